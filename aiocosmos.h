@@ -92,7 +92,11 @@
  *     >>plan       what the service says must be done for a query, and the texts that ranges are asked
  *     >>rows       order, equality and hashes of values, and what makes the rows of many ranges one answer
  *     >>position   continuation tokens
- *     >>feeds      paging, queries over many ranges, reads of many items, the change feed
+ *     >>ranges     a reader of the key space: streams, splits, reading ahead, memory
+ *     >>pages      cursors and their pages; lists, queries of one key
+ *     >>queries    queries of many ranges: a reader and the stages of a plan
+ *     >>changes    the change feed
+ *     >>many       reads of many items
  *     >>bulk       bulks: one operation an item, as many at a time as the service bears
  *     >>client     the public functions
  *========================*/
@@ -10633,6 +10637,20 @@ static const aioc_account_range *aioc_account_route(const aioc_account_container
     return &container->ranges[low];
 }
 
+/* The hash of a key, or of its first levels, given as the text of its header. levels: how many there are; 0: not known.
+ * False: it cannot be told. */
+static bool aioc_account_epk(const aioc_account_container *container, aiocosmos_str pk, size_t *levels,
+                             char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
+{
+    aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
+    aioc_mem_buffer texts = { NULL, 0, 0 };
+    bool ok = aioc_protocol_pk_components(container->memory, &texts, pk, components, levels);
+    if (!ok) *levels = 0;
+    ok = ok && aioc_protocol_epk(&container->pk_def, components, *levels, epk, epk_len);
+    aioc_mem_buffer_free(container->memory, &texts);
+    return ok;
+}
+
 /*--- Session tokens ---*/
 
 static aiocosmos_str aioc_account_token_id(const aioc_account_token *token)
@@ -12396,15 +12414,9 @@ static aioc_op *aioc_op_told(const aioc_op_engine *engine)
 /* Undoes aioc_protocol_pk_text() far enough to hash the key. False: it cannot be hashed here. */
 static bool aioc_op_epk(aioc_op *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
 {
-    aiocosmos_value components[3];
-    aioc_mem_buffer texts = { NULL, 0, 0 };
-    aiocosmos_str pk = aioc_op_part(op, AIOC_OP_PK);
-    size_t count = 0;
-    bool known = aioc_protocol_pk_components(op->engine->memory, &texts, pk, components, &count) &&
-                 count == op->container->pk_def.path_count &&
-                 aioc_protocol_epk(&op->container->pk_def, components, count, epk, epk_len);
-    aioc_mem_buffer_free(op->engine->memory, &texts);
-    return known;
+    size_t levels;
+    return aioc_account_epk(op->container, aioc_op_part(op, AIOC_OP_PK), &levels, epk, epk_len) &&
+           levels == op->container->pk_def.path_count;
 }
 
 /* Single-write accounts need no token on writes; a read whose consistency is weakened is none of a session. */
@@ -13464,6 +13476,9 @@ typedef struct aioc_plan {
     aiocosmos_str statistics;
     const aioc_plan_span *spans;  /* where the answers are; sorted, none overlaps the next */
     uint32_t span_count;
+    aioc_mem_buffer key;  /* kept: what it is found by; */
+    bool general;  /* whatever the parameters are, which end the key otherwise; */
+    uint64_t used;  /* when: larger is later */
 } aioc_plan;
 
 /* A plan's block while it is filled: arrays in front, texts behind. No text is longer than it is in the JSON, and no
@@ -13873,7 +13888,9 @@ static void aioc_plan_hold(aioc_plan *plan)
 
 static void aioc_plan_release(aioc_mem *memory, aioc_plan *plan)
 {
-    if (plan && --plan->refs == 0) aioc_mem_free(memory, plan, plan->bytes);
+    if (!plan || --plan->refs) return;
+    aioc_mem_buffer_free(memory, &plan->key);
+    aioc_mem_free(memory, plan, plan->bytes);
 }
 
 /* 0 and a plan with one reference; E_NOMEM; E_PROTOCOL and why: it contradicts itself, or says what is not known here.
@@ -14119,6 +14136,55 @@ static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, cons
     return aioc_mem_written(&writer);
 }
 
+/*--- Plans that are kept for the next query of their text ---*/
+
+#define AIOC_PLAN_KEPT           64
+#define AIOC_PLAN_KEPT_BYTES_MAX (32u * 1024u)  /* of one plan and what it is found by, or it is not kept */
+
+typedef struct aioc_plan_cache {
+    aioc_plan *kept[AIOC_PLAN_KEPT];
+    uint64_t used;
+} aioc_plan_cache;
+
+/* A plan that is to be released. general: how much of the key there is before the parameters. NULL: none is kept. */
+static aioc_plan *aioc_plan_recall(aioc_plan_cache *cache, aiocosmos_str key, size_t general)
+{
+    uint32_t i;
+    for (i = 0; i < AIOC_PLAN_KEPT; i++) {
+        aioc_plan *plan = cache->kept[i];
+        if (!plan || !aioc_mem_same(aioc_text_view(plan->key.data, plan->key.len),
+                                    aioc_text_view(key.ptr, plan->general ? general : key.len))) continue;
+        plan->used = ++cache->used;
+        aioc_plan_hold(plan);
+        return plan;
+    }
+    return NULL;
+}
+
+/* Keeps a plan in the place of the one that was used longest ago, unless it is too large, and takes its key over. */
+static void aioc_plan_keep(aioc_mem *memory, aioc_plan_cache *cache, aioc_plan *plan, aioc_mem_buffer *key,
+                           aiocosmos_str sql, size_t general)
+{
+    aioc_plan **at = cache->kept;
+    uint32_t i;
+    plan->general = aioc_plan_is_general(plan, sql);
+    if (plan->general) key->len = general;
+    if (key->len + plan->bytes > AIOC_PLAN_KEPT_BYTES_MAX) return;
+    for (i = 1; i < AIOC_PLAN_KEPT && *at; i++)
+        if (!cache->kept[i] || cache->kept[i]->used < (*at)->used) at = &cache->kept[i];
+    aioc_plan_release(memory, *at);
+    aioc_plan_hold(plan);
+    plan->key = *key;
+    memset(key, 0, sizeof *key);
+    plan->used = ++cache->used;
+    *at = plan;
+}
+
+static void aioc_plan_forget_all(aioc_mem *memory, aioc_plan_cache *cache)
+{
+    uint32_t i;
+    for (i = 0; i < AIOC_PLAN_KEPT; i++) aioc_plan_release(memory, cache->kept[i]);
+}
 /*========================
  * MARK: - Rows                     >>rows
  *
@@ -14293,7 +14359,8 @@ typedef struct aioc_row_value { aiocosmos_json json; aioc_row_number number; } a
 
 /* A row to be ordered, {"_rid":...,"orderByItems":[{"item":...}...],"payload":...}. An item of {} is undefined. */
 typedef struct aioc_row_sorted {
-    aiocosmos_json rid, items, payload;
+    aiocosmos_str rid, items;  /* rid: without its quotes */
+    aiocosmos_json payload;
     aioc_row_value *values;  /* the items', one a column; the room for them is the reader's */
 } aioc_row_sorted;
 
@@ -14325,8 +14392,9 @@ static int aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_s
     static const char *const names[] = { "_rid", "orderByItems", "payload" };
     aiocosmos_json fields[3];
     aioc_json_fields(row, names, 3, fields);
-    sorted->rid = fields[0];
-    sorted->items = fields[1];
+    sorted->rid = aioc_text_view("", 0);
+    if (fields[0].type == AIOCOSMOS_JSON_STR) sorted->rid = aioc_text_view(fields[0].ptr + 1, fields[0].len - 2);
+    sorted->items = aioc_text_view(fields[1].ptr, fields[1].len);
     sorted->payload = fields[2];
     return aioc_row_read_items(fields[1], columns, sorted->values, why);
 }
@@ -16569,372 +16637,279 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
 }
 
 /*========================
- * MARK: - Feeds                   >>feeds
+ * MARK: - Ranges                 >>ranges
  *
- * What is made of several operations: lists and queries of one key, one
- * operation a page; queries over many partition key ranges; reads of many
- * items, some operations a range; the change feed.
+ * A reader of a container's key space has a stream for each partition key range
+ * that it asks; they are cut anew at splits and merges, and asked ahead.
  *
- * Answers of ranges, in memory or on their way, are held
- *  - ahead of what was asked for: a query's within its memory_max, those of
- *    all queries of a client within a quarter of the client's memory_max;
- *  - for a page that is owed and can't be made without: of one range, or, if
- *    ranges are merged, one answer of each. Pages that need more than half of
- *    the client's memory_max take turns; one that has the turn may have all.
- * Whoever needs memory takes it from the queries that owe no page. They ask
- * again from where their ranges stood. Of rows in order some of an answer may
- * have been given: that query begins behind the last row given, as by a token.
- * A page for whose answers there is no memory all the same is tried without
- * the others', then with fewer and fewer rows, and fails when one is too many.
+ * Answers, in memory or on their way, are held ahead of what was asked for: a
+ * reader's within its held_max, all readers' within a quarter of memory_max; and
+ * for a page that can't be made without: one, or one of each range, if merged.
+ * Pages that need more than half of memory_max take turns; who has the turn may
+ * have all. Memory is taken from readers that owe no page: they ask again from
+ * where their streams stood or, merged, begin behind the last row given. A page
+ * for which there is none all the same is tried without the others', then with
+ * fewer and fewer rows, and fails when one is too many.
  *
  * May call: all above.
+ * Knows nothing of: pages.
  *========================*/
 
-#ifndef AIOC_FEED_SQL_BYTES_MAX
-#define AIOC_FEED_SQL_BYTES_MAX (256u * 1024u)  /* maxSqlQueryInputLength of the account document */
-#endif
-#define AIOC_FEED_PLANS          64  /* query plans that are kept */
-#define AIOC_FEED_PLAN_BYTES_MAX (32u * 1024u)  /* of one plan and what it is found by, or it is not kept */
-#define AIOC_FEED_ROWS_ASKED     100   /* of a range at first, where rows are merged; then by their size */
-#define AIOC_FEED_ROWS_MAX       2000  /* of a merged page, and asked of a range at a time */
-#define AIOC_FEED_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
-#define AIOC_FEED_SLICE          256   /* rows merged in one piece of work */
-#define AIOC_FEED_AHEAD_MAX      4096  /* answers read ahead, of those of which few make a page */
-#define AIOC_FEED_MEMORY_PAUSE_US 10000u /* before a page that lacks memory is tried again */
-#define AIOC_FEED_PAUSE_MAX_MS   1000u  /* between looks at a range that is splitting */
-#define AIOC_FEED_METRICS_MAX    64     /* names that the service measures by */
-#define AIOC_FEED_INDEX_METRICS_MAX (64u * 1024u)
-#define AIOC_FEED_PAIRS_MAX      1000  /* of id and key, in one query of a read of many */
-#define AIOC_FEED_PAIRS_BYTES_MAX (200u * 1024u)  /* of such a query's text and parameters, about */
-#define AIOC_FEED_PAIR_BYTES     48u  /* of them for a pair, beside its id, */
-#define AIOC_FEED_LEVEL_BYTES    44u  /* and for a level of its key, beside name and value */
-#define AIOC_FEED_NO_PAIR        UINT32_MAX
-#define AIOC_FEED_QUERY_LINES    "x-ms-documentdb-isquery: True\r\nContent-Type: application/query+json\r\n"
-#define AIOC_FEED_ACROSS_LINE    "x-ms-documentdb-query-enablecrosspartition: True\r\n"
+#define AIOC_RANGE_SLICE 256  /* rows or items handled in one piece of work */
+#define AIOC_RANGE_PAUSE_MAX_MS 1000u  /* between looks at a range that is splitting */
+#define AIOC_RANGE_QUERY_LINES "x-ms-documentdb-isquery: True\r\nContent-Type: application/query+json\r\n"
+#define AIOC_RANGE_ACROSS_LINE "x-ms-documentdb-query-enablecrosspartition: True\r\n"
+#define AIOC_RANGE_ROWS_ASKED 100  /* of a range at first, where rows are merged; then by their size */
+#define AIOC_RANGE_ROWS_MAX 2000  /* of a merged page, and asked of a range at a time */
+#define AIOC_RANGE_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
+#define AIOC_RANGE_MEMORY_PAUSE_US 10000u /* before a page that lacks memory is tried again */
+#define AIOC_RANGE_METRICS_MAX 64  /* names that the service measures by */
+#define AIOC_RANGE_INDEX_METRICS_MAX (64u * 1024u)
 
-typedef struct aioc_feed aioc_feed;
-typedef struct aioc_feed_query aioc_feed_query;
+typedef struct aioc_range_readers aioc_range_readers;
+typedef struct aioc_range_reader aioc_range_reader;
 
-/* What the requests of a page or of a read of many add up to, and the first of their failures. */
-typedef struct aioc_feed_tally {
-    double   charge_ru;
+typedef enum aioc_range_state {
+    AIOC_RANGE_IDLE,
+    AIOC_RANGE_READY,   /* it has work */
+    AIOC_RANGE_STARVED  /* it waits for room among the operations */
+} aioc_range_state;
+
+/* The work of one who reads. It comes in pieces, in turns with that of others. */
+typedef struct aioc_range_task {
+    aioc_mem_node node;
+    aioc_range_readers *all;
+    uint8_t state;
+    void (*work)(void *owner);
+    void *owner;
+} aioc_range_task;
+
+/* What requests add up to, and the first of their failures. */
+typedef struct aioc_range_tally {
+    double charge_ru;
     uint64_t throttled_us;
     uint32_t attempts;
-    int      http_status, sub_status;  /* of the last answer, or of the failure */
-    int      status;                   /* of the failure; 0: there was none */
-    char     message[AIOC_OP_MESSAGE_BYTES];
-    char     activity_id[40];
-} aioc_feed_tally;
+    int http_status, sub_status;  /* of the last answer, or of the failure */
+    int status;  /* of the failure; 0: there was none */
+    char message[AIOC_OP_MESSAGE_BYTES];
+    char activity_id[40];
+} aioc_range_tally;
 
-/* How somebody who asks the ranges of a container keeps to them: waits until they are known, looks anew when one is
- * gone. `stir` is called when that has come to something. */
-typedef struct aioc_feed_watch {
+/* Waits until the ranges of a container are known, and looks anew when one is gone. */
+typedef struct aioc_range_watch {
     aioc_op_engine *engine;
+    aioc_range_task *task;  /* has work when that has come to something */
     aioc_account_container *container;
     aioc_account_waiter waiter;
-    aioc_reactor_timer pause;   /* armed: a range is gone, and it is too early to look again */
-    uint32_t pause_ms;          /* the next one; 0: no range is gone */
-    uint32_t doubted;           /* the version by which a range was last gone */
-    bool     waiting, waited;   /* waited: what is known is no older than the question */
-    void (*stir)(void *owner);
-    void    *owner;
-} aioc_feed_watch;
+    aioc_reactor_timer pause;  /* armed: it is too early to look again, or to try again */
+    uint32_t pause_ms;  /* the next one; 0: no range is gone */
+    uint32_t doubted;  /* the version by which a range was last gone */
+    bool waiting, waited;  /* waited: what is known is no older than the question */
+} aioc_range_watch;
 
 /* One answer of a range, kept until its rows have been used. */
-typedef struct aioc_feed_answer {
-    struct aioc_feed_answer *next;
+typedef struct aioc_range_answer {
+    struct aioc_range_answer *next;
     aiocosmos_body body;
     aiocosmos_json_doc doc;
     aiocosmos_json rows, row;  /* rows: of no type until it is parsed; row: the last one used */
     size_t count, used, bytes;
-    uint32_t asked;          /* the place of its range in aioc_feed_costs, and 1; 0: none */
+    uint32_t asked;  /* as noted by the stream */
     aioc_mem_buffer behind;  /* the range's continuation behind this answer; empty: it was the last */
-} aioc_feed_answer;
+} aioc_range_answer;
+
+/* A measure of the service's, under its name, over all answers. */
+typedef struct aioc_range_metric {
+    char name[48];
+    double sum;
+    uint32_t count;
+} aioc_range_metric;
+
+typedef struct aioc_range_asked {
+    char id[AIOC_PROTOCOL_RANGE_ID_MAX + 1];
+    aioc_mem_buffer edges;  /* min, a NUL, max */
+    uint64_t requests, items;
+    double charge_ru;
+} aioc_range_asked;
+
+typedef struct aioc_range_costs {
+    double charge_ru;
+    uint64_t requests, items;
+    aioc_range_asked *ranges;
+    uint32_t range_count, range_cap;
+    aioc_range_metric *metrics;  /* AIOC_RANGE_METRICS_MAX of them, once there are any */
+    uint32_t metric_count;
+    aioc_mem_buffer index_metrics, text;
+} aioc_range_costs;
+
+/* What is asked of a container. */
+typedef struct aioc_range_question {
+    const char *verb;
+    aioc_mem_buffer link, pk, session;
+    aioc_mem_buffer lines;  /* of every request */
+    uint32_t timeout_ms;  /* of a request */
+} aioc_range_question;
 
 /* A stretch of the key space that lies in one partition key range, and how far it has been read. */
-typedef struct aioc_feed_stream {
-    struct aioc_feed_stream *leaving;  /* list of those that are of no use any more but for an answer to come */
-    aioc_feed_query *query;
-    aioc_mem_buffer edges;  /* min, a NUL, max */
+typedef struct aioc_range_stream {
+    struct aioc_range_stream *leaving;  /* list of those that only wait for an answer to come */
+    aioc_range_reader *reader;
+    aioc_mem_buffer edges;  /* min, a NUL, max; */
+    aioc_mem_buffer kin;  /* those of what was one range when its first row was given; empty: its own */
     aiocosmos_str min, max;
-    aioc_mem_buffer kin;                     /* those of what was one range when its first row was given; empty: its
-                                              * own */
     aioc_mem_buffer position;  /* the continuation behind the answers that have been used up */
-    aioc_op *op;  /* the request under way */
-    aioc_feed_answer *first, *last;
+    aioc_op *op;
+    aioc_range_answer *first, *last;
     size_t reserved;  /* bytes, for the answer on its way */
-    size_t bytes;  /* of this block */
+    uint64_t turn;  /* when it was last asked; less: longer ago */
+    uint64_t asked_page, idle_page;  /* of a change feed: for which page that was; for which there was nothing */
+    uint32_t size;  /* of this block */
     uint32_t asks;
+    uint32_t noted;  /* the place of its range in the costs, and 1; 0: none */
     uint32_t version;  /* of the ranges by which the request was sent */
     uint8_t side;  /* aioc_plan_side: which text it is asked */
     bool asked_all;  /* nothing is left to ask for */
     bool failed;  /* the last request: asked again for the next page */
-    bool skipping;  /* its first rows were given before the query was resumed */
-    bool passed_over;  /* rows were left out that may not have been given */
-    bool in_heap, dropped;
+    bool dropped;
     bool split;  /* its heirs go on behind its answers */
+    bool hot;  /* of a change feed: more is to be expected */
     bool stale;  /* what was before the answer on its way has been given back */
-    bool rids_fall;  /* ordered: rows of the same values come with falling _rids */
+    bool in_line;  /* merged: its next row is known; */
+    bool skipping;  /* its first rows were given before the query was resumed; */
+    bool passed_over;  /* rows were left out that may not have been given; */
+    bool rids_fall;  /* rows of the same values come with falling _rids; */
     bool rids_told;  /* the service says so, or its rows do */
-    bool hot;  /* changes: more are to be expected, for there were some, or it is new */
-    uint64_t turn;  /* changes: when it was last asked; less: longer ago */
-    uint64_t asked_page, idle_page;  /* changes: for which page that was; for which there was nothing */
     uint32_t skipped;  /* rows of the very item at which it was resumed */
-    size_t heap_order;  /* its place among the streams: ties go to the left */
-    aioc_row_sorted head;  /* ordered: its next row; the values are in the same block */
-} aioc_feed_stream;
+    uint32_t place;  /* among the streams: ties go to the left */
+    aioc_row_sorted row;  /* its next one; the values are in the same block */
+} aioc_range_stream;
 
-typedef enum aioc_feed_stage {
-    AIOC_FEED_PREPARING,  /* ranges and plan */
-    AIOC_FEED_DIRECT,     /* there are none: the gateway is to serve it by itself */
-    AIOC_FEED_READING,    /* the ranges' answers */
-    AIOC_FEED_GIVING,     /* rows that had to be complete first */
-    AIOC_FEED_OVER
-} aioc_feed_stage;
+/* In which order the answers are used. */
+typedef enum aioc_range_order {
+    AIOC_RANGE_LEFTMOST,  /* one stream after the other */
+    AIOC_RANGE_ANY,       /* as they come */
+    AIOC_RANGE_MERGED     /* row by row: the next one of each stream is needed */
+} aioc_range_order;
 
-/* A query of many ranges: what it is beyond one whose pages are one operation each. */
-typedef struct aioc_feed_fan {
-    aioc_mem_buffer sql, params;  /* as asked; params: a JSON array; sql empty: all items, without a plan */
-    aioc_mem_buffer edges;  /* of the part of the key space that is asked for; no max: all of it */
+/* How much a reader needs answers. */
+typedef enum aioc_range_need {
+    AIOC_RANGE_QUIET,  /* not at all, until a page is asked for */
+    AIOC_RANGE_AHEAD,  /* the host will ask for a page */
+    AIOC_RANGE_OWED,  /* for a page that is owed; */
+    AIOC_RANGE_QUEUED,  /* which waits for its turn, */
+    AIOC_RANGE_ALONE  /* or has it, and all the memory, until it ends */
+} aioc_range_need;
+
+#define AIOC_RANGE_OTHER 1
+
+/* One reader of a part of the key space. Its streams stand by their place in it. */
+struct aioc_range_reader {
+    aioc_range_readers *all;
+    aioc_range_reader *next;
+    aioc_op_engine *engine;
     aioc_mem *memory;
-    aioc_feed_watch ranges;
-    aioc_plan *plan;
-    const aioc_plan_info *info;  /* of the reading under way */
-    aioc_plan_info plain;  /* of rows that are the result as they are: all zero */
-    aioc_op *plan_op;
-    aioc_mem_buffer bodies[4];  /* by aioc_plan_side */
-    aioc_mem_buffer token;  /* decoded: what it resumes from */
-    aioc_pos from;  /* place 0: from the beginning */
-    aiocosmos_json_doc from_doc;
-    aiocosmos_json from_items;  /* sort values of the last row given before */
-    bool from_unordered;  /* arrays or objects are among them */
-    bool unfiltered;  /* by the plan there can be no filter: ranges are read anew */
-    aioc_feed_stream **streams;  /* by their place in the key space */
-    aioc_feed_stream **heap;  /* those that have a row, the next row's first; in the same block */
-    uint32_t stream_count, heap_count, stream_cap;
-    aioc_feed_stream *leaving;
-    uint32_t in_flight, window, parallel_max, page_items_max, continuation_max;
-    uint32_t ahead, window_max;  /* answers held; how far the window, which counts them, may grow */
-    uint32_t page_bytes_max;
-    uint32_t rows_max;  /* asked of a range, for lack of memory; 0: any */
+    int (*take)(aioc_range_stream *stream, const aiocosmos_result *result);  /* an answer: 0, what is wrong with it, or
+                                 * AIOC_RANGE_OTHER: it is another container's, and streams may be gone */
+    void (*left)(void *owner);  /* an answer has come that nobody waited for any more */
+    void *owner;
+    aioc_range_question *question;
+    aioc_range_costs *costs;
+    aioc_range_task task;
+    aioc_range_watch ranges;
+    aioc_range_tally tally;  /* since the last page */
+    char session_token[256];
+    char rid[33];  /* of the container that is read; "": not known */
+    aioc_mem_buffer edges;  /* of the part of the key space that is asked for; no max: all of it */
+    uint32_t levels;  /* of the partition key that is asked for, perhaps not all */
+    aioc_mem_buffer bodies[4];  /* what streams are asked, by aioc_plan_side */
+    const char *start;  /* where a stream begins */
+    aioc_range_stream **streams, *leaving;
+    uint32_t stream_count, stream_cap, in_flight, parallel_max;
+    uint32_t columns;  /* merged: values that rows are ordered by */
+    uint8_t order, need;
+    uint8_t growth;  /* how many times as large is what is made of an answer that is parsed */
+    uint8_t busy;  /* somebody is at work on it: its answers are not taken back */
+    bool etags;  /* a change feed: it goes on by those */
+    bool by_key;  /* one partition key is asked by itself, not by its range */
+    bool yielded;  /* rows of answers that were given back had been used: it is to begin again behind them */
+    uint32_t ahead, window, window_max;  /* answers held; how far the window, which counts them, may grow */
+    uint32_t rows_first, rows_max;  /* asked of a range at first; for lack of memory. 0: any */
+    uint64_t rows_left, rows_cap;  /* that are of use; that are worth asking for. UINT64_MAX: any */
+    uint32_t page_rows;  /* of the page that is made */
     size_t held_max, held, reserved;  /* bytes of answers; reserved: on their way */
     size_t guess;  /* how large the next is, as it comes; 0: nothing is known */
     uint64_t rows_seen, bytes_seen, seen;  /* of answers: how large a row is */
-    uint64_t asked;  /* less: its last page was asked for longer ago */
-    uint8_t stage;
-    bool queued;  /* its page waits for its turn, */
-    bool alone;  /* or has it until it ends */
-    bool quiet;  /* nothing is read ahead until a page is asked for */
-    bool yielded;  /* ordered: begins again behind the last row given */
-    uint32_t levels;  /* of the partition key that is asked for, perhaps not all */
-
-    bool anew;  /* it has begun anew, for the container is another one */
-    bool changes;  /* it is a change feed: */
-    uint32_t poll_ms;
-    aioc_reactor_timer poll;   /* armed: the page that is owed waits to be asked for again */
-    bool from_now, by_key;  /* by_key: one partition key is asked by itself, not by its range */
-    bool cold_due;  /* a range without news may be asked beside those that have some */
-    uint64_t since;  /* from_time_s and 1; 0: none */
-    uint64_t page_number, turns;
-    char     rid[33];  /* of the container that state or plan are of; "": not known */
-
-    aioc_row_chain chain;  /* what rows pass on their way to pages */
-    uint64_t key[2];  /* of all hashes */
-    aioc_feed_answer *taken;  /* whose rows pass just now: it is in no stream any more */
-
-    aioc_mem_buffer out;  /* the page under construction, */
-    aioc_mem_buffer items;  /* and the nodes of its rows */
-    uint32_t out_count;
-    aioc_feed_answer *shown;  /* or the answer that is the page */
-    size_t out_array;  /* bytes of their array, if the page's text is complete; else 0 */
-    bool unshown;  /* there was no memory to show the page: it is kept for the next try */
-    aioc_mem_buffer last_items, last_rid, last_edges;  /* of the last row given, in order */
-    uint32_t last_rows;  /* rows of that item with those values */
-
-    aioc_feed_tally tally;  /* since the last page */
-    bool broken;  /* it will not help to ask again */
-    char     session_token[256];
-} aioc_feed_fan;
-
-/* A measure of the service's, under its name, over all answers. */
-typedef struct aioc_feed_metric {
-    char     name[48];
-    double   sum;
-    uint32_t count;
-} aioc_feed_metric;
-
-typedef struct aioc_feed_asked {
-    char     id[AIOC_PROTOCOL_RANGE_ID_MAX + 1];
-    aioc_mem_buffer edges;  /* min, a NUL, max */
-    uint64_t requests, items;
-    double   charge_ru;
-} aioc_feed_asked;
-
-typedef struct aioc_feed_costs {
-    double   charge_ru;
-    uint64_t requests, items;
-    aioc_feed_asked *ranges;
-    uint32_t range_count, range_cap;
-    aioc_feed_metric *metrics;  /* AIOC_FEED_METRICS_MAX of them, once there are any */
-    uint32_t metric_count;
-    aioc_mem_buffer index_metrics, text;
-} aioc_feed_costs;
-
-struct aioc_feed_query {
-    aioc_mem_node node;  /* of those that have work */
-    aioc_feed *feeds;
-    uint32_t slot;
-    aioc_mem_buffer link, pk, lines, body, session;
-    aioc_mem_buffer continuation;            /* one operation a page: where the next page starts; empty: at the
-                                              * beginning */
-    uint64_t question;                /* hash of what is asked */
-    const char *verb, *type, *array;  /* array: JSON pointer to the items of a page */
-    uint32_t timeout_ms, page_items_max;
-    bool of_items, skip_empty, ended, stirred;
-    aioc_op *op;            /* the page that is owed */
-    aioc_feed_fan *fan;     /* NULL: one operation a page */
-    aioc_feed_fan *parked;  /* until the gateway has served a page by itself */
-    int refusal_status;     /* 0: none; what it ends with if the gateway does not serve it, either */
-    aioc_mem_buffer refusal;
-    double   carried_ru;  /* of the operation under way: counted in the costs already */
-    aioc_feed_costs costs;
-    aiocosmos_page_fn page;
-    void *user_data;
-    aioc_mem_buffer continuation_out;  /* of the page that is called back */
-    bool closed;                       /* freed when the page that is owed has been called back */
-    uint8_t busy;                      /* somebody is at work on it: it is not freed meanwhile */
+    uint64_t asked, turns;  /* when the last page was asked for: less is longer ago; requests */
 };
 
-/* A query plan that is kept for the next query of its text. */
-typedef struct aioc_feed_plan {
-    aioc_plan *plan;
-    aioc_mem_buffer key;
-    bool general;   /* whatever the parameters are */
-    uint64_t used;  /* larger: later */
-} aioc_feed_plan;
-
-/* One pair of a read of many: where its id and its key stand among the texts. Pairs of the same key, one behind the
- * other, share its text. */
-typedef struct aioc_feed_pair {
-    uint32_t id_at, pk_at;
-    uint32_t next;  /* in the list that it is in; AIOC_FEED_NO_PAIR: the last */
-    bool     answered;
-    bool     alone;  /* to be read by itself */
-} aioc_feed_pair;
-
-/* The pairs of one partition key range that have not been asked for yet. */
-typedef struct aioc_feed_share {
-    uint32_t first, count, bytes;  /* bytes: about as many has the text of their query */
-    bool     by_id;                /* the key of each is its id */
-} aioc_feed_share;
-
-typedef enum aioc_feed_part_state {
-    AIOC_FEED_PART_ASKED,  /* its request is under way */
-    AIOC_FEED_PART_ROWS,   /* an answer's rows are handed over */
-    AIOC_FEED_PART_MORE,   /* there is more to ask for */
-    AIOC_FEED_PART_REST    /* what was not among the rows is told so */
-} aioc_feed_part_state;
-
-/* Some pairs of a read of many that are asked for together. */
-typedef struct aioc_feed_part {
-    struct aioc_feed_part *next;
-    struct aioc_feed_many *many;
-    aioc_op *op;
-    uint32_t *slots;  /* its pairs by the hash of their ids, each the first of a list */
-    uint32_t slot_count;
-    uint32_t left;                /* of them not answered */
-    uint32_t at, chain;           /* the slot, and the pair of its list, that comes next in the rest */
-    uint32_t alone;               /* one pair, which is read; AIOC_FEED_NO_PAIR: a query */
-    uint32_t pk_at;               /* all have this key: AIOC_FEED_NO_PAIR: they have not */
-    uint32_t page_items;          /* asked for at a time */
-    uint32_t version;             /* of the ranges by which the request was sent */
-    aioc_mem_buffer range, body;  /* range: the id of the range that is asked */
-    aioc_mem_buffer continuation;
-    aioc_feed_answer *answer;
-    uint8_t  state;   /* aioc_feed_part_state */
-    int      status;  /* of the rest */
-    bool     known;   /* 404 means that there is no such item */
-} aioc_feed_part;
-
-typedef struct aioc_feed_many {
-    struct aioc_feed_many *next;  /* of the client */
-    aioc_feed *feeds;
-    aioc_op *op;  /* carries its id, its deadline and its end */
-    aiocosmos_read_many_request request;
-    aiocosmos_many_totals totals;
-    aioc_feed_watch ranges;
-    uint64_t stuck_us;  /* since then ranges have been gone without any answer; 0: they are not */
-    aioc_mem_buffer link, session, lines;
-    aioc_mem_buffer scratch;      /* a key's strings, or a parameter */
-    aioc_mem_buffer sql, params;  /* of the query under construction; params: a JSON array, */
-    uint32_t param_count;         /* of so many */
-    aioc_mem_buffer properties;  /* of the key, as SQL, each with its NUL: c["tenant"] */
-    bool     key_is_id;  /* the key's only path is /id */
-    char    *texts;      /* each with its NUL */
-    size_t   texts_size;
-    aioc_feed_pair *pairs;
-    uint32_t pair_count;
-    uint32_t left;            /* pairs not answered */
-    uint32_t unsent;          /* of those in no part */
-    uint32_t fresh;           /* the first pair that is in no share and was in none */
-    uint32_t again;           /* list of those that have to be shared out again */
-    uint32_t swept;           /* ended: all pairs before this one are answered */
-    aioc_feed_share *shares;  /* by range; the last one: of pairs that are read one by one */
-    uint32_t share_count;
-    uint32_t full;                    /* a share that takes no more pairs; AIOC_FEED_NO_PAIR: none */
-    uint32_t last_pk_at, last_share;  /* the key that was looked at last, and where it belongs */
-    uint32_t version;                 /* of the ranges by which the shares are */
-    aioc_feed_part *parts;
-    uint32_t in_flight;
-    bool     stirred, shared, ended;
-    int      end_status;  /* ended: of all that is left */
-    aioc_feed_tally tally;
-} aioc_feed_many;
-
-typedef struct aioc_feed_slot {
-    aioc_feed_query *query;
-    uint32_t generation;  /* tells a new query from a closed one in the same slot */
-} aioc_feed_slot;
-
-struct aioc_feed {
+/* All who read for a client, and what they hold together. */
+struct aioc_range_readers {
     aioc_op_engine *engine;
-    aioc_feed_slot *slots;
-    uint32_t slot_count, query_count;
-    aioc_mem_list stirred;
-    bool starved;                  /* somebody waits for room among the operations */
-    size_t held, reserved, guess;  /* of all queries, as in each; guess: of one that is new */
-    uint64_t clock, closed;        /* pages that were asked for, and queries that were closed */
-    aioc_feed_query *turn;         /* alone may ask for answers: the memory is to be its own */
-    aioc_reactor_timer pause;      /* of that one, if it waits for memory */
-    aioc_feed_plan plans[AIOC_FEED_PLANS];
-    uint64_t plans_used;
-    aioc_feed_many *first_many;
+    aioc_mem_list ready, starved;  /* tasks */
+    aioc_range_reader *first;
+    size_t held, reserved, guess;  /* of all, as in each; guess: of one that is new */
+    uint64_t clock;  /* pages that were asked for */
+    aioc_range_reader *turn;  /* alone may ask for answers: the memory is to be its own */
 };
 
-/*--- Operations of which all is made ---*/
+static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result);
 
-typedef void aioc_feed_complete(aioc_op *op, const aiocosmos_result *result);
+/*--- Work ---*/
 
-static aioc_feed_complete aioc_feed_page_came, aioc_feed_fan_page_came, aioc_feed_answer_came, aioc_feed_part_came;
-static void aioc_feed_fan_stop(aioc_op *op);
-
-static const aioc_op_role aioc_feed_page_role = { aioc_feed_page_came, NULL, NULL, false, true };
-static const aioc_op_role aioc_feed_fan_page_role = { aioc_feed_fan_page_came, aioc_feed_fan_stop, NULL, false, true };
-static const aioc_op_role aioc_feed_answer_role = { aioc_feed_answer_came, NULL, NULL, true, true };
-static const aioc_op_role aioc_feed_ahead_role = { aioc_feed_answer_came, NULL, NULL, true, false };
-static const aioc_op_role aioc_feed_part_role = { aioc_feed_part_came, NULL, NULL, true, false };
-
-static void aioc_feed_specify(aioc_request_spec *spec, const char *verb, const aioc_mem_buffer *link,
-                              uint32_t timeout_ms)
+static void aioc_range_task_open(aioc_range_task *task, aioc_range_readers *all, void (*work)(void *owner), void *owner)
 {
-    memset(spec, 0, sizeof *spec);
-    spec->verb = verb;
-    spec->type = spec->tail = "docs";
-    spec->link = spec->container_link = aioc_mem_text(link);
-    spec->timeout_ms = timeout_ms;
+    task->all = all;
+    task->work = work;
+    task->owner = owner;
 }
 
-static void aioc_feed_tally_add(aioc_feed_tally *tally, const aiocosmos_result *result)
+/* It has nothing to do any more. */
+static void aioc_range_calm(aioc_range_task *task)
+{
+    if (task->state == AIOC_RANGE_IDLE) return;
+    aioc_mem_list_remove(task->state == AIOC_RANGE_READY ? &task->all->ready : &task->all->starved, &task->node);
+    task->state = AIOC_RANGE_IDLE;
+}
+
+static void aioc_range_stir(aioc_range_task *task)
+{
+    if (task->state == AIOC_RANGE_READY) return;
+    aioc_range_calm(task);
+    task->state = AIOC_RANGE_READY;
+    aioc_mem_list_add(&task->all->ready, &task->node);
+}
+
+/* Whether there is room for a request. If not, the task has work again when there is. */
+static bool aioc_range_has_room(aioc_range_task *task)
+{
+    if (aioc_op_has_room_for_fetch(task->all->engine)) return true;
+    if (task->state != AIOC_RANGE_IDLE) return false;
+    task->state = AIOC_RANGE_STARVED;
+    aioc_mem_list_add(&task->all->starved, &task->node);
+    return false;
+}
+
+static bool aioc_range_has_work(const aioc_range_readers *all)
+{
+    return all->ready.first || (all->starved.first && aioc_op_has_room_for_fetch(all->engine));
+}
+
+/* One piece of work of one task. False: there is none. */
+static bool aioc_range_work(aioc_range_readers *all)
+{
+    aioc_range_task *task;
+    if (!aioc_range_has_work(all)) return false;
+    while (all->starved.first && aioc_op_has_room_for_fetch(all->engine))
+        aioc_range_stir((aioc_range_task *)(void *)all->starved.first);
+    task = (aioc_range_task *)(void *)all->ready.first;
+    aioc_range_calm(task);
+    if (!all->engine->closing) task->work(task->owner);
+    return true;
+}
+
+/*--- What requests add up to ---*/
+
+static void aioc_range_tally_add(aioc_range_tally *tally, const aiocosmos_result *result)
 {
     tally->charge_ru += result->charge_ru;
     tally->throttled_us += result->throttled_us;
@@ -16946,15 +16921,15 @@ static void aioc_feed_tally_add(aioc_feed_tally *tally, const aiocosmos_result *
                    result->activity_id.ptr);
 }
 
-static void aioc_feed_fail(aioc_feed_tally *tally, int status, const char *message)
+static void aioc_range_fail(aioc_range_tally *tally, int status, const char *message)
 {
     if (tally->status) return;
     tally->status = status;
     aioc_mem_print(tally->message, sizeof tally->message, "%s", message);
 }
 
-/* Puts it into the result of an operation that ends, and counts anew. */
-static void aioc_feed_tally_tell(aioc_feed_tally *tally, aioc_op *op)
+/* Ends an operation that was composed of what has been added up, and counts anew. */
+static void aioc_range_tally_end(aioc_range_tally *tally, aioc_op *op, int status, const char *message)
 {
     op->charge_ru = tally->charge_ru;
     op->throttled_us = tally->throttled_us;
@@ -16965,161 +16940,61 @@ static void aioc_feed_tally_tell(aioc_feed_tally *tally, aioc_op *op)
     tally->charge_ru = 0;
     tally->throttled_us = 0;
     tally->attempts = 0;
+    op->state = AIOC_OP_READY;
+    aioc_op_finish(op, status, AIOCOSMOS_FATE_ANSWERED, NULL, message);
 }
 
-/*--- Ranges: known, gone, out of reach ---*/
-
-static void aioc_feed_watch_settled(aioc_account_waiter *waiter)
-{
-    aioc_feed_watch *watch = (aioc_feed_watch *)waiter->owner;
-    watch->waiting = false;
-    watch->stir(watch->owner);
-}
-
-static void aioc_feed_watch_paused(aioc_reactor_timer *timer)
-{
-    aioc_feed_watch *watch = (aioc_feed_watch *)timer->owner;
-    watch->stir(watch->owner);
-}
-
-/* 0, or E_NOMEM with the reason. */
-static int aioc_feed_watch_open(aioc_feed_watch *watch, aioc_op_engine *engine, aiocosmos_str link,
-                                void (*stir)(void *owner), void *owner)
-{
-    watch->engine = engine;
-    watch->waiter.resume = aioc_feed_watch_settled;
-    watch->pause.fire = aioc_feed_watch_paused;
-    watch->waiter.owner = watch->pause.owner = watch;
-    watch->stir = stir;
-    watch->owner = owner;
-    watch->container = aioc_account_hold(&engine->account, link);
-    return watch->container ? 0 : aioc_request_no_memory(&engine->builder);
-}
-
-static void aioc_feed_watch_close(aioc_feed_watch *watch)
-{
-    if (!watch->container) return;
-    aioc_reactor_timer_stop(watch->engine->reactor, &watch->pause);
-    if (watch->waiting) aioc_mem_list_remove(&watch->container->waiters, &watch->waiter.node);
-    aioc_account_release(watch->container);
-}
-
-static bool aioc_feed_watch_knows(const aioc_feed_watch *watch)
-{
-    return watch->container->knowledge == AIOC_ACCOUNT_KNOWN;
-}
-
-/* Whether the ranges are known, or known to be out of reach. If not, waits for them. */
-static bool aioc_feed_watch_ready(aioc_feed_watch *watch)
-{
-    if (watch->waiting || watch->pause.armed || watch->engine->closing) return false;
-    if (aioc_account_settled(watch->container, watch->engine->reactor->now_us)) return true;
-    watch->waiting = watch->waited = true;
-    aioc_account_wait(&watch->engine->account, watch->container, &watch->waiter);
-    return false;
-}
-
-/* The range of a request, sent by this version of the ranges, is gone: looks anew, unless that has happened since; at
- * once the first time, then after a pause that doubles, for a split takes its time. */
-static void aioc_feed_watch_gone(aioc_feed_watch *watch, uint32_t version)
-{
-    aioc_reactor *reactor = watch->engine->reactor;
-    if (watch->container->ranges_version != version || watch->doubted == version) return;
-    watch->doubted = version;
-    aioc_account_doubt_ranges(watch->container);
-    if (watch->pause_ms)
-        aioc_reactor_timer_start(reactor, &watch->pause, reactor->now_us + watch->pause_ms * 1000u);
-    watch->pause_ms = watch->pause_ms ? watch->pause_ms * 2 : 20;
-    if (watch->pause_ms > AIOC_FEED_PAUSE_MAX_MS) watch->pause_ms = AIOC_FEED_PAUSE_MAX_MS;
-}
-
-/* The ranges cannot be had. If that was before it was asked, it looks for itself; else says why. True: it has. Whoever
- * asks next finds out anew. */
-static bool aioc_feed_watch_fails(aioc_feed_watch *watch, aioc_feed_tally *tally)
-{
-    const aioc_account_container *container = watch->container;
-    const char *why = container->failure ? aioc_protocol_status_text(container->failure)
-                                         : "the container's partition key ranges leave gaps, or overlap";
-    bool looked = watch->waited;
-    watch->waited = false;
-    if (!looked) {
-        aioc_account_doubt_ranges(watch->container);
-        aioc_feed_watch_ready(watch);
-        return false;
-    }
-    tally->attempts += container->failure_attempts;
-    if (!tally->status) {
-        tally->http_status = container->failure_http_status;
-        tally->sub_status = container->failure_sub_status;
-    }
-    if (container->failure_why.len > 1) why = container->failure_why.data;
-    aioc_feed_fail(tally, container->failure ? container->failure : AIOCOSMOS_E_PROTOCOL, why);
-    return true;
-}
-
-/*--- Queries: what they cost ---*/
-
-static void aioc_feed_costs_free(aioc_mem *memory, aioc_feed_costs *costs)
+static void aioc_range_costs_free(aioc_mem *memory, aioc_range_costs *costs)
 {
     uint32_t i;
     for (i = 0; i < costs->range_count; i++) aioc_mem_buffer_free(memory, &costs->ranges[i].edges);
     aioc_mem_free(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges);
-    aioc_mem_free(memory, costs->metrics, AIOC_FEED_METRICS_MAX * sizeof *costs->metrics);
+    aioc_mem_free(memory, costs->metrics, AIOC_RANGE_METRICS_MAX * sizeof *costs->metrics);
     aioc_mem_buffer_free(memory, &costs->index_metrics);
     aioc_mem_buffer_free(memory, &costs->text);
 }
 
-static void aioc_feed_add_metric(aioc_feed_costs *costs, aiocosmos_str name, double value)
-{
-    uint32_t i;
-    if (name.len >= sizeof costs->metrics->name) return;
-    for (i = 0; i < costs->metric_count; i++)
-        if (aioc_mem_same(aioc_mem_str(costs->metrics[i].name), name)) break;
-    if (i == AIOC_FEED_METRICS_MAX) return;
-    if (i == costs->metric_count) {
-        memcpy(costs->metrics[i].name, name.ptr, name.len);
-        costs->metric_count++;
-    }
-    costs->metrics[i].sum += value;
-    costs->metrics[i].count++;
-}
-
 /* "name=value;name=value": what is not a number is left out. Without memory, nothing is known. */
-static void aioc_feed_add_metrics(aioc_mem *memory, aioc_feed_costs *costs, aiocosmos_str list)
+static void aioc_range_add_metrics(aioc_mem *memory, aioc_range_costs *costs, aiocosmos_str list)
 {
     aiocosmos_str metric, name;
     double value;
-    if (!costs->metrics)
-        costs->metrics = (aioc_feed_metric *)aioc_mem_zalloc(memory, AIOC_FEED_METRICS_MAX * sizeof *costs->metrics);
-    while (costs->metrics && aioc_text_split(&list, ';', &metric))
-        if (aioc_text_split(&metric, '=', &name) && name.len &&
-            aioc_json_number_parse(metric.ptr, metric.len, &value)) aioc_feed_add_metric(costs, name, value);
+    if (list.len && !costs->metrics)
+        costs->metrics = (aioc_range_metric *)aioc_mem_zalloc(memory, AIOC_RANGE_METRICS_MAX * sizeof *costs->metrics);
+    while (costs->metrics && aioc_text_split(&list, ';', &metric)) {
+        aioc_range_metric *at = costs->metrics, *end = at + costs->metric_count;
+        if (!aioc_text_split(&metric, '=', &name) || name.len == 0 || name.len >= sizeof at->name ||
+            !aioc_json_number_parse(metric.ptr, metric.len, &value)) continue;
+        while (at != end && !aioc_mem_same(aioc_mem_str(at->name), name)) at++;
+        if (at == costs->metrics + AIOC_RANGE_METRICS_MAX) continue;
+        if (at == end) costs->metric_count++;
+        memcpy(at->name, name.ptr, name.len);
+        at->sum += value;
+        at->count++;
+    }
 }
 
 /* In base64, or as JSON outright. */
-static void aioc_feed_keep_index_metrics(aioc_mem *memory, aioc_feed_costs *costs, aiocosmos_str text)
+static void aioc_range_keep_index_metrics(aioc_mem *memory, aioc_range_costs *costs, aiocosmos_str text)
 {
     aioc_mem_buffer *out = &costs->index_metrics;
     size_t len, error_at;
-    if (out->len || text.len == 0 || text.len > AIOC_FEED_INDEX_METRICS_MAX) return;
-    if (!aioc_mem_reserve(memory, out, text.len)) return;
-    if (*text.ptr != '{' && aioc_text_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at)) {
+    if (out->len || text.len == 0 || text.len > AIOC_RANGE_INDEX_METRICS_MAX ||
+        !aioc_mem_reserve(memory, out, text.len)) return;
+    if (*text.ptr != '{' && aioc_text_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at))
         out->len = len;
-        return;
-    }
-    memcpy(out->data, text.ptr, text.len);
-    out->len = text.len;
+    else aioc_mem_set(memory, out, text);
 }
 
 /* The place of a range among those that were asked. NULL: no memory. */
-static aioc_feed_asked *aioc_feed_asked_of(aioc_mem *memory, aioc_feed_costs *costs, aiocosmos_str id)
+static aioc_range_asked *aioc_range_asked_of(aioc_mem *memory, aioc_range_costs *costs, aiocosmos_str id)
 {
-    aioc_feed_asked *asked;
+    aioc_range_asked *asked;
     uint32_t i;
     for (i = 0; i < costs->range_count; i++)
         if (aioc_mem_same(aioc_mem_str(costs->ranges[i].id), id)) return &costs->ranges[i];
     if (id.len >= sizeof asked->id) return NULL;
-    asked = (aioc_feed_asked *)aioc_mem_more(memory, costs->ranges, costs->range_count, &costs->range_cap,
+    asked = (aioc_range_asked *)aioc_mem_more(memory, costs->ranges, costs->range_count, &costs->range_cap,
                                              sizeof *asked);
     if (!asked) return NULL;
     costs->ranges = asked;
@@ -17129,26 +17004,24 @@ static aioc_feed_asked *aioc_feed_asked_of(aioc_mem *memory, aioc_feed_costs *co
     return asked;
 }
 
-static void aioc_feed_add_costs(aioc_mem *memory, aioc_feed_costs *costs, const aiocosmos_result *result)
+static void aioc_range_add_costs(aioc_mem *memory, aioc_range_costs *costs, const aiocosmos_result *result)
 {
     const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
-    aiocosmos_str metrics, index_metrics;
     costs->requests++;
     costs->charge_ru += result->charge_ru;
     if (!delivery->response) return;
-    metrics = aioc_http_header(delivery->response->head, "x-ms-documentdb-query-metrics");
-    index_metrics = aioc_http_header(delivery->response->head, "x-ms-cosmos-index-utilization");
-    if (metrics.len) aioc_feed_add_metrics(memory, costs, metrics);
-    aioc_feed_keep_index_metrics(memory, costs, index_metrics);
+    aioc_range_add_metrics(memory, costs, aioc_http_header(delivery->response->head, "x-ms-documentdb-query-metrics"));
+    aioc_range_keep_index_metrics(memory, costs,
+                                  aioc_http_header(delivery->response->head, "x-ms-cosmos-index-utilization"));
 }
 
 /* The same as text. False: no memory. */
-static bool aioc_feed_print_metrics(aioc_mem *memory, aioc_feed_costs *costs)
+static bool aioc_range_print_metrics(aioc_mem *memory, aioc_range_costs *costs)
 {
     uint32_t i;
     costs->text.len = 0;
     for (i = 0; i < costs->metric_count; i++) {
-        const aioc_feed_metric *metric = &costs->metrics[i];
+        const aioc_range_metric *metric = &costs->metrics[i];
         size_t len = strlen(metric->name);
         bool ratio = len > 5 && strcmp(metric->name + len - 5, "Ratio") == 0;
         char number[AIOC_JSON_NUMBER_MAX], text[sizeof metric->name + sizeof number + 2];
@@ -17159,29 +17032,189 @@ static bool aioc_feed_print_metrics(aioc_mem *memory, aioc_feed_costs *costs)
     return true;
 }
 
-/*--- Queries: birth and death ---*/
+/*--- Ranges: known, gone, out of reach ---*/
 
-/* A part of the key space as text: min, a NUL, max. Empty: none. */
-static bool aioc_feed_set_edges(aioc_mem *memory, aioc_mem_buffer *edges, aiocosmos_str min, aiocosmos_str max)
+static void aioc_range_watch_settled(aioc_account_waiter *waiter)
 {
-    if (!aioc_mem_reserve(memory, edges, min.len + 1 + max.len)) return false;
-    edges->len = 0;
-    return aioc_mem_append(memory, edges, min.ptr, min.len) && aioc_mem_append(memory, edges, "", 1) &&
-           aioc_mem_append(memory, edges, max.ptr, max.len);
+    aioc_range_watch *watch = (aioc_range_watch *)waiter->owner;
+    watch->waiting = false;
+    aioc_range_stir(watch->task);
 }
 
-static aiocosmos_str aioc_feed_min(const aioc_mem_buffer *edges)
+static void aioc_range_watch_paused(aioc_reactor_timer *timer)
 {
-    return aioc_mem_str(edges->len ? edges->data : "");
+    aioc_range_watch *watch = (aioc_range_watch *)timer->owner;
+    aioc_range_stir(watch->task);
 }
 
-static aiocosmos_str aioc_feed_max(const aioc_mem_buffer *edges)
+/* 0, or E_NOMEM with the reason. */
+static int aioc_range_watch_open(aioc_range_watch *watch, aioc_range_task *task, aiocosmos_str link)
 {
-    size_t at = edges->len ? strlen(edges->data) + 1 : 0;
-    return aioc_text_view(edges->data + at, edges->len - at);
+    watch->engine = task->all->engine;
+    watch->task = task;
+    watch->waiter.resume = aioc_range_watch_settled;
+    watch->pause.fire = aioc_range_watch_paused;
+    watch->waiter.owner = watch->pause.owner = watch;
+    watch->container = aioc_account_hold(&watch->engine->account, link);
+    return watch->container ? 0 : aioc_request_no_memory(&watch->engine->builder);
 }
 
-static void aioc_feed_answer_free(aioc_mem *memory, aioc_feed_answer *answer)
+static void aioc_range_watch_close(aioc_range_watch *watch)
+{
+    if (!watch->container) return;
+    aioc_reactor_timer_stop(watch->engine->reactor, &watch->pause);
+    if (watch->waiting) aioc_mem_list_remove(&watch->container->waiters, &watch->waiter.node);
+    aioc_account_release(watch->container);
+}
+
+static bool aioc_range_watch_knows(const aioc_range_watch *watch)
+{
+    return watch->container->knowledge == AIOC_ACCOUNT_KNOWN;
+}
+
+/* Whether the ranges are known, or known to be out of reach. If not, waits for them. */
+static bool aioc_range_watch_ready(aioc_range_watch *watch)
+{
+    if (watch->waiting || watch->pause.armed || watch->engine->closing) return false;
+    if (aioc_account_settled(watch->container, watch->engine->reactor->now_us)) return true;
+    watch->waiting = watch->waited = true;
+    aioc_account_wait(&watch->engine->account, watch->container, &watch->waiter);
+    return false;
+}
+
+/* A range of this version is gone: looks anew, unless that has happened since; at once the first time, then after a
+ * pause that doubles, for a split takes its time. */
+static void aioc_range_watch_gone(aioc_range_watch *watch, uint32_t version)
+{
+    aioc_reactor *reactor = watch->engine->reactor;
+    if (watch->container->ranges_version != version || watch->doubted == version) return;
+    watch->doubted = version;
+    aioc_account_doubt_ranges(watch->container);
+    if (watch->pause_ms)
+        aioc_reactor_timer_start(reactor, &watch->pause, reactor->now_us + watch->pause_ms * 1000u);
+    watch->pause_ms = watch->pause_ms ? watch->pause_ms * 2 : 20;
+    if (watch->pause_ms > AIOC_RANGE_PAUSE_MAX_MS) watch->pause_ms = AIOC_RANGE_PAUSE_MAX_MS;
+}
+
+/* The ranges cannot be had. If that was before it was asked, it looks for itself; else says why: true. */
+static bool aioc_range_watch_fails(aioc_range_watch *watch, aioc_range_tally *tally)
+{
+    const aioc_account_container *container = watch->container;
+    const char *why = container->failure ? aioc_protocol_status_text(container->failure)
+                                         : "the container's partition key ranges leave gaps, or overlap";
+    bool looked = watch->waited;
+    watch->waited = false;
+    if (!looked) {
+        aioc_account_doubt_ranges(watch->container);
+        aioc_range_watch_ready(watch);
+        return false;
+    }
+    tally->attempts += container->failure_attempts;
+    if (!tally->status) {
+        tally->http_status = container->failure_http_status;
+        tally->sub_status = container->failure_sub_status;
+    }
+    if (container->failure_why.len > 1) why = container->failure_why.data;
+    aioc_range_fail(tally, container->failure ? container->failure : AIOCOSMOS_E_PROTOCOL, why);
+    return true;
+}
+
+/* Whether they may be of one container: "" is not known. */
+static bool aioc_range_same_rid(const char *a, const char *b)
+{
+    return !a[0] || !b[0] || strcmp(a, b) == 0;
+}
+
+/* The range was split, merged or moved (410 with 1002, 1007, 1008), perhaps without our knowing of its heirs yet. */
+static bool aioc_range_is_gone(const aiocosmos_result *result)
+{
+    return result->status == 410 &&
+           (result->sub_status == 1002 || result->sub_status == 1007 || result->sub_status == 1008);
+}
+
+/* What was asked for was meant for a container that is no more. */
+static bool aioc_range_is_of_another(const aiocosmos_result *result)
+{
+    return aioc_op_rule_of(result->status, result->sub_status).reason == AIOC_OP_METADATA;
+}
+
+/* Whether the gateway would fare no better. */
+static bool aioc_range_is_out_of_reach(int status)
+{
+    return status == AIOCOSMOS_E_DNS || status == AIOCOSMOS_E_CONNECT || status == AIOCOSMOS_E_TLS ||
+           status == AIOCOSMOS_E_AUTH;
+}
+
+/*--- Requests and answers ---*/
+
+/* Fills in what is asked for. */
+static int aioc_range_fill(aioc_request_builder *builder, aioc_range_question *question, const char *path,
+                           const char *database, const char *container, aiocosmos_str session, uint32_t timeout_ms)
+{
+    int refused = aioc_request_build_link(builder, path, database, container, NULL);
+    if (!refused) refused = aioc_request_check_session(builder, session);
+    if (!refused) refused = aioc_request_keep(builder, &question->link, aioc_mem_text(&builder->link));
+    if (!refused) refused = aioc_request_keep(builder, &question->session, session);
+    question->verb = "GET";
+    question->timeout_ms = timeout_ms ? timeout_ms : builder->timeout_ms;
+    return refused;
+}
+
+static void aioc_range_unfill(aioc_mem *memory, aioc_range_question *question)
+{
+    aioc_mem_buffer_free(memory, &question->link);
+    aioc_mem_buffer_free(memory, &question->pk);
+    aioc_mem_buffer_free(memory, &question->session);
+    aioc_mem_buffer_free(memory, &question->lines);
+}
+
+static void aioc_range_specify(aioc_request_spec *spec, const aioc_range_question *question)
+{
+    memset(spec, 0, sizeof *spec);
+    spec->verb = question->verb;
+    spec->type = spec->tail = "docs";
+    spec->link = spec->container_link = aioc_mem_text(&question->link);
+    spec->session_token = aioc_mem_text(&question->session);
+    spec->is.item_data = true;
+    spec->timeout_ms = question->timeout_ms;
+}
+
+/* {"query":...,"parameters":[...]}. */
+static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params)
+{
+    out->len = 0;
+    return aioc_mem_append_str(memory, out, "{\"query\":") &&
+           aioc_json_append_string(memory, out, sql.ptr, sql.len, false) &&
+           aioc_mem_append_str(memory, out, ",\"parameters\":") &&
+           aioc_mem_append(memory, out, params.ptr, params.len) && aioc_mem_append_str(memory, out, "}");
+}
+
+/* The header lines of a request for a page: those that all have, how many rows, and what it goes on behind. False: no
+ * memory. */
+static bool aioc_range_page_lines(aioc_op_engine *engine, aiocosmos_str lines, uint64_t rows,
+                                 const char *behind_name, aiocosmos_str behind)
+{
+    aioc_mem_buffer *out = &engine->builder.lines;
+    aioc_mem_writer writer;
+    char text[48];
+    aioc_mem_print(text, sizeof text, "x-ms-max-item-count: %d\r\n", rows ? (int)rows : -1);
+    out->len = 0;
+    writer = aioc_mem_write(engine->memory, out);
+    aioc_mem_put(&writer, lines);
+    aioc_mem_put_text(&writer, text);
+    if (behind.len) aioc_request_put_line(&writer, behind_name, behind);
+    return writer.ok;
+}
+
+/* One of the headers that are found in every answer: AIOC_PROTOCOL_H_*. */
+static aiocosmos_str aioc_range_wanted(const aiocosmos_result *result, int header)
+{
+    return ((const aioc_op_delivery *)result->internal)->response->wanted[header];
+}
+
+static const char aioc_range_no_page[] = "an answer is not a page: it is no JSON, or has no array of items";
+
+static void aioc_range_answer_free(aioc_mem *memory, aioc_range_answer *answer)
 {
     if (!answer) return;
     aioc_json_close(&answer->doc);
@@ -17190,19 +17223,8 @@ static void aioc_feed_answer_free(aioc_mem *memory, aioc_feed_answer *answer)
     aioc_mem_free(memory, answer, sizeof *answer);
 }
 
-static aiocosmos_str aioc_feed_header(const aiocosmos_result *result, const char *name)
-{
-    return aioc_http_header(((const aioc_op_delivery *)result->internal)->response->head, name);
-}
-
-/* As above, of the headers that are found in every answer, by AIOC_PROTOCOL_H_*. */
-static aiocosmos_str aioc_feed_wanted(const aiocosmos_result *result, int header)
-{
-    return ((const aioc_op_delivery *)result->internal)->response->wanted[header];
-}
-
 /* 0, E_NOMEM, or E_PROTOCOL: it is not a page. Until its first row is needed, an answer takes less as it came. */
-static int aioc_feed_answer_parse(aioc_feed_answer *answer)
+static int aioc_range_answer_parse(aioc_range_answer *answer)
 {
     int status = aioc_json_parse(&answer->doc, answer->body.text.ptr, answer->body.text.len);
     if (!status) answer->rows = aioc_json_at(aioc_json_root(&answer->doc), "/Documents");
@@ -17215,1045 +17237,190 @@ static int aioc_feed_answer_parse(aioc_feed_answer *answer)
     return 0;
 }
 
-/* Takes an answer over, and from one of its headers where it goes on behind it. 0, or E_NOMEM; if it is parsed at once,
- * as that. */
-static int aioc_feed_answer_new(aioc_mem *memory, const aiocosmos_result *result, int header, bool parse,
-                                aioc_feed_answer **out)
+/* Takes an answer over, and from a header where it goes on behind it. 0, E_NOMEM, E_PROTOCOL. */
+static int aioc_range_answer_new(aioc_mem *memory, const aiocosmos_result *result, int header, bool parse,
+                                aioc_range_answer **out)
 {
-    aioc_feed_answer *answer = (aioc_feed_answer *)aioc_mem_zalloc(memory, sizeof *answer);
+    aioc_range_answer *answer = (aioc_range_answer *)aioc_mem_zalloc(memory, sizeof *answer);
     int status = AIOCOSMOS_E_NOMEM;
     if (!answer) return status;
     aioc_json_open(&answer->doc, memory);
     answer->body = aioc_op_take_body(result);
-    if (answer->body.text.ptr && aioc_mem_set(memory, &answer->behind, aioc_feed_wanted(result, header))) {
+    if (answer->body.text.ptr && aioc_mem_set(memory, &answer->behind, aioc_range_wanted(result, header))) {
         answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
-        status = parse ? aioc_feed_answer_parse(answer) : 0;
+        status = parse ? aioc_range_answer_parse(answer) : 0;
     }
-    if (status) aioc_feed_answer_free(memory, answer);
+    if (status) aioc_range_answer_free(memory, answer);
     else *out = answer;
     return status;
 }
 
-static void aioc_feed_stir(aioc_feed_query *query)
+/* A part of the key space as text: min, a NUL, max. Empty: none. */
+static bool aioc_range_set_edges(aioc_mem *memory, aioc_mem_buffer *edges, aiocosmos_str min, aiocosmos_str max)
 {
-    if (query->stirred) return;
-    query->stirred = true;
-    aioc_mem_list_add(&query->feeds->stirred, &query->node);
+    if (!aioc_mem_reserve(memory, edges, min.len + 1 + max.len)) return false;
+    edges->len = 0;
+    return aioc_mem_append(memory, edges, min.ptr, min.len) && aioc_mem_append(memory, edges, "", 1) &&
+           aioc_mem_append(memory, edges, max.ptr, max.len);
 }
 
-static void aioc_feed_stir_owner(void *owner)
+static aiocosmos_str aioc_range_min(const aioc_mem_buffer *edges)
 {
-    aioc_feed_stir((aioc_feed_query *)owner);
+    return aioc_mem_str(edges->len ? edges->data : "");
 }
 
-static aioc_feed_answer *aioc_feed_unlink(aioc_feed_stream *stream)
+static aiocosmos_str aioc_range_max(const aioc_mem_buffer *edges)
 {
-    aioc_feed_fan *fan = stream->query->fan;
-    aioc_feed *feeds = stream->query->feeds;
-    aioc_feed_answer *answer = stream->first;
+    size_t at = edges->len ? strlen(edges->data) + 1 : 0;
+    return aioc_text_view(edges->data + at, edges->len - at);
+}
+
+/*--- Streams ---*/
+
+static bool aioc_range_is_owed(const aioc_range_reader *reader)
+{
+    return reader->need >= AIOC_RANGE_OWED;
+}
+
+static aioc_range_answer *aioc_range_unlink(aioc_range_stream *stream)
+{
+    aioc_range_reader *reader = stream->reader;
+    aioc_range_answer *answer = stream->first;
     stream->first = answer->next;
     if (!stream->first) stream->last = NULL;
     answer->next = NULL;
-    fan->ahead--;
-    fan->held -= answer->bytes;
-    feeds->held -= answer->bytes;
-    if (feeds->turn) aioc_feed_stir(feeds->turn);
+    reader->ahead--;
+    reader->held -= answer->bytes;
+    reader->all->held -= answer->bytes;
+    if (reader->all->turn) aioc_range_stir(&reader->all->turn->task);
     return answer;
 }
 
-static void aioc_feed_stream_free(aioc_feed_stream *stream)
+static void aioc_range_stream_free(aioc_range_stream *stream)
 {
-    aioc_mem *memory = stream->query->fan->memory;
-    while (stream->first) aioc_feed_answer_free(memory, aioc_feed_unlink(stream));
+    aioc_range_reader *reader = stream->reader;
+    aioc_mem *memory = reader->memory;
+    while (stream->first) aioc_range_answer_free(memory, aioc_range_unlink(stream));
     aioc_mem_buffer_free(memory, &stream->edges);
     aioc_mem_buffer_free(memory, &stream->kin);
     aioc_mem_buffer_free(memory, &stream->position);
-    aioc_mem_free(memory, stream, stream->bytes);
+    aioc_mem_free(memory, stream, stream->size);
 }
 
 /* A stream is of no use any more: what is under way for it is called off, and comes back from a later step. */
-static void aioc_feed_stream_drop(aioc_feed_stream *stream)
+static void aioc_range_drop(aioc_range_stream *stream)
 {
-    aioc_feed_fan *fan = stream->query->fan;
     if (!stream->op) {
-        aioc_feed_stream_free(stream);
+        aioc_range_stream_free(stream);
         return;
     }
     stream->dropped = true;
-    stream->leaving = fan->leaving;
-    fan->leaving = stream;
+    stream->leaving = stream->reader->leaving;
+    stream->reader->leaving = stream;
     aioc_op_stop(stream->op, AIOCOSMOS_E_CANCELLED);
 }
 
-static void aioc_feed_drop_streams(aioc_feed_fan *fan)
+static void aioc_range_drop_all(aioc_range_reader *reader)
 {
-    uint32_t i;
-    for (i = 0; i < fan->stream_count; i++) aioc_feed_stream_drop(fan->streams[i]);
-    fan->stream_count = fan->heap_count = 0;
-}
-
-static void aioc_feed_free_texts(aioc_feed_fan *fan)
-{
-    aioc_mem_buffer *const texts[] = {
-        &fan->sql, &fan->params, &fan->edges, &fan->token, &fan->out, &fan->items, &fan->last_items,
-        &fan->last_rid, &fan->last_edges, &fan->bodies[0], &fan->bodies[1], &fan->bodies[2], &fan->bodies[3]
-    };
-    size_t i;
-    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(fan->memory, texts[i]);
-}
-
-static void aioc_feed_fan_free(aioc_feed_query *query)
-{
-    aioc_mem *memory = query->feeds->engine->memory;
-    aioc_feed_fan *fan = query->fan;
-    uint32_t i;
-    if (!fan) return;
-    for (i = 0; i < fan->stream_count; i++) aioc_feed_stream_free(fan->streams[i]);
-    while (fan->leaving) {
-        aioc_feed_stream *stream = fan->leaving;
-        fan->leaving = stream->leaving;
-        aioc_feed_stream_free(stream);
-    }
-    aioc_feed_watch_close(&fan->ranges);
-    aioc_reactor_timer_stop(query->feeds->engine->reactor, &fan->poll);
-    if (fan->plan) aioc_plan_release(memory, fan->plan);
-    aioc_row_chain_close(&fan->chain);
-    aioc_feed_answer_free(memory, fan->taken);
-    aioc_pos_free(memory, &fan->from);
-    aioc_feed_answer_free(memory, fan->shown);
-    aioc_json_close(&fan->from_doc);
-    aioc_feed_free_texts(fan);
-    aioc_mem_free(memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams);
-    aioc_mem_free(memory, fan, sizeof *fan);
-    query->fan = NULL;
-}
-
-static void aioc_feed_unpark(aioc_feed_query *query)
-{
-    if (query->parked) query->fan = query->parked;
-    query->parked = NULL;
-}
-
-static void aioc_feed_calm(aioc_feed_query *query)
-{
-    if (!query->stirred) return;
-    query->stirred = false;
-    aioc_mem_list_remove(&query->feeds->stirred, &query->node);
-}
-
-/* Of the pages that wait for memory, the one that was asked for first has the turn. */
-static void aioc_feed_pass_turn(aioc_feed *feeds)
-{
-    aioc_feed_query *next = NULL;
-    uint32_t i;
-    for (i = 0; i < feeds->slot_count; i++) {
-        aioc_feed_query *query = feeds->slots[i].query;
-        if (query && query->fan && query->fan->queued && (!next || query->fan->asked < next->fan->asked)) next = query;
-    }
-    feeds->turn = next;
-    if (!next) return;
-    next->fan->queued = false;
-    aioc_feed_stir(next);
-}
-
-static void aioc_feed_query_free(aioc_feed_query *query)
-{
-    aioc_feed *feeds = query->feeds;
-    aioc_mem *memory = feeds->engine->memory;
-    aioc_mem_buffer *const texts[] = {
-        &query->link, &query->pk, &query->lines, &query->body, &query->session, &query->continuation,
-        &query->continuation_out, &query->refusal
-    };
-    size_t i;
-    aioc_feed_calm(query);
-    feeds->slots[query->slot].query = NULL;
-    if (++feeds->slots[query->slot].generation == 0) feeds->slots[query->slot].generation = 1;
-    feeds->query_count--;
-    feeds->closed++;
-    if (feeds->turn == query) aioc_feed_pass_turn(feeds);   /* or what it gives back would stir it */
-    aioc_feed_unpark(query);
-    aioc_feed_fan_free(query);
-    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(memory, texts[i]);
-    aioc_feed_costs_free(memory, &query->costs);
-    aioc_mem_free(memory, query, sizeof *query);
-}
-
-/* A closed query goes when nobody is left who would come back to it; what is under way for it is called off. */
-static void aioc_feed_let_query_go(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    if (query->op || query->busy) return;
-    if (fan) {
-        if (fan->plan_op) aioc_op_stop(fan->plan_op, AIOCOSMOS_E_CANCELLED);
-        aioc_feed_drop_streams(fan);
-        if (fan->plan_op || fan->leaving) return;
-    }
-    aioc_feed_query_free(query);
-}
-
-/* Open, or closed with a page that is still owed. */
-static aioc_feed_query *aioc_feed_query_named(const aioc_feed *feeds, aiocosmos_cursor handle)
-{
-    uint32_t slot = (uint32_t)handle.id - 1u;
-    aioc_feed_query *query;
-    if (slot >= feeds->slot_count || feeds->slots[slot].generation != (uint32_t)(handle.id >> 32)) return NULL;
-    query = feeds->slots[slot].query;
-    return query && (query->op || !query->closed) ? query : NULL;
-}
-
-static aioc_feed_query *aioc_feed_query_find(const aioc_feed *feeds, aiocosmos_cursor handle)
-{
-    aioc_feed_query *query = aioc_feed_query_named(feeds, handle);
-    return query && !query->closed ? query : NULL;
-}
-
-/* A free slot, growing the table up to pending_max. slot_count: none. */
-static uint32_t aioc_feed_query_slot(aioc_feed *feeds)
-{
-    uint32_t slot = 0, count = feeds->slot_count ? feeds->slot_count * 2 : 8, i;
-    void *grown;
-    while (slot < feeds->slot_count && feeds->slots[slot].query) slot++;
-    if (slot < feeds->slot_count) return slot;
-    if (count > feeds->engine->options->pending_max) count = feeds->engine->options->pending_max;
-    if (count <= feeds->slot_count) return feeds->slot_count;
-    grown = aioc_mem_resize(feeds->engine->memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots,
-                            count * sizeof *feeds->slots);
-    if (!grown) return feeds->slot_count;
-    feeds->slots = (aioc_feed_slot *)grown;
-    for (i = feeds->slot_count; i < count; i++) {
-        feeds->slots[i].query = NULL;
-        feeds->slots[i].generation = 1;
-    }
-    feeds->slot_count = count;
-    return slot;
-}
-
-/* A query in a slot of its own, filled as the request asks. */
-static int aioc_feed_query_open(aioc_feed *feeds, int (*fill)(aioc_feed_query *query, const void *asked),
-                                const void *asked, aiocosmos_cursor *handle)
-{
-    aioc_op_engine *engine = feeds->engine;
-    uint32_t slot = aioc_feed_query_slot(feeds);
-    aioc_feed_query *query;
-    int refused;
-    handle->id = 0;
-    if (engine->closing) return aioc_request_refuse_as(&engine->builder, AIOCOSMOS_E_SHUTDOWN);
-    if (slot == feeds->slot_count) {
-        if (slot < engine->options->pending_max) return aioc_request_no_memory(&engine->builder);
-        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "full: %u cursors are open: close some",
-                       (unsigned)feeds->query_count);
-        return AIOCOSMOS_E_FULL;
-    }
-    query = (aioc_feed_query *)aioc_mem_zalloc(engine->memory, sizeof *query);
-    if (!query) return aioc_request_no_memory(&engine->builder);
-    query->feeds = feeds;
-    query->slot = slot;
-    feeds->slots[slot].query = query;
-    feeds->query_count++;
-    refused = fill(query, asked);
-    if (refused) aioc_feed_query_free(query);
-    else handle->id = ((uint64_t)feeds->slots[slot].generation << 32) | (slot + 1u);
-    return refused;
-}
-
-/*--- Queries: from what the host asks for to what is sent ---*/
-
-static int aioc_feed_append_params(aioc_op_engine *engine, aioc_mem_buffer *out, const aiocosmos_query_request *request)
-{
-    size_t i;
-    if (!aioc_mem_append_str(engine->memory, out, "[")) return aioc_request_no_memory(&engine->builder);
-    for (i = 0; i < request->param_count; i++) {
-        const aiocosmos_param *param = &request->params[i];
-        char what[48];
-        aioc_mem_print(what, sizeof what, "params[%u]", (unsigned)i);
-        if (!param->name || param->name[0] != '@' || !param->name[1])
-            return aioc_request_refuse(&engine->builder, what, "a name starts with '@'");
-        if (param->value.type == AIOCOSMOS_VALUE_UNSET || param->value.type == AIOCOSMOS_VALUE_NONE)
-            return aioc_request_refuse(&engine->builder, what, "no value is given");
-        if ((i && !aioc_mem_append_str(engine->memory, out, ",")) ||
-            !aioc_mem_append_str(engine->memory, out, "{\"name\":") ||
-            !aioc_json_append_string(engine->memory, out, param->name, strlen(param->name), false) ||
-            !aioc_mem_append_str(engine->memory, out, ",\"value\":") ||
-            !aioc_json_append_value(engine->memory, out, &param->value, false) ||
-            !aioc_mem_append_str(engine->memory, out, "}"))
-            return aioc_request_refuse(&engine->builder, what,
-                                       "not UTF-8, not JSON, not a finite number, or no memory");
-    }
-    return aioc_mem_append_str(engine->memory, out, "]") ? 0 : aioc_request_no_memory(&engine->builder);
-}
-
-/* {"query":...,"parameters":[...]}. */
-static bool aioc_feed_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params)
-{
-    out->len = 0;
-    return aioc_mem_append_str(memory, out, "{\"query\":") &&
-           aioc_json_append_string(memory, out, sql.ptr, sql.len, false) &&
-           aioc_mem_append_str(memory, out, ",\"parameters\":") &&
-           aioc_mem_append(memory, out, params.ptr, params.len) && aioc_mem_append_str(memory, out, "}");
-}
-
-static int aioc_feed_build_body(aioc_op_engine *engine, aioc_mem_buffer *params, aioc_mem_buffer *body,
-                                const aiocosmos_query_request *request, const char *sql)
-{
-    size_t len = strlen(sql), bad_at;
-    int refused;
-    if (len == 0) return aioc_request_refuse(&engine->builder, "sql", "empty");
-    if (len > AIOC_FEED_SQL_BYTES_MAX) return aioc_request_refuse(&engine->builder, "sql", "over 256 KiB");
-    if (!aioc_json_utf8_ok(sql, len, &bad_at))
-        return aioc_request_refuse_at(&engine->builder, "sql", "not UTF-8", bad_at);
-    if (request->param_count && !request->params)
-        return aioc_request_refuse(&engine->builder, "params", "required: param_count is set");
-    refused = aioc_feed_append_params(engine, params, request);
-    if (refused) return refused;
-    return aioc_feed_append_body(engine->memory, body, aioc_mem_str(sql), aioc_mem_text(params))
-               ? 0 : aioc_request_no_memory(&engine->builder);
-}
-
-static int aioc_feed_add_lines(aioc_op_engine *engine, const aiocosmos_query_request *request, bool is_query,
-                               bool across)
-{
-    aioc_mem *memory = engine->memory;
-    aioc_mem_buffer *lines = &engine->builder.lines;
-    lines->len = 0;
-    if ((is_query && !aioc_mem_append_str(memory, lines, AIOC_FEED_QUERY_LINES)) ||
-        (across && !aioc_mem_append_str(memory, lines, AIOC_FEED_ACROSS_LINE)) ||
-        (request->want_metrics &&
-         !aioc_mem_append_str(memory, lines, "x-ms-documentdb-populatequerymetrics: True\r\n")) ||
-        (request->want_index_metrics &&
-         !aioc_mem_append_str(memory, lines, "x-ms-cosmos-populateindexmetrics: True\r\n")))
-        return aioc_request_no_memory(&engine->builder);
-    return aioc_request_add_headers(&engine->builder, request->headers, false);
-}
-
-/* An effective partition key in hex, as the list of ranges names it. */
-static int aioc_feed_check_edge(aioc_op_engine *engine, const char *what, const char *text)
-{
-    size_t i, len = text ? strlen(text) : 0;
-    if (len >= AIOC_PROTOCOL_EPK_MAX)
-        return aioc_request_refuse(&engine->builder, what, "too long for a partition key's hash");
-    for (i = 0; i < len; i++)
-        if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'A' && text[i] <= 'F')))
-            return aioc_request_refuse_at(&engine->builder, what, "not upper-case hexadecimal", i);
-    if (len % 2) return aioc_request_refuse(&engine->builder, what, "half a byte at its end: two digits make one");
-    return 0;
-}
-
-static int aioc_feed_check_span(aioc_op_engine *engine, const aiocosmos_query_request *request)
-{
-    int refused = aioc_feed_check_edge(engine, "epk_min", request->epk_min);
-    if (!refused) refused = aioc_feed_check_edge(engine, "epk_max", request->epk_max);
-    if (refused || (!request->epk_min && !request->epk_max)) return refused;
-    if (aioc_request_has_pk(&request->pk))
-        return aioc_request_refuse(&engine->builder, "epk_min", "and pk are both given");
-    if (request->epk_min && request->epk_max &&
-        aioc_protocol_epk_compare(aioc_mem_str(request->epk_min), aioc_mem_str(request->epk_max)) >= 0)
-        return aioc_request_refuse(&engine->builder, "epk_max", "not behind epk_min");
-    return 0;
-}
-
-static int aioc_feed_check_query(aioc_op_engine *engine, const aiocosmos_query_request *request)
-{
-    const char *what;
-    bool of_items = request->feed == AIOCOSMOS_FEED_ITEMS, of_ranges = request->feed == AIOCOSMOS_FEED_RANGES;
-    if (request->feed > AIOCOSMOS_FEED_RANGES)
-        return aioc_request_refuse(&engine->builder, "feed", "one of aiocosmos_feed is expected");
-    what = !of_items && aioc_request_has_pk(&request->pk) ? "pk"
-           : !of_items && request->session_token.len ? "session_token"
-           : !of_items && (request->epk_min || request->epk_max) ? "epk_min"
-           : !of_items && !of_ranges && request->container ? "container"
-           : of_ranges && request->sql ? "sql"
-           : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
-           : request->feed == AIOCOSMOS_FEED_DATABASES && request->database ? "database" : NULL;
-    if (what) return aioc_request_refuse(&engine->builder, what, "does not belong to this feed");
-    if (!request->sql && request->param_count)
-        return aioc_request_refuse(&engine->builder, "params", "there is no sql");
-    if (request->page_items_max > INT32_MAX)
-        return aioc_request_refuse(&engine->builder, "page_items_max", "over 2^31-1");
-    return aioc_feed_check_span(engine, request);
-}
-
-/* What a continuation token is bound to: the resource, the text and its parameters, the key or part of the keys. */
-static bool aioc_feed_ask_question(aioc_feed_query *query, const char *kind)
-{
-    aioc_mem *memory = query->feeds->engine->memory;
-    const aioc_feed_fan *fan = query->fan;
-    aiocosmos_str parts[5];
-    aioc_mem_buffer all = { NULL, 0, 0 };
-    uint64_t hash[2];
-    bool ok = aioc_mem_append_str(memory, &all, kind);
-    size_t i;
-    parts[0] = aioc_mem_text(&query->link);
-    parts[1] = aioc_mem_text(&query->pk);
-    parts[2] = fan ? aioc_feed_min(&fan->edges) : aioc_mem_str("");
-    parts[3] = fan ? aioc_feed_max(&fan->edges) : aioc_mem_str("");
-    parts[4] = aioc_mem_text(&query->body);
-    for (i = 0; ok && i < 5; i++)
-        ok = aioc_mem_append(memory, &all, "\n", 1) &&
-             aioc_mem_append(memory, &all, parts[i].ptr, parts[i].len);
-    if (ok) aioc_protocol_murmur3_128(all.data, all.len, hash);
-    if (ok) query->question = hash[0] ^ hash[1];
-    aioc_mem_buffer_free(memory, &all);
-    return ok;
-}
-
-/* Reads a continuation token and finds out whether it is one of this query. The service's own, which a query of one key
- * goes on by, stands in it as it came. */
-static int aioc_feed_read_token(aioc_feed_query *query, aiocosmos_str token)
-{
-    aioc_op_engine *engine = query->feeds->engine;
-    aioc_feed_fan *fan = query->fan;
-    aioc_mem_buffer block = { NULL, 0, 0 };
-    aioc_pos position;
-    const char *why = "";
-    int refused;
-    memset(&position, 0, sizeof position);
-    refused = aioc_pos_read(engine->memory, token, &block, &position, &why);
-    if (refused == AIOCOSMOS_E_NOMEM) {
-        refused = aioc_request_no_memory(&engine->builder);
-    } else if (refused) {
-        refused = aioc_request_refuse(&engine->builder, "continuation", why);
-    } else if ((position.place == AIOC_POS_IN_CHANGES) != (fan && fan->changes)) {
-        refused = aioc_request_refuse(&engine->builder, "continuation", fan && fan->changes
-                                                                ? "of a query, not of a change feed"
-                                 : "of a change feed, not of a query");
-    } else if (position.question != query->question) {
-        refused = aioc_request_refuse(&engine->builder, "continuation", fan && fan->changes
-                                 ? "of another container, another part of it, or another kind of change feed"
-                                 : "of another query or container");
-    } else if (position.place == AIOC_POS_AT_SERVICE) {
-        refused = aioc_request_keep(&engine->builder, &query->continuation, position.pieces[0].continuation);
-        if (!refused) aioc_feed_fan_free(query);  /* it was the gateway that served it */
-    } else if (!fan) {
-        refused = aioc_request_refuse(&engine->builder, "continuation", "of a query across partitions");
-    } else {
-        fan->token = block;
-        fan->from = position;
-        return 0;
-    }
-    aioc_pos_free(engine->memory, &position);
-    aioc_mem_buffer_free(engine->memory, &block);
-    return refused;
-}
-
-static uint32_t aioc_feed_levels(const aiocosmos_pk *pk)
-{
-    uint32_t levels = 0;
-    while (levels < AIOC_PROTOCOL_PK_LEVELS && pk->level[levels].type != AIOCOSMOS_VALUE_UNSET) levels++;
-    return levels;
-}
-
-static int aioc_feed_open_fan(aioc_feed_query *query, const aiocosmos_query_request *request)
-{
-    aioc_op_engine *engine = query->feeds->engine;
-    aioc_feed_fan *fan = (aioc_feed_fan *)aioc_mem_zalloc(engine->memory, sizeof *fan);
-    int refused = 0;
-    if (!fan) return aioc_request_no_memory(&engine->builder);
-    query->fan = fan;
-    fan->memory = engine->memory;
-    fan->key[0] = aioc_op_random(&engine->random_state);
-    fan->key[1] = aioc_op_random(&engine->random_state);
-    aioc_row_chain_close(&fan->chain);
-    aioc_json_open(&fan->from_doc, engine->memory);
-    fan->page_items_max = request->page_items_max;
-    fan->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
-    if (fan->parallel_max > AIOC_ACCOUNT_RANGES_MAX) fan->parallel_max = AIOC_ACCOUNT_RANGES_MAX;
-    fan->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
-    fan->page_bytes_max = engine->memory->max / 16 < AIOC_FEED_PAGE_BYTES_MAX ? (uint32_t)(engine->memory->max / 16)
-                                                                              : AIOC_FEED_PAGE_BYTES_MAX;
-    fan->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
-                                                            : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
-    fan->levels = aioc_feed_levels(&request->pk);
-    if (request->sql) refused = aioc_request_keep(&engine->builder, &fan->sql, aioc_mem_str(request->sql));
-    if (!refused && !aioc_feed_set_edges(engine->memory, &fan->edges, aioc_mem_str(request->epk_min),
-                                         aioc_mem_str(request->epk_max)))
-        refused = aioc_request_no_memory(&engine->builder);
-    return refused ? refused : aioc_feed_watch_open(&fan->ranges, engine, aioc_mem_text(&query->link),
-                                                    aioc_feed_stir_owner, query);
-}
-
-/* Whether a query may be of several ranges: it names no key, or the first levels of one; how many levels the keys of a
- * container have may be unknown yet. */
-static bool aioc_feed_may_span(const aioc_feed_query *query, const aiocosmos_pk *pk)
-{
-    const aioc_account *account = &query->feeds->engine->account;
-    const aioc_account_container *container = aioc_account_find(account, aioc_mem_text(&query->link));
-    uint32_t levels = aioc_feed_levels(pk);
-    if (container && container->knowledge == AIOC_ACCOUNT_KNOWN) return levels < container->pk_def.path_count;
-    return levels < AIOC_PROTOCOL_PK_LEVELS;
-}
-
-/* What a query and a change feed have in common: what is read, and how. */
-static int aioc_feed_fill_common(aioc_feed_query *query, const aiocosmos_query_request *request)
-{
-    aioc_op_engine *engine = query->feeds->engine;
-    bool has_pk = aioc_request_has_pk(&request->pk);
-    int refused = aioc_feed_check_query(engine, request);
-    static const char *const types[] = { "docs", "colls", "dbs", "pkranges" };
-    static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases", "/PartitionKeyRanges" };
-    static const char *const paths[] = { "dbs/%/colls/%", "dbs/%", "", "dbs/%/colls/%" };
-    if (!refused)
-        refused = aioc_request_build_link(&engine->builder, paths[request->feed], request->database,
-                                          request->container, NULL);
-    if (!refused) refused = aioc_request_keep(&engine->builder, &query->link, aioc_mem_text(&engine->builder.link));
-    if (!refused && has_pk) refused = aioc_request_add_pk(&engine->builder, &request->pk);
-    if (!refused && has_pk)
-        refused = aioc_request_keep(&engine->builder, &query->pk, aioc_mem_text(&engine->builder.pk));
-    if (!refused) refused = aioc_request_check_session(&engine->builder, request->session_token);
-    if (!refused) refused = aioc_request_keep(&engine->builder, &query->session, request->session_token);
-    if (refused) return refused;
-    query->verb = "GET";
-    query->type = types[request->feed];
-    query->array = arrays[request->feed];
-    query->of_items = request->feed == AIOCOSMOS_FEED_ITEMS;
-    query->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->builder.timeout_ms;
-    query->page_items_max = request->page_items_max;
-    query->skip_empty = request->skip_empty;
-    return 0;
-}
-
-static int aioc_feed_fill_query(aioc_feed_query *query, const void *asked)
-{
-    const aiocosmos_query_request *request = (const aiocosmos_query_request *)asked;
-    aioc_op_engine *engine = query->feeds->engine;
-    const char *sql = request->sql;
-    aioc_mem_buffer params = { NULL, 0, 0 };
-    int refused = aioc_feed_fill_common(query, request);
-    if (refused) return refused;
-    if (!sql && query->of_items) sql = "SELECT * FROM c";
-    if (sql) query->verb = "POST";
-    if (query->of_items && aioc_feed_may_span(query, &request->pk)) refused = aioc_feed_open_fan(query, request);
-    if (!refused) refused = aioc_feed_add_lines(engine, request, sql != NULL, query->of_items && query->pk.len == 0);
-    if (!refused) refused = aioc_request_keep(&engine->builder, &query->lines, aioc_mem_text(&engine->builder.lines));
-    if (!refused && sql)
-        refused = aioc_feed_build_body(engine, query->fan ? &query->fan->params : &params, &query->body, request, sql);
-    aioc_mem_buffer_free(engine->memory, &params);
-    if (refused) return refused;
-    if (!aioc_feed_ask_question(query, query->type)) return aioc_request_no_memory(&engine->builder);
-    return request->continuation.len ? aioc_feed_read_token(query, request->continuation) : 0;
-}
-
-/*--- Change feed: from what the host asks for to what is sent ---*/
-
-static int aioc_feed_check_changes(aioc_op_engine *engine, const aiocosmos_changes_request *request)
-{
-    if (request->from > AIOCOSMOS_FROM_TIME)
-        return aioc_request_refuse(&engine->builder, "from", "one of aiocosmos_changes_from is expected");
-    if (request->from != AIOCOSMOS_FROM_TIME && request->from_time_s)
-        return aioc_request_refuse(&engine->builder, "from_time_s", "given, but from is not AIOCOSMOS_FROM_TIME");
-    if (request->from_time_s < 0) return aioc_request_refuse(&engine->builder, "from_time_s", "before 1970");
-    if (request->from_time_s > AIOC_TEXT_DATE_LAST)
-        return aioc_request_refuse(&engine->builder, "from_time_s", "after the year 9999: are these seconds?");
-    if (request->all_versions && request->from != AIOCOSMOS_FROM_NOW && !request->continuation.len)
-        return aioc_request_refuse(&engine->builder, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a "
-                                   "continuation: the service cannot tell earlier ones");
-    return 0;
-}
-
-/* The header lines that every request of a change feed carries. The service wants the time with a position, too: after
- * a merge of ranges, times do not rise with positions. */
-static int aioc_feed_add_change_lines(aioc_feed_query *query, const aiocosmos_changes_request *request)
-{
-    aioc_op_engine *engine = query->feeds->engine;
-    char date[AIOC_AUTH_DATE_LEN + 1];
-    uint64_t since = query->fan->since;
-    int refused;
-    engine->builder.lines.len = 0;
-    refused = aioc_request_add_line(&engine->builder, "A-IM: ", request->all_versions ? "Full-Fidelity Feed"
-                                                                             : "Incremental Feed");
-    if (!refused && request->all_versions)
-        refused = aioc_request_add_line(&engine->builder, "x-ms-cosmos-changefeed-wire-format-version: ", "2021-09-15");
-    if (!refused && since) {
-        aioc_auth_date(date, since > (uint64_t)AIOC_TEXT_DATE_LAST ? AIOC_TEXT_DATE_LAST : (int64_t)since - 1);
-        refused = aioc_request_add_line(&engine->builder, "If-Modified-Since: ", date);
-    }
-    if (!refused) refused = aioc_request_add_headers(&engine->builder, request->headers, false);
-    return refused ? refused
-                   : aioc_request_keep(&engine->builder, &query->lines, aioc_mem_text(&engine->builder.lines));
-}
-
-static void aioc_feed_changes_as_query(const aiocosmos_changes_request *request, aiocosmos_query_request *out)
-{
-    memset(out, 0, sizeof *out);
-    out->database = request->database;
-    out->container = request->container;
-    out->pk = request->pk;
-    out->epk_min = request->epk_min;
-    out->epk_max = request->epk_max;
-    out->session_token = request->session_token;
-    out->timeout_ms = request->timeout_ms;
-    out->page_items_max = request->page_items_max;
-    out->parallel_max = request->parallel_max;
-    out->memory_max = request->memory_max;
-}
-
-/* Where it starts: as asked for, or where a token says. */
-static int aioc_feed_place_changes(aioc_feed_query *query, const aiocosmos_changes_request *request)
-{
-    aioc_feed_fan *fan = query->fan;
-    int refused;
-    if (!aioc_feed_ask_question(query, request->all_versions ? "all changes" : "changes"))
-        return aioc_request_no_memory(&query->feeds->engine->builder);
-    if (!request->continuation.len) {
-        fan->from_now = request->from == AIOCOSMOS_FROM_NOW;
-        fan->since = request->from == AIOCOSMOS_FROM_TIME ? (uint64_t)request->from_time_s + 1 : 0;
-        return 0;
-    }
-    refused = aioc_feed_read_token(query, request->continuation);
-    if (refused) return refused;
-    fan->since = fan->from.skip_left;
-    fan->by_key = fan->from.take_left == 0;
-    memcpy(fan->rid, fan->from.rid, sizeof fan->rid);
-    return 0;
-}
-
-static int aioc_feed_fill_changes(aioc_feed_query *query, const void *asked)
-{
-    const aiocosmos_changes_request *request = (const aiocosmos_changes_request *)asked;
-    aiocosmos_query_request common;
-    int refused = aioc_feed_check_changes(query->feeds->engine, request);
-    aioc_feed_changes_as_query(request, &common);
-    if (!refused) refused = aioc_feed_fill_common(query, &common);
-    if (!refused) refused = aioc_feed_open_fan(query, &common);
-    if (refused) return refused;
-    query->fan->changes = true;
-    query->fan->poll_ms = request->poll_ms;
-    query->fan->continuation_max = UINT32_MAX;  /* there is always a state */
-    refused = aioc_feed_place_changes(query, request);
-    return refused ? refused : aioc_feed_add_change_lines(query, request);
-}
-
-/*--- Queries whose pages are one operation each ---*/
-
-/* The header lines of a request for a page: those that all have, how many rows, and what it goes on behind. False: no
- * memory. */
-static bool aioc_feed_page_lines(aioc_op_engine *engine, aiocosmos_str lines, uint64_t rows,
-                                 const char *behind_name, aiocosmos_str behind)
-{
-    aioc_mem_buffer *out = &engine->builder.lines;
-    aioc_mem_writer writer;
-    char text[48];
-    if (rows) aioc_mem_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
-    else aioc_mem_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
-    out->len = 0;
-    writer = aioc_mem_write(engine->memory, out);
-    aioc_mem_put(&writer, lines);
-    aioc_mem_put_text(&writer, text);
-    if (behind.len) aioc_request_put_line(&writer, behind_name, behind);
-    return writer.ok;
-}
-
-static int aioc_feed_ask_page(aioc_feed_query *query, uint32_t timeout_ms)
-{
-    aioc_op_engine *engine = query->feeds->engine;
-    aioc_request_spec spec;
-    if (!aioc_feed_page_lines(engine, aioc_mem_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
-                              aioc_mem_text(&query->continuation))) return aioc_request_no_memory(&engine->builder);
-    aioc_feed_specify(&spec, query->verb, &query->link, timeout_ms);
-    spec.kind = AIOCOSMOS_QUERY_PAGE;
-    spec.type = spec.tail = query->type;
-    spec.is.item_data = query->of_items;
-    if (!query->of_items) spec.container_link.len = 0;
-    spec.pk_text = aioc_mem_text(&query->pk);
-    spec.lines = aioc_mem_text(&engine->builder.lines);
-    spec.session_token = aioc_mem_text(&query->session);
-    spec.body = aioc_mem_text(&query->body);
-    spec.user_data = query->user_data;
-    return aioc_op_accept(engine, &spec, &aioc_feed_page_role, query, &query->op);
-}
-
-static void aioc_feed_empty_page(aioc_feed_fan *fan)
-{
-    fan->out.len = 0;
-    fan->items.len = 0;
-    fan->out_count = 0;
-}
-
-/* The page that was lent to a callback is of no use any more. */
-static void aioc_feed_clear_page(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    if (fan->unshown) return;
-    aioc_feed_answer_free(fan->memory, fan->shown);
-    fan->shown = NULL;
-    if (fan->out.cap > AIOC_MEM_LARGEST) {
-        aioc_mem_buffer_free(fan->memory, &fan->out);
-        aioc_mem_buffer_free(fan->memory, &fan->items);
-    }
-    aioc_feed_empty_page(fan);
-    fan->out_array = 0;
-}
-
-static void aioc_feed_deliver(aioc_feed_query *query, aiocosmos_page *page)
-{
-    aioc_op_engine *engine = query->feeds->engine;
-    aiocosmos_page_fn call;
-    void *user_data;
-    page->status = page->result->status;
-    query->busy++;  /* what is lent outlives a close in the callback */
-    aioc_op_tell(page->result);
-    call = query->page;
-    user_data = query->user_data;
-    query->op = NULL;
-    if (call) engine->callbacks++;
-    if (call) call(engine->client, page, user_data);
-    query->busy--;
-    if (query->fan) aioc_feed_clear_page(query);
-    if (query->closed) aioc_feed_let_query_go(query);
-    else if (query->fan) aioc_feed_stir(query);
-}
-
-/* The token of a page that is one operation: the service's own, bound to this query. */
-static bool aioc_feed_write_service_token(aioc_feed_query *query, aiocosmos_str continuation)
-{
-    aioc_mem *memory = query->feeds->engine->memory;
-    aioc_pos position;
-    aioc_pos_piece piece;
-    query->continuation_out.len = 0;
-    if (continuation.len == 0) return true;
-    memset(&position, 0, sizeof position);
-    memset(&piece, 0, sizeof piece);
-    piece.min = piece.max = aioc_mem_str("");
-    piece.continuation = continuation;
-    position.place = AIOC_POS_AT_SERVICE;
-    position.question = query->question;
-    position.take_left = UINT64_MAX;
-    position.pieces = &piece;
-    position.piece_count = 1;
-    return aioc_pos_write(memory, &query->continuation_out, &position, SIZE_MAX) == 1;
-}
-
-/* Moves on to the next page. False: no memory to remember where, and this page can be asked for again. */
-static bool aioc_feed_advance(aioc_feed_query *query, aiocosmos_str continuation)
-{
-    aioc_mem *memory = query->feeds->engine->memory;
-    if (!aioc_feed_write_service_token(query, continuation) ||
-        !aioc_mem_reserve(memory, &query->continuation, continuation.len)) return false;
-    query->ended = continuation.len == 0;
-    return aioc_mem_set(memory, &query->continuation, continuation);
-}
-
-/* What is left of an operation's time. 0: nothing. */
-static uint32_t aioc_feed_left_ms(const aioc_op *op)
-{
-    uint64_t now_us = op->engine->reactor->now_us;
-    if (!op->deadline_us) return AIOCOSMOS_OFF;
-    return op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us + 999u) / 1000u) : 0;
-}
-
-/* The page that is owed takes another operation, in the time that is left; what this one took is told with it. */
-static int aioc_feed_ask_on(aioc_feed_query *query, aioc_op *op)
-{
-    uint32_t left_ms = aioc_feed_left_ms(op);
-    int refused = query->closed ? AIOCOSMOS_E_CANCELLED : left_ms ? aioc_feed_ask_page(query, left_ms)
-                                                                  : AIOCOSMOS_E_TIMEOUT;
-    if (refused) return refused;
-    query->carried_ru = query->op->charge_ru = op->charge_ru;
-    query->op->throttled_us = op->throttled_us;
-    query->op->attempts = op->attempts;
-    query->op->kept = op->kept;
-    op->kept = NULL;
-    query->op->submitted_us = op->submitted_us;
-    return 0;
-}
-
-/* The server says that it does not do that; a passing failure says something else. */
-static bool aioc_feed_is_refusal(int status)
-{
-    return status == 400 || status == 405 || status == 500 || status == 501;
-}
-
-/* The gateway has not served the query by itself: ranges and plan are asked for anew with the next page. */
-static void aioc_feed_return_to_fan(aioc_feed_query *query, aiocosmos_result *result)
-{
-    bool unserved = (result->status == 400 && result->sub_status == 1004) || result->status == 500;
-    if (query->refusal_status == AIOCOSMOS_E_PROTOCOL) unserved = aioc_feed_is_refusal(result->status);
-    if (unserved && query->refusal_status && query->refusal.len) {
-        result->status = query->refusal_status;
-        result->message = aioc_mem_text(&query->refusal);
-    }
-    aioc_feed_unpark(query);
-    if (!aioc_feed_watch_knows(&query->fan->ranges)) aioc_account_doubt_ranges(query->fan->ranges.container);
-}
-
-static void aioc_feed_page_came(aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_op_engine *engine = op->engine;
-    aioc_feed_query *query = (aioc_feed_query *)op->owner;
-    aiocosmos_result adjusted = *result;
-    aiocosmos_page page;
-    memset(&page, 0, sizeof page);
-    page.result = &adjusted;
-    aioc_feed_add_costs(engine->memory, &query->costs, result);
-    query->costs.charge_ru -= query->carried_ru;
-    query->carried_ru = 0;
-    if (result->status == 0) {
-        page.items = aioc_json_at(aioc_op_result_json(result), query->array);
-        page.item_count = aioc_json_count(page.items);
-        query->costs.items += page.item_count;
-        if (page.items.type != AIOCOSMOS_JSON_ARR) {
-            adjusted.status = AIOCOSMOS_E_PROTOCOL;
-            adjusted.message = aioc_mem_str("the answer is not a page: it is no JSON, or has no array of items");
-        } else if (!aioc_feed_advance(query, aioc_feed_wanted(result, AIOC_PROTOCOL_H_CONTINUATION))) {
-            adjusted.status = AIOCOSMOS_E_NOMEM;
-            adjusted.message = aioc_mem_str("no memory for the continuation");
-        } else {
-            if (query->parked) {
-                aioc_feed_unpark(query);
-                aioc_feed_fan_free(query);
-            }
-            /* An empty page is normal: if it can be, it is skipped. */
-            if (page.item_count == 0 && !query->ended && query->skip_empty && !aioc_feed_ask_on(query, op)) return;
-        }
-        page.more = !query->ended;
-        page.continuation = aioc_mem_text(&query->continuation_out);
-    }
-    if (adjusted.status != 0) {
-        page.more = false;
-        page.continuation.len = 0;
-    }
-    if (query->parked) aioc_feed_return_to_fan(query, &adjusted);
-    aioc_feed_deliver(query, &page);
-}
-
-/*--- Many ranges: plans ---*/
-
-/* What a plan is found by: the container, the text, and the parameters unless the plan is the same for all; up to there
- * it is *general bytes. A container created anew is another one. False: there is no memory, or its rid is not known. */
-static bool aioc_feed_plan_key(const aioc_feed_query *query, aioc_mem_buffer *key, size_t *general)
-{
-    const aioc_feed_fan *fan = query->fan;
-    bool ok = fan->ranges.container->rid[0] && aioc_mem_append_str(fan->memory, key, fan->ranges.container->rid) &&
-              aioc_mem_append(fan->memory, key, "\n", 1) &&
-              aioc_mem_append(fan->memory, key, fan->sql.data, fan->sql.len);
-    *general = key->len;
-    return ok && aioc_mem_append(fan->memory, key, "\n", 1) &&
-           aioc_mem_append(fan->memory, key, fan->params.data, fan->params.len);
-}
-
-static aioc_plan *aioc_feed_plan_kept(aioc_feed_query *query)
-{
-    aioc_feed *feeds = query->feeds;
-    aioc_mem_buffer key = { NULL, 0, 0 };
-    aioc_plan *plan = NULL;
-    size_t general;
-    uint32_t i;
-    bool ok = aioc_feed_plan_key(query, &key, &general);
-    for (i = 0; ok && i < AIOC_FEED_PLANS && !plan; i++) {
-        aioc_feed_plan *kept = &feeds->plans[i];
-        if (!kept->plan || !aioc_mem_same(aioc_mem_text(&kept->key), aioc_text_view(key.data, kept->general
-                                          ? general : key.len))) continue;
-        kept->used = ++feeds->plans_used;
-        plan = kept->plan;
-    }
-    aioc_mem_buffer_free(feeds->engine->memory, &key);
-    return plan;
-}
-
-/* Keeps a plan in the place of the one that was used longest ago. Without memory for it, it is asked for again. */
-static void aioc_feed_keep_plan(aioc_feed_query *query, aioc_plan *plan)
-{
-    aioc_feed *feeds = query->feeds;
-    aioc_mem *memory = feeds->engine->memory;
-    aioc_mem_buffer key = { NULL, 0, 0 };
-    aioc_feed_plan *kept = &feeds->plans[0];
-    bool ok, general = aioc_plan_is_general(plan, aioc_mem_text(&query->fan->sql));
-    size_t general_len;
-    uint32_t i;
-    ok = aioc_feed_plan_key(query, &key, &general_len);
-    if (general) key.len = general_len;
-    if (!ok || key.len + plan->bytes > AIOC_FEED_PLAN_BYTES_MAX) {
-        aioc_mem_buffer_free(memory, &key);
-        return;
-    }
-    for (i = 1; i < AIOC_FEED_PLANS; i++)
-        if (feeds->plans[i].used < kept->used) kept = &feeds->plans[i];
-    if (kept->plan) aioc_plan_release(memory, kept->plan);
-    aioc_mem_buffer_free(memory, &kept->key);
-    aioc_plan_hold(plan);
-    kept->plan = plan;
-    kept->key = key;
-    kept->general = general;
-    kept->used = ++feeds->plans_used;
-}
-
-/* It would end the same way if it were tried again. */
-static void aioc_feed_break(aioc_feed_fan *fan, int status, const char *message)
-{
-    aioc_feed_fail(&fan->tally, status, message);
-    fan->broken = true;
-}
-
-/* What an answer, of whatever kind, adds to the page that is made. */
-static void aioc_feed_account_for(aioc_feed_query *query, const aiocosmos_result *result)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_feed_add_costs(query->feeds->engine->memory, &query->costs, result);
-    aioc_feed_tally_add(&fan->tally, result);
-    if (result->http_status && result->session_token.len && result->session_token.len < sizeof fan->session_token)
-        aioc_mem_print(fan->session_token, sizeof fan->session_token, "%.*s", (int)result->session_token.len,
-                       result->session_token.ptr);
-}
-
-/* The gateway is to serve the query by itself; if it does not, either, it ends as is said here. status 0: as the
- * gateway says. */
-static void aioc_feed_go_direct(aioc_feed_query *query, int status, const char *why)
-{
-    aioc_feed_fan *fan = query->fan;
-    query->refusal_status = status;
-    fan->ranges.waited = false;
-    if (!aioc_mem_set(fan->memory, &query->refusal, aioc_mem_str(why))) query->refusal.len = 0;
-    if (!fan->from.place && (query->pk.len || fan->edges.len == 1)) fan->stage = AIOC_FEED_DIRECT;
-    else if (status) aioc_feed_fail(&fan->tally, status, why);
-    else aioc_feed_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes no "
-                         "query plans, without which there is no going by them");
-}
-
-static void aioc_feed_plan_came(aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_feed_query *query = (aioc_feed_query *)op->owner;
-    aioc_feed_fan *fan = query->fan;
-    aioc_plan *plan = NULL;
-    char why[256];
-    int status = result->status;
-    fan->plan_op = NULL;
-    aioc_feed_account_for(query, result);
-    if (query->closed) {
-        aioc_feed_let_query_go(query);
-        return;
-    }
-    if (status == 0) status = aioc_plan_read(op->engine->memory, result->body, &plan, why, sizeof why);
-    if (plan && strcmp(fan->rid, fan->ranges.container->rid) != 0) {
-        aioc_plan_release(op->engine->memory, plan);  /* of what, nobody knows: it is asked for anew */
-    } else if (plan) {
-        aioc_feed_keep_plan(query, plan);
-        fan->plan = plan;
-    } else if (result->status == 0 && status == AIOCOSMOS_E_ARGUMENT) {
-        fan->ranges.container->no_plans = true;
-        aioc_feed_go_direct(query, 0, NULL);
-    } else if (status == AIOCOSMOS_E_NOMEM) {
-        aioc_feed_fail(&fan->tally, status, "no memory for the query plan");
-    } else if (result->status == 0) {
-        aioc_feed_go_direct(query, status, why);
-    } else if (aioc_feed_is_refusal(status)) {
-        aioc_feed_go_direct(query, status, result->message.ptr);
-    } else {
-        aioc_feed_fail(&fan->tally, status, result->message.ptr);
-    }
-    aioc_feed_stir(query);
-}
-
-/* The headers that ask for a plan. A server that does not know them takes the body for a query, by its type. */
-static int aioc_feed_ask_plan(aioc_feed_query *query)
-{
-    static const aioc_op_role role = { aioc_feed_plan_came, NULL, NULL, true, true };
-    aioc_op_engine *engine = query->feeds->engine;
-    aioc_feed_fan *fan = query->fan;
-    aioc_request_spec spec;
-    aioc_feed_specify(&spec, "POST", &query->link, query->timeout_ms);
-    spec.lines = aioc_mem_str("Content-Type: application/query+json\r\n"
-                              "x-ms-cosmos-is-query-plan-request: True\r\n"
-                              "x-ms-cosmos-query-version: 1.4\r\n"
-                              "x-ms-cosmos-supported-query-features: " AIOC_PLAN_FEATURES "\r\n");
-    spec.body = aioc_mem_text(&query->body);
-    memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
-    return aioc_op_accept(engine, &spec, &role, query, &fan->plan_op);
-}
-
-/*--- Many ranges: streams ---*/
-
-/* The streams of what was one range have its edges in common: rows that sort the same come from all of them as they did
- * from the range, by their items, so that one item tells for all of them what was given. */
-static aiocosmos_str aioc_feed_kin(const aioc_feed_stream *stream)
-{
-    return aioc_mem_text(stream->kin.len ? &stream->kin : &stream->edges);
+    while (reader->stream_count) aioc_range_drop(reader->streams[--reader->stream_count]);
 }
 
 /* Puts a stream for [min, max) at a place among the others. NULL: no memory. */
-static aioc_feed_stream *aioc_feed_stream_new(aioc_feed_query *query, uint32_t place, aiocosmos_str min,
-                                              aiocosmos_str max, aiocosmos_str continuation)
+static aioc_range_stream *aioc_range_stream_new(aioc_range_reader *reader, uint32_t place, aiocosmos_str min,
+                                                aiocosmos_str max, aiocosmos_str continuation)
 {
-    aioc_feed_fan *fan = query->fan;
-    size_t columns = fan->chain.ordered ? fan->info->order_count : 0;
-    size_t bytes = sizeof(aioc_feed_stream) + columns * sizeof(aioc_row_value);
-    aioc_feed_stream *stream;
-    if (fan->stream_count == fan->stream_cap) {
-        uint32_t cap = fan->stream_cap ? fan->stream_cap * 2 : 8;
-        void *grown = aioc_mem_resize(fan->memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams,
-                                      2 * cap * sizeof *fan->streams);
-        if (!grown) return NULL;
-        fan->streams = (aioc_feed_stream **)grown;
-        fan->heap = fan->streams + cap;
-        memcpy(fan->heap, fan->streams + fan->stream_cap, fan->heap_count * sizeof *fan->heap);
-        fan->stream_cap = cap;
-    }
-    stream = (aioc_feed_stream *)aioc_mem_zalloc(fan->memory, bytes);
+    aioc_mem *memory = reader->memory;
+    size_t size = sizeof(aioc_range_stream) + reader->columns * sizeof(aioc_row_value);
+    void *streams = aioc_mem_more(memory, reader->streams, reader->stream_count, &reader->stream_cap,
+                                  sizeof *reader->streams);
+    aioc_range_stream *stream;
+    if (!streams) return NULL;
+    reader->streams = (aioc_range_stream **)streams;
+    stream = (aioc_range_stream *)aioc_mem_zalloc(memory, size);
     if (!stream) return NULL;
-    stream->bytes = bytes;
-    stream->head.values = (aioc_row_value *)(void *)(stream + 1);
-    stream->query = query;
-    if (!aioc_feed_set_edges(fan->memory, &stream->edges, min, max) ||
-        !aioc_mem_set(fan->memory, &stream->position, continuation)) {
-        aioc_feed_stream_free(stream);
+    stream->size = (uint32_t)size;
+    stream->reader = reader;
+    if (!aioc_range_set_edges(memory, &stream->edges, min, max) ||
+        !aioc_mem_set(memory, &stream->position, continuation)) {
+        aioc_range_stream_free(stream);
         return NULL;
     }
-    stream->min = aioc_feed_min(&stream->edges);
-    stream->max = aioc_feed_max(&stream->edges);
-    memmove(fan->streams + place + 1, fan->streams + place, (fan->stream_count - place) * sizeof *fan->streams);
-    fan->streams[place] = stream;
-    fan->stream_count++;
+    stream->min = aioc_range_min(&stream->edges);
+    stream->max = aioc_range_max(&stream->edges);
+    memmove(reader->streams + place + 1, reader->streams + place,
+            (reader->stream_count - place) * sizeof *reader->streams);
+    reader->streams[place] = stream;
+    reader->stream_count++;
     return stream;
 }
 
+static void aioc_range_remove(aioc_range_reader *reader, uint32_t place)
+{
+    aioc_range_drop(reader->streams[place]);
+    reader->stream_count--;
+    memmove(reader->streams + place, reader->streams + place + 1,
+            (reader->stream_count - place) * sizeof *reader->streams);
+}
+
 /* The continuation that a stream's next request goes on from. */
-static aiocosmos_str aioc_feed_ask_from(const aioc_feed_stream *stream)
+static aiocosmos_str aioc_range_ask_from(const aioc_range_stream *stream)
 {
     return aioc_mem_text(stream->last ? &stream->last->behind : &stream->position);
 }
 
-static aiocosmos_str aioc_feed_lesser(aiocosmos_str a, aiocosmos_str b)
+/* The streams of what was one range have its edges in common: rows that sort the same come from all of them as they did
+ * from the range, by their items, so that one item tells for all of them what was given. */
+static aiocosmos_str aioc_range_kin(const aioc_range_stream *stream)
+{
+    return aioc_mem_text(stream->kin.len ? &stream->kin : &stream->edges);
+}
+
+static bool aioc_range_is_spent(const aioc_range_stream *stream)
+{
+    return stream->asked_all && !stream->first && !stream->op;
+}
+
+static aiocosmos_str aioc_range_lesser(aiocosmos_str a, aiocosmos_str b)
 {
     return aioc_protocol_epk_compare(a, b) <= 0 ? a : b;
 }
 
-static aiocosmos_str aioc_feed_greater(aiocosmos_str a, aiocosmos_str b)
+static aiocosmos_str aioc_range_greater(aiocosmos_str a, aiocosmos_str b)
 {
     return aioc_protocol_epk_compare(a, b) >= 0 ? a : b;
 }
 
-/* Cuts [min, max) at the borders of the ranges, as they are known, into streams from a place on. Returns the place
- * behind them; UINT32_MAX: no memory. */
-static uint32_t aioc_feed_cut(aioc_feed_query *query, uint32_t place, aiocosmos_str min, aiocosmos_str max,
-                              aiocosmos_str continuation)
+static bool aioc_range_has_inside(const aioc_range_stream *stream, aiocosmos_str epk)
 {
-    const aioc_account_container *container = query->fan->ranges.container;
+    return aioc_protocol_epk_compare(stream->min, epk) < 0 && aioc_protocol_epk_compare(epk, stream->max) < 0;
+}
+
+/* Cuts [min, max) at the borders of the ranges into streams from a place on. The place behind them, or UINT32_MAX: no
+ * memory. */
+static uint32_t aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocosmos_str min, aiocosmos_str max,
+                               aiocosmos_str continuation)
+{
+    const aioc_account_container *container = reader->ranges.container;
     uint32_t i;
     for (i = 0; i < container->range_count; i++) {
-        aiocosmos_str from = aioc_feed_greater(min, aioc_account_text(container, container->ranges[i].min));
-        aiocosmos_str to = aioc_feed_lesser(max, aioc_account_text(container, container->ranges[i].max));
+        aiocosmos_str from = aioc_range_greater(min, aioc_account_text(container, container->ranges[i].min));
+        aiocosmos_str to = aioc_range_lesser(max, aioc_account_text(container, container->ranges[i].max));
         if (aioc_protocol_epk_compare(from, to) >= 0) continue;
-        if (!aioc_feed_stream_new(query, place, from, to, continuation)) return UINT32_MAX;
+        if (!aioc_range_stream_new(reader, place, from, to, continuation)) return UINT32_MAX;
         place++;
     }
     return place;
 }
 
-static void aioc_feed_remove_stream(aioc_feed_fan *fan, uint32_t place)
-{
-    aioc_feed_stream_drop(fan->streams[place]);
-    fan->stream_count--;
-    memmove(fan->streams + place, fan->streams + place + 1, (fan->stream_count - place) * sizeof *fan->streams);
-}
-
 /* The stream's range is not one any more: it goes on as several, each from where it stood. What it has of answers stays
  * with it, and comes first. False: no memory. */
-static bool aioc_feed_recut(aioc_feed_query *query, uint32_t place)
+static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
 {
-    aioc_feed_fan *fan = query->fan;
-    aioc_feed_stream *old = fan->streams[place];
-    uint32_t end = aioc_feed_cut(query, place + 1, old->min, old->max, aioc_feed_ask_from(old)), i;
+    aioc_range_stream *old = reader->streams[place];
+    uint32_t end = aioc_range_cut(reader, place + 1, old->min, old->max, aioc_range_ask_from(old)), i;
     bool ok = end != UINT32_MAX;
     for (i = place + 1; ok && i < end; i++) {
-        aioc_feed_stream *heir = fan->streams[i];
+        aioc_range_stream *heir = reader->streams[i];
         heir->side = old->side;
         heir->skipping = old->skipping;
         heir->skipped = old->skipped;
@@ -18262,250 +17429,264 @@ static bool aioc_feed_recut(aioc_feed_query *query, uint32_t place)
         heir->rids_told = old->rids_told;
         heir->hot = old->hot;
         heir->turn = old->turn;
-        ok = aioc_mem_set(query->feeds->engine->memory, &heir->kin, aioc_feed_kin(old));
+        ok = aioc_mem_set(reader->memory, &heir->kin, aioc_range_kin(old));
     }
     if (!ok) {  /* as it was: it is tried again for the next page */
-        while (fan->stream_count > place + 1 &&
-               aioc_protocol_epk_compare(fan->streams[place + 1]->min, old->max) < 0)
-            aioc_feed_remove_stream(fan, place + 1);
+        while (reader->stream_count > place + 1 &&
+               aioc_protocol_epk_compare(reader->streams[place + 1]->min, old->max) < 0)
+            aioc_range_remove(reader, place + 1);
         return false;
     }
     old->asked_all = old->split = true;
-    old->passed_over = false;  /* that is their affair */
     return true;
 }
 
-static bool aioc_feed_is_spent(const aioc_feed_stream *stream)
+/* Streams for what is asked for, or all, from rest_min on: for each range one, as wide as the plan's spans in it: what
+ * lies between them, the query leaves out by itself. */
+static bool aioc_range_cut_spans(aioc_range_reader *reader, const aioc_plan *plan, bool whole, aiocosmos_str rest_min)
 {
-    return stream->asked_all && !stream->first && !stream->op;
-}
-
-/* The streams of a reading, from rest_min on: one for each range that has spans of the plan inside of what was asked
- * for. It is as wide as those spans together: what lies between them, the query leaves out by itself. */
-static bool aioc_feed_cut_spans(aioc_feed_query *query, bool whole, aiocosmos_str rest_min)
-{
-    aioc_feed_fan *fan = query->fan;
-    const aioc_account_container *container = fan->ranges.container;
-    aiocosmos_str asked_max = aioc_feed_max(&fan->edges);
-    bool planned = fan->plan && !whole;
-    const aioc_plan_span *span = planned ? fan->plan->spans : NULL;
-    const aioc_plan_span *end = planned ? span + fan->plan->span_count : NULL;
+    const aioc_account_container *container = reader->ranges.container;
+    aiocosmos_str asked_max = whole ? aioc_mem_str("") : aioc_range_max(&reader->edges);
+    const aioc_plan_span *span = plan ? plan->spans : NULL, *end = plan ? span + plan->span_count : NULL;
     uint32_t i;
+    if (!whole) rest_min = aioc_range_greater(aioc_range_min(&reader->edges), rest_min);
     for (i = 0; i < container->range_count; i++) {
-        aiocosmos_str min = aioc_feed_greater(aioc_account_text(container, container->ranges[i].min), rest_min);
+        aiocosmos_str min = aioc_range_greater(aioc_account_text(container, container->ranges[i].min), rest_min);
         aiocosmos_str max = aioc_account_text(container, container->ranges[i].max);
-        if (!whole) min = aioc_feed_greater(min, aioc_feed_min(&fan->edges));
-        if (!whole && asked_max.len) max = aioc_feed_lesser(max, asked_max);
+        if (asked_max.len) max = aioc_range_lesser(max, asked_max);
         while (span != end && aioc_protocol_epk_compare(span->max, min) <= 0) span++;
-        if (planned) {
+        if (plan) {
             const aioc_plan_span *last = span;
             while (last != end && aioc_protocol_epk_compare(last->min, max) < 0) last++;
             if (last == span) continue;
-            min = aioc_feed_greater(min, span->min);
-            max = aioc_feed_lesser(max, last[-1].max);
+            min = aioc_range_greater(min, span->min);
+            max = aioc_range_lesser(max, last[-1].max);
             span = last - 1;  /* which may reach into the next range */
         }
         if (aioc_protocol_epk_compare(min, max) < 0 &&
-            !aioc_feed_stream_new(query, fan->stream_count, min, max, aioc_mem_str(""))) return false;
+            !aioc_range_stream_new(reader, reader->stream_count, min, max, aioc_mem_str(""))) return false;
     }
     return true;
 }
 
-/*--- Many ranges: requests and answers ---*/
-
-/* How many rows to ask a range for, which has been asked so often before; 0: as many as the service likes. Where all
- * ranges' rows are merged, of each range a page at first, then twice as many each time: as many as fit into memory, if
- * each range has two such answers. */
-static uint64_t aioc_feed_rows_to_ask(const aioc_feed_query *query, uint32_t asks)
+/* The streams that a token tells of. */
+static bool aioc_range_cut_pieces(aioc_range_reader *reader, const aioc_pos *from)
 {
-    const aioc_feed_fan *fan = query->fan;
-    const aioc_row_limit *limit = &fan->chain.limit;
-    uint64_t rows = fan->chain.collects ? 0 : fan->page_items_max;
-    if (fan->chain.ordered) {
-        size_t half = query->feeds->engine->memory->max / 2;
-        uint64_t room = (fan->held_max < half ? fan->held_max : half) / (2 * (uint64_t)fan->stream_count + 1);
-        if (!rows) rows = AIOC_FEED_ROWS_ASKED;
+    uint32_t i;
+    for (i = 0; i < from->piece_count; i++)
+        if (aioc_range_cut(reader, reader->stream_count, from->pieces[i].min, from->pieces[i].max,
+                           from->pieces[i].continuation) == UINT32_MAX) return false;
+    return true;
+}
+
+/* The keys that begin with the levels that are asked for, if these are not all, are one part of the key space: [hash,
+ * hash FF). Where they cannot be hashed here, it is left to the gateway. */
+static void aioc_range_span_prefix(aioc_range_reader *reader, const char *line)
+{
+    const aioc_account_container *container = reader->ranges.container;
+    char min[AIOC_PROTOCOL_EPK_MAX], max[AIOC_PROTOCOL_EPK_MAX];
+    size_t levels, min_len, max_len;
+    if (container->knowledge != AIOC_ACCOUNT_KNOWN || !reader->levels ||
+        reader->levels >= container->pk_def.path_count ||
+        !aioc_account_epk(container, aioc_mem_text(&reader->question->pk), &levels, min, &min_len)) return;
+    memcpy(max, min, sizeof max);
+    max_len = min_len;
+    aioc_protocol_epk_end(false, max, &max_len);
+    if (aioc_range_set_edges(reader->memory, &reader->edges, aioc_text_view(min, min_len),
+                             aioc_text_view(max, max_len)) &&
+        aioc_mem_append_str(reader->memory, &reader->question->lines, line)) reader->levels = 0;
+    else aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
+}
+
+/*--- Memory ---*/
+
+/* How many rows to ask a range for that has been asked so often before; 0: as many as the service likes. Merged, a page
+ * of each at first, then twice as many each time, as fit into memory if each range has two such answers. */
+static uint64_t aioc_range_rows_to_ask(const aioc_range_reader *reader, uint32_t asks)
+{
+    uint64_t rows = reader->rows_first;
+    if (reader->order == AIOC_RANGE_MERGED) {
+        size_t half = reader->memory->max / 2;
+        uint64_t room = (reader->held_max < half ? reader->held_max : half) / (2 * (uint64_t)reader->stream_count + 1);
+        if (reader->rows_seen) room /= reader->bytes_seen / reader->rows_seen + 1;
+        if (!rows) rows = AIOC_RANGE_ROWS_ASKED;
         rows <<= asks < 16 ? asks : 16;
-        if (fan->rows_seen && rows > room / (fan->bytes_seen / fan->rows_seen + 1))
-            rows = room / (fan->bytes_seen / fan->rows_seen + 1);
-        if (rows > AIOC_FEED_ROWS_MAX) rows = AIOC_FEED_ROWS_MAX;
-        /* Of DISTINCT, a row that counts may take many that do not. */
-        if (fan->info->distinct == AIOC_PLAN_ALL && !fan->chain.collects && limit->take < AIOC_FEED_ROWS_MAX &&
-            limit->skip < AIOC_FEED_ROWS_MAX && rows > limit->skip + limit->take) rows = limit->skip + limit->take;
+        if (reader->rows_seen && rows > room) rows = room;
+        if (rows > AIOC_RANGE_ROWS_MAX) rows = AIOC_RANGE_ROWS_MAX;
+        if (rows > reader->rows_cap) rows = reader->rows_cap;
         if (!rows) rows = 1;
     }
-    return fan->rows_max && (rows == 0 || rows > fan->rows_max) ? fan->rows_max : rows;
+    return reader->rows_max && (rows == 0 || rows > reader->rows_max) ? reader->rows_max : rows;
 }
-
-/*--- Many ranges: memory ---*/
 
 /* How many bytes a stream's next answer may be. */
-static size_t aioc_feed_expected(const aioc_feed_stream *stream)
+static size_t aioc_range_expected(const aioc_range_stream *stream)
 {
-    const aioc_feed_fan *fan = stream->query->fan;
-    uint64_t rows = aioc_feed_rows_to_ask(stream->query, stream->asks);
-    if (fan->chain.ordered && fan->seen) return (size_t)(rows * (fan->bytes_seen / (fan->rows_seen + 1) + 1));
-    return fan->guess ? fan->guess : stream->query->feeds->guess;
+    const aioc_range_reader *reader = stream->reader;
+    uint64_t rows = aioc_range_rows_to_ask(reader, stream->asks);
+    if (reader->order == AIOC_RANGE_MERGED && reader->seen)
+        return (size_t)(rows * (reader->bytes_seen / (reader->rows_seen + 1) + 1));
+    return reader->guess ? reader->guess : reader->all->guess;
 }
 
-/* Gives back the answers that a query has not used, or not all rows of. */
-static void aioc_feed_yield(aioc_feed_query *query)
+/* Gives back the answers that a reader has not used, or not all rows of. */
+static void aioc_range_yield(aioc_range_reader *reader)
 {
-    aioc_feed_fan *fan = query->fan;
     uint32_t place;
-    if (!query->op) fan->quiet = true;
-    if (fan->held == 0) return;
-    for (place = 0; place < fan->stream_count; place++) {
-        aioc_feed_stream *stream = fan->streams[place];
-        stream->in_heap = false;
-        if (!stream->first || (stream->split && !fan->chain.ordered)) continue;
-        while (stream->first) aioc_feed_answer_free(fan->memory, aioc_feed_unlink(stream));
+    bool merged = reader->order == AIOC_RANGE_MERGED;
+    if (!aioc_range_is_owed(reader)) reader->need = AIOC_RANGE_QUIET;
+    if (reader->held == 0) return;
+    for (place = 0; place < reader->stream_count; place++) {
+        aioc_range_stream *stream = reader->streams[place];
+        if (!stream->first || (stream->split && !merged)) continue;
+        while (stream->first) aioc_range_answer_free(reader->memory, aioc_range_unlink(stream));
         stream->stale = stream->op != NULL;
         stream->asked_all = false;
     }
-    fan->heap_count = 0;
-    fan->yielded = fan->chain.ordered;
-    if (query->op) aioc_feed_stir(query);
+    reader->yielded = merged;
+    if (aioc_range_is_owed(reader)) aioc_range_stir(&reader->task);
 }
 
-static void aioc_feed_yield_others(const aioc_feed_query *query)
+static void aioc_range_yield_others(const aioc_range_reader *reader)
 {
-    const aioc_feed *feeds = query->feeds;
-    uint32_t i;
-    for (i = 0; i < feeds->slot_count; i++) {
-        aioc_feed_query *other = feeds->slots[i].query;
-        if (other && other != query && other->fan && !other->busy) aioc_feed_yield(other);
-    }
+    aioc_range_reader *other = reader->all->first;
+    for (; other; other = other->next)
+        if (other != reader && !other->busy) aioc_range_yield(other);
 }
 
-/* There was no memory for answers of a query. It asks again: when a page is owed; when its turn comes; without the
+/* The memory is to be its own; perhaps not before others have had it. True: it is. */
+static bool aioc_range_claim(aioc_range_reader *reader)
+{
+    aioc_range_readers *all = reader->all;
+    bool free = !all->turn || all->turn == reader;
+    reader->need = free ? AIOC_RANGE_ALONE : AIOC_RANGE_QUEUED;
+    if (free) all->turn = reader;
+    if (free) aioc_range_yield_others(reader);
+    return free;
+}
+
+/* There was no memory for answers of a reader. It asks again: when a page is owed; when its turn comes; without the
  * others, for fewer rows. */
-static void aioc_feed_lacks_memory(aioc_feed_query *query)
+static void aioc_range_lacks_memory(aioc_range_reader *reader)
 {
-    aioc_feed *feeds = query->feeds;
-    aioc_feed_fan *fan = query->fan;
-    uint64_t rows = aioc_feed_rows_to_ask(query, 0);
-    aioc_feed_yield(query);
-    if (!query->op) return;
-    aioc_feed_stir(query);
-    if (feeds->turn && feeds->turn != query) {
-        fan->queued = true;
-    } else if (fan->out_count || (fan->alone && fan->rows_max == 1)) {
-        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for answers of the ranges, however few rows they "
-                       "have: raise the client's memory_max");
-    } else {
-        feeds->turn = query;
-        fan->alone = true;
-        fan->rows_max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
-        aioc_feed_yield_others(query);
-    }
+    uint64_t rows = aioc_range_rows_to_ask(reader, 0);
+    bool alone = reader->need == AIOC_RANGE_ALONE;
+    aioc_range_yield(reader);
+    if (!aioc_range_is_owed(reader)) return;
+    aioc_range_stir(&reader->task);
+    if (reader->page_rows || (alone && reader->rows_max == 1))
+        aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for answers of the ranges, however few rows "
+                        "they have: raise the client's memory_max");
+    else if (aioc_range_claim(reader))
+        reader->rows_max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
 }
 
-static void aioc_feed_look_again(aioc_reactor_timer *timer)
+/* A page that there is no memory for fails only if nobody holds answers or is under way. Else it is tried again when
+ * its turn comes, and then now and again, for who ends tells nobody. */
+static bool aioc_range_waits_for_memory(aioc_range_reader *reader)
 {
-    aioc_feed *feeds = (aioc_feed *)timer->owner;
-    if (feeds->turn) aioc_feed_stir(feeds->turn);
-}
-
-/* A page that there is no memory for fails only if nobody has any to give back, who holds answers or is under way. Else
- * it is tried again when its turn comes, and then now and again, for who ends tells nobody. */
-static bool aioc_feed_waits_for_memory(aioc_feed_query *query)
-{
-    aioc_feed *feeds = query->feeds;
-    aioc_feed_fan *fan = query->fan;
-    uint32_t others = feeds->engine->slot_count - feeds->engine->free_count, i;
-    if (fan->tally.status != AIOCOSMOS_E_NOMEM || fan->broken) return false;
-    for (i = 0; i < feeds->slot_count; i++) {
-        const aioc_feed_query *at = feeds->slots[i].query;
-        if (at && at->fan && at->op) others--;  /* that of a page is not under way itself */
-    }
-    if (!others && feeds->held + feeds->reserved == fan->held + fan->reserved) return false;
-    fan->tally.status = 0;
-    aioc_feed_yield(query);
-    fan->queued = feeds->turn && feeds->turn != query;
-    if (fan->queued) return true;
-    feeds->turn = query;
-    fan->alone = true;
-    aioc_feed_yield_others(query);
-    aioc_reactor_timer_start(feeds->engine->reactor, &feeds->pause,
-                             feeds->engine->reactor->now_us + AIOC_FEED_MEMORY_PAUSE_US);
+    aioc_range_readers *all = reader->all;
+    const aioc_range_reader *at = all->first;
+    uint32_t others = all->engine->slot_count - all->engine->free_count;
+    if (reader->tally.status != AIOCOSMOS_E_NOMEM) return false;
+    for (; at; at = at->next)
+        if (aioc_range_is_owed(at)) others--;  /* that of a page is not under way itself */
+    if (!others && all->held + all->reserved == reader->held + reader->reserved) return false;
+    reader->tally.status = 0;
+    aioc_range_yield(reader);
+    if (aioc_range_claim(reader))
+        aioc_reactor_timer_start(reader->engine->reactor, &reader->ranges.pause,
+                                 reader->engine->reactor->now_us + AIOC_RANGE_MEMORY_PAUSE_US);
     return true;
+}
+
+/* Of the pages that wait, the one that was asked for first has the turn. */
+static void aioc_range_pass_turn(aioc_range_readers *all)
+{
+    aioc_range_reader *next = NULL, *at = all->first;
+    for (; at; at = at->next)
+        if (at->need == AIOC_RANGE_QUEUED && (!next || at->asked < next->asked)) next = at;
+    all->turn = next;
+    if (!next) return;
+    next->need = AIOC_RANGE_OWED;
+    aioc_range_stir(&next->task);
+}
+
+static void aioc_range_relax(aioc_range_reader *reader, aioc_range_need need)
+{
+    reader->need = (uint8_t)need;
+    if (reader->all->turn == reader) aioc_range_pass_turn(reader->all);
 }
 
 /* Takes answers back until no more than so many bytes are held: from those that owe no page, or from those whose pages
  * wait for memory. */
-static void aioc_feed_take_back(aioc_feed *feeds, size_t goal, bool waiting)
+static void aioc_range_take_back(aioc_range_readers *all, size_t goal, bool waiting)
 {
     size_t before = SIZE_MAX;
-    while (feeds->held > goal && feeds->held < before) {
-        aioc_feed_query *last = NULL;  /* its page was asked for longest ago */
-        uint32_t i;
-        for (i = 0; i < feeds->slot_count; i++) {
-            aioc_feed_query *query = feeds->slots[i].query;
-            const aioc_feed_fan *fan = query ? query->fan : NULL;
-            if (!fan || !fan->held || query->busy || (last && fan->asked > last->fan->asked)) continue;
-            if (waiting ? fan->queued || feeds->turn == query : !query->op) last = query;
+    while (all->held > goal && all->held < before) {
+        aioc_range_reader *last = NULL, *at = all->first;  /* its page was asked for longest ago */
+        for (; at; at = at->next) {
+            if (!at->held || at->busy || (last && at->asked > last->asked)) continue;
+            if (waiting ? at->need == AIOC_RANGE_QUEUED || all->turn == at : !aioc_range_is_owed(at)) last = at;
         }
         if (!last) return;
-        before = feeds->held;
-        if (last->fan->alone) aioc_feed_lacks_memory(last);
-        else aioc_feed_yield(last);
+        before = all->held;
+        if (last->need == AIOC_RANGE_ALONE) aioc_range_lacks_memory(last);
+        else aioc_range_yield(last);
     }
 }
 
 /* The memory's hook. What is on its way can't come as long as those who wait for it hold all there is. */
-static void aioc_feed_reclaim(void *owner, size_t bytes)
+static void aioc_range_reclaim(void *owner, size_t bytes)
 {
-    aioc_feed *feeds = (aioc_feed *)owner;
-    size_t goal = feeds->held > bytes ? feeds->held - bytes : 0;
-    aioc_feed_take_back(feeds, goal, false);
-    aioc_feed_take_back(feeds, goal, true);
+    aioc_range_readers *all = (aioc_range_readers *)owner;
+    size_t goal = all->held > bytes ? all->held - bytes : 0;
+    aioc_range_take_back(all, goal, false);
+    aioc_range_take_back(all, goal, true);
 }
 
-/* Whether a query may have so many bytes of answers more. A page that can't do without them waits for its turn, if they
- * are too many. */
-static bool aioc_feed_may_take(aioc_feed_query *query, size_t bytes, bool needed)
+/* Whether a reader may have so many bytes of answers more. A page that can't do without them waits for its turn, if
+ * they are too many. */
+static bool aioc_range_may_take(aioc_range_reader *reader, size_t bytes, bool needed)
 {
-    aioc_feed *feeds = query->feeds;
-    aioc_feed_fan *fan = query->fan;
-    const aioc_mem *memory = feeds->engine->memory;
+    aioc_range_readers *all = reader->all;
+    const aioc_mem *memory = all->engine->memory;
     size_t max = memory->max, limit = needed ? max / 2 : max / 4;
-    size_t room = max - (memory->used - memory->kept) + feeds->held;
-    size_t others = feeds->reserved - fan->reserved, own = fan->held + fan->reserved;
-    if (feeds->turn && feeds->turn != query) {
-        fan->queued = fan->queued || needed;
+    size_t room = max - (memory->used - memory->kept) + all->held;
+    size_t others = all->reserved - reader->reserved, own = reader->held + reader->reserved;
+    if (all->turn && all->turn != reader) {
+        if (needed) reader->need = AIOC_RANGE_QUEUED;
         return false;
     }
     if (room < limit) limit = room;  /* other things take more than their share */
-    bytes += feeds->reserved;
-    if (query->op && bytes < limit) aioc_feed_take_back(feeds, limit - bytes, false);
-    bytes += feeds->held;
-    if (!needed) return bytes <= limit && own + bytes - feeds->reserved - feeds->held <= fan->held_max;
-    if (bytes <= limit && !fan->alone) return true;
-    feeds->turn = query;
+    bytes += all->reserved;
+    if (aioc_range_is_owed(reader) && bytes < limit) aioc_range_take_back(all, limit - bytes, false);
+    bytes += all->held;
+    if (!needed) return bytes <= limit && own + bytes - all->reserved - all->held <= reader->held_max;
+    if (bytes <= limit && reader->need != AIOC_RANGE_ALONE) return true;
+    all->turn = reader;
     if (others) return false;  /* theirs will come, and be used up */
-    fan->alone = true;
+    reader->need = AIOC_RANGE_ALONE;
     if (bytes <= max / 4 * 3 || own == 0) return true;
-    if (!fan->reserved) aioc_feed_lacks_memory(query);
+    if (!reader->reserved) aioc_range_lacks_memory(reader);
     return false;
 }
 
-/* It has taken them. Who could do that beside the others needs no turn; but another stream of it may have waited for
- * that one. */
-static void aioc_feed_has_taken(aioc_feed_query *query)
+/* Who could take them beside the others needs no turn; but another stream of it may have waited for that one. */
+static void aioc_range_has_taken(aioc_range_reader *reader)
 {
-    if (query->feeds->turn != query || query->fan->alone) return;
-    aioc_feed_stir(query);
-    aioc_feed_pass_turn(query->feeds);
+    if (reader->all->turn != reader || reader->need == AIOC_RANGE_ALONE) return;
+    aioc_range_stir(&reader->task);
+    aioc_range_pass_turn(reader->all);
 }
 
-static bool aioc_feed_append_edges(const aioc_feed_stream *stream, const aioc_account_range *range,
-                                   aioc_mem_buffer *lines)
+/*--- What is asked ---*/
+
+static bool aioc_range_append_edges(const aioc_range_stream *stream, const aioc_account_range *range,
+                                    aioc_mem_buffer *lines)
 {
-    const aioc_feed_fan *fan = stream->query->fan;
-    const aioc_account_container *container = fan->ranges.container;
-    aioc_mem_writer writer = aioc_mem_write(fan->memory, lines);
-    if (!range) return true;
+    aioc_mem_writer writer = aioc_mem_write(stream->reader->memory, lines);
+    const aioc_account_container *container = stream->reader->ranges.container;
     if (aioc_protocol_epk_compare(stream->min, aioc_account_text(container, range->min)) == 0 &&
         aioc_protocol_epk_compare(stream->max, aioc_account_text(container, range->max)) == 0) return true;
     aioc_mem_put_text(&writer, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n");
@@ -18514,736 +17695,273 @@ static bool aioc_feed_append_edges(const aioc_feed_stream *stream, const aioc_ac
     return writer.ok;
 }
 
-/* Asks a stream's range for its next page, or the service for that of its partition key, if there is no range. 0, or
- * why that cannot be done now. */
-static int aioc_feed_ask_range(aioc_feed_stream *stream, const aioc_account_range *range)
+/* Asks a stream's range, or, without one, the service by partition key. 0, or why that cannot be done now. */
+static int aioc_range_ask(aioc_range_stream *stream, const aioc_account_range *range)
 {
-    aioc_feed_query *query = stream->query;
-    aioc_feed_fan *fan = query->fan;
-    aioc_op_engine *engine = query->feeds->engine;
-    aioc_mem_buffer *lines = &engine->builder.lines;
-    aiocosmos_str behind = aioc_feed_ask_from(stream);
+    static const aioc_op_role needed = { aioc_range_answer_came, NULL, NULL, true, true };
+    static const aioc_op_role ahead = { aioc_range_answer_came, NULL, NULL, true, false };
+    aioc_range_reader *reader = stream->reader;
+    aioc_op_engine *engine = reader->engine;
+    const aioc_range_question *question = reader->question;
+    aiocosmos_str behind = aioc_range_ask_from(stream);
     aioc_request_spec spec;
     int refused;
-    if (behind.len == 0 && fan->from_now) behind = aioc_mem_str("*");
-    if (!aioc_feed_page_lines(engine, aioc_mem_text(&query->lines), aioc_feed_rows_to_ask(query, stream->asks),
-                              fan->changes ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
-        !aioc_feed_append_edges(stream, range, lines)) return AIOCOSMOS_E_NOMEM;
-    aioc_feed_specify(&spec, query->verb, &query->link, query->timeout_ms);
-    spec.is.item_data = true;
-    spec.pk_text = range ? aioc_account_text(fan->ranges.container, range->id) : aioc_mem_text(&query->pk);
+    if (behind.len == 0) behind = aioc_mem_str(reader->start);
+    if (!aioc_range_page_lines(engine, aioc_mem_text(&question->lines), aioc_range_rows_to_ask(reader, stream->asks),
+                               reader->etags ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
+        (range && !aioc_range_append_edges(stream, range, &engine->builder.lines))) return AIOCOSMOS_E_NOMEM;
+    aioc_range_specify(&spec, question);
+    spec.pk_text = range ? aioc_account_text(reader->ranges.container, range->id) : aioc_mem_text(&question->pk);
     spec.is.by_range = range != NULL;
-    spec.lines = aioc_mem_text(lines);
-    spec.session_token = aioc_mem_text(&query->session);
-    spec.body = aioc_mem_text(&fan->bodies[stream->side]);
-    refused = aioc_op_accept(engine, &spec, query->op ? &aioc_feed_answer_role : &aioc_feed_ahead_role, stream,
-                             &stream->op);
+    spec.lines = aioc_mem_text(&engine->builder.lines);
+    spec.body = aioc_mem_text(&reader->bodies[stream->side]);
+    refused = aioc_op_accept(engine, &spec, aioc_range_is_owed(reader) ? &needed : &ahead, stream, &stream->op);
     if (refused) return refused;
-    stream->version = fan->ranges.container->ranges_version;
-    stream->reserved = aioc_feed_expected(stream);
-    fan->reserved += stream->reserved;
-    query->feeds->reserved += stream->reserved;
+    stream->version = reader->ranges.container->ranges_version;
+    stream->reserved = aioc_range_expected(stream);
+    reader->reserved += stream->reserved;
+    reader->all->reserved += stream->reserved;
     stream->asks++;
-    fan->in_flight++;
+    stream->turn = ++reader->turns;
+    stream->asked_page = reader->asked;
+    reader->in_flight++;
     return 0;
 }
 
-/* Rows of the same sort values come by their _rid; which way, depends on how the service went through its index. Where
- * it does not say, it is one that goes the way of the first column, as .NET has it. */
-static void aioc_feed_note_scan(aioc_feed_stream *stream, const aiocosmos_result *result)
+/* Whether to ask a stream for more: because a page that is owed can't be made without, or ahead: of ranges that are
+ * read one after the other, more the further the host reads. */
+static bool aioc_range_wants_more(const aioc_range_reader *reader, uint32_t place, bool needed)
 {
-    aioc_feed_fan *fan = stream->query->fan;
-    aiocosmos_json_doc *doc = &stream->query->feeds->engine->builder.properties;
-    aiocosmos_str info = aioc_feed_header(result, "x-ms-cosmos-query-execution-info");
-    bool reverse_rids = false, reverse_scan = false;
-    if (!fan->chain.ordered) return;
-    if (info.len == 0 || aioc_json_parse(doc, info.ptr, info.len) != 0) {
-        if (!stream->rids_told) stream->rids_fall = fan->info->descending[0] != 0;
-        return;
+    const aioc_range_stream *stream = reader->streams[place];
+    const aioc_range_answer *first = stream->first;
+    bool owed = aioc_range_is_owed(reader), any = reader->order == AIOC_RANGE_ANY;
+    uint32_t ahead = reader->ahead + reader->in_flight;
+    if (stream->op || stream->asked_all || stream->failed) return false;
+    if (!owed && (reader->need == AIOC_RANGE_QUIET || needed)) return false;
+    if (reader->ranges.pause_ms && !owed) return false;  /* a range is gone: nobody is told how long that lasts */
+    if (reader->order == AIOC_RANGE_MERGED && (needed || !first)) return !first;
+    if (reader->order == AIOC_RANGE_MERGED)  /* of a range that is half used, if the others are like it */
+        return !first->next && first->used && first->used * 2 >= first->count &&
+               reader->rows_left > (first->count - first->used) * reader->stream_count;
+    if (needed) return any ? ahead == 0 : place == 0 && !first;
+    return ahead < reader->window &&  /* and what is ahead may not be enough */
+           (any || !reader->seen || ahead * (reader->rows_seen / reader->seen) < reader->rows_left);
+}
+
+/* Sends a stream's request. False: not now. */
+static bool aioc_range_send(aioc_range_stream *stream, const aioc_account_range *range, bool needed)
+{
+    aioc_range_reader *reader = stream->reader;
+    int refused;
+    if (!aioc_range_has_room(&reader->task) ||
+        !aioc_range_may_take(reader, aioc_range_expected(stream), needed)) return false;
+    refused = aioc_range_ask(stream, range);
+    if (!refused) aioc_range_has_taken(reader);
+    else if (refused != AIOCOSMOS_E_FULL && refused != AIOCOSMOS_E_NOMEM)
+        aioc_range_fail(&reader->tally, refused, reader->engine->builder.refusal);
+    else if (needed && !reader->in_flight) aioc_range_lacks_memory(reader);  /* else it comes back with an answer */
+    return !refused;
+}
+
+/* Asks a stream, once the ranges are known. 1: it is under way; 0: not now; -1: it was split into those behind it. */
+static int aioc_range_ask_at(aioc_range_reader *reader, uint32_t place, bool needed)
+{
+    const aioc_account_container *container = reader->ranges.container;
+    aioc_range_stream *stream = reader->streams[place];
+    const aioc_account_range *range;
+    if (reader->by_key) return aioc_range_send(stream, NULL, needed);
+    if (!aioc_range_watch_ready(&reader->ranges)) return 0;
+    range = aioc_account_route(container, stream->min);
+    if (!range) {
+        aioc_range_watch_fails(&reader->ranges, &reader->tally);
+        return 0;
     }
-    stream->rids_told = true;
-    aioc_json_get_bool(aioc_json_at(aioc_json_root(doc), "/reverseRidEnabled"), &reverse_rids);
-    aioc_json_get_bool(aioc_json_at(aioc_json_root(doc), "/reverseIndexScan"), &reverse_scan);
-    stream->rids_fall = reverse_rids ? fan->info->descending[0] != 0 : reverse_scan;
+    if (aioc_protocol_epk_compare(aioc_account_text(container, range->max), stream->max) >= 0)
+        return aioc_range_send(stream, range, needed);
+    if (aioc_range_recut(reader, place)) return -1;
+    aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory to follow a split");
+    return 0;
+}
+
+static void aioc_range_ask_some(aioc_range_reader *reader, bool needed)
+{
+    uint32_t place;
+    if (reader->yielded || reader->tally.status || !reader->rows_left) return;
+    for (place = 0; place < reader->stream_count && reader->in_flight < reader->parallel_max; place++) {
+        int asked = aioc_range_wants_more(reader, place, needed) ? aioc_range_ask_at(reader, place, needed) : 1;
+        if (asked == 0) return;
+        if (asked < 0 && aioc_range_is_spent(reader->streams[place])) aioc_range_remove(reader, place--);
+    }
+}
+
+/*--- What is answered ---*/
+
+/* What an answer, of whatever kind, adds to the page that is made. */
+static void aioc_range_account_for(aioc_range_reader *reader, const aiocosmos_result *result)
+{
+    aioc_range_add_costs(reader->memory, reader->costs, result);
+    aioc_range_tally_add(&reader->tally, result);
+    if (result->http_status && result->session_token.len && result->session_token.len < sizeof reader->session_token)
+        aioc_mem_print(reader->session_token, sizeof reader->session_token, "%.*s", (int)result->session_token.len,
+                       result->session_token.ptr);
 }
 
 /* The rows of an answer are known. */
-static void aioc_feed_count_rows(aioc_feed_query *query, const aioc_feed_answer *answer)
+static void aioc_range_count_rows(aioc_range_reader *reader, const aioc_range_answer *answer)
 {
-    aioc_feed_fan *fan = query->fan;
-    fan->seen++;
-    fan->rows_seen += answer->count;
-    fan->bytes_seen += answer->bytes;
-    query->costs.items += answer->count;
-    if (answer->asked) query->costs.ranges[answer->asked - 1].items += answer->count;
+    reader->seen++;
+    reader->rows_seen += answer->count;
+    reader->bytes_seen += answer->bytes;
+    reader->costs->items += answer->count;
+    if (answer->asked) reader->costs->ranges[answer->asked - 1].items += answer->count;
 }
 
-static void aioc_feed_learn(size_t *guess, size_t bytes)
+static void aioc_range_learn(size_t *guess, size_t bytes)
 {
     *guess = bytes > *guess ? bytes : (bytes + *guess) / 2;
 }
 
-/* Takes an answer over. 0, or why it is not one. asked: the place of its range in the costs, and 1. */
-static int aioc_feed_take_answer(aioc_feed_stream *stream, const aiocosmos_result *result, uint32_t asked)
+/* Takes an answer over. 0, or why it is not one. */
+static int aioc_range_take(aioc_range_stream *stream, const aiocosmos_result *result)
 {
-    aioc_feed *feeds = stream->query->feeds;
-    aioc_feed_fan *fan = stream->query->fan;
-    aioc_feed_answer *answer = NULL;
-    int status = aioc_feed_answer_new(feeds->engine->memory, result, fan->changes ? AIOC_PROTOCOL_H_ETAG
-                                      : AIOC_PROTOCOL_H_CONTINUATION, fan->changes, &answer);
+    aioc_range_reader *reader = stream->reader;
+    aioc_range_answer *answer = NULL;
+    int status = aioc_range_answer_new(reader->memory, result, reader->etags ? AIOC_PROTOCOL_H_ETAG
+                                       : AIOC_PROTOCOL_H_CONTINUATION, reader->etags, &answer);
     if (status) return status;
-    answer->asked = asked;
+    answer->asked = stream->noted;
     stream->asked_all = answer->behind.len == 0;
     if (stream->last) stream->last->next = answer;
     else stream->first = answer;
     stream->last = answer;
-    fan->ahead++;
-    fan->held += answer->bytes;
-    feeds->held += answer->bytes;
-    aioc_feed_learn(&fan->guess, answer->bytes);
-    aioc_feed_learn(&feeds->guess, answer->bytes);
-    if (fan->changes) aioc_feed_count_rows(stream->query, answer);
-    aioc_feed_note_scan(stream, result);
+    reader->ahead++;
+    reader->held += answer->bytes;
+    reader->all->held += answer->bytes;
+    aioc_range_learn(&reader->guess, answer->bytes);
+    aioc_range_learn(&reader->all->guess, answer->bytes);
+    if (reader->etags) aioc_range_count_rows(reader, answer);
     return 0;
 }
 
-/* The range was split, merged or moved (410 with 1002, 1007, 1008), perhaps without our knowing of its heirs yet. */
-static bool aioc_feed_is_gone(const aiocosmos_result *result)
+/* The answer is none that can be used. */
+static void aioc_range_failed(aioc_range_stream *stream, const aiocosmos_result *result, int status)
 {
-    return result->status == 410 &&
-           (result->sub_status == 1002 || result->sub_status == 1007 || result->sub_status == 1008);
-}
-
-/* What was asked for was meant for a container that is no more. */
-static bool aioc_feed_is_of_another(const aiocosmos_result *result)
-{
-    return aioc_op_rule_of(result->status, result->sub_status).reason == AIOC_OP_METADATA;
-}
-
-/* Nothing of a container goes on in another one. False: too late, for rows of it have been taken. */
-static bool aioc_feed_begin_anew(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    if (fan->seen || fan->from.place || aioc_feed_max(&fan->edges).len || fan->anew || fan->changes) return false;
-    aioc_feed_drop_streams(fan);
-    aioc_row_chain_close(&fan->chain);
-    if (fan->plan) aioc_plan_release(fan->memory, fan->plan);
-    fan->plan = NULL;
-    fan->info = &fan->plain;
-    fan->stage = AIOC_FEED_PREPARING;
-    fan->anew = true;
-    aioc_feed_stir(query);
-    return true;
-}
-
-/* A stream that nobody reads any more is free once nothing is under way for it. */
-static void aioc_feed_stream_left(aioc_feed_stream *stream)
-{
-    aioc_feed_query *query = stream->query;
-    aioc_feed_stream **at = &query->fan->leaving;
-    while (*at != stream) at = &(*at)->leaving;
-    *at = stream->leaving;
-    aioc_feed_stream_free(stream);
-    if (query->closed) aioc_feed_let_query_go(query);
+    aioc_range_reader *reader = stream->reader;
+    stream->failed = status != AIOCOSMOS_E_NOMEM;
+    if (!stream->failed) aioc_range_lacks_memory(reader);
+    else aioc_range_fail(&reader->tally, status, result && status == result->status ? result->message.ptr
+                         : reader->etags ? "an answer is not a page of a change feed: it has no etag, is no JSON, or "
+                                           "has no array of items" : aioc_range_no_page);
 }
 
 /* What a range was asked, and what that cost. Its place among those that were asked, and 1; 0: no memory. */
-static uint32_t aioc_feed_note_range(const aioc_feed_stream *stream, const aioc_op *op, const aiocosmos_result *result)
+static uint32_t aioc_range_note(const aioc_range_stream *stream, const aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feed_query *query = stream->query;
-    aioc_mem *memory = query->feeds->engine->memory;
-    aioc_feed_asked *asked = NULL;
-    if (op->is.by_range) asked = aioc_feed_asked_of(memory, &query->costs, aioc_op_part(op, AIOC_OP_PK));
+    aioc_range_costs *costs = stream->reader->costs;
+    aioc_mem *memory = op->engine->memory;
+    aioc_range_asked *asked = NULL;
+    if (op->is.by_range) asked = aioc_range_asked_of(memory, costs, aioc_op_part(op, AIOC_OP_PK));
     if (!asked) return 0;
     asked->requests++;
     asked->charge_ru += result->charge_ru;
     if (asked->edges.len == 0 && !aioc_mem_append(memory, &asked->edges, stream->edges.data, stream->edges.len))
         asked->edges.len = 0;
-    return (uint32_t)(asked - query->costs.ranges) + 1;
+    return (uint32_t)(asked - costs->ranges) + 1;
 }
 
-static bool aioc_feed_is_another(aioc_feed_fan *fan, const aiocosmos_result *result);
-static int aioc_feed_take_changes(aioc_feed_stream *stream, const aiocosmos_result *result, uint32_t asked);
-
-static int aioc_feed_take_any(aioc_feed_stream *stream, const aiocosmos_result *result, uint32_t asked)
+static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result)
 {
-    bool changes = stream->query->fan->changes;
-    if (changes && (result->status == 0 || result->status == 304))
-        return aioc_feed_take_changes(stream, result, asked);
-    return result->status ? result->status : aioc_feed_take_answer(stream, result, asked);
-}
-
-/* The answer is none that can be used. */
-static void aioc_feed_stream_failed(aioc_feed_stream *stream, const aiocosmos_result *result, int status)
-{
-    aioc_feed_fan *fan = stream->query->fan;
-    stream->failed = status != AIOCOSMOS_E_NOMEM;
-    if (!stream->failed) aioc_feed_lacks_memory(stream->query);
-    else aioc_feed_fail(&fan->tally, status, result && status == result->status ? result->message.ptr
-                        : fan->changes ? "a range's answer is not a page of a change feed: it has no etag, is no "
-                                         "JSON, or has no array of items"
-                        : "a range's answer is not a page: it is no JSON, or has no array of items");
-}
-
-static void aioc_feed_answer_came(aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_feed_stream *stream = (aioc_feed_stream *)op->owner;
-    aioc_feed_query *query = stream->query;
-    aioc_feed_fan *fan = query->fan;
-    uint32_t asked;
+    aioc_range_stream *stream = (aioc_range_stream *)op->owner;
+    aioc_range_reader *reader = stream->reader;
+    aioc_range_readers *all = reader->all;
     int status;
-    aioc_feed_account_for(query, result);  /* which may take memory, and answers before this one: then it is stale */
+    aioc_range_account_for(reader, result);  /* may take memory, and answers before this one: then it is stale */
     stream->op = NULL;
-    fan->in_flight--;
-    fan->reserved -= stream->reserved;
-    query->feeds->reserved -= stream->reserved;
-    if (query->feeds->turn) aioc_feed_stir(query->feeds->turn);
+    reader->in_flight--;
+    reader->reserved -= stream->reserved;
+    all->reserved -= stream->reserved;
+    if (all->turn) aioc_range_stir(&all->turn->task);
+    aioc_range_stir(&reader->task);  /* others may have waited for its turn */
     if (stream->dropped) {
-        aioc_feed_stir(query);  /* others may have waited for its turn */
-        aioc_feed_stream_left(stream);
+        aioc_range_stream **at = &reader->leaving;
+        while (*at != stream) at = &(*at)->leaving;
+        *at = stream->leaving;
+        aioc_range_stream_free(stream);
+        reader->left(reader->owner);
         return;
     }
-    aioc_feed_stir(query);
-    if (fan->changes && aioc_feed_is_another(fan, result)) return;
-    if (aioc_feed_is_of_another(result) && aioc_feed_begin_anew(query)) return;
-    query->busy++;  /* what it has is not taken back meanwhile */
-    asked = aioc_feed_note_range(stream, op, result);
-    status = stream->stale || fan->yielded ? 0 : aioc_feed_take_any(stream, result, asked);
-    query->busy--;
+    reader->busy++;  /* what it has is not taken back meanwhile */
+    stream->noted = aioc_range_note(stream, op, result);
+    status = stream->stale || reader->yielded ? 0 : reader->take(stream, result);
+    reader->busy--;
+    if (status == AIOC_RANGE_OTHER) return;
     stream->stale = false;
-    if (status == 0) fan->ranges.pause_ms = 0;
-    else if (fan->by_key || !(aioc_feed_is_gone(result) || (fan->changes && aioc_feed_is_of_another(result))))
-        aioc_feed_stream_failed(stream, result, status);
-    else {
-        stream->hot = false;  /* as long as it takes, it is asked when a page is owed, not ahead */
-        aioc_feed_watch_gone(&fan->ranges, stream->version);
-    }
-}
-
-/* Whether to ask a stream for more now: because a page that is owed can't be made without, or ahead. Of ranges that are
- * read one after the other, more is read ahead the further the host reads. */
-static bool aioc_feed_wants_more(const aioc_feed_fan *fan, uint32_t place, bool owed, bool needed)
-{
-    const aioc_feed_stream *stream = fan->streams[place];
-    const aioc_feed_answer *first = stream->first;
-    const aioc_row_limit *limit = &fan->chain.limit;
-    bool any = fan->chain.collects || limit->take == UINT64_MAX;
-    uint64_t left = any ? UINT64_MAX : limit->skip + limit->take;
-    uint32_t ahead = fan->ahead + fan->in_flight;
-    if (stream->op || stream->asked_all || stream->failed || (!owed && (fan->quiet || needed))) return false;
-    if (fan->ranges.pause_ms && !owed) return false;  /* a range is gone: nobody is told how long that lasts */
-    if (fan->chain.ordered && (needed || !first)) return !first;
-    if (fan->chain.ordered)  /* of a range that is half used, if the others are like it */
-        return !first->next && first->used && first->used * 2 >= first->count &&
-               left > (first->count - first->used) * fan->stream_count;
-    if (needed) return fan->chain.collects ? ahead == 0 : place == 0 && !first;
-    return ahead < fan->window &&  /* and what is ahead may not be enough */
-           (fan->chain.collects || !fan->seen || ahead * (fan->rows_seen / fan->seen) < left);
-}
-
-/* Finds the range that a stream is of, once the ranges are known. False: not now. *recut: the stream was split instead,
- * and its heirs stand behind it. */
-static bool aioc_feed_find_range(aioc_feed_query *query, uint32_t place, const aioc_account_range **range, bool *recut)
-{
-    aioc_feed_fan *fan = query->fan;
-    const aioc_feed_stream *stream = fan->streams[place];
-    *recut = false;
-    if (!aioc_feed_watch_ready(&fan->ranges)) return false;
-    *range = aioc_account_route(fan->ranges.container, stream->min);
-    if (!*range) {
-        aioc_feed_watch_fails(&fan->ranges, &fan->tally);
-        return false;
-    }
-    if (aioc_protocol_epk_compare(aioc_account_text(fan->ranges.container, (*range)->max), stream->max) >= 0)
-        return true;
-    *recut = aioc_feed_recut(query, place);
-    if (!*recut) aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to follow a split");
-    return *recut;
-}
-
-/* Sends a stream's request. False: not now. */
-static bool aioc_feed_send(aioc_feed_stream *stream, const aioc_account_range *range, bool needed)
-{
-    aioc_feed_query *query = stream->query;
-    aioc_feed_fan *fan = query->fan;
-    aioc_op_engine *engine = query->feeds->engine;
-    int refused;
-    if (!aioc_op_has_room_for_fetch(engine)) {
-        query->feeds->starved = true;
-        return false;
-    }
-    if (!aioc_feed_may_take(query, aioc_feed_expected(stream), needed)) return false;
-    refused = aioc_feed_ask_range(stream, range);
-    if (!refused) {
-        aioc_feed_has_taken(query);
-        return true;
-    }
-    if (refused != AIOCOSMOS_E_FULL && refused != AIOCOSMOS_E_NOMEM)
-        aioc_feed_fail(&fan->tally, refused, engine->builder.refusal);
-    else if (needed && !fan->in_flight) aioc_feed_lacks_memory(query);  /* else it comes back with an answer */
-    return false;
-}
-
-static void aioc_feed_ask_some(aioc_feed_query *query, bool owed, bool needed)
-{
-    aioc_feed_fan *fan = query->fan;
-    const aioc_account_range *range;
-    uint32_t place;
-    bool recut;
-    for (place = 0; fan->chain.limit.take && place < fan->stream_count && fan->in_flight < fan->parallel_max; place++) {
-        if (!aioc_feed_wants_more(fan, place, owed, needed)) continue;
-        if (!aioc_feed_find_range(query, place, &range, &recut)) return;
-        if (recut && aioc_feed_is_spent(fan->streams[place])) aioc_feed_remove_stream(fan, place--);
-        else if (!recut && !aioc_feed_send(fan->streams[place], range, needed)) return;
-    }
-}
-
-static void aioc_feed_ask_more(aioc_feed_query *query, bool owed)
-{
-    if (query->fan->yielded) return;
-    aioc_feed_ask_some(query, owed, true);
-    if (!query->fan->yielded && !query->fan->tally.status) aioc_feed_ask_some(query, owed, false);
-}
-
-/*--- Many ranges: rows of the answer ---*/
-
-static const char aioc_feed_page_head[] = "{\"Documents\":[";
-
-#define AIOC_FEED_PAGE_ARRAY (sizeof aioc_feed_page_head - 2)  /* where its bracket is */
-#define AIOC_FEED_PAGE_TAIL  48u                               /* bytes behind the last row, at most */
-
-static bool aioc_feed_page_is_full(const aioc_feed_fan *fan)
-{
-    uint32_t most = fan->page_items_max && fan->page_items_max < AIOC_FEED_ROWS_MAX ? fan->page_items_max
-                                                                                    : AIOC_FEED_ROWS_MAX;
-    return fan->out_count >= most || fan->out.len >= fan->page_bytes_max;
-}
-
-/* Room on the page for a row, or for what stands behind the last one. */
-static bool aioc_feed_has_room(aioc_feed_fan *fan, aiocosmos_json row)
-{
-    return aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feed_page_head + AIOC_FEED_PAGE_TAIL + row.len) &&
-           aioc_json_array_reserve(fan->memory, &fan->items, row);
-}
-
-/* Appends a row, for which there is room. */
-static void aioc_feed_put_row(aioc_feed_fan *fan, aiocosmos_json row)
-{
-    if (fan->out.len == 0) aioc_mem_append_str(fan->memory, &fan->out, aioc_feed_page_head);
-    if (fan->out_count) aioc_mem_append(fan->memory, &fan->out, ",", 1);
-    aioc_json_array_add(&fan->items, row, fan->out.len - AIOC_FEED_PAGE_ARRAY);
-    aioc_mem_append(fan->memory, &fan->out, row.ptr, row.len);
-    fan->out_count++;
-}
-
-/* A row of a range: through the chain, perhaps to the page. 0, E_NOMEM, E_PROTOCOL. One that is undefined is none. */
-static int aioc_feed_emit(aioc_feed_fan *fan, aiocosmos_json row, const char **why)
-{
-    int passed;
-    if (row.type == AIOCOSMOS_JSON_NONE) return 0;
-    if (!fan->chain.collects && !aioc_feed_has_room(fan, row)) return AIOCOSMOS_E_NOMEM;
-    passed = aioc_row_pass(fan->chain.first, row, why);
-    if (passed == 1) aioc_feed_put_row(fan, row);
-    return passed < 0 ? passed : 0;
-}
-
-/* True: it has failed. */
-static bool aioc_feed_overfull(aioc_feed_fan *fan)
-{
-    char text[160];
-    if (aioc_row_chain_bytes(&fan->chain) <= fan->held_max) return false;
-    aioc_mem_print(text, sizeof text, "the query's groups or distinct rows take more than its memory_max of %llu "
-                   "bytes", (unsigned long long)fan->held_max);
-    aioc_feed_break(fan, AIOCOSMOS_E_TOO_LARGE, text);
-    return true;
-}
-
-static void aioc_feed_row_failed(aioc_feed_fan *fan, int status, const char *why)
-{
-    char text[256];
-    if (status == AIOCOSMOS_E_NOMEM) {
-        aioc_feed_break(fan, status, "no memory for the query's rows");  /* half of an answer has been taken */
-        return;
-    }
-    aioc_mem_print(text, sizeof text, "the answer of a range contradicts the query plan: %s", why);
-    aioc_feed_break(fan, status, text);
+    if (status == 0) reader->ranges.pause_ms = 0;
+    else if (reader->by_key || !aioc_range_is_gone(result)) aioc_range_failed(stream, result, status);
+    else aioc_range_watch_gone(&reader->ranges, stream->version);
 }
 
 /* The first answer of a stream has been used up. */
-static aioc_feed_answer *aioc_feed_shift(aioc_feed_stream *stream)
+static aioc_range_answer *aioc_range_shift(aioc_range_stream *stream)
 {
-    aioc_feed_fan *fan = stream->query->fan;
-    aioc_feed_answer *answer = aioc_feed_unlink(stream);
-    if (fan->window < fan->window_max) fan->window *= 2;
-    aioc_mem_buffer_free(stream->query->fan->memory, &stream->position);
+    aioc_range_reader *reader = stream->reader;
+    aioc_range_answer *answer = aioc_range_unlink(stream);
+    if (reader->window < reader->window_max) reader->window *= 2;
+    aioc_mem_buffer_free(reader->memory, &stream->position);
     stream->position = answer->behind;
     memset(&answer->behind, 0, sizeof answer->behind);
     return answer;
 }
 
 /* Makes the rows of a stream's first answer readable. False: not now, or never. */
-static bool aioc_feed_open_first(aioc_feed_stream *stream)
+static bool aioc_range_open_first(aioc_range_stream *stream)
 {
-    aioc_feed_query *query = stream->query;
-    aioc_feed_answer *answer = stream->first;
+    aioc_range_reader *reader = stream->reader;
+    aioc_range_answer *answer = stream->first;
     size_t bytes = answer->bytes;
     int status;
     if (answer->rows.type == AIOCOSMOS_JSON_ARR) return true;
-    /* Parsed, it will be about three times as large; and so will a page that is made of it. */
-    if (!aioc_feed_may_take(query, answer->body.text.len * (aioc_row_chain_is_open(&query->fan->chain) ? 2 : 5), true))
-        return false;
-    status = aioc_feed_answer_parse(answer);
+    if (!aioc_range_may_take(reader, answer->body.text.len * reader->growth, true)) return false;
+    status = aioc_range_answer_parse(answer);
     if (!status) {
-        query->fan->held += answer->bytes - bytes;
-        query->feeds->held += answer->bytes - bytes;
-        aioc_feed_count_rows(query, answer);
-        aioc_feed_has_taken(query);
+        reader->held += answer->bytes - bytes;
+        reader->all->held += answer->bytes - bytes;
+        aioc_range_count_rows(reader, answer);
+        aioc_range_has_taken(reader);
         return true;
     }
-    aioc_feed_yield(query);
-    aioc_feed_stream_failed(stream, NULL, status);
+    aioc_range_yield(reader);
+    aioc_range_failed(stream, NULL, status);
     return false;
 }
 
-/*--- Many ranges: one after the other ---*/
-
-static void aioc_feed_end_reading(aioc_feed_query *query);
-static bool aioc_feed_show_page(aioc_feed_query *query);
-
-/* Takes the next answer of the leftmost range; where rows need no order, of any. False: there is none. */
-static bool aioc_feed_take_next(aioc_feed_query *query)
+/* The next answer of the leftmost stream or, if it may come from anywhere, of any: the first of *stream, with its rows.
+ * 1: there is one; 0: not now; -1: there will be none. */
+static int aioc_range_next(aioc_range_reader *reader, bool anywhere, aioc_range_stream **stream)
 {
-    aioc_feed_fan *fan = query->fan;
-    aioc_feed_answer *answer;
-    /* Sums and the like are the same whatever comes first; groups, and what ranks the same, come as they are met. */
-    bool in_place = !fan->chain.collects || aioc_plan_shape_makes_lists(&fan->info->shape);
     uint32_t place = 0;
-    while (fan->chain.limit.take && place < fan->stream_count && !fan->streams[place]->first) {
-        if (aioc_feed_is_spent(fan->streams[place])) aioc_feed_remove_stream(fan, place);
-        else if (in_place) return false;  /* it will come */
+    while (place < reader->stream_count && !reader->streams[place]->first) {
+        if (aioc_range_is_spent(reader->streams[place])) aioc_range_remove(reader, place);
+        else if (!anywhere) return 0;  /* it will come */
         else place++;
     }
-    if (fan->stream_count == 0 || fan->chain.limit.take == 0) {
-        aioc_feed_end_reading(query);
-        return false;
-    }
-    if (place == fan->stream_count || !aioc_feed_open_first(fan->streams[place])) return false;
-    answer = fan->streams[place]->first;
-    if (!fan->chain.collects && !aioc_row_chain_is_open(&fan->chain) &&
-        !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feed_page_head + answer->body.text.len)) {
-        aioc_feed_lacks_memory(query);
-        return false;
-    }
-    fan->taken = aioc_feed_shift(fan->streams[place]);
-    return true;
+    if (reader->stream_count == 0) return -1;
+    if (place == reader->stream_count) return 0;
+    *stream = reader->streams[place];
+    return aioc_range_open_first(*stream);
 }
 
-/* Some rows at a time. A page ends with an answer: a token stands behind all of it. */
-static void aioc_feed_read_sequence(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_feed_answer *answer = fan->taken;
-    const char *why = "";
-    uint32_t left = AIOC_FEED_SLICE;
-    int status = 0;
-    if (!answer) {
-        if (!aioc_feed_take_next(query)) return;
-        answer = fan->taken;
-        if (aioc_row_chain_is_open(&fan->chain)) {
-            fan->taken = NULL;
-            aioc_feed_stir(query);
-            if (answer->count == 0 && query->skip_empty) {
-                aioc_feed_answer_free(fan->memory, answer);
-                return;
-            }
-            fan->shown = answer;
-            aioc_feed_show_page(query);
-            return;
-        }
-    }
-    aioc_feed_stir(query);
-    while (left-- && !status && aioc_json_next(answer->rows, NULL, &answer->row)) {
-        status = aioc_feed_emit(fan, fan->chain.wrapped ? aioc_json_at(answer->row, "/payload") : answer->row, &why);
-        answer->used++;
-    }
-    if (status) {
-        aioc_feed_empty_page(fan);
-        aioc_feed_row_failed(fan, status, why);
-        return;
-    }
-    if (aioc_feed_overfull(fan) || answer->used < answer->count) return;
-    fan->taken = NULL;
-    aioc_feed_answer_free(fan->memory, answer);
-    if (!fan->chain.collects && (fan->out_count || !query->skip_empty)) aioc_feed_show_page(query);
-}
-
-/*--- Many ranges: in order ---*/
-
-static aiocosmos_str aioc_feed_rid_of(aiocosmos_json rid)
-{
-    if (rid.type != AIOCOSMOS_JSON_STR || rid.len < 2) return aioc_mem_str("");
-    return aioc_text_view(rid.ptr + 1, rid.len - 2);
-}
-
-static int aioc_feed_compare(const aioc_feed_fan *fan, const aioc_row_value *a, const aioc_row_value *b)
-{
-    return aioc_row_compare_values(fan->info->descending, fan->info->order_count, a, b);
-}
-
-/* The sort values of a stream's next row, and those of a row that was given, which have been read once. */
-static int aioc_feed_compare_given(const aioc_feed_stream *stream, aiocosmos_json items)
-{
-    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
-    const char *why;
-    memset(values, 0, sizeof values);
-    aioc_row_read_items(items, stream->query->fan->info->order_count, values, &why);
-    return aioc_feed_compare(stream->query->fan, stream->head.values, values);
-}
-
-/* By their values; ties by the place of the range in the key space. */
-static bool aioc_feed_before(const aioc_feed_fan *fan, const aioc_feed_stream *a, const aioc_feed_stream *b)
-{
-    int order = aioc_feed_compare(fan, a->head.values, b->head.values);
-    if (order == 0 && a->kin.len && aioc_mem_same(aioc_mem_text(&a->kin), aioc_mem_text(&b->kin))) {
-        order = aioc_row_rid_compare(aioc_feed_rid_of(a->head.rid), aioc_feed_rid_of(b->head.rid));
-        if (a->rids_fall) order = -order;
-    }
-    return order ? order < 0 : a->heap_order < b->heap_order;
-}
-
-static void aioc_feed_heap_down(aioc_feed_fan *fan, uint32_t at)
-{
-    aioc_feed_stream *moved = fan->heap[at];
-    uint32_t child;
-    for (; (child = 2 * at + 1) < fan->heap_count; at = child) {
-        if (child + 1 < fan->heap_count && aioc_feed_before(fan, fan->heap[child + 1], fan->heap[child])) child++;
-        if (!aioc_feed_before(fan, fan->heap[child], moved)) break;
-        fan->heap[at] = fan->heap[child];
-    }
-    fan->heap[at] = moved;
-}
-
-static void aioc_feed_heap_push(aioc_feed_fan *fan, aioc_feed_stream *stream)
-{
-    uint32_t at = fan->heap_count++;
-    for (; at && aioc_feed_before(fan, stream, fan->heap[(at - 1) / 2]); at = (at - 1) / 2)
-        fan->heap[at] = fan->heap[(at - 1) / 2];
-    fan->heap[at] = stream;
-    stream->in_heap = true;
-}
-
-/* Reads a stream's next row. 1: there is one; 0: none has come; E_PROTOCOL, and why. */
-static int aioc_feed_next_head(aioc_feed_stream *stream, const char **why)
-{
-    while (stream->first) {
-        aioc_feed_answer *answer = stream->first;
-        if (!aioc_feed_open_first(stream)) return 0;
-        if (aioc_json_next(answer->rows, NULL, &answer->row)) {
-            uint32_t columns = stream->query->fan->info->order_count;
-            answer->used++;
-            return aioc_row_read_sorted(answer->row, columns, &stream->head, why) == 0 ? 1 : AIOCOSMOS_E_PROTOCOL;
-        }
-        aioc_feed_answer_free(stream->query->fan->memory, aioc_feed_shift(stream));
-    }
-    return 0;
-}
-
-static const char aioc_feed_lost_place[] =
-    "the item at which it was to be resumed is gone, and arrays or objects have no order to find its place by";
-
-/* Whether the item that was given last comes in the same answer, behind the row at hand, which has its sort values. */
-static bool aioc_feed_is_ahead(const aioc_feed_stream *stream)
-{
-    const aioc_feed_fan *fan = stream->query->fan;
-    aiocosmos_json row = stream->first->row;
-    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
-    aioc_row_sorted next;
-    const char *why;
-    next.values = values;
-    while (aioc_json_next(stream->first->rows, NULL, &row) &&
-           aioc_row_read_sorted(row, fan->info->order_count, &next, &why) == 0 &&
-           aioc_feed_compare(fan, values, stream->head.values) == 0)
-        if (aioc_row_rid_compare(aioc_feed_rid_of(next.rid), fan->from.rid_of_row) == 0) return true;
-    return false;
-}
-
-/* Whether a row that a resumed stream begins with was given before: those with the very values of the last row given,
- * up to its item, and of that item as many as were given; in other ranges the values alone tell. Among arrays and
- * objects the service has an order of its own: there, all up to that item. 1: it was; 0: it was not, nor are those
- * behind it; E_PROTOCOL: that item is gone. */
-static int aioc_feed_was_given(aioc_feed_stream *stream, const char **why)
-{
-    const aioc_feed_fan *fan = stream->query->fan;
-    int order = aioc_feed_compare_given(stream, fan->from_items);
-    int rid = aioc_row_rid_compare(aioc_feed_rid_of(stream->head.rid), fan->from.rid_of_row);
-    *why = aioc_feed_lost_place;
-    if (stream->side != AIOC_PLAN_TARGET)
-        return stream->skipping = order < 0 || (order == 0 && stream->side == AIOC_PLAN_LEFT);
-    if (order == 0 && rid == 0 && stream->skipped < fan->from.rows_of_rid) {
-        stream->skipped++;
-        return 1;
-    }
-    if (order >= 0 && stream->skipped) return stream->skipping = stream->passed_over = false;
-    if (order == 0 && !stream->rids_told) {
-        stream->rids_told = true;
-        if (aioc_feed_is_ahead(stream)) stream->rids_fall = rid > 0;
-    }
-    if (stream->rids_fall) rid = -rid;
-    if (order < 0 || (order == 0 && !fan->from_unordered && rid < 0)) return 1;
-    if (order == 0 && fan->from_unordered) return stream->passed_over = true;
-    stream->skipping = false;
-    return stream->passed_over ? AIOCOSMOS_E_PROTOCOL : 0;
-}
-
-/* A stream's next row that was not given before. 1, 0: none has come; E_PROTOCOL. */
-static int aioc_feed_next_new_head(aioc_feed_stream *stream, const char **why)
-{
-    int found, given;
-    do {
-        found = aioc_feed_next_head(stream, why);
-        given = found == 1 && stream->skipping ? aioc_feed_was_given(stream, why) : 0;
-    } while (given == 1);
-    return given < 0 ? given : found;
-}
-
-/* Brings streams whose next row is known into the heap. False: one has failed, or one's next row is still to come, and
- * nothing can be said of the order before. */
-static bool aioc_feed_fill_heap(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    const char *why;
-    uint32_t place;
-    bool complete = true;
-    for (place = 0; place < fan->stream_count; place++) fan->streams[place]->heap_order = place;
-    for (place = 0; place < fan->stream_count; place++) {
-        aioc_feed_stream *stream = fan->streams[place];
-        int found;
-        if (stream->in_heap) continue;
-        found = aioc_feed_next_new_head(stream, &why);
-        if (fan->yielded || fan->tally.status) return false;
-        if (found < 0) {
-            aioc_feed_row_failed(fan, found, why);
-            return false;
-        }
-        if (found) aioc_feed_heap_push(fan, stream);
-        else if (!aioc_feed_is_spent(stream)) complete = false;
-        else if (stream->passed_over && !stream->skipped) {
-            aioc_feed_row_failed(fan, AIOCOSMOS_E_PROTOCOL, aioc_feed_lost_place);
-            return false;
-        }
-    }
-    for (place = fan->stream_count; place-- > 0;)
-        if (!fan->streams[place]->in_heap && aioc_feed_is_spent(fan->streams[place]))
-            aioc_feed_remove_stream(fan, place);
-    return complete;
-}
-
-/* Room for what is remembered of a row, so that no row is given that a token can't be made of. */
-static bool aioc_feed_can_remember(aioc_feed_fan *fan, const aioc_feed_stream *stream)
-{
-    return aioc_mem_reserve(fan->memory, &fan->last_rid, aioc_feed_rid_of(stream->head.rid).len) &&
-           aioc_mem_reserve(fan->memory, &fan->last_items, stream->head.items.len) &&
-           aioc_mem_reserve(fan->memory, &fan->last_edges, aioc_feed_kin(stream).len);
-}
-
-/* Whether a row has the sort values of the last one, which may be written in another way. */
-static bool aioc_feed_has_last_values(const aioc_feed_fan *fan, const aioc_feed_stream *stream)
-{
-    aiocosmos_json_doc *doc = &stream->query->feeds->engine->builder.properties;
-    aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
-    return aioc_mem_same(aioc_mem_text(&fan->last_items), items) ||
-           (aioc_json_parse(doc, fan->last_items.data, fan->last_items.len) == 0 &&
-            aioc_feed_compare_given(stream, aioc_json_root(doc)) == 0);
-}
-
-/* Remembers the row that was given last: a token is made of it. */
-static bool aioc_feed_remember(aioc_feed_fan *fan, const aioc_feed_stream *stream)
-{
-    aiocosmos_str rid = aioc_feed_rid_of(stream->head.rid);
-    aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
-    bool again = fan->last_rows && aioc_mem_same(aioc_mem_text(&fan->last_rid), rid) &&
-                 aioc_feed_has_last_values(fan, stream);
-    if (again) {
-        fan->last_rows++;
-        return true;
-    }
-    fan->last_rows = 1;
-    return aioc_mem_set(fan->memory, &fan->last_rid, rid) && aioc_mem_set(fan->memory, &fan->last_items, items) &&
-           aioc_mem_set(fan->memory, &fan->last_edges, aioc_feed_kin(stream));
-}
-
-/* Gives the first row of the heap. 0, E_NOMEM, E_PROTOCOL. */
-static int aioc_feed_give_first(aioc_feed_query *query, const char **why)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_feed_stream *stream = fan->heap[0];
-    bool *scattered = &fan->chain.distinct.scattered;
-    uint32_t i;
-    int status;
-    for (i = 0, *scattered = false; i < fan->info->order_count; i++)
-        *scattered = *scattered || aioc_row_has_members(stream->head.values[i].json);
-    status = aioc_feed_can_remember(fan, stream) ? 0 : AIOCOSMOS_E_NOMEM;
-    if (!status) status = aioc_feed_emit(fan, stream->head.payload, why);
-    if (!status && !aioc_feed_remember(fan, stream)) status = AIOCOSMOS_E_NOMEM;
-    return status;
-}
-
-/* Moves the first stream of the heap on to its next row. 0: that has not come; E_PROTOCOL, and why. */
-static int aioc_feed_heap_next(aioc_feed_fan *fan, const char **why)
-{
-    aioc_feed_stream *first = fan->heap[0];
-    int found = aioc_feed_next_head(first, why);
-    if (fan->yielded) return 0;
-    if (found <= 0) {
-        first->in_heap = false;
-        fan->heap[0] = fan->heap[--fan->heap_count];
-    }
-    if (fan->heap_count) aioc_feed_heap_down(fan, 0);
-    return found;
-}
-
-/* Merges some rows, as far as the next row of every range is known. */
-static void aioc_feed_read_ordered(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    uint32_t left = AIOC_FEED_SLICE;
-    bool complete = aioc_feed_fill_heap(query);
-    const char *why = "";
-    int status = 0;
-    while (complete && left-- && fan->heap_count && fan->chain.limit.take && !aioc_feed_page_is_full(fan)) {
-        status = aioc_feed_give_first(query, &why);
-        if (status) {
-            if (fan->chain.collects) aioc_feed_row_failed(fan, status, why);
-            else aioc_feed_lacks_memory(query);  /* the row is still the first */
-            return;
-        }
-        status = aioc_feed_heap_next(fan, &why);
-        if (status < 0) {
-            aioc_feed_row_failed(fan, status, why);
-            return;
-        }
-        if (status == 0) complete = aioc_feed_fill_heap(query);
-    }
-    if (fan->tally.status || aioc_feed_overfull(fan)) return;
-    if (aioc_feed_page_is_full(fan)) aioc_feed_show_page(query);
-    else if (fan->chain.limit.take == 0 || (complete && fan->heap_count == 0)) aioc_feed_end_reading(query);
-    else if (complete) aioc_feed_stir(query);
-}
-
-/*--- Many ranges: pages ---*/
-
-/* What is left to read: all streams of a change feed; else from the leftmost one on, those that were begun. A stream
- * that was split has its heirs behind it, which begin where its last answer ended: as long as it has answers, they are
- * not told of. */
-static uint32_t aioc_feed_list_pieces(const aioc_feed_fan *fan, aioc_pos_piece *pieces,
-                                      aiocosmos_str *rest_min)
+/* What is left to read: all streams, or from the leftmost one on those that were begun. The heirs of one that was split
+ * begin where its last answer ended: as long as it has answers, they are not told of. */
+static uint32_t aioc_range_positions(const aioc_range_reader *reader, bool all, aioc_pos_piece *pieces,
+                                     aiocosmos_str *rest_min)
 {
     aiocosmos_str covered = aioc_mem_str("");
     uint32_t place, count = 0;
-    for (place = 0; place < fan->stream_count; place++) {
-        const aioc_feed_stream *stream = fan->streams[place];
-        if (aioc_feed_is_spent(stream) || aioc_protocol_epk_compare(stream->min, covered) < 0) continue;
-        if (count && stream->position.len == 0 && !fan->changes) {
+    for (place = 0; place < reader->stream_count; place++) {
+        const aioc_range_stream *stream = reader->streams[place];
+        if (aioc_range_is_spent(stream) || aioc_protocol_epk_compare(stream->min, covered) < 0) continue;
+        if (count && stream->position.len == 0 && !all) {
             *rest_min = stream->min;
             return count;
         }
@@ -19256,909 +17974,2282 @@ static uint32_t aioc_feed_list_pieces(const aioc_feed_fan *fan, aioc_pos_piece *
     return count;
 }
 
-/* Where the query stands behind the page that is about to be called back, as a token; none, if it would be longer than
- * was allowed. False: no memory. */
-static bool aioc_feed_write_token(aioc_feed_query *query)
+/*--- Birth and death ---*/
+
+/* A reader whose question is set. 0, or E_NOMEM with the reason. */
+static int aioc_range_open(aioc_range_reader *reader, aioc_range_readers *all, void (*work)(void *owner),
+                           void (*left)(void *owner), void *owner)
 {
-    aioc_feed_fan *fan = query->fan;
+    reader->all = all;
+    reader->engine = all->engine;
+    reader->memory = all->engine->memory;
+    reader->next = all->first;
+    all->first = reader;
+    reader->left = left;
+    reader->owner = owner;
+    reader->start = "";
+    reader->need = AIOC_RANGE_AHEAD;
+    aioc_range_task_open(&reader->task, all, work, owner);
+    return aioc_range_watch_open(&reader->ranges, &reader->task, aioc_mem_text(&reader->question->link));
+}
+
+static void aioc_range_close(aioc_range_reader *reader)
+{
+    aioc_range_readers *all = reader->all;
+    aioc_range_reader **at = &all->first;
+    aioc_mem *memory = reader->memory;
+    uint32_t i;
+    if (!all) return;
+    while (*at != reader) at = &(*at)->next;
+    *at = reader->next;
+    if (all->turn == reader) aioc_range_pass_turn(all);  /* or what it gives back would stir it */
+    for (i = 0; i < reader->stream_count; i++) aioc_range_stream_free(reader->streams[i]);
+    while (reader->leaving) {
+        aioc_range_stream *stream = reader->leaving;
+        reader->leaving = stream->leaving;
+        aioc_range_stream_free(stream);
+    }
+    aioc_range_watch_close(&reader->ranges);
+    aioc_range_calm(&reader->task);
+    aioc_mem_buffer_free(memory, &reader->edges);
+    for (i = 0; i < 4; i++) aioc_mem_buffer_free(memory, &reader->bodies[i]);
+    aioc_mem_free(memory, reader->streams, reader->stream_cap * sizeof *reader->streams);
+}
+
+static void aioc_range_readers_open(aioc_range_readers *all, aioc_op_engine *engine)
+{
+    all->engine = engine;
+    all->guess = AIOC_RANGE_PAGE_BYTES_MAX;
+    engine->memory->reclaim = aioc_range_reclaim;
+    engine->memory->reclaim_owner = all;
+}
+
+/*========================
+ * MARK: - Pages                   >>pages
+ *
+ * Cursors and their pages. Of lists, and of queries of one key, a page is one
+ * operation; else a later layer knows the way (aioc_page_way) from the answers
+ * of a reader to a page.
+ *
+ * May call: all above.
+ * Knows nothing of: rows.
+ *========================*/
+
+typedef struct aioc_page_list aioc_page_list;
+typedef struct aioc_page_cursor aioc_page_cursor;
+
+/* The way to pages that a reader makes. */
+typedef struct aioc_page_way {
+    aiocosmos_kind kind;
+    void (*work)(aioc_page_cursor *cursor);  /* gets further with the page that is owed */
+    void (*ask)(aioc_page_cursor *cursor);  /* asks the ranges for what is needed */
+    bool (*has_more)(const aioc_page_cursor *cursor);  /* NULL: there always is */
+    int (*place)(aioc_page_cursor *cursor, aioc_pos *position);  /* AIOC_POS_IN_*: where it is; 0: nowhere; E_NOMEM */
+    void (*tell)(const aioc_page_cursor *cursor, aiocosmos_cursor_stats *out);  /* NULL: nothing */
+    void (*free)(aioc_page_cursor *cursor);
+    void (*served)(aioc_page_cursor *cursor, aiocosmos_result *result);  /* how the gateway serves what is parked */
+} aioc_page_way;
+
+struct aioc_page_cursor {
+    aioc_page_list *all;
+    aioc_op_engine *engine;
+    uint64_t id;
+    aioc_range_question ask;
+    const char *type, *array;  /* array: JSON pointer to the items of a page */
+    uint64_t question;  /* hash of what is asked */
+    uint32_t page_items_max;
+    bool of_items, skip_empty, ended;
+    bool closed;  /* freed when the page that is owed has been called back */
+    uint8_t busy;  /* somebody is at work on it: it is not freed meanwhile */
+    aioc_op *op, *plan_op;  /* the page that is owed; the plan that it needs */
+    aiocosmos_page_fn page;
+    void *user_data;
+    aioc_range_costs costs;
+    aioc_mem_buffer continuation_out;  /* of the page that is called back */
+    const aioc_page_way *way;  /* NULL: one operation a page: */
+    aioc_mem_buffer body, continuation;  /* continuation: where the next one starts; empty: at the beginning */
+    const aioc_page_way *parked;  /* gone again if the gateway does not serve the query by itself */
+    aioc_range_reader *reader;
+    aioc_mem_buffer token;  /* decoded: */
+    aioc_pos from;  /* what it resumes from; place 0: from the beginning */
+    uint32_t continuation_max;
+    aioc_mem_buffer text, items;  /* the page under construction, and the nodes of its rows, */
+    aioc_range_answer *shown;  /* or the answer that is the page */
+    size_t array_len;  /* bytes of the rows' array, if the page's text is complete; else 0 */
+    bool unshown;  /* there was no memory to show the page: it is kept for the next try */
+    bool broken;  /* it will not help to ask again */
+    bool begun, cold_due;  /* a change feed: cold_due: a range without news may be asked beside those that have some */
+    uint32_t poll_ms;
+    aioc_reactor_timer poll;  /* armed: the page that is owed waits to be asked for again */
+    uint64_t since;  /* from_time_s and 1; 0: none */
+};
+
+struct aioc_page_list {
+    aioc_range_readers *readers;
+    aioc_page_cursor **slots;
+    uint32_t slot_count, slot_cap;
+    uint64_t opened, closed;
+    aioc_plan_cache plans;
+};
+
+static void aioc_page_came(aioc_op *op, const aiocosmos_result *result);
+static void aioc_page_stop(aioc_op *op);
+static void aioc_page_work(void *owner);
+
+/* A page that is asked for, and one that is made of what ranges answer. */
+static const aioc_op_role aioc_page_asked = { aioc_page_came, NULL, NULL, false, true };
+static const aioc_op_role aioc_page_composed = { aioc_page_came, aioc_page_stop, NULL, false, true };
+
+/*--- Birth and death ---*/
+
+static void aioc_page_free(aioc_page_cursor *cursor)
+{
+    aioc_mem *memory = cursor->engine->memory;
+    const aioc_page_way *way = cursor->way ? cursor->way : cursor->parked;
+    aioc_mem_buffer *const texts[] = {
+        &cursor->body, &cursor->continuation, &cursor->continuation_out, &cursor->token, &cursor->text,
+        &cursor->items
+    };
+    size_t i;
+    cursor->all->slots[(uint32_t)cursor->id - 1u] = NULL;
+    cursor->all->closed++;
+    aioc_reactor_timer_stop(cursor->engine->reactor, &cursor->poll);
+    if (way) way->free(cursor);
+    aioc_range_answer_free(memory, cursor->shown);
+    aioc_pos_free(memory, &cursor->from);
+    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(memory, texts[i]);
+    aioc_range_unfill(memory, &cursor->ask);
+    aioc_range_costs_free(memory, &cursor->costs);
+    aioc_mem_free(memory, cursor, sizeof *cursor);
+}
+
+/* A closed cursor goes when nobody is left who would come back to it; what is under way for it is called off. */
+static void aioc_page_let_go(void *owner)
+{
+    aioc_page_cursor *cursor = (aioc_page_cursor *)owner;
+    if (!cursor->closed || cursor->op || cursor->busy) return;
+    if (cursor->plan_op) aioc_op_stop(cursor->plan_op, AIOCOSMOS_E_CANCELLED);
+    if (cursor->reader) aioc_range_drop_all(cursor->reader);
+    if (!cursor->plan_op && (!cursor->reader || !cursor->reader->leaving)) aioc_page_free(cursor);
+}
+
+/* Open, or closed with a page that is still owed. */
+static aioc_page_cursor *aioc_page_named(const aioc_page_list *pages, aiocosmos_cursor handle)
+{
+    uint32_t slot = (uint32_t)handle.id - 1u;
+    aioc_page_cursor *cursor = slot < pages->slot_count ? pages->slots[slot] : NULL;
+    return cursor && cursor->id == handle.id && (cursor->op || !cursor->closed) ? cursor : NULL;
+}
+
+static aioc_page_cursor *aioc_page_find(const aioc_page_list *pages, aiocosmos_cursor handle)
+{
+    aioc_page_cursor *cursor = aioc_page_named(pages, handle);
+    return cursor && !cursor->closed ? cursor : NULL;
+}
+
+/* A cursor in a free slot, filled as the request asks. */
+static int aioc_page_open(aioc_page_list *pages, int (*fill)(aioc_page_cursor *cursor, const void *asked),
+                          const void *asked, aiocosmos_cursor *handle)
+{
+    aioc_op_engine *engine = pages->readers->engine;
+    aioc_page_cursor *cursor = NULL;
+    uint32_t slot = 0;
+    void *slots;
+    int refused;
+    handle->id = 0;
+    if (engine->closing) return aioc_request_refuse_as(&engine->builder, AIOCOSMOS_E_SHUTDOWN);
+    while (slot < pages->slot_count && pages->slots[slot]) slot++;
+    if (slot == engine->options->pending_max) {
+        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "full: %u cursors are open: close some",
+                       (unsigned)slot);
+        return AIOCOSMOS_E_FULL;
+    }
+    slots = aioc_mem_more(engine->memory, pages->slots, slot, &pages->slot_cap, sizeof *pages->slots);
+    if (slots) {
+        pages->slots = (aioc_page_cursor **)slots;
+        cursor = (aioc_page_cursor *)aioc_mem_zalloc(engine->memory, sizeof *cursor);
+    }
+    if (!cursor) return aioc_request_no_memory(&engine->builder);
+    cursor->all = pages;
+    cursor->engine = engine;
+    cursor->id = (++pages->opened << 32) | (slot + 1u);
+    pages->slots[slot] = cursor;
+    if (slot == pages->slot_count) pages->slot_count++;
+    refused = fill(cursor, asked);
+    if (refused) aioc_page_free(cursor);
+    else handle->id = cursor->id;
+    return refused;
+}
+
+/*--- What the host asks for ---*/
+
+/* An effective partition key in hex, as the list of ranges names it. */
+static int aioc_page_check_edge(aioc_request_builder *builder, const char *what, const char *text)
+{
+    size_t i, len = text ? strlen(text) : 0;
+    if (len >= AIOC_PROTOCOL_EPK_MAX) return aioc_request_refuse(builder, what, "too long for a partition key's hash");
+    for (i = 0; i < len; i++)
+        if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'A' && text[i] <= 'F')))
+            return aioc_request_refuse_at(builder, what, "not upper-case hexadecimal", i);
+    if (len % 2) return aioc_request_refuse(builder, what, "half a byte at its end: two digits make one");
+    return 0;
+}
+
+static int aioc_page_check_span(aioc_request_builder *builder, const aiocosmos_query_request *request)
+{
+    int refused = aioc_page_check_edge(builder, "epk_min", request->epk_min);
+    if (!refused) refused = aioc_page_check_edge(builder, "epk_max", request->epk_max);
+    if (refused || (!request->epk_min && !request->epk_max)) return refused;
+    if (aioc_request_has_pk(&request->pk)) return aioc_request_refuse(builder, "epk_min", "and pk are both given");
+    if (request->epk_min && request->epk_max &&
+        aioc_protocol_epk_compare(aioc_mem_str(request->epk_min), aioc_mem_str(request->epk_max)) >= 0)
+        return aioc_request_refuse(builder, "epk_max", "not behind epk_min");
+    return 0;
+}
+
+static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_query_request *request)
+{
+    const char *what;
+    bool of_items = request->feed == AIOCOSMOS_FEED_ITEMS, of_ranges = request->feed == AIOCOSMOS_FEED_RANGES;
+    if (request->feed > AIOCOSMOS_FEED_RANGES)
+        return aioc_request_refuse(builder, "feed", "one of aiocosmos_feed is expected");
+    what = !of_items && aioc_request_has_pk(&request->pk) ? "pk"
+           : !of_items && request->session_token.len ? "session_token"
+           : !of_items && (request->epk_min || request->epk_max) ? "epk_min"
+           : !of_items && !of_ranges && request->container ? "container"
+           : of_ranges && request->sql ? "sql"
+           : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
+           : request->feed == AIOCOSMOS_FEED_DATABASES && request->database ? "database" : NULL;
+    if (what) return aioc_request_refuse(builder, what, "does not belong to this feed");
+    if (!request->sql && request->param_count) return aioc_request_refuse(builder, "params", "there is no sql");
+    if (request->page_items_max > INT32_MAX) return aioc_request_refuse(builder, "page_items_max", "over 2^31-1");
+    return aioc_page_check_span(builder, request);
+}
+
+/* What is read, and how. */
+static int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
+{
+    aioc_request_builder *builder = &cursor->engine->builder;
+    bool has_pk = aioc_request_has_pk(&request->pk);
+    int refused = aioc_page_check_query(builder, request);
+    static const char *const types[] = { "docs", "colls", "dbs", "pkranges" };
+    static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases", "/PartitionKeyRanges" };
+    static const char *const paths[] = { "dbs/%/colls/%", "dbs/%", "", "dbs/%/colls/%" };
+    if (!refused)
+        refused = aioc_range_fill(builder, &cursor->ask, paths[request->feed], request->database, request->container,
+                                  request->session_token, request->timeout_ms);
+    if (!refused && has_pk) refused = aioc_request_add_pk(builder, &request->pk);
+    if (!refused && has_pk) refused = aioc_request_keep(builder, &cursor->ask.pk, aioc_mem_text(&builder->pk));
+    if (refused) return refused;
+    cursor->type = types[request->feed];
+    cursor->array = arrays[request->feed];
+    cursor->of_items = request->feed == AIOCOSMOS_FEED_ITEMS;
+    cursor->page_items_max = request->page_items_max;
+    cursor->skip_empty = request->skip_empty;
+    return 0;
+}
+
+static uint32_t aioc_page_levels(const aiocosmos_pk *pk)
+{
+    uint32_t levels = 0;
+    while (levels < AIOC_PROTOCOL_PK_LEVELS && pk->level[levels].type != AIOCOSMOS_VALUE_UNSET) levels++;
+    return levels;
+}
+
+/* Gives a cursor a reader, whose owner and way are set, of what is asked for. */
+static int aioc_page_open_reader(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
+{
+    aioc_op_engine *engine = cursor->engine;
+    aioc_range_reader *reader = cursor->reader;
+    reader->question = &cursor->ask;
+    reader->costs = &cursor->costs;
+    reader->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
+    if (reader->parallel_max > AIOC_ACCOUNT_RANGES_MAX) reader->parallel_max = AIOC_ACCOUNT_RANGES_MAX;
+    reader->rows_first = request->page_items_max;
+    reader->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
+    reader->levels = aioc_page_levels(&request->pk);
+    if (aioc_range_open(reader, cursor->all->readers, aioc_page_work, aioc_page_let_go, cursor))
+        return aioc_request_no_memory(&engine->builder);
+    return aioc_range_set_edges(engine->memory, &reader->edges, aioc_mem_str(request->epk_min),
+                                aioc_mem_str(request->epk_max)) ? 0 : aioc_request_no_memory(&engine->builder);
+}
+
+/* What a continuation token is bound to: the resource, the text and its parameters, the key or part of the keys. */
+static bool aioc_page_ask_question(aioc_page_cursor *cursor, const char *kind)
+{
+    aioc_mem *memory = cursor->engine->memory;
+    const aioc_range_reader *reader = cursor->reader;
+    aioc_mem_buffer all = { NULL, 0, 0 };
+    aioc_mem_writer out = aioc_mem_write(memory, &all);
+    uint64_t hash[2];
+    aiocosmos_str parts[5];
+    size_t i;
+    parts[0] = aioc_mem_text(&cursor->ask.link);
+    parts[1] = aioc_mem_text(&cursor->ask.pk);
+    parts[2] = reader ? aioc_range_min(&reader->edges) : aioc_mem_str("");
+    parts[3] = reader ? aioc_range_max(&reader->edges) : aioc_mem_str("");
+    parts[4] = aioc_mem_text(&cursor->body);
+    aioc_mem_put_text(&out, kind);
+    for (i = 0; i < 5; i++) {
+        aioc_mem_put_text(&out, "\n");
+        aioc_mem_put(&out, parts[i]);
+    }
+    if (out.ok) aioc_protocol_murmur3_128(all.data, all.len, hash);
+    if (out.ok) cursor->question = hash[0] ^ hash[1];
+    aioc_mem_buffer_free(memory, &all);
+    return out.ok;
+}
+
+/* Reads a continuation token, which is to be of this cursor. The service's own stands in one as it came. */
+static int aioc_page_read_token(aioc_page_cursor *cursor, aiocosmos_str token)
+{
+    aioc_op_engine *engine = cursor->engine;
+    bool changes = cursor->way && cursor->way->kind == AIOCOSMOS_CHANGES_PAGE;
+    const char *why, *wrong = NULL;
+    int refused = aioc_pos_read(engine->memory, token, &cursor->token, &cursor->from, &why);
+    if (refused == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(&engine->builder);
+    if (refused) wrong = why;
+    else if ((cursor->from.place == AIOC_POS_IN_CHANGES) != changes)
+        wrong = changes ? "of a query, not of a change feed" : "of a change feed, not of a query";
+    else if (cursor->from.question != cursor->question)
+        wrong = changes ? "of another container, another part of it, or another kind of change feed"
+                        : "of another query or container";
+    else if (cursor->from.place != AIOC_POS_AT_SERVICE && !cursor->way)
+        wrong = "of a query across partitions";
+    if (wrong) return aioc_request_refuse(&engine->builder, "continuation", wrong);
+    if (cursor->from.place != AIOC_POS_AT_SERVICE) return 0;
+    if (cursor->way) cursor->way->free(cursor);  /* it was the gateway that served it */
+    return aioc_request_keep(&engine->builder, &cursor->continuation, cursor->from.pieces[0].continuation);
+}
+
+/*--- A page that is called back ---*/
+
+static const char aioc_page_head[] = "{\"Documents\":[";
+
+#define AIOC_PAGE_ARRAY (sizeof aioc_page_head - 2)  /* where its bracket is */
+#define AIOC_PAGE_TAIL  48u  /* bytes behind the last row, at most */
+
+/* Room on the page for a row, or for what stands behind the last one. */
+static bool aioc_page_has_room(aioc_page_cursor *cursor, aiocosmos_json row)
+{
+    aioc_mem *memory = cursor->engine->memory;
+    return aioc_mem_reserve(memory, &cursor->text, sizeof aioc_page_head + AIOC_PAGE_TAIL + row.len) &&
+           aioc_json_array_reserve(memory, &cursor->items, row);
+}
+
+/* Appends a row, for which there is room. */
+static void aioc_page_put(aioc_page_cursor *cursor, aiocosmos_json row)
+{
+    aioc_mem *memory = cursor->engine->memory;
+    if (cursor->text.len == 0) aioc_mem_append_str(memory, &cursor->text, aioc_page_head);
+    if (cursor->reader->page_rows++) aioc_mem_append(memory, &cursor->text, ",", 1);
+    aioc_json_array_add(&cursor->items, row, cursor->text.len - AIOC_PAGE_ARRAY);
+    aioc_mem_append(memory, &cursor->text, row.ptr, row.len);
+}
+
+static void aioc_page_empty(aioc_page_cursor *cursor)
+{
+    cursor->text.len = cursor->items.len = 0;
+    cursor->reader->page_rows = 0;
+}
+
+static void aioc_page_deliver(aioc_page_cursor *cursor, aiocosmos_page *page)
+{
+    aioc_op_engine *engine = cursor->engine;
+    page->status = page->result->status;
+    cursor->busy++;  /* what is lent outlives a close in the callback */
+    aioc_op_tell(page->result);
+    cursor->op = NULL;
+    if (cursor->page) engine->callbacks++;
+    if (cursor->page) cursor->page(engine->client, page, cursor->user_data);
+    cursor->busy--;
+    if (cursor->way) aioc_range_stir(&cursor->reader->task);
+    if (cursor->way && !cursor->unshown) {
+        aioc_range_answer_free(engine->memory, cursor->shown);
+        cursor->shown = NULL;
+        if (cursor->text.cap > AIOC_MEM_LARGEST) {
+            aioc_mem_buffer_free(engine->memory, &cursor->text);
+            aioc_mem_buffer_free(engine->memory, &cursor->items);
+        }
+        aioc_page_empty(cursor);
+        cursor->array_len = 0;
+    }
+    aioc_page_let_go(cursor);
+}
+
+/*--- A page is one operation ---*/
+
+static int aioc_page_ask(aioc_page_cursor *cursor, uint32_t timeout_ms)
+{
+    aioc_op_engine *engine = cursor->engine;
+    aioc_request_spec spec;
+    if (!aioc_range_page_lines(engine, aioc_mem_text(&cursor->ask.lines), cursor->page_items_max, "x-ms-continuation: ",
+                               aioc_mem_text(&cursor->continuation))) return aioc_request_no_memory(&engine->builder);
+    aioc_range_specify(&spec, &cursor->ask);
+    spec.timeout_ms = timeout_ms;
+    spec.kind = AIOCOSMOS_QUERY_PAGE;
+    spec.type = spec.tail = cursor->type;
+    spec.is.item_data = cursor->of_items;
+    if (!cursor->of_items) spec.container_link.len = 0;
+    spec.pk_text = aioc_mem_text(&cursor->ask.pk);
+    spec.lines = aioc_mem_text(&engine->builder.lines);
+    spec.body = aioc_mem_text(&cursor->body);
+    spec.user_data = cursor->user_data;
+    return aioc_op_accept(engine, &spec, &aioc_page_asked, cursor, &cursor->op);
+}
+
+/* Moves on by the service's own token, bound to this cursor. False: no memory for that, and nothing has changed. */
+static bool aioc_page_advance(aioc_page_cursor *cursor, aiocosmos_str continuation)
+{
+    aioc_mem *memory = cursor->engine->memory;
     aioc_pos position;
-    aioc_pos_piece *pieces = NULL;
-    size_t pieces_size = (fan->stream_count + 1u) * sizeof *pieces;
-    int written = AIOCOSMOS_E_NOMEM;
-    query->continuation_out.len = 0;
-    if (query->ended) return true;
+    aioc_pos_piece piece;
     memset(&position, 0, sizeof position);
-    position.question = query->question;
-    memcpy(position.rid, fan->rid, sizeof position.rid);
-    position.skip_left = fan->chain.limit.skip;
-    position.take_left = fan->chain.limit.take;
+    piece.min = piece.max = aioc_mem_str("");
+    piece.continuation = continuation;
+    position.question = cursor->question;
+    position.place = AIOC_POS_AT_SERVICE;
+    position.take_left = UINT64_MAX;
+    position.pieces = &piece;
+    position.piece_count = 1;
+    cursor->continuation_out.len = 0;
+    if (continuation.len && (!aioc_mem_reserve(memory, &cursor->continuation, continuation.len) ||
+                             aioc_pos_write(memory, &cursor->continuation_out, &position, SIZE_MAX) < 0)) return false;
+    cursor->ended = continuation.len == 0;
+    return aioc_mem_set(memory, &cursor->continuation, continuation);
+}
+
+/* The page that is owed takes another operation, in the time that is left; what this one took is told with it. */
+static int aioc_page_ask_on(aioc_page_cursor *cursor, aioc_op *op)
+{
+    uint64_t now_us = op->engine->reactor->now_us;
+    uint32_t left_ms = AIOCOSMOS_OFF;
+    int refused;
+    if (cursor->closed) return AIOCOSMOS_E_CANCELLED;
+    if (op->deadline_us && op->deadline_us <= now_us) return AIOCOSMOS_E_TIMEOUT;
+    if (op->deadline_us) left_ms = (uint32_t)((op->deadline_us - now_us + 999u) / 1000u);
+    refused = aioc_page_ask(cursor, left_ms);
+    if (refused) return refused;
+    cursor->op->charge_ru = op->charge_ru;
+    cursor->costs.charge_ru -= op->charge_ru;  /* it is counted with the end of that one */
+    cursor->op->throttled_us = op->throttled_us;
+    cursor->op->attempts = op->attempts;
+    cursor->op->kept = op->kept;
+    op->kept = NULL;
+    cursor->op->submitted_us = op->submitted_us;
+    return 0;
+}
+
+/*--- A page is made of what many ranges answer ---*/
+
+/* It would end the same way if it were tried again. */
+static void aioc_page_break(aioc_page_cursor *cursor, int status, const char *message)
+{
+    aioc_range_fail(&cursor->reader->tally, status, message);
+    cursor->broken = true;
+}
+
+/* Ends the page that is owed: from here on, answers are needed no more than this. */
+static void aioc_page_end(aioc_page_cursor *cursor, int status, const char *message, aioc_range_need need)
+{
+    aioc_reactor_timer_stop(cursor->engine->reactor, &cursor->poll);
+    aioc_range_relax(cursor->reader, need);
+    aioc_range_tally_end(&cursor->reader->tally, cursor->op, status, message);
+}
+
+/* Where the cursor stands, as a token; none, if it would be longer. False: no memory. */
+static bool aioc_page_mark(aioc_page_cursor *cursor, uint32_t max)
+{
+    aioc_mem *memory = cursor->engine->memory;
+    const aioc_range_reader *reader = cursor->reader;
+    size_t size = (reader->stream_count + 1u) * sizeof(aioc_pos_piece);
+    aioc_pos_piece *pieces;
+    aioc_pos position;
+    int place;
+    bool ok;
+    cursor->continuation_out.len = 0;
+    if (cursor->ended) return true;
+    memset(&position, 0, sizeof position);
+    position.question = cursor->question;
+    memcpy(position.rid, reader->rid, sizeof position.rid);
     position.rest_min = aioc_mem_str("FF");
-    pieces = (aioc_pos_piece *)aioc_mem_alloc(fan->memory, pieces_size);
+    pieces = (aioc_pos_piece *)aioc_mem_alloc(memory, size);
     if (!pieces) return false;
-    if (fan->changes) {
-        position.place = AIOC_POS_IN_CHANGES;
-        position.skip_left = fan->since;
-        position.take_left = fan->by_key ? 0 : UINT64_MAX;
-    } else if (fan->stage == AIOC_FEED_GIVING) {
-        aioc_mem_buffer *rows = &query->feeds->engine->builder.body;
-        rows->len = 0;
-        written = aioc_row_chain_rest(&fan->chain, rows, fan->continuation_max);
-        position.rows = aioc_mem_text(rows);
-        if (written > 0) position.place = AIOC_POS_IN_ROWS;
-    } else if (fan->chain.ordered) {
-        position.place = AIOC_POS_IN_ORDER;
-        position.min = aioc_feed_min(&fan->last_edges);
-        position.max = aioc_feed_max(&fan->last_edges);
-        position.values = aioc_mem_text(&fan->last_items);
-        position.rid_of_row = aioc_mem_text(&fan->last_rid);
-        position.rows_of_rid = fan->last_rows;
-    } else {
-        position.place = AIOC_POS_IN_SEQUENCE;
-    }
-    if (position.place == AIOC_POS_IN_CHANGES || position.place == AIOC_POS_IN_SEQUENCE) {
+    place = cursor->way->place(cursor, &position);
+    if (place == AIOC_POS_IN_CHANGES || place == AIOC_POS_IN_SEQUENCE) {
         position.pieces = pieces;
-        position.piece_count = aioc_feed_list_pieces(fan, pieces, &position.rest_min);
+        position.piece_count = aioc_range_positions(reader, place == AIOC_POS_IN_CHANGES, pieces, &position.rest_min);
     }
-    memcpy(position.key, fan->key, sizeof position.key);
-    position.has_last = fan->chain.distinct.has_last;
-    position.last = fan->chain.distinct.last;
-    position.seen = fan->chain.distinct.seen;
-    if (position.place)
-        written = aioc_pos_write(fan->memory, &query->continuation_out, &position, fan->continuation_max);
-    aioc_mem_free(fan->memory, pieces, pieces_size);
-    return written >= 0;
-}
-
-static void aioc_feed_leave_turn(aioc_feed_query *query)
-{
-    query->fan->queued = query->fan->alone = false;
-    if (query->feeds->turn == query) aioc_feed_pass_turn(query->feeds);
-}
-
-static void aioc_feed_end_page(aioc_feed_query *query, int status, const char *message)
-{
-    aioc_op *op = query->op;
-    aioc_feed_tally_tell(&query->fan->tally, op);
-    aioc_feed_leave_turn(query);
-    aioc_reactor_timer_stop(op->engine->reactor, &query->fan->poll);
-    op->state = AIOC_OP_READY;
-    aioc_op_finish(op, status, AIOCOSMOS_FATE_ANSWERED, NULL, message);
-}
-
-/* Ends the page that is owed with the first failure. Asked again, the query tries again, unless that is of no use. */
-static void aioc_feed_end_page_failed(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_op_engine *engine = query->feeds->engine;
-    int status = fan->tally.status;
-    query->ended = fan->broken;
-    fan->tally.status = 0;
-    fan->quiet = true;
-    if (status == AIOCOSMOS_E_NOMEM) aioc_feed_yield(query);
-    aioc_mem_print(engine->message, sizeof engine->message, "%s", fan->tally.message);
-    aioc_feed_end_page(query, status, engine->message);
-}
-
-static bool aioc_feed_has_more(const aioc_feed_fan *fan)
-{
-    uint32_t place;
-    if (fan->changes || fan->yielded) return true;
-    if (fan->stage == AIOC_FEED_GIVING) return aioc_row_chain_has_more(&fan->chain);
-    if (fan->chain.limit.take == 0 || fan->stage == AIOC_FEED_OVER) return false;
-    for (place = 0; place < fan->stream_count; place++)
-        if (!aioc_feed_is_spent(fan->streams[place])) return true;
-    return false;
-}
-
-static bool aioc_feed_close_page(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    char tail[AIOC_FEED_PAGE_TAIL];
-    if (fan->shown || fan->out_array) return true;
-    if (!aioc_feed_has_room(fan, aioc_json_none())) return false;
-    if (fan->out.len == 0) aioc_mem_append_str(fan->memory, &fan->out, aioc_feed_page_head);
-    fan->out_array = fan->out.len + 1 - AIOC_FEED_PAGE_ARRAY;
-    aioc_mem_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)fan->out_count);
-    aioc_mem_append_str(fan->memory, &fan->out, tail);
-    return true;
+    position.place = (uint8_t)place;
+    ok = place == 0 || (place > 0 && aioc_pos_write(memory, &cursor->continuation_out, &position, max) >= 0);
+    aioc_mem_free(memory, pieces, size);
+    return ok;
 }
 
 /* False: there is no memory for it now; it is kept. */
-static bool aioc_feed_show_page(aioc_feed_query *query)
+static bool aioc_page_show(aioc_page_cursor *cursor)
 {
-    aioc_feed_fan *fan = query->fan;
-    fan->unshown = false;
-    query->ended = !aioc_feed_has_more(fan);
-    if (!aioc_feed_write_token(query) || !aioc_feed_close_page(query)) {
-        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the page");
-        fan->unshown = true;
+    aioc_range_reader *reader = cursor->reader;
+    char tail[AIOC_PAGE_TAIL];
+    bool ok;
+    cursor->unshown = false;
+    cursor->ended = cursor->way->has_more && !cursor->way->has_more(cursor);
+    ok = cursor->shown || cursor->array_len || aioc_page_has_room(cursor, aioc_json_none());
+    if (ok && !cursor->shown && !cursor->array_len) {
+        if (cursor->text.len == 0) aioc_mem_append_str(reader->memory, &cursor->text, aioc_page_head);
+        cursor->array_len = cursor->text.len + 1 - AIOC_PAGE_ARRAY;
+        aioc_mem_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)reader->page_rows);
+        aioc_mem_append_str(reader->memory, &cursor->text, tail);
+    }
+    if (!ok || !aioc_page_mark(cursor, cursor->continuation_max)) {
+        aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for the page");
+        cursor->unshown = true;
         return false;
     }
-    if (fan->rows_max) fan->rows_max = fan->rows_max < AIOC_FEED_ROWS_MAX ? fan->rows_max * 2 : 0;
-    aioc_feed_end_page(query, 0, "");
+    if (reader->rows_max) reader->rows_max = reader->rows_max < AIOC_RANGE_ROWS_MAX ? reader->rows_max * 2 : 0;
+    aioc_page_end(cursor, 0, "", AIOC_RANGE_AHEAD);
     return true;
 }
 
-/* The gateway is asked to serve the query by itself: each page is one operation then. */
-static int aioc_feed_leave_fan(aioc_feed_query *query, aioc_op *op)
+/* Gives a page that was made what is lent with it. */
+static aiocosmos_json aioc_page_lend(aioc_page_cursor *cursor, aiocosmos_result *result)
 {
-    aioc_op_engine *engine = query->feeds->engine;
-    int refused;
-    query->fan->stage = AIOC_FEED_PREPARING;
-    query->parked = query->fan;
-    query->fan = NULL;
-    refused = aioc_feed_ask_on(query, op);
-    if (refused) aioc_feed_unpark(query);
-    return refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED
-               ? aioc_request_refuse_as(&engine->builder, refused) : refused;
+    aioc_op_delivery *delivery = (aioc_op_delivery *)(uintptr_t)result->internal;
+    const aioc_range_answer *shown = cursor->shown;
+    result->session_token = aioc_mem_str(cursor->reader->session_token);
+    if (result->status) return aioc_json_none();
+    delivery->body = shown ? shown->body.text : aioc_mem_text(&cursor->text);
+    result->body = delivery->body;
+    if (!shown)
+        return aioc_json_array_of(&cursor->items, cursor->text.data + AIOC_PAGE_ARRAY, cursor->array_len,
+                                  cursor->reader->page_rows);
+    delivery->parsed = true;
+    delivery->root = aioc_json_root(&shown->doc);
+    return shown->rows;
 }
 
-static void aioc_feed_fan_page_came(aioc_op *op, const aiocosmos_result *result)
+static void aioc_page_came(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feed_query *query = (aioc_feed_query *)op->owner;
-    aioc_feed_fan *fan = query->fan;
-    aioc_op_delivery *delivery = (aioc_op_delivery *)(uintptr_t)result->internal;
+    aioc_page_cursor *cursor = (aioc_page_cursor *)op->owner;
+    bool made = cursor->way != NULL;
     aiocosmos_result adjusted = *result;
     aiocosmos_page page;
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
-    if (fan->stage == AIOC_FEED_DIRECT && result->status == 0) {
-        adjusted.status = aioc_feed_leave_fan(query, op);
-        if (!adjusted.status) return;
-        adjusted.message = aioc_op_keep_refusal(op->engine);
-        aioc_feed_deliver(query, &page);
-        return;
-    }
-    adjusted.session_token = aioc_mem_str(fan->session_token);
-    if (result->status == 0 || result->status == 304) {
-        page.more = !query->ended;
-        page.continuation = aioc_mem_text(&query->continuation_out);
-    }
-    if (result->status == 0) {
-        if (fan->shown) {
-            delivery->parsed = true;
-            delivery->root = aioc_json_root(&fan->shown->doc);
-            delivery->body = fan->shown->body.text;
-            page.items = fan->shown->rows;
-        } else {
-            delivery->body = aioc_mem_text(&fan->out);
-            page.items = aioc_json_array_of(&fan->items, fan->out.data + AIOC_FEED_PAGE_ARRAY, fan->out_array,
-                                            fan->out_count);
-        }
-        adjusted.body = delivery->body;
-        page.item_count = aioc_json_count(page.items);
-    }
-    aioc_feed_deliver(query, &page);
-}
-
-/*--- Many ranges: from the plan to the last row ---*/
-
-/* What every range is asked: the text of the plan, with the filter of each side of where the query is resumed. */
-static bool aioc_feed_build_bodies(aioc_feed_query *query, aiocosmos_str sql)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_mem_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
-    bool ok = true, found = false, in_order = fan->from_items.type == AIOCOSMOS_JSON_ARR;
-    int side;
-    for (side = AIOC_PLAN_FRESH; ok && side <= (in_order ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH); side++) {
-        text.len = filter.len = 0;
-        ok = aioc_plan_append_filter(fan->memory, &filter, fan->info, fan->from_items, (aioc_plan_side)side) &&
-             aioc_plan_append_text(fan->memory, &text, sql, aioc_mem_text(&filter), &found) &&
-             aioc_feed_append_body(fan->memory, &fan->bodies[side], aioc_mem_text(&text),
-                                   aioc_mem_text(&fan->params));
-        fan->unfiltered = !found || aioc_mem_same(aioc_mem_text(&filter), aioc_mem_str("true"));
-    }
-    aioc_mem_buffer_free(fan->memory, &text);
-    aioc_mem_buffer_free(fan->memory, &filter);
-    return ok;
-}
-
-/* The streams of a query that is resumed in order: left of the range of the last row given, that range, right of it. */
-static bool aioc_feed_cut_in_order(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    aiocosmos_str min = fan->from.min, max = fan->from.max;
-    uint32_t place;
-    if (!aioc_feed_cut_spans(query, false, aioc_mem_str(""))) return false;
-    for (place = 0; place < fan->stream_count; place++) {
-        aioc_feed_stream *stream = fan->streams[place];
-        aiocosmos_str edge = { NULL, 0 };
-        if (aioc_protocol_epk_compare(stream->min, min) < 0 && aioc_protocol_epk_compare(min, stream->max) < 0)
-            edge = min;
-        else if (aioc_protocol_epk_compare(stream->min, max) < 0 && aioc_protocol_epk_compare(max, stream->max) < 0)
-            edge = max;
-        if (edge.ptr) {  /* ranges were merged since: cut there */
-            if (!aioc_feed_stream_new(query, place + 1, stream->min, edge, aioc_mem_str("")) ||
-                !aioc_feed_stream_new(query, place + 2, edge, stream->max, aioc_mem_str(""))) return false;
-            aioc_feed_remove_stream(fan, place--);
-            continue;
-        }
-        stream->side = (uint8_t)(aioc_protocol_epk_compare(stream->max, min) <= 0 ? AIOC_PLAN_LEFT
-                                 : aioc_protocol_epk_compare(stream->min, max) >= 0 ? AIOC_PLAN_RIGHT
-                                 : AIOC_PLAN_TARGET);
-        stream->skipping = stream->side == AIOC_PLAN_TARGET || fan->unfiltered;
-        if (stream->side == AIOC_PLAN_TARGET &&
-            !aioc_feed_set_edges(query->feeds->engine->memory, &stream->kin, min, max)) return false;
-    }
-    return true;
-}
-
-/* The streams of a query that is resumed in sequence: the pieces that were begun, then the rest. All of a change feed
- * was begun. */
-static bool aioc_feed_cut_in_sequence(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    uint32_t i;
-    for (i = 0; i < fan->from.piece_count; i++) {
-        const aioc_pos_piece *piece = &fan->from.pieces[i];
-        if (aioc_feed_cut(query, fan->stream_count, piece->min, piece->max, piece->continuation) == UINT32_MAX)
-            return false;
-    }
-    return fan->changes || aioc_protocol_epk_compare(fan->from.rest_min, aioc_mem_str("FF")) >= 0 ||
-           aioc_feed_cut_spans(query, false, fan->from.rest_min);
-}
-
-static bool aioc_feed_cut_all(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    bool whole = fan->plan && fan->plan->hybrid &&  /* of all that is there, not of what is asked for */
-                 fan->chain.u.rrf.reading == AIOC_ROW_STATISTICS;
-    if (!fan->from.place || whole) return aioc_feed_cut_spans(query, whole, aioc_mem_str(""));
-    if (fan->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_feed_cut_in_order(query);
-    if (fan->from.place == AIOC_POS_IN_ORDER) return aioc_feed_cut_spans(query, false, aioc_mem_str(""));
-    return aioc_feed_cut_in_sequence(query);
-}
-
-/* Begins to read the ranges: a text, and what it is. */
-static void aioc_feed_begin_reading(aioc_feed_query *query, aiocosmos_str sql, const aioc_plan_info *info)
-{
-    aioc_feed_fan *fan = query->fan;
-    fan->info = info;
-    fan->window_max = aioc_row_chain_is_open(&fan->chain) ? fan->parallel_max : AIOC_FEED_AHEAD_MAX;
-    fan->window = fan->chain.collects ? fan->window_max : 1;
-    if (info->order_count > AIOC_ROW_COLUMNS_MAX) {
-        aioc_feed_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
-        return;
-    }
-    if (!aioc_feed_build_bodies(query, sql.len ? sql : aioc_mem_text(&fan->sql)) || !aioc_feed_cut_all(query)) {
-        aioc_feed_drop_streams(fan);
-        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
+    if (made) {
+        page.items = aioc_page_lend(cursor, &adjusted);
     } else {
-        fan->stage = AIOC_FEED_READING;
-        aioc_feed_stir(query);  /* it may be that nothing is to be read */
+        aioc_range_add_costs(op->engine->memory, &cursor->costs, result);
+        if (result->status == 0) page.items = aioc_json_at(aioc_op_result_json(result), cursor->array);
     }
-}
-
-/* Begins to give rows that had to be complete first. */
-static void aioc_feed_begin_giving(aioc_feed_query *query)
-{
-    query->fan->chain.giving = query->fan->chain.first;
-    query->fan->stage = AIOC_FEED_GIVING;
-    aioc_feed_stir(query);
-}
-
-static void aioc_feed_begin_component(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_mem_buffer sql = { NULL, 0, 0 };
-    char why[256];
-    uint32_t component = fan->chain.u.rrf.reading;
-    int status = aioc_row_rrf_component_text(&fan->chain.u.rrf, component, &sql, why, sizeof why);
-    if (status == AIOCOSMOS_E_NOMEM) aioc_feed_fail(&fan->tally, status, "no memory for a component's query");
-    else if (status) aioc_feed_break(fan, status, why);
-    else aioc_feed_begin_reading(query, aioc_mem_text(&sql), &fan->plan->components[component].info);
-    aioc_mem_buffer_free(fan->memory, &sql);
-}
-
-static void aioc_feed_end_reading(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_feed_drop_streams(fan);
-    if (fan->plan && fan->plan->hybrid && ++fan->chain.u.rrf.reading < fan->plan->component_count) {
-        fan->stage = AIOC_FEED_PREPARING;  /* the ranges may have been forgotten meanwhile */
-        aioc_feed_stir(query);
-    } else if (fan->chain.collects) {
-        aioc_feed_begin_giving(query);
-    } else {
-        fan->stage = AIOC_FEED_OVER;
-        aioc_feed_show_page(query);
+    page.item_count = aioc_json_count(page.items);
+    if (!made && result->status == 0) {
+        cursor->costs.items += page.item_count;
+        if (page.items.type != AIOCOSMOS_JSON_ARR) {
+            adjusted.status = AIOCOSMOS_E_PROTOCOL;
+            adjusted.message = aioc_mem_str(aioc_range_no_page);
+        } else if (!aioc_page_advance(cursor, aioc_range_wanted(result, AIOC_PROTOCOL_H_CONTINUATION))) {
+            adjusted.status = AIOCOSMOS_E_NOMEM;
+            adjusted.message = aioc_mem_str("no memory for the continuation");
+        }
     }
-}
-
-static void aioc_feed_give(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    uint32_t left = AIOC_FEED_SLICE;
-    int found = AIOC_ROW_AGAIN;
-    while (left-- && found > 0 && !aioc_feed_page_is_full(fan)) {
-        aiocosmos_json row;
-        found = aioc_row_chain_next(&fan->chain, &row);
-        if (found == 1 && !aioc_feed_has_room(fan, row)) found = AIOCOSMOS_E_NOMEM;
-        if (found == 1) found = aioc_row_chain_pass(&fan->chain, row);
-        if (found == 1) aioc_feed_put_row(fan, row);
-    }
-    if (found < 0) {
-        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
-    } else if (found > 0 && !aioc_feed_page_is_full(fan)) {
-        aioc_feed_stir(query);
-    } else {
-        if (!aioc_row_chain_has_more(&fan->chain)) fan->stage = AIOC_FEED_OVER;
-        aioc_feed_show_page(query);
-    }
-}
-
-/* Whether they may be of one container: "" is not known. */
-static bool aioc_feed_same_rid(const char *a, const char *b)
-{
-    return !a[0] || !b[0] || strcmp(a, b) == 0;
-}
-
-/* Goes back to where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan. */
-static int aioc_feed_resume(aioc_feed_query *query, const aioc_plan_info *info)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_pos *from = &fan->from;
-    aioc_row_distinct *distinct = &fan->chain.distinct;
-    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
-    const char *why;
-    uint32_t i;
-    fan->chain.limit.skip = from->skip_left;
-    fan->chain.limit.take = from->take_left;
-    distinct->has_last = from->has_last;
-    distinct->last = from->last;
-    if (distinct->stage.kind) {
-        aioc_row_set_free(fan->memory, &distinct->seen);
-        distinct->seen = from->seen;
-        memset(&from->seen, 0, sizeof from->seen);
-    }
-    if (from->place == AIOC_POS_IN_ROWS) aioc_feed_begin_giving(query);
-    if (from->place != AIOC_POS_IN_ORDER || from->values.len == 0) return 0;  /* no row was given yet */
-    if (aioc_json_parse(&fan->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
-    fan->from_items = aioc_json_root(&fan->from_doc);
-    if (info->order_count > AIOC_ROW_COLUMNS_MAX ||
-        aioc_row_read_items(fan->from_items, info->order_count, values, &why) != 0) return AIOCOSMOS_E_ARGUMENT;
-    for (i = 0; i < info->order_count; i++)
-        fan->from_unordered = fan->from_unordered || aioc_row_has_members(values[i].json);
-    fan->last_rows = from->rows_of_rid;
-    return aioc_mem_set(fan->memory, &fan->last_items, from->values) &&
-           aioc_mem_set(fan->memory, &fan->last_rid, from->rid_of_row) &&
-           aioc_feed_set_edges(fan->memory, &fan->last_edges, from->min, from->max)
-               ? 0 : AIOCOSMOS_E_NOMEM;
-}
-
-/* Goes on behind the last row given, as by its token. The ranges may have been forgotten since they were read first. */
-static void aioc_feed_begin_again(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    uint32_t most = fan->continuation_max;
-    const char *why;
-    bool ok;
-    if (!aioc_feed_watch_ready(&fan->ranges)) return;
-    if (!aioc_feed_watch_knows(&fan->ranges)) {
-        aioc_feed_watch_fails(&fan->ranges, &fan->tally);
-        return;
-    }
-    aioc_feed_drop_streams(fan);
-    fan->continuation_max = UINT32_MAX;
-    ok = aioc_feed_write_token(query);
-    fan->continuation_max = most;
-    aioc_pos_free(fan->memory, &fan->from);
-    aioc_mem_buffer_free(fan->memory, &fan->token);
-    ok = ok && aioc_pos_read(fan->memory, aioc_mem_text(&query->continuation_out), &fan->token, &fan->from, &why) == 0;
-    fan->from_unordered = fan->yielded = false;
-    if (ok && aioc_feed_resume(query, fan->info) == 0)
-        aioc_feed_begin_reading(query, fan->info->rewritten, fan->info);
-    else aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to go on behind the last row");
-    fan->yielded = fan->tally.status != 0;
-}
-
-/* Composes what rows pass, and goes back to where a token says. 0, or why not. */
-static int aioc_feed_begin_chain(aioc_feed_query *query, const aioc_plan_info *info)
-{
-    aioc_feed_fan *fan = query->fan;
-    const aioc_pos *from = &fan->from;
-    bool in_rows = from->place == AIOC_POS_IN_ROWS, in_order = from->place == AIOC_POS_IN_ORDER;
-    int status;
-    if (from->has_last || from->seen.count > 0) memcpy(fan->key, from->key, sizeof fan->key);
-    status = aioc_row_chain_open(&fan->chain, fan->memory, fan->plan, info, fan->key,
-                                 in_rows ? from->rows : aioc_mem_str(""));
-    if (status) return status;
-    if (!aioc_feed_same_rid(from->rid, fan->ranges.container->rid) ||
-        (from->place && !in_rows && (fan->chain.collects || in_order != fan->chain.ordered)))
-        status = AIOCOSMOS_E_ARGUMENT;
-    else if (info->non_streaming && !in_rows && fan->chain.limit.take == UINT64_MAX) {
-        aioc_feed_break(fan, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and LIMIT");
-        return fan->tally.status;
-    } else if (from->place) status = aioc_feed_resume(query, info);
-    if (status == AIOCOSMOS_E_ARGUMENT)
-        aioc_feed_break(fan, status, "continuation: of a container that was deleted meanwhile, or of another plan of "
-                        "this query");
-    return status;
-}
-
-/* The plan is there, and the ranges: begins to read, or goes on where a token says. */
-static void aioc_feed_begin(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    const aioc_plan_info *info = fan->plan ? &fan->plan->info : &fan->plain;
-    bool hybrid = fan->plan && fan->plan->hybrid;
-    int status;
-    if (hybrid && fan->chain.first && !fan->from.place && fan->chain.u.rrf.reading != AIOC_ROW_STATISTICS) {
-        aioc_feed_begin_component(query);
-        return;
-    }
-    memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
-    status = aioc_feed_begin_chain(query, info);
-    if (status) aioc_feed_fail(&fan->tally, status, "no memory to begin the query");
-    if (status || fan->stage == AIOC_FEED_GIVING) return;
-    if (hybrid && !fan->plan->needs_statistics) aioc_feed_begin_component(query);
-    else if (hybrid) aioc_feed_begin_reading(query, fan->plan->statistics, &fan->plain);
-    else aioc_feed_begin_reading(query, fan->plan ? info->rewritten : aioc_mem_str("SELECT * FROM c"), info);
-}
-
-/* Whether the gateway would fare no better. */
-static bool aioc_feed_is_out_of_reach(int status)
-{
-    return status == AIOCOSMOS_E_DNS || status == AIOCOSMOS_E_CONNECT || status == AIOCOSMOS_E_TLS ||
-           status == AIOCOSMOS_E_AUTH;
-}
-
-/* Whether the server has no ranges, or none that make sense, of a container that there is. 404 may be one of before. */
-static bool aioc_feed_has_no_ranges(const aioc_feed_fan *fan)
-{
-    int status = fan->ranges.container->failure;
-    return status == 0 || status == 400 || status == 405 || status == 501 ||
-           (status == 404 && fan->ranges.container->rid[0] && fan->ranges.waited);
-}
-
-/* The keys that begin with these levels are one part of the key space: [hash, hash FF). Where they cannot be hashed
- * here, it is left to the gateway. */
-static void aioc_feed_span_prefix(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_mem_buffer texts = { NULL, 0, 0 };
-    aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
-    char min[AIOC_PROTOCOL_EPK_MAX], max[AIOC_PROTOCOL_EPK_MAX];
-    size_t count = 0, min_len = 0, max_len;
-    bool ok = aioc_protocol_pk_components(fan->memory, &texts, aioc_mem_text(&query->pk), components, &count) &&
-              aioc_protocol_epk(&fan->ranges.container->pk_def, components, count, min, &min_len);
-    aioc_mem_buffer_free(fan->memory, &texts);
-    if (!ok) return;
-    memcpy(max, min, sizeof max);
-    max_len = min_len;
-    aioc_protocol_epk_end(false, max, &max_len);
-    if (aioc_feed_set_edges(fan->memory, &fan->edges, aioc_text_view(min, min_len),
-                            aioc_text_view(max, max_len)) &&
-        (fan->changes || aioc_mem_append_str(fan->memory, &query->lines, AIOC_FEED_ACROSS_LINE))) fan->levels = 0;
-    else aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
-}
-
-/*--- Change feed ---*/
-
-static void aioc_feed_other_container(aioc_feed_fan *fan)
-{
-    aioc_feed_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation: of a container that was deleted, and created anew under "
-                    "its name: read this one from its beginning");
-}
-
-/* Whether the answer is of another container than the state, which says nothing of it. */
-static bool aioc_feed_is_another(aioc_feed_fan *fan, const aiocosmos_result *result)
-{
-    const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
-    char rid[AIOC_PROTOCOL_RID_SIZE];
-    if ((result->status != 0 && result->status != 304) || !delivery->response ||
-        !aioc_protocol_container_rid(delivery->response->wanted[AIOC_PROTOCOL_H_OWNER_RID], rid)) return false;
-    if (!aioc_feed_same_rid(fan->rid, rid)) {
-        aioc_feed_other_container(fan);
-        return true;
-    }
-    memcpy(fan->rid, rid, sizeof rid);
-    return false;
-}
-
-/* Whether an etag can be sent, and can travel in a token. */
-static bool aioc_feed_is_line(aiocosmos_str text)
-{
-    size_t i;
-    for (i = 0; i < text.len; i++)
-        if (text.ptr[i] < ' ' || text.ptr[i] > '~') return false;
-    return true;
-}
-
-/* Whether it is not known yet where "now" is. */
-static bool aioc_feed_is_placeless(const aioc_feed_stream *stream)
-{
-    return stream->query->fan->from_now && aioc_feed_ask_from(stream).len == 0;
-}
-
-/* There were no changes, but there is an etag all the same, and it may be another one. */
-static int aioc_feed_take_nothing(aioc_feed_stream *stream, aiocosmos_str etag, bool caught_up)
-{
-    if (etag.len && !aioc_mem_set(stream->query->fan->memory, &stream->position, etag)) return AIOCOSMOS_E_NOMEM;
-    stream->hot = !caught_up;
-    if (caught_up) stream->idle_page = stream->asked_page;
-    return 0;
-}
-
-/* What a range answers to a change feed: changes, or 304. 0, E_NOMEM, E_PROTOCOL. */
-static int aioc_feed_take_changes(aioc_feed_stream *stream, const aiocosmos_result *result, uint32_t asked)
-{
-    aiocosmos_str etag = aioc_feed_wanted(result, AIOC_PROTOCOL_H_ETAG);
-    bool moved = !aioc_mem_same(etag, aioc_feed_ask_from(stream));
-    int status;
-    if (!aioc_feed_is_line(etag)) return AIOCOSMOS_E_PROTOCOL;
-    if (etag.len == 0 && (result->status == 0 || aioc_feed_is_placeless(stream))) return AIOCOSMOS_E_PROTOCOL;
-    if (result->status == 304) return aioc_feed_take_nothing(stream, etag, true);
-    status = aioc_feed_take_answer(stream, result, asked);
-    if (status) return status;
-    stream->hot = true;
-    if (stream->first->count) return 0;
-    aioc_feed_answer_free(stream->query->fan->memory, aioc_feed_shift(stream));
-    return aioc_feed_take_nothing(stream, etag, !moved);  /* an empty page that leads on has others behind it */
-}
-
-static void aioc_feed_begin_changes(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    uint32_t place;
-    bool ok;
-    fan->info = &fan->plain;
-    if (!fan->rid[0]) memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
-    if (fan->by_key)
-        ok = aioc_feed_stream_new(query, 0, aioc_mem_str(""), aioc_mem_str("FF"), fan->from.place
-                                  ? fan->from.pieces[0].continuation : aioc_mem_str("")) != NULL;
-    else ok = aioc_feed_cut_all(query);
-    if (!ok) {
-        aioc_feed_drop_streams(fan);
-        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to begin the change feed");
-        return;
-    }
-    for (place = 0; place < fan->stream_count; place++) fan->streams[place]->hot = true;
-    fan->stage = AIOC_FEED_READING;
-}
-
-/* Gets the ranges. One partition key is found by the service, too; whether a key is a whole one says the container. */
-static void aioc_feed_prepare_changes(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_account_container *container = fan->ranges.container;
-    bool known, by_range = query->pk.len == 0 || (fan->from.place && !fan->by_key);
-    if (!aioc_feed_watch_ready(&fan->ranges)) return;
-    known = aioc_feed_watch_knows(&fan->ranges);
-    if (!known && (by_range || aioc_feed_is_out_of_reach(container->failure))) {
-        aioc_feed_watch_fails(&fan->ranges, &fan->tally);
-    } else if (known && !aioc_feed_same_rid(fan->rid, container->rid)) {
-        if (fan->ranges.waited) {
-            aioc_feed_other_container(fan);
+    if (cursor->parked) cursor->parked->served(cursor, &adjusted);
+    if (adjusted.status == 0 || (made && adjusted.status == 304)) {
+        /* An empty page is normal: if it can be, it is skipped. */
+        if (!made && page.item_count == 0 && !cursor->ended && cursor->skip_empty && !aioc_page_ask_on(cursor, op))
             return;
-        }
-        aioc_account_forget_ranges(container);  /* ours may be the old one */
-        aioc_feed_watch_ready(&fan->ranges);
-    } else {
-        bool prefix = known && fan->levels && fan->levels < container->pk_def.path_count;
-        if (prefix) aioc_feed_span_prefix(query);
-        if (prefix && fan->levels)
-            aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a key");
-        if (!fan->from.place) fan->by_key = fan->levels > 0;
-        if (!fan->tally.status) aioc_feed_begin_changes(query);
+        page.more = !cursor->ended;
+        page.continuation = aioc_mem_text(&cursor->continuation_out);
     }
+    aioc_page_deliver(cursor, &page);
 }
 
-/* Whether a stream is to be asked, beside others that are, or alone. Those that have had changes are; of those that
- * have not, one a page, lest they starve; and all, when no other has any. */
-static bool aioc_feed_wants_changes(const aioc_feed_fan *fan, const aioc_feed_stream *stream, bool owed, bool any_hot)
+/* A piece of work for a cursor that has a reader. The first failure ends the page that is owed, and the cursor, if it
+ * would come again; but rows that are there already are a page of their own, before that. */
+static void aioc_page_work(void *owner)
 {
-    if (stream->op || stream->first || stream->failed) return false;
-    if (!owed && fan->quiet) return false;
-    if (stream->hot || fan->cold_due) return true;
-    return owed && stream->idle_page != fan->page_number && (!any_hot || aioc_feed_is_placeless(stream));
-}
-
-/* The place of the stream that is to be asked next: of those that are, the one that was asked longest ago. UINT32_MAX:
- * none. */
-static uint32_t aioc_feed_next_to_ask(const aioc_feed_fan *fan, bool owed)
-{
-    uint32_t place, next = UINT32_MAX;
-    bool any_hot = false;
-    for (place = 0; place < fan->stream_count; place++) any_hot = any_hot || fan->streams[place]->hot;
-    for (place = 0; place < fan->stream_count; place++)
-        if (aioc_feed_wants_changes(fan, fan->streams[place], owed, any_hot) &&
-            (next == UINT32_MAX || fan->streams[place]->turn < fan->streams[next]->turn)) next = place;
-    return next;
-}
-
-static void aioc_feed_ask_changes(aioc_feed_query *query, bool owed)
-{
-    aioc_feed_fan *fan = query->fan;
-    const aioc_account_range *range = NULL;
-    while (fan->in_flight < fan->parallel_max && !fan->poll.armed) {
-        uint32_t place = aioc_feed_next_to_ask(fan, owed);
-        aioc_feed_stream *stream;
-        bool recut = false;
-        if (place == UINT32_MAX) return;
-        if (!fan->by_key && !aioc_feed_find_range(query, place, &range, &recut)) return;
-        if (!aioc_feed_same_rid(fan->rid, fan->ranges.container->rid)) {
-            aioc_feed_other_container(fan);
-            return;
+    aioc_page_cursor *cursor = (aioc_page_cursor *)owner;
+    aioc_range_reader *reader = cursor->reader;
+    aioc_range_tally *tally = &reader->tally;
+    if (!cursor->way || cursor->closed) return;
+    cursor->busy++;  /* callbacks may close it */
+    reader->busy++;
+    if (cursor->op && cursor->unshown) aioc_page_show(cursor);
+    else if (cursor->op && !tally->status) cursor->way->work(cursor);
+    if (cursor->op && cursor->way && tally->status) {
+        int status = tally->status;
+        if (reader->page_rows && !cursor->unshown) {
+            aioc_page_show(cursor);
+        } else if (cursor->broken || !aioc_range_waits_for_memory(reader)) {
+            cursor->ended = cursor->broken;
+            tally->status = 0;
+            if (status == AIOCOSMOS_E_NOMEM) aioc_range_yield(reader);
+            aioc_page_end(cursor, status, tally->message, AIOC_RANGE_QUIET);
         }
-        if (recut) {  /* there is nothing of it to wait for */
-            aioc_feed_remove_stream(fan, place);
-            continue;
-        }
-        stream = fan->streams[place];
-        if (!aioc_feed_send(stream, range, owed && !fan->held && !fan->in_flight)) return;
-        stream->turn = ++fan->turns;
-        stream->asked_page = fan->page_number;
-        if (!stream->hot) fan->cold_due = false;
+        if (cursor->op && tally->status) aioc_range_stir(&reader->task);
+    } else if (cursor->way && !cursor->closed && !tally->status) {
+        cursor->way->ask(cursor);
+        if (cursor->op && tally->status) aioc_range_stir(&reader->task);
     }
-}
-
-/* Whether two neighbours can go on as one: the same range, of which that was known when both were asked, has given them
- * the same position. Of ranges that were merged they would be two for ever. */
-static bool aioc_feed_can_join(const aioc_feed_fan *fan, const aioc_feed_stream *left, const aioc_feed_stream *right)
-{
-    const aioc_account_container *container = fan->ranges.container;
-    return left->version == container->ranges_version && right->version == container->ranges_version &&
-           aioc_mem_same(aioc_mem_text(&left->position), aioc_mem_text(&right->position)) && left->position.len &&
-           aioc_protocol_epk_compare(left->max, right->min) == 0 &&
-           aioc_account_route(container, left->min) &&
-           aioc_account_route(container, left->min) == aioc_account_route(container, right->min);
-}
-
-/* When there is nothing new: joins what can be joined. Without memory for it, the next time. */
-static void aioc_feed_join_neighbours(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    uint32_t place = 0;
-    while (!fan->by_key && place + 1 < fan->stream_count) {
-        const aioc_feed_stream *left = fan->streams[place], *right = fan->streams[place + 1];
-        aioc_feed_stream *both;
-        if (!aioc_feed_can_join(fan, left, right)) {
-            place++;
-            continue;
-        }
-        both = aioc_feed_stream_new(query, place, left->min, right->max, aioc_mem_text(&left->position));
-        if (!both) return;
-        both->version = left->version;
-        both->turn = left->turn;
-        both->asked_page = both->idle_page = left->idle_page;
-        aioc_feed_remove_stream(fan, place + 1);
-        aioc_feed_remove_stream(fan, place + 1);
-    }
-}
-
-static void aioc_feed_poll_again(aioc_reactor_timer *timer)
-{
-    aioc_feed_query *query = (aioc_feed_query *)timer->owner;
-    query->fan->page_number++;
-    aioc_op_limit(query->op, query->timeout_ms, query->op->engine->reactor->now_us);
-    aioc_feed_stir(query);
-}
-
-/* Nobody wants to hear that nothing has changed: the page waits, and its time does not run. */
-static void aioc_feed_poll_later(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_reactor *reactor = query->op->engine->reactor;
-    aioc_feed_leave_turn(query);
-    aioc_op_limit(query->op, AIOCOSMOS_OFF, 0);
-    fan->poll.fire = aioc_feed_poll_again;
-    fan->poll.owner = query;
-    aioc_reactor_timer_start(reactor, &fan->poll, reactor->now_us + fan->poll_ms * UINT64_C(1000));
-}
-
-/* Calls back with the changes of the range that was asked longest ago; or with none, when all ranges have said so since
- * the page was asked for. */
-static void aioc_feed_read_changes(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    aioc_feed_stream *next = NULL;
-    bool idle = true, placed = true;
-    uint32_t place;
-    for (place = 0; place < fan->stream_count; place++) {
-        aioc_feed_stream *stream = fan->streams[place];
-        if (stream->first && (!next || stream->turn < next->turn)) next = stream;
-        if (stream->first || stream->hot || stream->idle_page != fan->page_number) idle = false;
-        if (aioc_feed_is_placeless(stream)) placed = false;
-    }
-    if (!placed) return;  /* "now" must be known of all ranges, or changes between two are lost */
-    if (next) {
-        fan->shown = aioc_feed_shift(next);
-        fan->tally.http_status = 200;
-        fan->cold_due = true;
-        aioc_feed_show_page(query);
-    } else if (idle) {
-        aioc_feed_join_neighbours(query);
-        fan->tally.http_status = 304;
-        if (fan->poll_ms) {
-            if (!fan->poll.armed) aioc_feed_poll_later(query);
-            return;
-        }
-        if (aioc_feed_write_token(query)) {
-            aioc_feed_end_page(query, 304, "nothing has changed");
-            return;
-        }
-        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the state");
-    }
-}
-
-static void aioc_feed_prepare(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    bool known;
-    int refused;
-    if (fan->plan_op || !aioc_feed_watch_ready(&fan->ranges)) return;  /* the plan's coming stirs */
-    known = aioc_feed_watch_knows(&fan->ranges);
-    if (known && fan->levels && fan->levels < fan->ranges.container->pk_def.path_count) aioc_feed_span_prefix(query);
-    if (fan->tally.status) return;
-    /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
-    if (!known && (fan->from.place || !aioc_feed_has_no_ranges(fan))) {
-        aioc_feed_watch_fails(&fan->ranges, &fan->tally);
-    } else if (!known) {
-        aioc_feed_go_direct(query, fan->ranges.container->failure, fan->ranges.container->failure_why.data);
-    } else if (fan->levels || (fan->ranges.container->no_plans && fan->sql.len)) {
-        aioc_feed_go_direct(query, 0, NULL);  /* it is of one whole key, or the gateway knows better */
-    } else if (fan->sql.len == 0 || fan->plan) {
-        aioc_feed_begin(query);
-    } else {
-        fan->plan = aioc_feed_plan_kept(query);
-        if (fan->plan) {
-            aioc_plan_hold(fan->plan);
-            aioc_feed_begin(query);
-            return;
-        }
-        refused = aioc_feed_ask_plan(query);
-        if (refused) aioc_feed_fail(&fan->tally, refused, query->feeds->engine->builder.refusal);
-    }
-}
-
-/* One piece of work for a query of many ranges. A failure ends the page that is owed; rows that are there already are a
- * page of their own, and the failure comes with the next one if it is still one then. */
-static void aioc_feed_work_on(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    if (!fan || query->closed || query->feeds->engine->closing) return;
-    query->busy++;  /* callbacks may close it */
-    if (fan->stage == AIOC_FEED_READING && !fan->changes &&
-        !aioc_feed_same_rid(fan->rid, fan->ranges.container->rid) && !aioc_feed_begin_anew(query))
-        aioc_feed_break(fan, 400, "the container was deleted, and created anew under its name: open the query anew");
-    if (query->op && fan->unshown) {
-        aioc_feed_show_page(query);
-    } else if (query->op && !fan->tally.status) {
-        if (fan->stage == AIOC_FEED_PREPARING && fan->changes) aioc_feed_prepare_changes(query);
-        else if (fan->stage == AIOC_FEED_PREPARING) aioc_feed_prepare(query);
-        else if (fan->changes) aioc_feed_read_changes(query);
-        else if (fan->yielded) aioc_feed_begin_again(query);
-        else if (fan->stage == AIOC_FEED_GIVING) aioc_feed_give(query);
-        else if (fan->stage == AIOC_FEED_READING && fan->chain.ordered) aioc_feed_read_ordered(query);
-        else if (fan->stage == AIOC_FEED_READING) aioc_feed_read_sequence(query);
-    }
-    if (query->op && fan->stage == AIOC_FEED_DIRECT) aioc_feed_end_page(query, 0, "");  /* handed over there */
-    else if (query->op && fan->tally.status && fan->out_count && !fan->unshown) aioc_feed_show_page(query);
-    else if (query->op && fan->tally.status && !aioc_feed_waits_for_memory(query)) aioc_feed_end_page_failed(query);
-    else if (!query->closed && fan->stage == AIOC_FEED_READING && !fan->tally.status && fan->changes)
-        aioc_feed_ask_changes(query, query->op != NULL);
-    else if (!query->closed && fan->stage == AIOC_FEED_READING && !fan->tally.status)
-        aioc_feed_ask_more(query, query->op != NULL);
-    if (query->op && query->fan && query->fan->tally.status) aioc_feed_stir(query);
-    query->busy--;
-    if (query->closed) aioc_feed_let_query_go(query);
+    reader->busy--;
+    cursor->busy--;
+    aioc_page_let_go(cursor);
 }
 
 /* The page that is owed is out of time, called off, or shut down. */
-static void aioc_feed_fan_stop(aioc_op *op)
+static void aioc_page_stop(aioc_op *op)
 {
-    aioc_feed_query *query = (aioc_feed_query *)op->owner;
-    aioc_feed_fan *fan = query->fan;
-    const char *place = fan->ranges.waiting ? "the container's partition key ranges"
-                        : fan->plan_op ? "the query plan"
-                        : fan->ranges.pause.armed ? "a partition key range that splits or moves"
-                        : fan->poll.armed ? "changes"
-                        : "the ranges' answers";
+    aioc_page_cursor *cursor = (aioc_page_cursor *)op->owner;
+    const aioc_range_watch *ranges = &cursor->reader->ranges;
     char text[160];
-    if (op->stop == AIOCOSMOS_E_TIMEOUT && fan->out_count && aioc_feed_show_page(query)) return;
-    aioc_mem_print(text, sizeof text, "%s while waiting for %s", aioc_protocol_status_text(op->stop), place);
-    aioc_feed_end_page(query, op->stop, text);
+    if (op->stop == AIOCOSMOS_E_TIMEOUT && cursor->reader->page_rows && aioc_page_show(cursor)) return;
+    aioc_mem_print(text, sizeof text, "%s while waiting for %s", aioc_protocol_status_text(op->stop),
+                   ranges->waiting ? "the container's partition key ranges"
+                   : cursor->plan_op ? "the query plan"
+                   : ranges->pause_ms ? "a partition key range that splits or moves"
+                   : cursor->poll.armed ? "changes" : "the ranges' answers");
+    aioc_page_end(cursor, op->stop, text, AIOC_RANGE_AHEAD);
 }
 
-static int aioc_feed_ask_fan(aioc_feed_query *query)
+/*--- Cursors, from outside ---*/
+
+static int aioc_page_next(aioc_page_list *pages, aiocosmos_cursor handle, aiocosmos_page_fn page, void *user_data)
 {
-    aioc_feed_fan *fan = query->fan;
+    aioc_op_engine *engine = pages->readers->engine;
+    aioc_page_cursor *cursor = aioc_page_find(pages, handle);
+    aioc_range_reader *reader;
     uint32_t place;
     int refused;
-    query->busy++;  /* it keeps what it has read ahead */
-    refused = aioc_op_compose(query->feeds->engine, fan->changes ? AIOCOSMOS_CHANGES_PAGE : AIOCOSMOS_QUERY_PAGE,
-                              &query->link, query->timeout_ms, &aioc_feed_fan_page_role, query, query->user_data,
-                              &query->op);
-    query->busy--;
+    if (!cursor) return aioc_request_refuse(&engine->builder, "cursor", "unknown or closed");
+    if (cursor->op) return aioc_request_refuse(&engine->builder, "cursor", "a page is still owed");
+    if (cursor->ended) return aioc_request_refuse(&engine->builder, "cursor", "the last page has been delivered");
+    cursor->page = page;
+    cursor->user_data = user_data;
+    if (!cursor->way) return aioc_page_ask(cursor, cursor->ask.timeout_ms);
+    reader = cursor->reader;
+    reader->busy++;  /* it keeps what it has read ahead */
+    refused = aioc_op_compose(engine, cursor->way->kind, &cursor->ask.link, cursor->ask.timeout_ms,
+                              &aioc_page_composed, cursor, user_data, &cursor->op);
+    reader->busy--;
     if (refused) return refused;
-    if (!fan->broken) fan->tally.status = 0;
-    fan->asked = ++query->feeds->clock;
-    fan->quiet = false;
-    fan->page_number++;
-    for (place = 0; place < fan->stream_count; place++) fan->streams[place]->failed = false;
-    aioc_feed_stir(query);
+    if (!cursor->broken) reader->tally.status = 0;
+    reader->asked = ++reader->all->clock;
+    reader->need = AIOC_RANGE_OWED;
+    for (place = 0; place < reader->stream_count; place++) reader->streams[place]->failed = false;
+    aioc_range_stir(&reader->task);
     return 0;
 }
 
-static int aioc_feed_query_next(aioc_feed *feeds, aiocosmos_cursor handle, aiocosmos_page_fn page, void *user_data)
+static void aioc_page_close(aioc_page_cursor *cursor)
 {
-    aioc_op_engine *engine = feeds->engine;
-    aioc_feed_query *query = aioc_feed_query_find(feeds, handle);
-    if (!query) return aioc_request_refuse(&engine->builder, "cursor", "unknown or closed");
-    if (query->op) return aioc_request_refuse(&engine->builder, "cursor", "a page is still owed");
-    if (query->ended) return aioc_request_refuse(&engine->builder, "cursor", "the last page has been delivered");
-    query->page = page;
-    query->user_data = user_data;
-    return query->fan ? aioc_feed_ask_fan(query) : aioc_feed_ask_page(query, query->timeout_ms);
+    cursor->closed = true;
+    if (cursor->op) aioc_op_stop(cursor->op, AIOCOSMOS_E_CANCELLED);
+    else aioc_page_let_go(cursor);
 }
 
-static void aioc_feed_query_close(aioc_feed_query *query)
+static bool aioc_page_get_stats(aioc_page_list *pages, aiocosmos_cursor handle, aiocosmos_cursor_stats *out)
 {
-    query->closed = true;
-    if (!query->op) aioc_feed_let_query_go(query);
-    else aioc_op_stop(query->op, AIOCOSMOS_E_CANCELLED);
-}
-
-static bool aioc_feed_query_get_stats(aioc_feed *feeds, aiocosmos_cursor handle, aiocosmos_cursor_stats *out)
-{
-    aioc_feed_query *query = aioc_feed_query_find(feeds, handle);
-    aioc_feed_costs *costs;
+    aioc_page_cursor *cursor = aioc_page_find(pages, handle);
+    aioc_range_costs *costs;
     memset(out, 0, sizeof *out);
-    if (!query || !aioc_feed_print_metrics(feeds->engine->memory, &query->costs)) return false;
-    costs = &query->costs;
+    if (!cursor || !aioc_range_print_metrics(pages->readers->engine->memory, &cursor->costs)) return false;
+    costs = &cursor->costs;
     out->charge_ru = costs->charge_ru;
     out->requests = costs->requests;
     out->items = costs->items;
     out->range_count = costs->range_count;
     out->metrics = aioc_mem_text(&costs->text);
     out->index_metrics = aioc_mem_text(&costs->index_metrics);
-    if (query->fan) out->memory_used = query->fan->held + aioc_row_chain_bytes(&query->fan->chain);
-    if (query->fan && query->fan->plan) out->plan = query->fan->plan->text;
+    if (cursor->way) out->memory_used = cursor->reader->held;
+    if (cursor->way && cursor->way->tell) cursor->way->tell(cursor, out);
     return true;
 }
 
-static bool aioc_feed_query_get_range(aioc_feed *feeds, aiocosmos_cursor handle, uint32_t i, aiocosmos_range_stats *out)
+static bool aioc_page_get_range(aioc_page_list *pages, aiocosmos_cursor handle, uint32_t i, aiocosmos_range_stats *out)
 {
-    const aioc_feed_query *query = aioc_feed_query_find(feeds, handle);
-    const aioc_feed_asked *asked;
+    const aioc_page_cursor *cursor = aioc_page_find(pages, handle);
+    const aioc_range_asked *asked;
     memset(out, 0, sizeof *out);
-    if (!query || i >= query->costs.range_count) return false;
-    asked = &query->costs.ranges[i];
+    if (!cursor || i >= cursor->costs.range_count) return false;
+    asked = &cursor->costs.ranges[i];
     out->id = aioc_mem_str(asked->id);
-    out->min = aioc_feed_min(&asked->edges);
-    out->max = aioc_feed_max(&asked->edges);
+    out->min = aioc_range_min(&asked->edges);
+    out->max = aioc_range_max(&asked->edges);
     out->requests = asked->requests;
     out->items = asked->items;
     out->charge_ru = asked->charge_ru;
     return true;
 }
 
-static bool aioc_feed_has_starved(const aioc_feed *feeds)
+/* The host lets go of what it has callbacks to expect from. */
+static void aioc_page_forget(aioc_op *op)
 {
-    return feeds->starved && aioc_op_has_room_for_fetch(feeds->engine);
+    aioc_page_cursor *cursor = (aioc_page_cursor *)op->owner;
+    if (op->role != &aioc_page_asked && op->role != &aioc_page_composed) return;
+    cursor->page = NULL;
+    aioc_page_close(cursor);
 }
 
-/*--- Reads of many items: birth and death ---*/
+static void aioc_page_close_all(aioc_page_list *pages)
+{
+    aioc_mem *memory = pages->readers->engine->memory;
+    uint32_t i;
+    for (i = 0; i < pages->slot_count; i++)
+        if (pages->slots[i]) aioc_page_free(pages->slots[i]);
+    aioc_plan_forget_all(memory, &pages->plans);
+    aioc_mem_free(memory, pages->slots, pages->slot_cap * sizeof *pages->slots);
+}
 
-static const char *aioc_feed_pair_id(const aioc_feed_many *many, uint32_t pair)
+/*========================
+ * MARK: - Queries               >>queries
+ *
+ * Queries over many ranges: the plan, a reader, the stages that rows pass, and
+ * the merging of rows that are to come in order.
+ *
+ * May call: all above.
+ *========================*/
+
+#ifndef AIOC_QUERY_SQL_BYTES_MAX
+#define AIOC_QUERY_SQL_BYTES_MAX (256u * 1024u)  /* maxSqlQueryInputLength of the account document */
+#endif
+#define AIOC_QUERY_AHEAD_MAX 4096  /* answers read ahead, of those of which few make a page */
+
+typedef enum aioc_query_stage {
+    AIOC_QUERY_PREPARING,  /* ranges and plan */
+    AIOC_QUERY_READING,  /* the ranges' answers */
+    AIOC_QUERY_GIVING,  /* rows that had to be complete first */
+    AIOC_QUERY_OVER
+} aioc_query_stage;
+
+typedef struct aioc_query {
+    aioc_range_reader reader;
+    aioc_page_cursor *cursor;
+    aioc_mem *memory;
+    aioc_mem_buffer sql, params;  /* as asked; params: a JSON array; sql empty: all items, without a plan */
+    aioc_plan *plan;
+    const aioc_plan_info *info;  /* of the reading under way */
+    aioc_plan_info plain;  /* of rows that are the result as they are: all zero */
+    int refusal_status;  /* 0: none; what it ends with if the gateway does not serve it, either */
+    aioc_mem_buffer refusal;
+    aiocosmos_json_doc from_doc;
+    aiocosmos_json from_items;  /* sort values of the last row given before */
+    bool from_unordered;  /* arrays or objects are among them */
+    bool unfiltered;  /* by the plan there can be no filter: ranges are read anew */
+    bool direct;  /* the gateway is to serve it by itself */
+    bool anew;  /* it has begun anew, for the container is another one */
+    uint8_t stage;
+    aioc_row_chain chain;  /* what rows pass on their way to pages */
+    uint64_t key[2];  /* of all hashes */
+    aioc_range_answer *taken;  /* whose rows pass just now: it is in no stream any more */
+    aioc_range_stream **line;  /* those whose next row is known, the one that is to be given last */
+    uint32_t line_count, line_cap;
+    aioc_mem_buffer last_items, last_rid, last_edges;  /* of the last row given, in order */
+    uint32_t last_rows;  /* rows of that item with those values */
+} aioc_query;
+
+static aioc_query *aioc_query_of(const aioc_page_cursor *cursor)
+{
+    return (aioc_query *)(void *)cursor->reader;
+}
+
+static void aioc_query_end_reading(aioc_query *query);
+
+/*--- Plans ---*/
+
+/* Finds the plan among those that are kept, or keeps it: by the container, which created anew is another one, text and
+ * parameters. Without memory for that, or a rid, it is asked for again. */
+static void aioc_query_share_plan(aioc_query *query)
+{
+    aioc_plan_cache *plans = &query->cursor->all->plans;
+    const char *rid = query->reader.ranges.container->rid;
+    aioc_mem_buffer key = { NULL, 0, 0 };
+    aioc_mem_writer out = aioc_mem_write(query->memory, &key);
+    size_t general;
+    aioc_mem_put_text(&out, rid);
+    aioc_mem_put_text(&out, "\n");
+    aioc_mem_put(&out, aioc_mem_text(&query->sql));
+    general = key.len;
+    aioc_mem_put_text(&out, "\n");
+    aioc_mem_put(&out, aioc_mem_text(&query->params));
+    if (out.ok && rid[0] && !query->plan)
+        query->plan = aioc_plan_recall(plans, aioc_mem_text(&key), general);
+    else if (out.ok && rid[0])
+        aioc_plan_keep(query->memory, plans, query->plan, &key, aioc_mem_text(&query->sql), general);
+    aioc_mem_buffer_free(query->memory, &key);
+}
+
+/* The server says that it does not do that; a passing failure says something else. */
+static bool aioc_query_is_refusal(int status)
+{
+    return status == 400 || status == 405 || status == 500 || status == 501;
+}
+
+/* The gateway is to serve the query by itself; if it does not, either, it ends as is said here. status 0: as the
+ * gateway says. */
+static void aioc_query_go_direct(aioc_query *query, int status, const char *why)
+{
+    aioc_page_cursor *cursor = query->cursor;
+    aioc_range_reader *reader = &query->reader;
+    query->refusal_status = status;
+    reader->ranges.waited = false;
+    if (!aioc_mem_set(query->memory, &query->refusal, aioc_mem_str(why))) query->refusal.len = 0;
+    if (!cursor->from.place && (cursor->ask.pk.len || reader->edges.len == 1)) {
+        query->direct = true;
+        aioc_range_stir(&reader->task);
+    } else if (status) {
+        aioc_range_fail(&reader->tally, status, why);
+    } else {
+        aioc_page_break(cursor, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes "
+                        "no query plans, without which there is no going by them");
+    }
+}
+
+static void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *result)
+{
+    aioc_query *query = (aioc_query *)op->owner;
+    aioc_range_reader *reader = &query->reader;
+    aioc_plan *plan = NULL;
+    char why[256];
+    int status = result->status;
+    query->cursor->plan_op = NULL;
+    aioc_range_account_for(reader, result);
+    if (query->cursor->closed) {
+        aioc_page_let_go(query->cursor);
+        return;
+    }
+    if (status == 0) status = aioc_plan_read(query->memory, result->body, &plan, why, sizeof why);
+    if (plan && strcmp(reader->rid, reader->ranges.container->rid) != 0) {
+        aioc_plan_release(query->memory, plan);  /* of what, nobody knows: it is asked for anew */
+    } else if (plan) {
+        query->plan = plan;
+        aioc_query_share_plan(query);
+    } else if (result->status == 0 && status == AIOCOSMOS_E_ARGUMENT) {
+        reader->ranges.container->no_plans = true;
+        aioc_query_go_direct(query, 0, NULL);
+    } else if (status == AIOCOSMOS_E_NOMEM) {
+        aioc_range_fail(&reader->tally, status, "no memory for the query plan");
+    } else if (result->status == 0 || aioc_query_is_refusal(status)) {
+        aioc_query_go_direct(query, status, result->status ? result->message.ptr : why);
+    } else {
+        aioc_range_fail(&reader->tally, status, result->message.ptr);
+    }
+    aioc_range_stir(&reader->task);
+}
+
+/* A server that does not know these headers takes the body for a query, by its type. */
+static int aioc_query_ask_plan(aioc_query *query)
+{
+    static const aioc_op_role role = { aioc_query_plan_came, NULL, NULL, true, true };
+    const aioc_page_cursor *cursor = query->cursor;
+    aioc_request_spec spec;
+    aioc_range_specify(&spec, &cursor->ask);
+    spec.is.item_data = false;
+    spec.lines = aioc_mem_str("Content-Type: application/query+json\r\n"
+                              "x-ms-cosmos-is-query-plan-request: True\r\n"
+                              "x-ms-cosmos-query-version: 1.4\r\n"
+                              "x-ms-cosmos-supported-query-features: " AIOC_PLAN_FEATURES "\r\n");
+    spec.body = aioc_mem_text(&cursor->body);
+    memcpy(query->reader.rid, query->reader.ranges.container->rid, sizeof query->reader.rid);
+    return aioc_op_accept(cursor->engine, &spec, &role, query, &query->cursor->plan_op);
+}
+
+/*--- Answers of the ranges ---*/
+
+/* Rows of the same sort values come by their _rid; which way, depends on how the service went through its index. Where
+ * it does not say, it is one that goes the way of the first column, as .NET has it. */
+static void aioc_query_note_scan(aioc_range_stream *stream, const aiocosmos_result *result)
+{
+    const aioc_query *query = (const aioc_query *)(void *)stream->reader;
+    aiocosmos_json_doc *doc = &query->cursor->engine->builder.properties;
+    aiocosmos_str info = aioc_http_header(((const aioc_op_delivery *)result->internal)->response->head,
+                                          "x-ms-cosmos-query-execution-info");
+    bool reverse_rids = false, reverse_scan = false;
+    if (info.len == 0 || aioc_json_parse(doc, info.ptr, info.len) != 0) {
+        if (!stream->rids_told) stream->rids_fall = query->info->descending[0] != 0;
+        return;
+    }
+    stream->rids_told = true;
+    aioc_json_get_bool(aioc_json_at(aioc_json_root(doc), "/reverseRidEnabled"), &reverse_rids);
+    aioc_json_get_bool(aioc_json_at(aioc_json_root(doc), "/reverseIndexScan"), &reverse_scan);
+    stream->rids_fall = reverse_rids ? query->info->descending[0] != 0 : reverse_scan;
+}
+
+/* Nothing of a container goes on in another one. False: too late, for rows of it have been taken. */
+static bool aioc_query_begin_anew(aioc_query *query)
+{
+    aioc_range_reader *reader = &query->reader;
+    if (reader->seen || query->cursor->from.place || aioc_range_max(&reader->edges).len || query->anew) return false;
+    aioc_range_drop_all(reader);
+    aioc_row_chain_close(&query->chain);
+    aioc_plan_release(query->memory, query->plan);
+    query->plan = NULL;
+    query->info = &query->plain;
+    query->stage = AIOC_QUERY_PREPARING;
+    query->anew = true;
+    aioc_range_stir(&reader->task);
+    return true;
+}
+
+static int aioc_query_take(aioc_range_stream *stream, const aiocosmos_result *result)
+{
+    aioc_query *query = (aioc_query *)(void *)stream->reader;
+    int status = result->status;
+    if (aioc_range_is_of_another(result) && aioc_query_begin_anew(query)) return AIOC_RANGE_OTHER;
+    if (!status) status = aioc_range_take(stream, result);
+    if (!status && query->chain.ordered) aioc_query_note_scan(stream, result);
+    return status;
+}
+
+/*--- Rows ---*/
+
+static bool aioc_query_page_is_full(const aioc_query *query)
+{
+    uint32_t asked = query->cursor->page_items_max;
+    size_t bytes = query->cursor->text.len;
+    return query->reader.page_rows >= (asked && asked < AIOC_RANGE_ROWS_MAX ? asked : AIOC_RANGE_ROWS_MAX) ||
+           bytes >= AIOC_RANGE_PAGE_BYTES_MAX || bytes >= query->memory->max / 16;
+}
+
+/* A row of a range: through the chain, perhaps to the page. 0, E_NOMEM, E_PROTOCOL. One that is undefined is none. */
+static int aioc_query_emit(aioc_query *query, aiocosmos_json row, const char **why)
+{
+    int passed;
+    if (row.type == AIOCOSMOS_JSON_NONE) return 0;
+    if (!query->chain.collects && !aioc_page_has_room(query->cursor, row)) return AIOCOSMOS_E_NOMEM;
+    passed = aioc_row_pass(query->chain.first, row, why);
+    if (passed == 1) aioc_page_put(query->cursor, row);
+    return passed < 0 ? passed : 0;
+}
+
+/* True: it has failed. */
+static bool aioc_query_overfull(aioc_query *query)
+{
+    char text[160];
+    if (aioc_row_chain_bytes(&query->chain) <= query->reader.held_max) return false;
+    aioc_mem_print(text, sizeof text, "the query's groups or distinct rows take more than its memory_max of %llu "
+                   "bytes", (unsigned long long)query->reader.held_max);
+    aioc_page_break(query->cursor, AIOCOSMOS_E_TOO_LARGE, text);
+    return true;
+}
+
+static void aioc_query_row_failed(aioc_query *query, int status, const char *why)
+{
+    char text[256];
+    aioc_mem_print(text, sizeof text, "the answer of a range contradicts the query plan: %s", why);
+    aioc_page_break(query->cursor, status, status == AIOCOSMOS_E_NOMEM  /* half of an answer has been taken */
+                    ? "no memory for the query's rows" : text);
+}
+
+/*--- Reading one range after the other ---*/
+
+/* Some rows at a time. A page ends with an answer: a token stands behind all of it. */
+static void aioc_query_read_sequence(aioc_query *query)
+{
+    aioc_page_cursor *cursor = query->cursor;
+    aioc_range_reader *reader = &query->reader;
+    aioc_range_answer *answer = query->taken;
+    const char *why = "";
+    uint32_t left = AIOC_RANGE_SLICE;
+    int status = 0;
+    if (!answer) {
+        /* Sums are the same whatever comes first; groups, and what ranks the same, come as they are met. */
+        bool anywhere = query->chain.collects && !aioc_plan_shape_makes_lists(&query->info->shape);
+        aioc_range_stream *stream;
+        int found = query->chain.limit.take ? aioc_range_next(reader, anywhere, &stream) : -1;
+        if (found < 0) aioc_query_end_reading(query);
+        if (found <= 0) return;
+        if (!query->chain.collects && !aioc_row_chain_is_open(&query->chain) &&
+            !aioc_mem_reserve(query->memory, &cursor->text, sizeof aioc_page_head + stream->first->body.text.len)) {
+            aioc_range_lacks_memory(reader);
+            return;
+        }
+        answer = aioc_range_shift(stream);
+        if (aioc_row_chain_is_open(&query->chain)) {
+            aioc_range_stir(&reader->task);
+            if (answer->count == 0 && cursor->skip_empty) {
+                aioc_range_answer_free(query->memory, answer);
+                return;
+            }
+            cursor->shown = answer;
+            aioc_page_show(cursor);
+            return;
+        }
+        query->taken = answer;
+    }
+    aioc_range_stir(&reader->task);
+    while (left-- && !status && aioc_json_next(answer->rows, NULL, &answer->row)) {
+        status = aioc_query_emit(query, query->chain.wrapped ? aioc_json_at(answer->row, "/payload") : answer->row,
+                                 &why);
+        answer->used++;
+    }
+    if (status) {
+        aioc_page_empty(cursor);
+        aioc_query_row_failed(query, status, why);
+        return;
+    }
+    if (aioc_query_overfull(query) || answer->used < answer->count) return;
+    query->taken = NULL;
+    aioc_range_answer_free(query->memory, answer);
+    if (!query->chain.collects && (reader->page_rows || !cursor->skip_empty)) aioc_page_show(cursor);
+}
+
+/*--- Merging the ranges' rows ---*/
+
+static int aioc_query_compare(const aioc_query *query, const aioc_row_value *a, const aioc_row_value *b)
+{
+    return aioc_row_compare_values(query->info->descending, query->info->order_count, a, b);
+}
+
+/* The sort values of a stream's next row, and those of a row that was given, which have been read once. */
+static int aioc_query_compare_given(const aioc_query *query, const aioc_range_stream *stream, aiocosmos_json items)
+{
+    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
+    const char *why;
+    memset(values, 0, sizeof values);
+    aioc_row_read_items(items, query->info->order_count, values, &why);
+    return aioc_query_compare(query, stream->row.values, values);
+}
+
+/* By their values; ties by the place of the range in the key space. */
+static bool aioc_query_before(const aioc_query *query, const aioc_range_stream *a, const aioc_range_stream *b)
+{
+    int order = aioc_query_compare(query, a->row.values, b->row.values);
+    if (order == 0 && a->kin.len && aioc_mem_same(aioc_mem_text(&a->kin), aioc_mem_text(&b->kin))) {
+        order = aioc_row_rid_compare(a->row.rid, b->row.rid);
+        if (a->rids_fall) order = -order;
+    }
+    return order ? order < 0 : a->place < b->place;
+}
+
+/* Puts a stream whose next row is known in its place among the others. */
+static void aioc_query_line_up(aioc_query *query, aioc_range_stream *stream)
+{
+    uint32_t low = 0, high = query->line_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (aioc_query_before(query, stream, query->line[middle])) low = middle + 1;
+        else high = middle;
+    }
+    memmove(query->line + low + 1, query->line + low, (query->line_count++ - low) * sizeof *query->line);
+    query->line[low] = stream;
+    stream->in_line = true;
+}
+
+/* Reads a stream's next row. 1: there is one; 0: none has come; E_PROTOCOL, and why. */
+static int aioc_query_next_head(aioc_query *query, aioc_range_stream *stream, const char **why)
+{
+    aioc_row_sorted *row = &stream->row;
+    row->values = (aioc_row_value *)(void *)(stream + 1);
+    while (stream->first) {
+        aioc_range_answer *answer = stream->first;
+        if (!aioc_range_open_first(stream)) return 0;
+        if (aioc_json_next(answer->rows, NULL, &answer->row)) {
+            answer->used++;
+            return aioc_row_read_sorted(answer->row, query->info->order_count, row, why) == 0 ? 1
+                                                                                            : AIOCOSMOS_E_PROTOCOL;
+        }
+        aioc_range_answer_free(query->memory, aioc_range_shift(stream));
+    }
+    return 0;
+}
+
+static const char aioc_query_lost_place[] =
+    "the item at which it was to be resumed is gone, and arrays or objects have no order to find its place by";
+
+/* Whether the item that was given last comes in the same answer, behind the row at hand, which has its sort values. */
+static bool aioc_query_is_ahead(const aioc_query *query, const aioc_range_stream *stream)
+{
+    aiocosmos_json row = stream->first->row;
+    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
+    aioc_row_sorted next;
+    const char *why;
+    next.values = values;
+    while (aioc_json_next(stream->first->rows, NULL, &row) &&
+           aioc_row_read_sorted(row, query->info->order_count, &next, &why) == 0 &&
+           aioc_query_compare(query, values, stream->row.values) == 0)
+        if (aioc_row_rid_compare(next.rid, query->cursor->from.rid_of_row) == 0) return true;
+    return false;
+}
+
+/* Whether a row that a resumed stream begins with was given before: with the values of the last row given, those up to
+ * its item, and of that item as many as were given; in other ranges the values alone tell. Among arrays and objects,
+ * which the service has an order of its own for, all up to that item. 1: it was; 0: neither was one behind it;
+ * E_PROTOCOL: that item is gone. */
+static int aioc_query_was_given(const aioc_query *query, aioc_range_stream *stream, const char **why)
+{
+    const aioc_pos *from = &query->cursor->from;
+    int order = aioc_query_compare_given(query, stream, query->from_items);
+    int rid = aioc_row_rid_compare(stream->row.rid, from->rid_of_row);
+    *why = aioc_query_lost_place;
+    if (stream->side != AIOC_PLAN_TARGET)
+        return stream->skipping = order < 0 || (order == 0 && stream->side == AIOC_PLAN_LEFT);
+    if (order == 0 && rid == 0 && stream->skipped < from->rows_of_rid) {
+        stream->skipped++;
+        return 1;
+    }
+    if (order >= 0 && stream->skipped) return stream->skipping = stream->passed_over = false;
+    if (order == 0 && !stream->rids_told) {
+        stream->rids_told = true;
+        if (aioc_query_is_ahead(query, stream)) stream->rids_fall = rid > 0;
+    }
+    if (stream->rids_fall) rid = -rid;
+    if (order < 0 || (order == 0 && !query->from_unordered && rid < 0)) return 1;
+    if (order == 0 && query->from_unordered) return stream->passed_over = true;
+    stream->skipping = false;
+    return stream->passed_over ? AIOCOSMOS_E_PROTOCOL : 0;
+}
+
+/* Lines up the streams whose next row is known. False: one has failed, or one's next row is still to come, and
+ * nothing can be said of the order before. */
+static bool aioc_query_fill_line(aioc_query *query)
+{
+    aioc_range_reader *reader = &query->reader;
+    const char *why;
+    uint32_t place;
+    bool complete = true;
+    if (query->line_cap < reader->stream_cap) {
+        void *line = aioc_mem_resize(query->memory, query->line, query->line_cap * sizeof *query->line,
+                                     reader->stream_cap * sizeof *query->line);
+        if (!line) {
+            aioc_range_lacks_memory(reader);
+            return false;
+        }
+        query->line = (aioc_range_stream **)line;
+        query->line_cap = reader->stream_cap;
+    }
+    for (place = 0; place < reader->stream_count; place++) reader->streams[place]->place = place;
+    for (place = 0; place < reader->stream_count; place++) {
+        aioc_range_stream *stream = reader->streams[place];
+        int found, given;
+        if (stream->in_line) continue;
+        do {
+            found = aioc_query_next_head(query, stream, &why);
+            given = found == 1 && stream->skipping ? aioc_query_was_given(query, stream, &why) : 0;
+        } while (given == 1);
+        if (given < 0) found = given;
+        if (reader->yielded || reader->tally.status) return false;
+        if (!found && aioc_range_is_spent(stream) && stream->passed_over && !stream->skipped && !stream->split) {
+            found = AIOCOSMOS_E_PROTOCOL;
+            why = aioc_query_lost_place;
+        }
+        if (found < 0) {
+            aioc_query_row_failed(query, found, why);
+            return false;
+        }
+        if (found) aioc_query_line_up(query, stream);
+        else if (!aioc_range_is_spent(stream)) complete = false;
+    }
+    for (place = reader->stream_count; place-- > 0;)
+        if (!reader->streams[place]->in_line && aioc_range_is_spent(reader->streams[place]))
+            aioc_range_remove(reader, place);
+    return complete;
+}
+
+/* Remembers the row that was given last: a token is made of it. The same values may be written in another way. */
+static void aioc_query_remember(aioc_query *query, const aioc_range_stream *stream)
+{
+    const aioc_row_sorted *row = &stream->row;
+    aiocosmos_json_doc *doc = &query->cursor->engine->builder.properties;
+    if (query->last_rows && aioc_mem_same(aioc_mem_text(&query->last_rid), row->rid) &&
+        (aioc_mem_same(aioc_mem_text(&query->last_items), row->items) ||
+         (aioc_json_parse(doc, query->last_items.data, query->last_items.len) == 0 &&
+          aioc_query_compare_given(query, stream, aioc_json_root(doc)) == 0))) {
+        query->last_rows++;
+        return;
+    }
+    query->last_rows = 1;
+    aioc_mem_set(query->memory, &query->last_rid, row->rid);
+    aioc_mem_set(query->memory, &query->last_items, row->items);
+    aioc_mem_set(query->memory, &query->last_edges, aioc_range_kin(stream));
+}
+
+/* Gives the row that comes first, if there is room for what is remembered of it. 0, E_NOMEM, E_PROTOCOL. */
+static int aioc_query_give_first(aioc_query *query, const char **why)
+{
+    const aioc_range_stream *stream = query->line[query->line_count - 1];
+    const aioc_row_sorted *row = &stream->row;
+    bool scattered = false;
+    uint32_t i;
+    int status = AIOCOSMOS_E_NOMEM;
+    for (i = 0; i < query->info->order_count; i++) scattered = scattered || aioc_row_has_members(row->values[i].json);
+    query->chain.distinct.scattered = scattered;
+    if (aioc_mem_reserve(query->memory, &query->last_rid, row->rid.len) &&
+        aioc_mem_reserve(query->memory, &query->last_items, row->items.len) &&
+        aioc_mem_reserve(query->memory, &query->last_edges, aioc_range_kin(stream).len))
+        status = aioc_query_emit(query, row->payload, why);
+    if (!status) aioc_query_remember(query, stream);
+    return status;
+}
+
+/* Moves the stream whose row was given on to its next one. 0: that has not come; E_PROTOCOL, and why. */
+static int aioc_query_move_on(aioc_query *query, const char **why)
+{
+    aioc_range_stream *stream = query->line[--query->line_count];
+    int found = aioc_query_next_head(query, stream, why);
+    stream->in_line = false;
+    if (found > 0) aioc_query_line_up(query, stream);
+    return found;
+}
+
+/* Merges some rows, as far as the next row of every range is known. */
+static void aioc_query_read_merged(aioc_query *query)
+{
+    aioc_range_reader *reader = &query->reader;
+    uint32_t left = AIOC_RANGE_SLICE;
+    bool complete = aioc_query_fill_line(query);
+    const char *why = "";
+    int status = 0;
+    while (complete && left-- && query->line_count && query->chain.limit.take && !aioc_query_page_is_full(query)) {
+        status = aioc_query_give_first(query, &why);
+        if (status == AIOCOSMOS_E_NOMEM && !query->chain.collects) {
+            aioc_range_lacks_memory(reader);  /* the row is still the first */
+            return;
+        }
+        if (!status) status = aioc_query_move_on(query, &why);
+        if (status < 0) {
+            aioc_query_row_failed(query, status, why);
+            return;
+        }
+        if (status == 0) complete = aioc_query_fill_line(query);
+    }
+    if (reader->tally.status || aioc_query_overfull(query)) return;
+    if (aioc_query_page_is_full(query)) aioc_page_show(query->cursor);
+    else if (query->chain.limit.take == 0 || (complete && query->line_count == 0)) aioc_query_end_reading(query);
+    else if (complete) aioc_range_stir(&reader->task);
+}
+
+/*--- From the plan to the last row ---*/
+
+/* What every range is asked: the text of the plan, with the filter of each side of where the query is resumed. */
+static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
+{
+    aioc_mem_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
+    bool ok = true, found = false, in_order = query->from_items.type == AIOCOSMOS_JSON_ARR;
+    int side;
+    for (side = AIOC_PLAN_FRESH; ok && side <= (in_order ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH); side++) {
+        text.len = filter.len = 0;
+        ok = aioc_plan_append_filter(query->memory, &filter, query->info, query->from_items, (aioc_plan_side)side) &&
+             aioc_plan_append_text(query->memory, &text, sql, aioc_mem_text(&filter), &found) &&
+             aioc_range_append_body(query->memory, &query->reader.bodies[side], aioc_mem_text(&text),
+                                    aioc_mem_text(&query->params));
+        query->unfiltered = !found || aioc_mem_same(aioc_mem_text(&filter), aioc_mem_str("true"));
+    }
+    aioc_mem_buffer_free(query->memory, &text);
+    aioc_mem_buffer_free(query->memory, &filter);
+    return ok;
+}
+
+/* The streams of a query that is resumed in order: left of the range of the last row given, that range, right of it. */
+static bool aioc_query_cut_in_order(aioc_query *query)
+{
+    aioc_range_reader *reader = &query->reader;
+    aiocosmos_str min = query->cursor->from.min, max = query->cursor->from.max;
+    uint32_t place;
+    if (!aioc_range_cut_spans(reader, query->plan, false, aioc_mem_str(""))) return false;
+    for (place = 0; place < reader->stream_count; place++) {
+        aioc_range_stream *stream = reader->streams[place];
+        bool at_min = aioc_range_has_inside(stream, min);
+        if (at_min || aioc_range_has_inside(stream, max)) {  /* ranges were merged since: cut there */
+            aiocosmos_str edge = at_min ? min : max;
+            if (!aioc_range_stream_new(reader, place + 1, stream->min, edge, aioc_mem_str("")) ||
+                !aioc_range_stream_new(reader, place + 2, edge, stream->max, aioc_mem_str(""))) return false;
+            aioc_range_remove(reader, place--);
+            continue;
+        }
+        stream->side = (uint8_t)(aioc_protocol_epk_compare(stream->max, min) <= 0 ? AIOC_PLAN_LEFT
+                                 : aioc_protocol_epk_compare(stream->min, max) >= 0 ? AIOC_PLAN_RIGHT
+                                 : AIOC_PLAN_TARGET);
+        stream->skipping = stream->side == AIOC_PLAN_TARGET || query->unfiltered;
+        if (stream->side == AIOC_PLAN_TARGET && !aioc_range_set_edges(query->memory, &stream->kin, min, max))
+            return false;
+    }
+    return true;
+}
+
+static bool aioc_query_cut(aioc_query *query)
+{
+    const aioc_pos *from = &query->cursor->from;
+    bool whole = query->plan && query->plan->hybrid &&  /* of all that is there, not of what is asked for */
+                 query->chain.u.rrf.reading == AIOC_ROW_STATISTICS;
+    if (whole) return aioc_range_cut_spans(&query->reader, NULL, true, aioc_mem_str(""));
+    if (query->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_query_cut_in_order(query);
+    if (from->place == AIOC_POS_IN_SEQUENCE && !aioc_range_cut_pieces(&query->reader, from)) return false;
+    return aioc_range_cut_spans(&query->reader, query->plan, false, from->place == AIOC_POS_IN_SEQUENCE
+                                ? from->rest_min : aioc_mem_str(""));
+}
+
+/* Begins to read the ranges: a text, and what it is. */
+static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const aioc_plan_info *info)
+{
+    aioc_range_reader *reader = &query->reader;
+    const aioc_row_chain *chain = &query->chain;
+    bool open = aioc_row_chain_is_open(chain);
+    query->info = info;
+    reader->order = (uint8_t)(chain->ordered ? AIOC_RANGE_MERGED : chain->collects ? AIOC_RANGE_ANY
+                                                                                   : AIOC_RANGE_LEFTMOST);
+    reader->columns = chain->ordered ? info->order_count : 0;
+    reader->growth = open ? 2 : 5;  /* parsed, about three times as large; and then a page that is made of it */
+    reader->rows_first = chain->collects ? 0 : query->cursor->page_items_max;
+    reader->window_max = open ? reader->parallel_max : AIOC_QUERY_AHEAD_MAX;
+    reader->window = chain->collects ? reader->window_max : 1;
+    query->line_count = 0;
+    if (info->order_count > AIOC_ROW_COLUMNS_MAX) {
+        aioc_page_break(query->cursor, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
+        return;
+    }
+    if (!aioc_query_build_bodies(query, sql.len ? sql : aioc_mem_text(&query->sql)) || !aioc_query_cut(query)) {
+        aioc_range_drop_all(reader);
+        aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
+    } else {
+        query->stage = AIOC_QUERY_READING;
+        aioc_range_stir(&reader->task);  /* it may be that nothing is to be read */
+    }
+}
+
+/* Begins to give rows that had to be complete first. */
+static void aioc_query_begin_giving(aioc_query *query)
+{
+    query->chain.giving = query->chain.first;
+    query->stage = AIOC_QUERY_GIVING;
+    aioc_range_stir(&query->reader.task);
+}
+
+static void aioc_query_begin_component(aioc_query *query)
+{
+    aioc_mem_buffer sql = { NULL, 0, 0 };
+    char why[256];
+    uint32_t component = query->chain.u.rrf.reading;
+    int status = aioc_row_rrf_component_text(&query->chain.u.rrf, component, &sql, why, sizeof why);
+    if (status == AIOCOSMOS_E_NOMEM)
+        aioc_range_fail(&query->reader.tally, status, "no memory for a component's query");
+    else if (status) aioc_page_break(query->cursor, status, why);
+    else aioc_query_begin_reading(query, aioc_mem_text(&sql), &query->plan->components[component].info);
+    aioc_mem_buffer_free(query->memory, &sql);
+}
+
+static void aioc_query_end_reading(aioc_query *query)
+{
+    aioc_range_drop_all(&query->reader);
+    query->line_count = 0;
+    if (query->plan && query->plan->hybrid && ++query->chain.u.rrf.reading < query->plan->component_count) {
+        query->stage = AIOC_QUERY_PREPARING;  /* the ranges may have been forgotten meanwhile */
+        aioc_range_stir(&query->reader.task);
+    } else if (query->chain.collects) {
+        aioc_query_begin_giving(query);
+    } else {
+        query->stage = AIOC_QUERY_OVER;
+        aioc_page_show(query->cursor);
+    }
+}
+
+static void aioc_query_give(aioc_query *query)
+{
+    uint32_t left = AIOC_RANGE_SLICE;
+    int found = AIOC_ROW_AGAIN;
+    while (left-- && found > 0 && !aioc_query_page_is_full(query)) {
+        aiocosmos_json row;
+        found = aioc_row_chain_next(&query->chain, &row);
+        if (found == 1 && !aioc_page_has_room(query->cursor, row)) found = AIOCOSMOS_E_NOMEM;
+        if (found == 1) found = aioc_row_chain_pass(&query->chain, row);
+        if (found == 1) aioc_page_put(query->cursor, row);
+    }
+    if (found < 0) {
+        aioc_range_fail(&query->reader.tally, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
+    } else if (found > 0 && !aioc_query_page_is_full(query)) {
+        aioc_range_stir(&query->reader.task);
+    } else {
+        if (!aioc_row_chain_has_more(&query->chain)) query->stage = AIOC_QUERY_OVER;
+        aioc_page_show(query->cursor);
+    }
+}
+
+/* Goes back to where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan. */
+static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
+{
+    aioc_pos *from = &query->cursor->from;
+    aioc_row_distinct *distinct = &query->chain.distinct;
+    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
+    const char *why;
+    uint32_t i;
+    query->chain.limit.skip = from->skip_left;
+    query->chain.limit.take = from->take_left;
+    distinct->has_last = from->has_last;
+    distinct->last = from->last;
+    if (distinct->stage.kind) {
+        aioc_row_set_free(query->memory, &distinct->seen);
+        distinct->seen = from->seen;
+        memset(&from->seen, 0, sizeof from->seen);
+    }
+    if (from->place == AIOC_POS_IN_ROWS) aioc_query_begin_giving(query);
+    if (from->place != AIOC_POS_IN_ORDER || from->values.len == 0) return 0;  /* no row was given yet */
+    if (aioc_json_parse(&query->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
+    query->from_items = aioc_json_root(&query->from_doc);
+    if (info->order_count > AIOC_ROW_COLUMNS_MAX ||
+        aioc_row_read_items(query->from_items, info->order_count, values, &why) != 0) return AIOCOSMOS_E_ARGUMENT;
+    query->from_unordered = false;
+    for (i = 0; i < info->order_count; i++)
+        query->from_unordered = query->from_unordered || aioc_row_has_members(values[i].json);
+    query->last_rows = from->rows_of_rid;
+    return aioc_mem_set(query->memory, &query->last_items, from->values) &&
+           aioc_mem_set(query->memory, &query->last_rid, from->rid_of_row) &&
+           aioc_range_set_edges(query->memory, &query->last_edges, from->min, from->max) ? 0 : AIOCOSMOS_E_NOMEM;
+}
+
+/* Goes on behind the last row given, as by its token. The ranges may have been forgotten since they were read first. */
+static void aioc_query_begin_again(aioc_query *query)
+{
+    aioc_page_cursor *cursor = query->cursor;
+    aioc_range_reader *reader = &query->reader;
+    const char *why;
+    bool ok;
+    if (!aioc_range_watch_ready(&reader->ranges)) return;
+    if (!aioc_range_watch_knows(&reader->ranges)) {
+        aioc_range_watch_fails(&reader->ranges, &reader->tally);
+        return;
+    }
+    aioc_range_drop_all(reader);
+    ok = aioc_page_mark(cursor, UINT32_MAX);
+    aioc_pos_free(query->memory, &cursor->from);
+    aioc_mem_buffer_free(query->memory, &cursor->token);
+    ok = ok && aioc_pos_read(query->memory, aioc_mem_text(&cursor->continuation_out), &cursor->token, &cursor->from,
+                             &why) == 0;
+    reader->yielded = false;
+    if (ok && aioc_query_resume(query, query->info) == 0)
+        aioc_query_begin_reading(query, query->info->rewritten, query->info);
+    else aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory to go on behind the last row");
+    reader->yielded = reader->tally.status != 0;
+}
+
+/* Composes what rows pass, and goes back to where a token says. 0, or why not. */
+static int aioc_query_begin_chain(aioc_query *query, const aioc_plan_info *info)
+{
+    const aioc_pos *from = &query->cursor->from;
+    bool in_rows = from->place == AIOC_POS_IN_ROWS, in_order = from->place == AIOC_POS_IN_ORDER;
+    int status;
+    if (from->has_last || from->seen.count > 0) memcpy(query->key, from->key, sizeof query->key);
+    status = aioc_row_chain_open(&query->chain, query->memory, query->plan, info, query->key,
+                                 in_rows ? from->rows : aioc_mem_str(""));
+    if (status) return status;
+    if (!aioc_range_same_rid(from->rid, query->reader.ranges.container->rid) ||
+        (from->place && !in_rows && (query->chain.collects || in_order != query->chain.ordered)))
+        status = AIOCOSMOS_E_ARGUMENT;
+    else if (info->non_streaming && !in_rows && query->chain.limit.take == UINT64_MAX) {
+        aioc_page_break(query->cursor, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and "
+                        "LIMIT");
+        return 400;
+    } else if (from->place) status = aioc_query_resume(query, info);
+    if (status == AIOCOSMOS_E_ARGUMENT)
+        aioc_page_break(query->cursor, status, "continuation: of a container that was deleted meanwhile, or of another "
+                        "plan of this query");
+    return status;
+}
+
+/* Plan and ranges are there: begins to read, or goes on where a token says. */
+static void aioc_query_begin(aioc_query *query)
+{
+    const aioc_plan_info *info = query->plan ? &query->plan->info : &query->plain;
+    bool hybrid = query->plan && query->plan->hybrid;
+    int status;
+    if (hybrid && query->chain.first && !query->cursor->from.place &&
+        query->chain.u.rrf.reading != AIOC_ROW_STATISTICS) {
+        aioc_query_begin_component(query);
+        return;
+    }
+    memcpy(query->reader.rid, query->reader.ranges.container->rid, sizeof query->reader.rid);
+    status = aioc_query_begin_chain(query, info);
+    if (status) aioc_range_fail(&query->reader.tally, status, "no memory to begin the query");
+    if (status || query->stage == AIOC_QUERY_GIVING) return;
+    if (hybrid && !query->plan->needs_statistics) aioc_query_begin_component(query);
+    else if (hybrid) aioc_query_begin_reading(query, query->plan->statistics, &query->plain);
+    else aioc_query_begin_reading(query, query->plan ? info->rewritten : aioc_mem_str("SELECT * FROM c"), info);
+}
+
+static void aioc_query_prepare(aioc_query *query)
+{
+    aioc_range_reader *reader = &query->reader;
+    const aioc_account_container *container = reader->ranges.container;
+    int refused, failure = container->failure;
+    bool known, without;
+    if (query->cursor->plan_op || !aioc_range_watch_ready(&reader->ranges)) return;  /* the plan's coming stirs */
+    known = aioc_range_watch_knows(&reader->ranges);
+    aioc_range_span_prefix(reader, AIOC_RANGE_ACROSS_LINE);
+    if (reader->tally.status) return;
+    /* Whether the server has no ranges, or none that make sense, of a container that there is. 404 may be of before. */
+    without = failure == 0 || failure == 400 || failure == 405 || failure == 501 ||
+              (failure == 404 && container->rid[0] && reader->ranges.waited);
+    /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
+    if (!known && (query->cursor->from.place || !without)) {
+        aioc_range_watch_fails(&reader->ranges, &reader->tally);
+    } else if (!known) {
+        aioc_query_go_direct(query, failure, container->failure_why.data);
+    } else if (reader->levels || (container->no_plans && query->sql.len)) {
+        aioc_query_go_direct(query, 0, NULL);  /* it is of one whole key, or the gateway knows better */
+    } else {
+        if (query->sql.len && !query->plan) aioc_query_share_plan(query);
+        if (query->sql.len == 0 || query->plan) {
+            aioc_query_begin(query);
+            return;
+        }
+        refused = aioc_query_ask_plan(query);
+        if (refused) aioc_range_fail(&reader->tally, refused, query->cursor->engine->builder.refusal);
+    }
+}
+
+/*--- The way to pages ---*/
+
+/* Each page is one operation from now on. */
+static void aioc_query_hand_over(aioc_op *op, const aiocosmos_result *result)
+{
+    aioc_page_cursor *cursor = (aioc_page_cursor *)op->owner;
+    aiocosmos_result adjusted = *result;
+    aiocosmos_page page;
+    int refused;
+    op->role = &aioc_page_composed;
+    cursor->parked = cursor->way;
+    cursor->way = NULL;
+    refused = aioc_page_ask_on(cursor, op);
+    if (!refused) return;
+    cursor->way = cursor->parked;
+    cursor->parked = NULL;
+    if (refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED)
+        aioc_request_refuse_as(&op->engine->builder, refused);
+    memset(&page, 0, sizeof page);
+    adjusted.status = refused;
+    adjusted.message = aioc_op_keep_refusal(op->engine);
+    page.result = &adjusted;
+    aioc_page_deliver(cursor, &page);
+}
+
+/* Whether the container has become another one. */
+static bool aioc_query_is_lost(aioc_query *query)
+{
+    const aioc_range_reader *reader = &query->reader;
+    if (query->stage != AIOC_QUERY_READING || aioc_range_same_rid(reader->rid, reader->ranges.container->rid) ||
+        aioc_query_begin_anew(query)) return false;
+    aioc_page_break(query->cursor, 400, "the container was deleted, and created anew under its name: open the query "
+                    "anew");
+    return true;
+}
+
+static void aioc_query_work(aioc_page_cursor *cursor)
+{
+    static const aioc_op_role handed_over = { aioc_query_hand_over, NULL, NULL, false, true };
+    aioc_query *query = aioc_query_of(cursor);
+    if (query->direct) {
+        query->direct = false;
+        cursor->op->role = &handed_over;
+        aioc_page_end(cursor, 0, "", AIOC_RANGE_AHEAD);
+        return;
+    }
+    if (aioc_query_is_lost(query)) return;
+    if (query->stage == AIOC_QUERY_PREPARING) aioc_query_prepare(query);
+    else if (query->reader.yielded) aioc_query_begin_again(query);
+    else if (query->stage == AIOC_QUERY_GIVING) aioc_query_give(query);
+    else if (query->stage == AIOC_QUERY_READING && query->chain.ordered) aioc_query_read_merged(query);
+    else if (query->stage == AIOC_QUERY_READING) aioc_query_read_sequence(query);
+}
+
+static void aioc_query_ask(aioc_page_cursor *cursor)
+{
+    aioc_query *query = aioc_query_of(cursor);
+    const aioc_row_limit *limit = &query->chain.limit;
+    uint64_t left = limit->take && (query->chain.collects || limit->take == UINT64_MAX) ? UINT64_MAX
+                    : limit->take ? limit->skip + limit->take : 0;
+    if (aioc_query_is_lost(query) || query->stage != AIOC_QUERY_READING) return;
+    query->reader.rows_left = left;
+    /* Of DISTINCT, a row that counts may take many that do not. */
+    query->reader.rows_cap = query->info->distinct == AIOC_PLAN_ALL ? left : UINT64_MAX;
+    aioc_range_ask_some(&query->reader, true);
+    aioc_range_ask_some(&query->reader, false);
+}
+
+static bool aioc_query_has_more(const aioc_page_cursor *cursor)
+{
+    const aioc_query *query = aioc_query_of(cursor);
+    uint32_t place;
+    if (query->reader.yielded) return true;
+    if (query->stage == AIOC_QUERY_GIVING) return aioc_row_chain_has_more(&query->chain);
+    if (query->chain.limit.take == 0 || query->stage == AIOC_QUERY_OVER) return false;
+    for (place = 0; place < query->reader.stream_count; place++)
+        if (!aioc_range_is_spent(query->reader.streams[place])) return true;
+    return false;
+}
+
+static int aioc_query_place(aioc_page_cursor *cursor, aioc_pos *position)
+{
+    aioc_query *query = aioc_query_of(cursor);
+    const aioc_row_distinct *distinct = &query->chain.distinct;
+    memcpy(position->key, query->key, sizeof position->key);
+    position->skip_left = query->chain.limit.skip;
+    position->take_left = query->chain.limit.take;
+    position->has_last = distinct->has_last;
+    position->last = distinct->last;
+    position->seen = distinct->seen;
+    if (query->stage == AIOC_QUERY_GIVING) {
+        aioc_mem_buffer *rows = &cursor->engine->builder.body;
+        int written;
+        rows->len = 0;
+        written = aioc_row_chain_rest(&query->chain, rows, cursor->continuation_max);
+        position->rows = aioc_mem_text(rows);
+        return written > 0 ? AIOC_POS_IN_ROWS : written;
+    }
+    if (!query->chain.ordered) return AIOC_POS_IN_SEQUENCE;
+    position->min = aioc_range_min(&query->last_edges);
+    position->max = aioc_range_max(&query->last_edges);
+    position->values = aioc_mem_text(&query->last_items);
+    position->rid_of_row = aioc_mem_text(&query->last_rid);
+    position->rows_of_rid = query->last_rows;
+    return AIOC_POS_IN_ORDER;
+}
+
+static void aioc_query_tell(const aioc_page_cursor *cursor, aiocosmos_cursor_stats *out)
+{
+    const aioc_query *query = aioc_query_of(cursor);
+    out->memory_used += aioc_row_chain_bytes(&query->chain);
+    if (query->plan) out->plan = query->plan->text;
+}
+
+static void aioc_query_free(aioc_page_cursor *cursor)
+{
+    aioc_query *query = aioc_query_of(cursor);
+    aioc_mem *memory = query->memory;
+    aioc_mem_buffer *const texts[] = {
+        &query->sql, &query->params, &query->refusal, &query->last_items, &query->last_rid, &query->last_edges
+    };
+    size_t i;
+    aioc_range_close(&query->reader);
+    aioc_plan_release(memory, query->plan);
+    aioc_row_chain_close(&query->chain);
+    aioc_range_answer_free(memory, query->taken);
+    aioc_json_close(&query->from_doc);
+    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(memory, texts[i]);
+    aioc_mem_free(memory, query->line, query->line_cap * sizeof *query->line);
+    aioc_mem_free(memory, query, sizeof *query);
+    cursor->reader = NULL;
+    cursor->way = cursor->parked = NULL;
+}
+
+/* The gateway has served the query by itself; or has not: ranges and plan are asked for anew with the next page. */
+static void aioc_query_served(aioc_page_cursor *cursor, aiocosmos_result *result)
+{
+    aioc_query *query = aioc_query_of(cursor);
+    bool unserved = (result->status == 400 && result->sub_status == 1004) || result->status == 500;
+    if (result->status == 0) {
+        aioc_query_free(cursor);
+        return;
+    }
+    if (query->refusal_status == AIOCOSMOS_E_PROTOCOL) unserved = aioc_query_is_refusal(result->status);
+    if (unserved && query->refusal_status && query->refusal.len) {
+        result->status = query->refusal_status;
+        result->message = aioc_mem_text(&query->refusal);
+    }
+    cursor->way = cursor->parked;
+    cursor->parked = NULL;
+    if (!aioc_range_watch_knows(&query->reader.ranges)) aioc_account_doubt_ranges(query->reader.ranges.container);
+}
+
+static const aioc_page_way aioc_query_way = {
+    AIOCOSMOS_QUERY_PAGE, aioc_query_work, aioc_query_ask, aioc_query_has_more, aioc_query_place, aioc_query_tell,
+    aioc_query_free, aioc_query_served
+};
+
+/*--- What the host asks for ---*/
+
+static int aioc_query_append_params(aioc_request_builder *builder, aioc_mem_buffer *out,
+                                    const aiocosmos_query_request *request)
+{
+    size_t i;
+    if (!aioc_mem_append_str(builder->memory, out, "[")) return aioc_request_no_memory(builder);
+    for (i = 0; i < request->param_count; i++) {
+        const aiocosmos_param *param = &request->params[i];
+        char what[48];
+        aioc_mem_print(what, sizeof what, "params[%u]", (unsigned)i);
+        if (!param->name || param->name[0] != '@' || !param->name[1])
+            return aioc_request_refuse(builder, what, "a name starts with '@'");
+        if (param->value.type == AIOCOSMOS_VALUE_UNSET || param->value.type == AIOCOSMOS_VALUE_NONE)
+            return aioc_request_refuse(builder, what, "no value is given");
+        if (!aioc_mem_append_str(builder->memory, out, i ? ",{\"name\":" : "{\"name\":") ||
+            !aioc_json_append_string(builder->memory, out, param->name, strlen(param->name), false) ||
+            !aioc_mem_append_str(builder->memory, out, ",\"value\":") ||
+            !aioc_json_append_value(builder->memory, out, &param->value, false) ||
+            !aioc_mem_append_str(builder->memory, out, "}"))
+            return aioc_request_refuse(builder, what, "not UTF-8, not JSON, not a finite number, or no memory");
+    }
+    return aioc_mem_append_str(builder->memory, out, "]") ? 0 : aioc_request_no_memory(builder);
+}
+
+/* Leaves the parameters in builder->body. */
+static int aioc_query_build_body(aioc_request_builder *builder, aioc_mem_buffer *body,
+                                 const aiocosmos_query_request *request, const char *sql)
+{
+    aioc_mem_buffer *params = &builder->body;
+    size_t len = strlen(sql), bad_at;
+    int refused;
+    if (len == 0) return aioc_request_refuse(builder, "sql", "empty");
+    if (len > AIOC_QUERY_SQL_BYTES_MAX) return aioc_request_refuse(builder, "sql", "over 256 KiB");
+    if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_request_refuse_at(builder, "sql", "not UTF-8", bad_at);
+    if (request->param_count && !request->params)
+        return aioc_request_refuse(builder, "params", "required: param_count is set");
+    params->len = 0;
+    refused = aioc_query_append_params(builder, params, request);
+    if (refused) return refused;
+    return aioc_range_append_body(builder->memory, body, aioc_mem_str(sql), aioc_mem_text(params))
+               ? 0 : aioc_request_no_memory(builder);
+}
+
+static int aioc_query_add_lines(aioc_request_builder *builder, const aiocosmos_query_request *request, bool is_query,
+                               bool across)
+{
+    aioc_mem *memory = builder->memory;
+    aioc_mem_buffer *lines = &builder->lines;
+    lines->len = 0;
+    if ((is_query && !aioc_mem_append_str(memory, lines, AIOC_RANGE_QUERY_LINES)) ||
+        (across && !aioc_mem_append_str(memory, lines, AIOC_RANGE_ACROSS_LINE)) ||
+        (request->want_metrics &&
+         !aioc_mem_append_str(memory, lines, "x-ms-documentdb-populatequerymetrics: True\r\n")) ||
+        (request->want_index_metrics &&
+         !aioc_mem_append_str(memory, lines, "x-ms-cosmos-populateindexmetrics: True\r\n")))
+        return aioc_request_no_memory(builder);
+    return aioc_request_add_headers(builder, request->headers, false);
+}
+
+/* Whether a query may be of several ranges: it names no key, or perhaps not all levels of one. */
+static bool aioc_query_may_span(const aioc_page_cursor *cursor, const aiocosmos_pk *pk)
+{
+    const aioc_account *account = &cursor->engine->account;
+    const aioc_account_container *container = aioc_account_find(account, aioc_mem_text(&cursor->ask.link));
+    uint32_t levels = aioc_page_levels(pk);
+    if (container && container->knowledge == AIOC_ACCOUNT_KNOWN) return levels < container->pk_def.path_count;
+    return levels < AIOC_PROTOCOL_PK_LEVELS;
+}
+
+static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
+{
+    aioc_op_engine *engine = cursor->engine;
+    aioc_query *query = (aioc_query *)aioc_mem_zalloc(engine->memory, sizeof *query);
+    int refused;
+    if (!query) return aioc_request_no_memory(&engine->builder);
+    cursor->reader = &query->reader;
+    cursor->way = &aioc_query_way;
+    query->cursor = cursor;
+    query->memory = engine->memory;
+    query->reader.take = aioc_query_take;
+    query->info = &query->plain;
+    query->key[0] = aioc_op_random(&engine->random_state);
+    query->key[1] = aioc_op_random(&engine->random_state);
+    aioc_row_chain_close(&query->chain);
+    aioc_json_open(&query->from_doc, engine->memory);
+    cursor->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
+                                                               : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
+    refused = aioc_page_open_reader(cursor, request);
+    if (refused || !request->sql) return refused;
+    return aioc_request_keep(&engine->builder, &query->sql, aioc_mem_str(request->sql));
+}
+
+static int aioc_query_fill(aioc_page_cursor *cursor, const void *asked)
+{
+    const aiocosmos_query_request *request = (const aiocosmos_query_request *)asked;
+    aioc_request_builder *builder = &cursor->engine->builder;
+    const char *sql = request->sql;
+    int refused = aioc_page_fill(cursor, request);
+    if (refused) return refused;
+    if (!sql && cursor->of_items) sql = "SELECT * FROM c";
+    if (sql) cursor->ask.verb = "POST";
+    if (cursor->of_items && aioc_query_may_span(cursor, &request->pk)) refused = aioc_query_open(cursor, request);
+    if (!refused)
+        refused = aioc_query_add_lines(builder, request, sql != NULL, cursor->of_items && !cursor->ask.pk.len);
+    if (!refused) refused = aioc_request_keep(builder, &cursor->ask.lines, aioc_mem_text(&builder->lines));
+    if (!refused && sql) refused = aioc_query_build_body(builder, &cursor->body, request, sql);
+    if (!refused && cursor->way)
+        refused = aioc_request_keep(builder, &aioc_query_of(cursor)->params, aioc_mem_text(&builder->body));
+    if (refused) return refused;
+    if (!aioc_page_ask_question(cursor, cursor->type)) return aioc_request_no_memory(builder);
+    return request->continuation.len ? aioc_page_read_token(cursor, request->continuation) : 0;
+}
+
+/*========================
+ * MARK: - Changes               >>changes
+ *
+ * The change feed: a reader without an end. A page is what one range answers,
+ * or that nothing has changed in any.
+ *
+ * May call: all above.
+ * Knows nothing of: plans, rows.
+ *========================*/
+
+/*--- Answers ---*/
+
+static void aioc_change_lost(aioc_page_cursor *cursor)
+{
+    aioc_page_break(cursor, AIOCOSMOS_E_ARGUMENT, "continuation: of a container that was deleted, and created anew "
+                    "under its name: read this one from its beginning");
+}
+
+/* Whether the answer is of another container than the state, which says nothing of it. */
+static bool aioc_change_is_another(aioc_range_reader *reader, const aiocosmos_result *result)
+{
+    const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
+    char rid[AIOC_PROTOCOL_RID_SIZE];
+    bool another;
+    if (!delivery->response ||
+        !aioc_protocol_container_rid(delivery->response->wanted[AIOC_PROTOCOL_H_OWNER_RID], rid)) return false;
+    another = !aioc_range_same_rid(reader->rid, rid);
+    if (another) aioc_change_lost((aioc_page_cursor *)reader->owner);
+    else memcpy(reader->rid, rid, sizeof rid);
+    return another;
+}
+
+/* Whether it is not known yet where "now" is. */
+static bool aioc_change_is_placeless(const aioc_range_stream *stream)
+{
+    return stream->reader->start[0] && aioc_range_ask_from(stream).len == 0;
+}
+
+/* There were no changes, but there is an etag all the same, and it may be another one. */
+static int aioc_change_take_nothing(aioc_range_stream *stream, aiocosmos_str etag, bool caught_up)
+{
+    if (etag.len && !aioc_mem_set(stream->reader->memory, &stream->position, etag))
+        return AIOCOSMOS_E_NOMEM;
+    stream->hot = !caught_up;
+    if (caught_up) stream->idle_page = stream->asked_page;
+    return 0;
+}
+
+/* What a range answers to a change feed: changes, or 304. 0, E_NOMEM, E_PROTOCOL. */
+static int aioc_change_take_page(aioc_range_stream *stream, const aiocosmos_result *result)
+{
+    aiocosmos_str etag = aioc_range_wanted(result, AIOC_PROTOCOL_H_ETAG);
+    bool moved = !aioc_mem_same(etag, aioc_range_ask_from(stream));
+    size_t i;
+    int status;
+    for (i = 0; i < etag.len; i++)  /* it is to be sent, and to travel in a token */
+        if (etag.ptr[i] < ' ' || etag.ptr[i] > '~') return AIOCOSMOS_E_PROTOCOL;
+    if (etag.len == 0 && (result->status == 0 || aioc_change_is_placeless(stream))) return AIOCOSMOS_E_PROTOCOL;
+    if (result->status == 304) return aioc_change_take_nothing(stream, etag, true);
+    status = aioc_range_take(stream, result);
+    if (status) return status;
+    stream->hot = true;
+    if (stream->first->count) return 0;
+    aioc_range_answer_free(stream->reader->memory, aioc_range_shift(stream));
+    return aioc_change_take_nothing(stream, etag, !moved);  /* an empty page that leads on has others behind it */
+}
+
+static int aioc_change_take(aioc_range_stream *stream, const aiocosmos_result *result)
+{
+    aioc_range_reader *reader = stream->reader;
+    bool another = aioc_range_is_of_another(result) && !reader->by_key;
+    if (result->status == 0 || result->status == 304)
+        return aioc_change_is_another(reader, result) ? AIOC_RANGE_OTHER : aioc_change_take_page(stream, result);
+    /* As long as it takes, a range that is gone is asked when a page is owed, not ahead. */
+    if (another || aioc_range_is_gone(result)) stream->hot = false;
+    if (another) aioc_range_watch_gone(&reader->ranges, stream->version);
+    return another ? AIOC_RANGE_OTHER : result->status;
+}
+
+/*--- Whom to ask ---*/
+
+/* The streams, from where a token says, or from the beginning. False: no memory. */
+static bool aioc_change_cut(aioc_page_cursor *cursor)
+{
+    aioc_range_reader *reader = cursor->reader;
+    const aioc_pos *from = &cursor->from;
+    bool ok;
+    uint32_t place;
+    if (!reader->rid[0]) memcpy(reader->rid, reader->ranges.container->rid, sizeof reader->rid);
+    if (reader->by_key)
+        ok = aioc_range_stream_new(reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), from->place
+                                   ? from->pieces[0].continuation : aioc_mem_str("")) != NULL;
+    else ok = from->place ? aioc_range_cut_pieces(reader, from)
+                          : aioc_range_cut_spans(reader, NULL, false, aioc_mem_str(""));
+    for (place = 0; place < reader->stream_count; place++) reader->streams[place]->hot = true;
+    if (ok) return true;
+    aioc_range_drop_all(reader);
+    aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory to begin the change feed");
+    return false;
+}
+
+/* Gets the ranges. One partition key is found by the service, too; whether a key is whole says the container. */
+static void aioc_change_prepare(aioc_page_cursor *cursor)
+{
+    aioc_range_reader *reader = cursor->reader;
+    aioc_account_container *container = reader->ranges.container;
+    bool placed = cursor->from.place != 0;
+    bool known, by_range = reader->question->pk.len == 0 || (placed && !reader->by_key);
+    if (!aioc_range_watch_ready(&reader->ranges)) return;
+    known = aioc_range_watch_knows(&reader->ranges);
+    if (!known && (by_range || aioc_range_is_out_of_reach(container->failure))) {
+        aioc_range_watch_fails(&reader->ranges, &reader->tally);
+    } else if (known && !aioc_range_same_rid(reader->rid, container->rid)) {
+        if (reader->ranges.waited) {
+            aioc_change_lost(cursor);
+            return;
+        }
+        aioc_account_forget_ranges(container);  /* ours may be the old one */
+        aioc_range_watch_ready(&reader->ranges);
+    } else {
+        aioc_range_span_prefix(reader, "");
+        if (known && reader->levels && reader->levels < container->pk_def.path_count)
+            aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a key");
+        if (!placed) reader->by_key = reader->levels > 0;
+        if (!reader->tally.status) cursor->begun = aioc_change_cut(cursor);
+    }
+}
+
+/* The place of the stream that is to be asked next: of those that are, the one that was asked longest ago. UINT32_MAX:
+ * none. Those that have had changes are; of those that have not, one a page, lest they starve; and all, when no other
+ * has any. */
+static uint32_t aioc_change_next_to_ask(const aioc_page_cursor *cursor)
+{
+    const aioc_range_reader *reader = cursor->reader;
+    uint32_t place, next = UINT32_MAX;
+    bool any_hot = false;
+    for (place = 0; place < reader->stream_count; place++) any_hot = any_hot || reader->streams[place]->hot;
+    for (place = 0; place < reader->stream_count; place++) {
+        const aioc_range_stream *stream = reader->streams[place];
+        bool due = stream->hot || cursor->cold_due ||
+                   (aioc_range_is_owed(reader) && stream->idle_page != reader->asked &&
+                    (!any_hot || aioc_change_is_placeless(stream)));
+        if (due && !stream->op && !stream->first && !stream->failed && reader->need != AIOC_RANGE_QUIET &&
+            (next == UINT32_MAX || stream->turn < reader->streams[next]->turn)) next = place;
+    }
+    return next;
+}
+
+static void aioc_change_ask(aioc_page_cursor *cursor)
+{
+    aioc_range_reader *reader = cursor->reader;
+    while (reader->in_flight < reader->parallel_max && !cursor->poll.armed) {
+        uint32_t place = aioc_change_next_to_ask(cursor);
+        int asked;
+        if (place == UINT32_MAX) return;
+        if (!aioc_range_same_rid(reader->rid, reader->ranges.container->rid)) {
+            aioc_change_lost(cursor);
+            return;
+        }
+        asked = aioc_range_ask_at(reader, place, aioc_range_is_owed(reader) && !reader->held && !reader->in_flight);
+        if (asked == 0) return;
+        if (asked < 0) aioc_range_remove(reader, place);  /* there is nothing of it to wait for */
+        else if (!reader->streams[place]->hot) cursor->cold_due = false;
+    }
+}
+
+/* When there is nothing new: neighbours in one range, as was known when both were asked, that are at the same position
+ * go on as one. Of ranges that were merged they would be two for ever. */
+static void aioc_change_join_neighbours(aioc_range_reader *reader)
+{
+    const aioc_account_container *container = reader->ranges.container;
+    uint32_t place = 0;
+    while (!reader->by_key && place + 1 < reader->stream_count) {
+        const aioc_range_stream *left = reader->streams[place], *right = reader->streams[place + 1];
+        const aioc_account_range *range = aioc_account_route(container, left->min);
+        aioc_range_stream *both;
+        if (left->version != container->ranges_version || right->version != container->ranges_version ||
+            left->position.len == 0 ||
+            !aioc_mem_same(aioc_mem_text(&left->position), aioc_mem_text(&right->position)) ||
+            aioc_protocol_epk_compare(left->max, right->min) != 0 ||
+            !range || range != aioc_account_route(container, right->min)) {
+            place++;
+            continue;
+        }
+        both = aioc_range_stream_new(reader, place, left->min, right->max, aioc_mem_text(&left->position));
+        if (!both) return;  /* the next time */
+        both->version = left->version;
+        both->turn = left->turn;
+        both->asked_page = both->idle_page = left->idle_page;
+        aioc_range_remove(reader, place + 1);
+        aioc_range_remove(reader, place + 1);
+    }
+}
+
+/*--- The way to pages ---*/
+
+static void aioc_change_poll_again(aioc_reactor_timer *timer)
+{
+    aioc_page_cursor *cursor = (aioc_page_cursor *)timer->owner;
+    cursor->reader->asked = ++cursor->reader->all->clock;
+    aioc_op_limit(cursor->op, cursor->ask.timeout_ms, cursor->op->engine->reactor->now_us);
+    aioc_range_stir(&cursor->reader->task);
+}
+
+/* Nobody wants to hear that nothing has changed: the page waits, and its time does not run. */
+static void aioc_change_poll_later(aioc_page_cursor *cursor)
+{
+    aioc_op *op = cursor->op;
+    aioc_range_relax(cursor->reader, AIOC_RANGE_OWED);
+    aioc_op_limit(op, AIOCOSMOS_OFF, 0);
+    cursor->poll.fire = aioc_change_poll_again;
+    cursor->poll.owner = cursor;
+    aioc_reactor_timer_start(op->engine->reactor, &cursor->poll,
+                             op->engine->reactor->now_us + cursor->poll_ms * UINT64_C(1000));
+}
+
+/* Calls back with the changes of the range that was asked longest ago; or with none, when all ranges have said so since
+ * the page was asked for. */
+static void aioc_change_work(aioc_page_cursor *cursor)
+{
+    aioc_range_reader *reader = cursor->reader;
+    aioc_range_stream *next = NULL;
+    bool idle = true;
+    uint32_t place;
+    if (!cursor->begun) {
+        aioc_change_prepare(cursor);
+        return;
+    }
+    for (place = 0; place < reader->stream_count; place++) {
+        aioc_range_stream *stream = reader->streams[place];
+        /* "Now" must be known of all ranges, or changes between two are lost. */
+        if (aioc_change_is_placeless(stream)) return;
+        if (stream->first && (!next || stream->turn < next->turn)) next = stream;
+        if (stream->first || stream->hot || stream->idle_page != reader->asked) idle = false;
+    }
+    if (next) {
+        cursor->shown = aioc_range_shift(next);
+        reader->tally.http_status = 200;
+        cursor->cold_due = true;
+        aioc_page_show(cursor);
+    } else if (idle) {
+        aioc_change_join_neighbours(reader);
+        reader->tally.http_status = 304;
+        if (cursor->poll_ms) {
+            if (!cursor->poll.armed) aioc_change_poll_later(cursor);
+            return;
+        }
+        if (aioc_page_mark(cursor, UINT32_MAX)) aioc_page_end(cursor, 304, "nothing has changed", AIOC_RANGE_AHEAD);
+        else aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for the state");
+    }
+}
+
+static int aioc_change_place(aioc_page_cursor *cursor, aioc_pos *position)
+{
+    position->skip_left = cursor->since;
+    position->take_left = cursor->reader->by_key ? 0 : UINT64_MAX;
+    return AIOC_POS_IN_CHANGES;
+}
+
+static void aioc_change_free(aioc_page_cursor *cursor)
+{
+    aioc_range_close(cursor->reader);
+    aioc_mem_free(cursor->engine->memory, cursor->reader, sizeof *cursor->reader);
+    cursor->reader = NULL;
+    cursor->way = NULL;
+}
+
+static const aioc_page_way aioc_change_way = {
+    AIOCOSMOS_CHANGES_PAGE, aioc_change_work, aioc_change_ask, NULL, aioc_change_place, NULL, aioc_change_free, NULL
+};
+
+/*--- What the host asks for ---*/
+
+static int aioc_change_check(aioc_request_builder *builder, const aiocosmos_changes_request *request)
+{
+    if (request->from > AIOCOSMOS_FROM_TIME)
+        return aioc_request_refuse(builder, "from", "one of aiocosmos_changes_from is expected");
+    if (request->from != AIOCOSMOS_FROM_TIME && request->from_time_s)
+        return aioc_request_refuse(builder, "from_time_s", "given, but from is not AIOCOSMOS_FROM_TIME");
+    if (request->from_time_s < 0) return aioc_request_refuse(builder, "from_time_s", "before 1970");
+    if (request->from_time_s > AIOC_TEXT_DATE_LAST)
+        return aioc_request_refuse(builder, "from_time_s", "after the year 9999: are these seconds?");
+    if (request->all_versions && request->from != AIOCOSMOS_FROM_NOW && !request->continuation.len)
+        return aioc_request_refuse(builder, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a continuation: the "
+                              "service cannot tell earlier ones");
+    return 0;
+}
+
+/* The header lines that every request of a change feed carries. The service wants the time with a position, too: after
+ * a merge of ranges, times do not rise with positions. */
+static int aioc_change_add_lines(aioc_page_cursor *cursor, const aiocosmos_changes_request *request)
+{
+    aioc_request_builder *builder = &cursor->engine->builder;
+    char date[AIOC_AUTH_DATE_LEN + 1];
+    uint64_t since = cursor->since;
+    int refused;
+    builder->lines.len = 0;
+    refused = aioc_request_add_line(builder, "A-IM: ", request->all_versions ? "Full-Fidelity Feed"
+                                                                             : "Incremental Feed");
+    if (!refused && request->all_versions)
+        refused = aioc_request_add_line(builder, "x-ms-cosmos-changefeed-wire-format-version: ", "2021-09-15");
+    if (!refused && since) {
+        aioc_auth_date(date, since > (uint64_t)AIOC_TEXT_DATE_LAST ? AIOC_TEXT_DATE_LAST : (int64_t)since - 1);
+        refused = aioc_request_add_line(builder, "If-Modified-Since: ", date);
+    }
+    if (!refused) refused = aioc_request_add_headers(builder, request->headers, false);
+    return refused ? refused : aioc_request_keep(builder, &cursor->ask.lines, aioc_mem_text(&builder->lines));
+}
+
+/* Where it starts: as asked for, or where a token says. */
+static int aioc_change_place_at(aioc_page_cursor *cursor, const aiocosmos_changes_request *request)
+{
+    int refused;
+    if (!aioc_page_ask_question(cursor, request->all_versions ? "all changes" : "changes"))
+        return aioc_request_no_memory(&cursor->engine->builder);
+    if (!request->continuation.len) {
+        if (request->from == AIOCOSMOS_FROM_NOW) cursor->reader->start = "*";
+        if (request->from == AIOCOSMOS_FROM_TIME) cursor->since = (uint64_t)request->from_time_s + 1;
+        return 0;
+    }
+    refused = aioc_page_read_token(cursor, request->continuation);
+    if (refused) return refused;
+    cursor->since = cursor->from.skip_left;
+    cursor->reader->by_key = cursor->from.take_left == 0;
+    memcpy(cursor->reader->rid, cursor->from.rid, sizeof cursor->reader->rid);
+    return 0;
+}
+
+static int aioc_change_fill(aioc_page_cursor *cursor, const void *asked)
+{
+    const aiocosmos_changes_request *request = (const aiocosmos_changes_request *)asked;
+    aioc_op_engine *engine = cursor->engine;
+    aiocosmos_query_request common;
+    int refused = aioc_change_check(&engine->builder, request);
+    memset(&common, 0, sizeof common);
+    common.database = request->database;
+    common.container = request->container;
+    common.pk = request->pk;
+    common.epk_min = request->epk_min;
+    common.epk_max = request->epk_max;
+    common.session_token = request->session_token;
+    common.timeout_ms = request->timeout_ms;
+    common.page_items_max = request->page_items_max;
+    common.parallel_max = request->parallel_max;
+    common.memory_max = request->memory_max;
+    if (!refused) refused = aioc_page_fill(cursor, &common);
+    if (refused) return refused;
+    cursor->reader = (aioc_range_reader *)aioc_mem_zalloc(engine->memory, sizeof *cursor->reader);
+    if (!cursor->reader) return aioc_request_no_memory(&engine->builder);
+    cursor->way = &aioc_change_way;
+    cursor->continuation_max = UINT32_MAX;  /* there is always a state */
+    cursor->poll_ms = request->poll_ms;
+    cursor->reader->take = aioc_change_take;
+    cursor->reader->etags = true;
+    cursor->reader->order = AIOC_RANGE_ANY;
+    refused = aioc_page_open_reader(cursor, &common);
+    if (!refused) refused = aioc_change_place_at(cursor, request);
+    return refused ? refused : aioc_change_add_lines(cursor, request);
+}
+
+/*========================
+ * MARK: - Many                     >>many
+ *
+ * Reads of many items by id and key: those of one range as a query of it; what
+ * is alone in its range, by a read.
+ *
+ * May call: reactor, memory, text, json, protocol, account, request, operation,
+ * rows, ranges.
+ * Knows nothing of: plans, pages.
+ *========================*/
+
+#define AIOC_MANY_PAIRS_MAX 1000  /* of id and key, in one query */
+#define AIOC_MANY_PAIRS_BYTES_MAX (200u * 1024u)  /* of such a query's text and parameters, about */
+#define AIOC_MANY_PAIR_BYTES 48u  /* of them for a pair, beside its id, */
+#define AIOC_MANY_LEVEL_BYTES 44u  /* and for a level of its key, beside name and value */
+#define AIOC_MANY_NONE UINT32_MAX
+
+/* One pair of a read of many: where its id and its key stand among the texts. Pairs of the same key, one behind the
+ * other, share its text. */
+typedef struct aioc_many_pair {
+    uint32_t id_at, pk_at;
+    uint32_t next;  /* in its list; AIOC_MANY_NONE: the last */
+    bool answered;
+    bool alone;  /* to be read by itself */
+} aioc_many_pair;
+
+/* The pairs of one partition key range that have not been asked for yet. */
+typedef struct aioc_many_share {
+    uint32_t first, count, bytes;  /* bytes: about as many has the text of their query */
+    bool by_id;  /* the key of each is its id */
+} aioc_many_share;
+
+typedef enum aioc_many_part_state {
+    AIOC_MANY_PART_ASKED,  /* its request is under way */
+    AIOC_MANY_PART_ROWS,  /* an answer's rows are handed over */
+    AIOC_MANY_PART_MORE,  /* there is more to ask for */
+    AIOC_MANY_PART_REST  /* what was not among the rows is told so */
+} aioc_many_part_state;
+
+/* Some pairs of a read of many that are asked for together. */
+typedef struct aioc_many_part {
+    struct aioc_many_part *next;
+    struct aioc_many *many;
+    aioc_op *op;
+    uint32_t *slots;  /* its pairs by the hash of their ids, each the first of a list */
+    uint32_t slot_count;
+    uint32_t left;  /* of them not answered */
+    uint32_t at, chain;  /* the slot, and the pair of it, that comes next in the rest */
+    uint32_t alone;  /* one pair, which is read; AIOC_MANY_NONE: a query */
+    uint32_t pk_at;  /* all have this key: AIOC_MANY_NONE: they have not */
+    uint32_t page_items;  /* asked for at a time */
+    uint32_t version;  /* of the ranges by which the request was sent */
+    aioc_mem_buffer range, body;  /* range: the id of the range that is asked */
+    aioc_mem_buffer continuation;
+    aioc_range_answer *answer;
+    uint8_t state;  /* aioc_many_part_state */
+    int status;  /* of the rest */
+    bool known;  /* 404 means that there is no such item */
+} aioc_many_part;
+
+typedef struct aioc_many {
+    struct aioc_many *next;  /* of the client */
+    struct aioc_many_list *all;
+    aioc_op_engine *engine;
+    aioc_mem *memory;
+    aioc_range_task task;
+    aioc_op *op;  /* carries its id, its deadline and its end */
+    aiocosmos_read_many_request request;
+    aiocosmos_many_totals totals;
+    aioc_range_watch ranges;
+    uint64_t stuck_us;  /* since then ranges have been gone without any answer; 0: they are not */
+    aioc_range_question ask;
+    aioc_mem_buffer scratch;  /* a key's strings, or a parameter */
+    aioc_mem_buffer properties;  /* of the key, as SQL, each with its NUL: c["tenant"] */
+    bool key_is_id;  /* the key's only path is /id */
+    char *texts;  /* each with its NUL */
+    size_t   texts_size;
+    aioc_many_pair *pairs;
+    uint32_t pair_count;
+    uint32_t left;  /* pairs not answered */
+    uint32_t unsent;  /* of those in no part */
+    uint32_t fresh;  /* the first pair that is in no share and was in none */
+    uint32_t again;  /* list of those that have to be shared out again */
+    uint32_t swept;  /* ended: all pairs before this one are answered */
+    aioc_many_share *shares;  /* by range; the last one: of pairs that are read one by one */
+    uint32_t share_count;
+    uint32_t full;  /* a share that takes no more pairs; AIOC_MANY_NONE: none */
+    uint32_t last_pk_at, last_share;  /* the key that was looked at last, and where it belongs */
+    uint32_t version;  /* of the ranges by which the shares are */
+    aioc_many_part *parts;
+    uint32_t in_flight;
+    bool shared, ended;
+    int end_status;  /* ended: of all that is left */
+    aioc_range_tally tally;
+} aioc_many;
+
+typedef struct aioc_many_list {
+    aioc_range_readers *readers;
+    aioc_many *first;
+} aioc_many_list;
+
+static void aioc_many_part_came(aioc_op *op, const aiocosmos_result *result);
+
+/*--- Birth and death ---*/
+
+static const char *aioc_many_pair_id(const aioc_many *many, uint32_t pair)
 {
     return many->texts + many->pairs[pair].id_at;
 }
 
-static const char *aioc_feed_pair_key(const aioc_feed_many *many, uint32_t pair)
+static const char *aioc_many_pair_key(const aioc_many *many, uint32_t pair)
 {
     return many->texts + many->pairs[pair].pk_at;
 }
 
-static void aioc_feed_part_free(aioc_feed_part *part)
+static void aioc_many_part_free(aioc_many_part *part)
 {
-    aioc_feed_many *many = part->many;
-    aioc_mem *memory = many->feeds->engine->memory;
-    aioc_feed_part **at = &many->parts;
+    aioc_many *many = part->many;
+    aioc_mem *memory = many->memory;
+    aioc_many_part **at = &many->parts;
     while (*at && *at != part) at = &(*at)->next;  /* it may be in none: it was never sent */
     if (*at) *at = part->next;
-    aioc_feed_answer_free(memory, part->answer);
+    aioc_range_answer_free(memory, part->answer);
     aioc_mem_buffer_free(memory, &part->range);
     aioc_mem_buffer_free(memory, &part->body);
     aioc_mem_buffer_free(memory, &part->continuation);
@@ -20166,28 +20257,27 @@ static void aioc_feed_part_free(aioc_feed_part *part)
     aioc_mem_free(memory, part, sizeof *part);
 }
 
-static void aioc_feed_forget_shares(aioc_feed_many *many)
+static void aioc_many_forget_shares(aioc_many *many)
 {
-    aioc_mem_free(many->feeds->engine->memory, many->shares, many->share_count * sizeof *many->shares);
+    aioc_mem_free(many->memory, many->shares, many->share_count * sizeof *many->shares);
     many->shares = NULL;
     many->share_count = 0;
-    many->full = AIOC_FEED_NO_PAIR;
-    many->last_pk_at = AIOC_FEED_NO_PAIR;
+    many->full = AIOC_MANY_NONE;
+    many->last_pk_at = AIOC_MANY_NONE;
     many->shared = false;
 }
 
-static void aioc_feed_many_free(aioc_feed_many *many)
+static void aioc_many_free(aioc_many *many)
 {
-    aioc_mem *memory = many->feeds->engine->memory;
-    aioc_feed_many **at = &many->feeds->first_many;
+    aioc_mem *memory = many->memory;
+    aioc_many **at = &many->all->first;
     while (*at != many) at = &(*at)->next;
     *at = many->next;
-    while (many->parts) aioc_feed_part_free(many->parts);
-    aioc_feed_watch_close(&many->ranges);
-    aioc_feed_forget_shares(many);
-    aioc_mem_buffer_free(memory, &many->link);
-    aioc_mem_buffer_free(memory, &many->session);
-    aioc_mem_buffer_free(memory, &many->lines);
+    while (many->parts) aioc_many_part_free(many->parts);
+    aioc_range_calm(&many->task);
+    aioc_range_watch_close(&many->ranges);
+    aioc_many_forget_shares(many);
+    aioc_range_unfill(memory, &many->ask);
     aioc_mem_buffer_free(memory, &many->scratch);
     aioc_mem_buffer_free(memory, &many->properties);
     aioc_mem_free(memory, many->texts, many->texts_size);
@@ -20196,9 +20286,9 @@ static void aioc_feed_many_free(aioc_feed_many *many)
 }
 
 /* Answers a pair. False: the callback has ended the operation or the client, and nothing more is to be handed over. */
-static bool aioc_feed_give_pair(aioc_feed_many *many, uint32_t pair, int status, bool known, aiocosmos_json item)
+static bool aioc_many_give_pair(aioc_many *many, uint32_t pair, int status, bool known, aiocosmos_json item)
 {
-    aioc_op_engine *engine = many->feeds->engine;
+    aioc_op_engine *engine = many->engine;
     many->pairs[pair].answered = true;
     many->left--;
     if (status == 0) many->totals.found++;
@@ -20212,45 +20302,46 @@ static bool aioc_feed_give_pair(aioc_feed_many *many, uint32_t pair, int status,
 }
 
 /* The requests are called off, and every pair that is left will be answered with this status. */
-static void aioc_feed_many_end(aioc_feed_many *many, int status, const char *message)
+static void aioc_many_end(aioc_many *many, int status, const char *message)
 {
-    aioc_feed_part *part = many->parts, *next;
-    aioc_feed_fail(&many->tally, status, message);
-    many->ended = many->stirred = true;
+    aioc_many_part *part = many->parts, *next;
+    aioc_range_fail(&many->tally, status, message);
+    many->ended = true;
+    aioc_range_stir(&many->task);
     many->end_status = status;
     for (; part; part = next) {
         next = part->next;
         if (part->op) aioc_op_stop(part->op, AIOCOSMOS_E_CANCELLED);
-        else aioc_feed_part_free(part);
+        else aioc_many_part_free(part);
     }
 }
 
 /* Answers up to so many of the pairs that are left. */
-static void aioc_feed_sweep(aioc_feed_many *many, uint32_t most)
+static void aioc_many_sweep(aioc_many *many, uint32_t most)
 {
     for (; many->swept < many->pair_count && most; many->swept++) {
         if (many->pairs[many->swept].answered) continue;
-        aioc_feed_give_pair(many, many->swept, many->end_status, false, aioc_json_none());
+        aioc_many_give_pair(many, many->swept, many->end_status, false, aioc_json_none());
         most--;
     }
 }
 
-static void aioc_feed_many_ended(aioc_op *op, const aiocosmos_result *result)
+static void aioc_many_ended(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feed_many *many = (aioc_feed_many *)op->owner;
+    aioc_many *many = (aioc_many *)op->owner;
     aioc_op_engine *engine = op->engine;
     aiocosmos_many_totals totals = many->totals;
     aiocosmos_read_many_request request;
     aioc_op_tell(result);
     request = many->request;
-    aioc_feed_many_free(many);
+    aioc_many_free(many);
     if (!request.done) return;
     engine->callbacks++;
     request.done(engine->client, result, &totals, request.user_data);
 }
 
 /* Over when every pair is answered and nobody is left who would come back. */
-static void aioc_feed_many_finish_if_over(aioc_feed_many *many)
+static void aioc_many_finish_if_over(aioc_many *many)
 {
     aioc_op *op = many->op;
     aioc_op_engine *engine = op->engine;
@@ -20262,50 +20353,43 @@ static void aioc_feed_many_finish_if_over(aioc_feed_many *many)
     } else {
         aioc_mem_print(engine->message, sizeof engine->message, "%s", many->tally.message);
     }
-    aioc_feed_tally_tell(&many->tally, op);
-    op->state = AIOC_OP_READY;
-    aioc_op_finish(op, op->stop ? op->stop : many->tally.status, AIOCOSMOS_FATE_ANSWERED, NULL, engine->message);
+    aioc_range_tally_end(&many->tally, op, op->stop ? op->stop : many->tally.status, engine->message);
 }
 
 /* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */
-static void aioc_feed_many_stop(aioc_op *op)
+static void aioc_many_stop(aioc_op *op)
 {
-    aioc_feed_many *many = (aioc_feed_many *)op->owner;
-    aioc_feed_many_end(many, op->stop, aioc_protocol_status_text(op->stop));
+    aioc_many *many = (aioc_many *)op->owner;
+    aioc_many_end(many, op->stop, aioc_protocol_status_text(op->stop));
     if (!op->engine->closing) return;
-    aioc_feed_sweep(many, UINT32_MAX);
-    aioc_feed_many_finish_if_over(many);
+    aioc_many_sweep(many, UINT32_MAX);
+    aioc_many_finish_if_over(many);
 }
 
-static const aioc_op_role aioc_feed_many_role = { aioc_feed_many_ended, aioc_feed_many_stop, NULL, false, false };
+static const aioc_op_role aioc_many_role = { aioc_many_ended, aioc_many_stop, NULL, false, false };
 
-/*--- Reads of many items: ranges ---*/
+/*--- Shares ---*/
 
-static void aioc_feed_stir_many(void *owner)
-{
-    ((aioc_feed_many *)owner)->stirred = true;
-}
-
-static void aioc_feed_push(aioc_feed_many *many, uint32_t *list, uint32_t pair)
+static void aioc_many_push(aioc_many *many, uint32_t *list, uint32_t pair)
 {
     many->pairs[pair].next = *list;
     *list = pair;
 }
 
 /* Those of a list that are not answered will be shared out anew. */
-static void aioc_feed_share_again(aioc_feed_many *many, uint32_t pair)
+static void aioc_many_share_again(aioc_many *many, uint32_t pair)
 {
-    while (pair != AIOC_FEED_NO_PAIR) {
+    while (pair != AIOC_MANY_NONE) {
         uint32_t next = many->pairs[pair].next;
-        if (!many->pairs[pair].answered) aioc_feed_push(many, &many->again, pair);
+        if (!many->pairs[pair].answered) aioc_many_push(many, &many->again, pair);
         pair = next;
     }
 }
 
 /* The container's key paths as SQL: /a/b becomes c["a"]["b"]. 0, E_NOMEM, or E_PROTOCOL: one is malformed. */
-static int aioc_feed_name_properties(aioc_feed_many *many)
+static int aioc_many_name_properties(aioc_many *many)
 {
-    aioc_mem *memory = many->feeds->engine->memory;
+    aioc_mem *memory = many->memory;
     const aioc_mem_buffer *paths = &many->ranges.container->pk_paths;
     aioc_mem_buffer *out = &many->properties;
     char name[256];
@@ -20327,23 +20411,23 @@ static int aioc_feed_name_properties(aioc_feed_many *many)
     return 0;
 }
 
-/* Empty shares: one for each range, and one for pairs that are read one by one; the latter only, where ranges are out
- * of reach or keys cannot be told by them. False: it has ended. */
-static bool aioc_feed_open_shares(aioc_feed_many *many)
+/* Empty shares: for each range, and for pairs that are read one by one; only the latter, where ranges are out of reach
+ * or keys cannot be told by them. False: it has ended. */
+static bool aioc_many_open_shares(aioc_many *many)
 {
     const aioc_account_container *container = many->ranges.container;
     uint32_t count = 1, i;
     int status = 0;
-    if (container->knowledge == AIOC_ACCOUNT_KNOWN) status = aioc_feed_name_properties(many);
+    if (container->knowledge == AIOC_ACCOUNT_KNOWN) status = aioc_many_name_properties(many);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN && status == 0) count += container->range_count;
     if (status != AIOCOSMOS_E_NOMEM)
-        many->shares = (aioc_feed_share *)aioc_mem_alloc(many->feeds->engine->memory, count * sizeof *many->shares);
+        many->shares = (aioc_many_share *)aioc_mem_alloc(many->memory, count * sizeof *many->shares);
     if (!many->shares) {
-        aioc_feed_many_end(many, AIOCOSMOS_E_NOMEM, "no memory to share out the items");
+        aioc_many_end(many, AIOCOSMOS_E_NOMEM, "no memory to share out the items");
         return false;
     }
     for (i = 0; i < count; i++) {
-        many->shares[i].first = AIOC_FEED_NO_PAIR;
+        many->shares[i].first = AIOC_MANY_NONE;
         many->shares[i].count = many->shares[i].bytes = 0;
         many->shares[i].by_id = many->key_is_id;
     }
@@ -20353,46 +20437,41 @@ static bool aioc_feed_open_shares(aioc_feed_many *many)
     return true;
 }
 
-/* Whether the shares are by the ranges as they are known; if not, all is shared out anew. False: ranges are waited for,
- * or it has ended. */
-static bool aioc_feed_many_ready(aioc_feed_many *many)
+/* Whether the shares are by the ranges as they are known; if not, all is shared out anew. False: not now. */
+static bool aioc_many_ready(aioc_many *many)
 {
     aioc_account_container *container = many->ranges.container;
     uint32_t i;
-    if (!aioc_feed_watch_ready(&many->ranges)) return false;
+    if (!aioc_range_watch_ready(&many->ranges)) return false;
     if (many->shared && many->version == container->ranges_version) return true;
-    for (i = 0; i < many->share_count; i++) aioc_feed_share_again(many, many->shares[i].first);
-    aioc_feed_forget_shares(many);
+    for (i = 0; i < many->share_count; i++) aioc_many_share_again(many, many->shares[i].first);
+    aioc_many_forget_shares(many);
     if (container->knowledge != AIOC_ACCOUNT_KNOWN &&
-        (aioc_feed_is_out_of_reach(container->failure) || container->failure == 404)) {
-        if (aioc_feed_watch_fails(&many->ranges, &many->tally))
-            aioc_feed_many_end(many, container->failure, many->tally.message);
+        (aioc_range_is_out_of_reach(container->failure) || container->failure == 404)) {
+        if (aioc_range_watch_fails(&many->ranges, &many->tally))
+            aioc_many_end(many, container->failure, many->tally.message);
         return false;
     }
-    return aioc_feed_open_shares(many);
+    return aioc_many_open_shares(many);
 }
 
 /* The share that a pair belongs to; SIZE_MAX: its key has not as many levels as the container's. */
-static size_t aioc_feed_share_of(aioc_feed_many *many, uint32_t pair)
+static size_t aioc_many_share_of(aioc_many *many, uint32_t pair)
 {
     const aioc_account_container *container = many->ranges.container;
-    aioc_mem *memory = many->feeds->engine->memory;
-    aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
+    const aioc_account_range *range = NULL;
     char epk[AIOC_PROTOCOL_EPK_MAX];
-    size_t count, epk_len, one_by_one = many->share_count - 1u;
-    const aioc_account_range *range;
-    if (many->share_count == 1) return one_by_one;
-    many->scratch.len = 0;
-    if (!aioc_protocol_pk_components(memory, &many->scratch, aioc_mem_str(aioc_feed_pair_key(many, pair)),
-                                     components, &count)) return one_by_one;
-    if (count != container->pk_def.path_count) return SIZE_MAX;
-    if (!aioc_protocol_epk(&container->pk_def, components, count, epk, &epk_len)) return one_by_one;
-    range = aioc_account_route(container, aioc_text_view(epk, epk_len));
+    size_t levels, epk_len, one_by_one = many->share_count - 1u;
+    bool known;
+    if (one_by_one == 0) return 0;
+    known = aioc_account_epk(container, aioc_mem_str(aioc_many_pair_key(many, pair)), &levels, epk, &epk_len);
+    if (levels && levels != container->pk_def.path_count) return SIZE_MAX;
+    if (known) range = aioc_account_route(container, aioc_text_view(epk, epk_len));
     return range ? (size_t)(range - container->ranges) : one_by_one;
 }
 
 /* The text of a key's level; *at moves behind it. len 0: there is none. */
-static aiocosmos_json aioc_feed_key_level(const char *key, size_t *at)
+static aiocosmos_json aioc_many_key_level(const char *key, size_t *at)
 {
     aiocosmos_str array = aioc_mem_str(key);
     size_t from = *at, end;
@@ -20402,202 +20481,203 @@ static aiocosmos_json aioc_feed_key_level(const char *key, size_t *at)
     return aioc_protocol_scalar(aioc_text_view(key + from, end - from));
 }
 
-static void aioc_feed_add_to_share(aioc_feed_many *many, uint32_t index, uint32_t pair)
+static void aioc_many_add_to_share(aioc_many *many, uint32_t index, uint32_t pair)
 {
-    aioc_feed_share *share = &many->shares[index];
-    const char *id = aioc_feed_pair_id(many, pair), *key = aioc_feed_pair_key(many, pair);
+    aioc_many_share *share = &many->shares[index];
+    const char *id = aioc_many_pair_id(many, pair), *key = aioc_many_pair_key(many, pair);
     size_t at = 1;
-    if (share->by_id) share->by_id = aioc_json_is_str(aioc_feed_key_level(key, &at), id);
-    aioc_feed_push(many, &share->first, pair);
+    if (share->by_id) share->by_id = aioc_json_is_str(aioc_many_key_level(key, &at), id);
+    aioc_many_push(many, &share->first, pair);
     share->count++;
-    share->bytes += (uint32_t)(AIOC_FEED_PAIR_BYTES + many->properties.len + strlen(id) + strlen(key) +
-                               AIOC_FEED_LEVEL_BYTES * many->ranges.container->pk_def.path_count);
-    if (share->count == AIOC_FEED_PAIRS_MAX || share->bytes >= AIOC_FEED_PAIRS_BYTES_MAX ||
+    share->bytes += (uint32_t)(AIOC_MANY_PAIR_BYTES + many->properties.len + strlen(id) + strlen(key) +
+                               AIOC_MANY_LEVEL_BYTES * many->ranges.container->pk_def.path_count);
+    if (share->count == AIOC_MANY_PAIRS_MAX || share->bytes >= AIOC_MANY_PAIRS_BYTES_MAX ||
         index == many->share_count - 1u) many->full = index;
 }
 
-static void aioc_feed_wrong_levels(aioc_feed_many *many, uint32_t pair)
+static void aioc_many_wrong_levels(aioc_many *many, uint32_t pair)
 {
-    const char *key = aioc_feed_pair_key(many, pair);
+    const char *key = aioc_many_pair_key(many, pair);
     unsigned levels = 0, paths = many->ranges.container->pk_def.path_count;
     size_t at = 1;
-    while (aioc_feed_key_level(key, &at).len) levels++;
-    aioc_mem_print(many->feeds->engine->message, AIOC_OP_MESSAGE_BYTES,
+    while (aioc_many_key_level(key, &at).len) levels++;
+    aioc_mem_print(many->engine->message, AIOC_OP_MESSAGE_BYTES,
                    "items[%u].pk: %u level%s given, the container's key has %u", (unsigned)pair, levels,
                    levels == 1 ? " is" : "s are", paths);
-    aioc_feed_fail(&many->tally, AIOCOSMOS_E_ARGUMENT, many->feeds->engine->message);
+    aioc_range_fail(&many->tally, AIOCOSMOS_E_ARGUMENT, many->engine->message);
     many->unsent--;
-    aioc_feed_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, true, aioc_json_none());
+    aioc_many_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, true, aioc_json_none());
 }
 
 /* Shares out some pairs, until there are enough for a request. */
-static void aioc_feed_share_out(aioc_feed_many *many)
+static void aioc_many_share_out(aioc_many *many)
 {
-    uint32_t most = AIOC_FEED_SLICE;
-    while (most-- && many->full == AIOC_FEED_NO_PAIR && !many->op->stop) {
+    uint32_t most = AIOC_RANGE_SLICE;
+    while (most-- && many->full == AIOC_MANY_NONE && !many->op->stop) {
         uint32_t pair = many->again;
         size_t share;
-        if (pair != AIOC_FEED_NO_PAIR) many->again = many->pairs[pair].next;
+        if (pair != AIOC_MANY_NONE) many->again = many->pairs[pair].next;
         else if (many->fresh < many->pair_count) pair = many->fresh++;
         else return;
         if (many->pairs[pair].alone) {
-            aioc_feed_add_to_share(many, many->share_count - 1u, pair);
+            aioc_many_add_to_share(many, many->share_count - 1u, pair);
             continue;
         }
         if (many->pairs[pair].pk_at != many->last_pk_at) {
-            share = aioc_feed_share_of(many, pair);
+            share = aioc_many_share_of(many, pair);
             if (share == SIZE_MAX) {
-                aioc_feed_wrong_levels(many, pair);
+                aioc_many_wrong_levels(many, pair);
                 continue;
             }
             many->last_pk_at = many->pairs[pair].pk_at;
             many->last_share = (uint32_t)share;
         }
-        aioc_feed_add_to_share(many, many->last_share, pair);
+        aioc_many_add_to_share(many, many->last_share, pair);
     }
 }
 
-/*--- Reads of many items: the text of a query ---*/
+/*--- The text of a query ---*/
 
-static int aioc_feed_compare_keys(const aioc_feed_many *many, uint32_t a, uint32_t b)
+static int aioc_many_compare_keys(const aioc_many *many, uint32_t a, uint32_t b)
 {
     if (many->pairs[a].pk_at == many->pairs[b].pk_at) return 0;
-    return strcmp(aioc_feed_pair_key(many, a), aioc_feed_pair_key(many, b));
+    return strcmp(aioc_many_pair_key(many, a), aioc_many_pair_key(many, b));
 }
 
 /* Takes so many pairs off a list and returns them by their keys, so that those of one key stand together. */
-static uint32_t aioc_feed_sort_pairs(aioc_feed_many *many, uint32_t *list, uint32_t count)
+static uint32_t aioc_many_sort_pairs(aioc_many *many, uint32_t *list, uint32_t count)
 {
-    uint32_t first = *list, second, sorted = AIOC_FEED_NO_PAIR, *at = &sorted;
+    uint32_t first = *list, second, sorted = AIOC_MANY_NONE, *at = &sorted;
     if (count == 1) {
         *list = many->pairs[first].next;
-        many->pairs[first].next = AIOC_FEED_NO_PAIR;
+        many->pairs[first].next = AIOC_MANY_NONE;
         return first;
     }
-    first = aioc_feed_sort_pairs(many, list, count / 2);
-    second = aioc_feed_sort_pairs(many, list, count - count / 2);
-    while (first != AIOC_FEED_NO_PAIR && second != AIOC_FEED_NO_PAIR) {
-        uint32_t *from = aioc_feed_compare_keys(many, first, second) > 0 ? &second : &first;
+    first = aioc_many_sort_pairs(many, list, count / 2);
+    second = aioc_many_sort_pairs(many, list, count - count / 2);
+    while (first != AIOC_MANY_NONE && second != AIOC_MANY_NONE) {
+        uint32_t *from = aioc_many_compare_keys(many, first, second) > 0 ? &second : &first;
         *at = *from;
         at = &many->pairs[*from].next;
         *from = *at;
     }
-    *at = first != AIOC_FEED_NO_PAIR ? first : second;
+    *at = first != AIOC_MANY_NONE ? first : second;
     return sorted;
 }
 
-static bool aioc_feed_draft_text(aioc_feed_many *many, const char *text)
-{
-    return aioc_mem_append_str(many->ranges.engine->memory, &many->sql, text);
-}
+/* A query under construction. */
+typedef struct aioc_many_draft {
+    aioc_mem_writer sql, params;  /* params: a JSON array, */
+    uint32_t param_count;  /* of so many */
+} aioc_many_draft;
 
 /* One more parameter: its name goes to the text, its value, which is JSON, to the parameters. */
-static bool aioc_feed_draft_param(aioc_feed_many *many, aiocosmos_str json)
+static void aioc_many_draft_param(aioc_many_draft *draft, aiocosmos_str json)
 {
     char text[48];
-    bool ok;
-    aioc_mem_print(text, sizeof text, "@p%u", (unsigned)many->param_count);
-    ok = aioc_feed_draft_text(many, text);
-    aioc_mem_print(text, sizeof text, "%s{\"name\":\"@p%u\",\"value\":", many->param_count ? "," : "",
-                   (unsigned)many->param_count);
-    many->param_count++;
-    return ok && aioc_mem_append_str(many->ranges.engine->memory, &many->params, text) &&
-           aioc_mem_append(many->ranges.engine->memory, &many->params, json.ptr, json.len) &&
-           aioc_mem_append(many->ranges.engine->memory, &many->params, "}", 1);
-}
-
-static bool aioc_feed_draft_id(aioc_feed_many *many, const char *id)
-{
-    many->scratch.len = 0;
-    return aioc_json_append_string(many->ranges.engine->memory, &many->scratch, id, strlen(id), false) &&
-           aioc_feed_draft_param(many, aioc_mem_text(&many->scratch));
+    aioc_mem_print(text, sizeof text, "@p%u", (unsigned)draft->param_count);
+    aioc_mem_put_text(&draft->sql, text);
+    aioc_mem_print(text, sizeof text, "%s{\"name\":\"@p%u\",\"value\":", draft->param_count ? "," : "[",
+                   (unsigned)draft->param_count);
+    draft->param_count++;
+    aioc_mem_put_text(&draft->params, text);
+    aioc_mem_put(&draft->params, json);
+    aioc_mem_put_text(&draft->params, "}");
 }
 
 /* The ids from one pair of a list up to another. */
-static bool aioc_feed_draft_ids(aioc_feed_many *many, uint32_t pair, uint32_t end)
+static void aioc_many_draft_ids(aioc_many *many, aioc_many_draft *draft, uint32_t pair, uint32_t end)
 {
-    bool ok, one = many->pairs[pair].next == end;
-    ok = aioc_feed_draft_text(many, one ? "c.id=" : "c.id IN (");
-    while (ok && pair != end) {
-        ok = aioc_feed_draft_id(many, aioc_feed_pair_id(many, pair));
+    bool one = many->pairs[pair].next == end;
+    aioc_mem_put_text(&draft->sql, one ? "c.id=" : "c.id IN (");
+    while (draft->sql.ok && pair != end) {
+        const char *id = aioc_many_pair_id(many, pair);
+        many->scratch.len = 0;
+        draft->sql.ok = aioc_json_append_string(draft->sql.memory, &many->scratch, id, strlen(id), false);
+        aioc_many_draft_param(draft, aioc_mem_text(&many->scratch));
         pair = many->pairs[pair].next;
-        if (ok && pair != end) ok = aioc_feed_draft_text(many, ",");
+        if (pair != end) aioc_mem_put_text(&draft->sql, ",");
     }
-    return ok && (one || aioc_feed_draft_text(many, ")"));
+    if (!one) aioc_mem_put_text(&draft->sql, ")");
 }
 
-static bool aioc_feed_draft_key(aioc_feed_many *many, const char *key)
+static void aioc_many_draft_key(const aioc_many *many, aioc_many_draft *draft, const char *key)
 {
     const char *property = many->properties.data;
     aiocosmos_json level;
     size_t at = 1;
-    bool ok = true;
-    for (; ok && (level = aioc_feed_key_level(key, &at)).len; property += strlen(property) + 1) {
+    for (; (level = aioc_many_key_level(key, &at)).len; property += strlen(property) + 1) {
         bool missing = level.type == AIOCOSMOS_JSON_OBJ;  /* {}: the item has no such property */
-        ok = aioc_feed_draft_text(many, missing ? " AND IS_DEFINED(" : " AND ") &&
-             aioc_feed_draft_text(many, property) && aioc_feed_draft_text(many, missing ? ")=false" : "=") &&
-             (missing || aioc_feed_draft_param(many, aioc_text_view(level.ptr, level.len)));
+        aioc_mem_put_text(&draft->sql, missing ? " AND IS_DEFINED(" : " AND ");
+        aioc_mem_put_text(&draft->sql, property);
+        aioc_mem_put_text(&draft->sql, missing ? ")=false" : "=");
+        if (!missing) aioc_many_draft_param(draft, aioc_text_view(level.ptr, level.len));
     }
-    return ok;
 }
 
 /* The condition for a list of pairs by their keys: for each key its ids. */
-static bool aioc_feed_draft_pairs(aioc_feed_many *many, uint32_t pair)
+static void aioc_many_draft_pairs(aioc_many *many, aioc_many_draft *draft, uint32_t pair)
 {
-    bool ok = true, first = true;
-    for (; ok && pair != AIOC_FEED_NO_PAIR; first = false) {
+    const char *between = "(";
+    while (draft->sql.ok && pair != AIOC_MANY_NONE) {
         uint32_t end = pair;
-        while (end != AIOC_FEED_NO_PAIR && aioc_feed_compare_keys(many, pair, end) == 0)
-            end = many->pairs[end].next;
-        ok = aioc_feed_draft_text(many, first ? "(" : " OR (") && aioc_feed_draft_ids(many, pair, end) &&
-             aioc_feed_draft_key(many, aioc_feed_pair_key(many, pair)) && aioc_feed_draft_text(many, ")");
+        while (end != AIOC_MANY_NONE && aioc_many_compare_keys(many, pair, end) == 0) end = many->pairs[end].next;
+        aioc_mem_put_text(&draft->sql, between);
+        aioc_many_draft_ids(many, draft, pair, end);
+        aioc_many_draft_key(many, draft, aioc_many_pair_key(many, pair));
+        aioc_mem_put_text(&draft->sql, ")");
+        between = " OR (";
         pair = end;
     }
-    return ok;
 }
 
-static bool aioc_feed_build_part(aioc_feed_part *part, uint32_t pairs, bool by_id)
+static bool aioc_many_build_part(aioc_many_part *part, uint32_t pairs, bool by_id)
 {
-    aioc_feed_many *many = part->many;
-    aioc_mem *memory = many->feeds->engine->memory;
+    aioc_many *many = part->many;
+    aioc_mem *memory = many->memory;
+    aioc_mem_buffer sql = { NULL, 0, 0 }, params = { NULL, 0, 0 };
+    aioc_many_draft draft;
     bool ok;
-    many->param_count = 0;
-    ok = aioc_feed_draft_text(many, "SELECT * FROM c WHERE ") &&
-         aioc_mem_append(memory, &many->params, "[", 1) &&
-         (by_id ? aioc_feed_draft_ids(many, pairs, AIOC_FEED_NO_PAIR) : aioc_feed_draft_pairs(many, pairs)) &&
-         aioc_mem_append(memory, &many->params, "]", 1) &&
-         aioc_feed_append_body(memory, &part->body, aioc_mem_text(&many->sql), aioc_mem_text(&many->params));
-    aioc_mem_buffer_free(memory, &many->sql);
-    aioc_mem_buffer_free(memory, &many->params);
+    draft.sql = aioc_mem_write(memory, &sql);
+    draft.params = aioc_mem_write(memory, &params);
+    draft.param_count = 0;
+    aioc_mem_put_text(&draft.sql, "SELECT * FROM c WHERE ");
+    if (by_id) aioc_many_draft_ids(many, &draft, pairs, AIOC_MANY_NONE);
+    else aioc_many_draft_pairs(many, &draft, pairs);
+    aioc_mem_put_text(&draft.params, "]");
+    ok = aioc_mem_written(&draft.sql) && aioc_mem_written(&draft.params) &&
+         aioc_range_append_body(memory, &part->body, aioc_mem_text(&sql), aioc_mem_text(&params));
+    aioc_mem_buffer_free(memory, &sql);
+    aioc_mem_buffer_free(memory, &params);
     return ok;
 }
 
-/*--- Reads of many items: requests and answers ---*/
+/*--- Requests and answers ---*/
 
-static int aioc_feed_specify_read(const aioc_feed_part *part, aioc_request_spec *spec)
+static int aioc_many_specify_read(const aioc_many_part *part, aioc_request_spec *spec)
 {
-    const aioc_feed_many *many = part->many;
-    aioc_op_engine *engine = many->feeds->engine;
+    const aioc_many *many = part->many;
+    aioc_op_engine *engine = many->engine;
     aioc_mem_buffer *link = &engine->builder.link;
-    if (!aioc_mem_set(engine->memory, link, aioc_mem_text(&many->link)) ||
+    if (!aioc_mem_set(engine->memory, link, aioc_mem_text(&many->ask.link)) ||
         !aioc_mem_append_str(engine->memory, link, "/docs/") ||
-        !aioc_mem_append_str(engine->memory, link, aioc_feed_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
+        !aioc_mem_append_str(engine->memory, link, aioc_many_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
     spec->tail = NULL;
     spec->link = aioc_mem_text(link);
-    spec->pk_text = aioc_mem_str(aioc_feed_pair_key(many, part->alone));
-    spec->lines = aioc_mem_text(&many->lines);
+    spec->pk_text = aioc_mem_str(aioc_many_pair_key(many, part->alone));
+    spec->lines = aioc_mem_text(&many->ask.lines);
     return 0;
 }
 
-static int aioc_feed_specify_query(const aioc_feed_part *part, aioc_request_spec *spec)
+static int aioc_many_specify_query(const aioc_many_part *part, aioc_request_spec *spec)
 {
-    const aioc_feed_many *many = part->many;
-    aioc_op_engine *engine = many->feeds->engine;
-    bool by_range = part->pk_at == AIOC_FEED_NO_PAIR;
-    const char *lines = by_range ? AIOC_FEED_QUERY_LINES AIOC_FEED_ACROSS_LINE : AIOC_FEED_QUERY_LINES;
-    if (!aioc_feed_page_lines(engine, aioc_mem_str(lines), part->page_items, "x-ms-continuation: ",
+    const aioc_many *many = part->many;
+    aioc_op_engine *engine = many->engine;
+    bool by_range = part->pk_at == AIOC_MANY_NONE;
+    const char *lines = by_range ? AIOC_RANGE_QUERY_LINES AIOC_RANGE_ACROSS_LINE : AIOC_RANGE_QUERY_LINES;
+    if (!aioc_range_page_lines(engine, aioc_mem_str(lines), part->page_items, "x-ms-continuation: ",
                               aioc_mem_text(&part->continuation)) ||
-        !aioc_mem_append(engine->memory, &engine->builder.lines, many->lines.data, many->lines.len))
+        !aioc_mem_append(engine->memory, &engine->builder.lines, many->ask.lines.data, many->ask.lines.len))
         return AIOCOSMOS_E_NOMEM;
     spec->verb = "POST";
     spec->pk_text = by_range ? aioc_mem_text(&part->range) : aioc_mem_str(many->texts + part->pk_at);
@@ -20608,253 +20688,232 @@ static int aioc_feed_specify_query(const aioc_feed_part *part, aioc_request_spec
 }
 
 /* Sends a part's next request. 0, or why that cannot be done now. */
-static int aioc_feed_ask_part(aioc_feed_part *part)
+static int aioc_many_ask_part(aioc_many_part *part)
 {
-    aioc_feed_many *many = part->many;
-    aioc_op_engine *engine = many->feeds->engine;
+    static const aioc_op_role role = { aioc_many_part_came, NULL, NULL, true, false };
+    aioc_many *many = part->many;
+    aioc_op_engine *engine = many->engine;
     aioc_request_spec spec;
     int refused;
-    aioc_feed_specify(&spec, "GET", &many->link, many->request.timeout_ms);
-    refused = part->alone == AIOC_FEED_NO_PAIR ? aioc_feed_specify_query(part, &spec)
-                                               : aioc_feed_specify_read(part, &spec);
+    aioc_range_specify(&spec, &many->ask);
+    refused = part->alone == AIOC_MANY_NONE ? aioc_many_specify_query(part, &spec)
+                                               : aioc_many_specify_read(part, &spec);
     if (refused) return aioc_request_no_memory(&engine->builder);
-    spec.is.item_data = true;
-    spec.session_token = aioc_mem_text(&many->session);
-    refused = aioc_op_accept(engine, &spec, &aioc_feed_part_role, part, &part->op);
+    refused = aioc_op_accept(engine, &spec, &role, part, &part->op);
     if (refused) return refused;
-    part->state = AIOC_FEED_PART_ASKED;
+    part->state = AIOC_MANY_PART_ASKED;
     part->version = many->ranges.container->ranges_version;
     many->in_flight++;
     return 0;
 }
 
-static uint32_t aioc_feed_slot_of(const aioc_feed_part *part, const char *id)
+static uint32_t aioc_many_slot_of(const aioc_many_part *part, const char *id)
 {
     return aioc_text_hash(id, strlen(id)) & (part->slot_count - 1);
 }
 
-static bool aioc_feed_open_slots(aioc_feed_part *part)
-{
-    uint32_t count = 1, i;
-    while (count < part->left) count *= 2;
-    part->slots = (uint32_t *)aioc_mem_alloc(part->many->feeds->engine->memory, count * sizeof *part->slots);
-    if (!part->slots) return false;
-    part->slot_count = count;
-    for (i = 0; i < count; i++) part->slots[i] = AIOC_FEED_NO_PAIR;
-    return true;
-}
-
 /* The pairs of a share make a part that is not sent yet; they stay in the share. NULL: no memory. */
-static aioc_feed_part *aioc_feed_part_new(aioc_feed_many *many, uint32_t index)
+static aioc_many_part *aioc_many_part_new(aioc_many *many, uint32_t index)
 {
-    aioc_mem *memory = many->feeds->engine->memory;
-    aioc_feed_share *share = &many->shares[index];
+    aioc_mem *memory = many->memory;
+    aioc_many_share *share = &many->shares[index];
     const aioc_account_container *container = many->ranges.container;
-    aioc_feed_part *part = (aioc_feed_part *)aioc_mem_zalloc(memory, sizeof *part);
-    uint32_t last;
+    aioc_many_part *part = (aioc_many_part *)aioc_mem_zalloc(memory, sizeof *part);
+    uint32_t last, i;
     bool one_key;
     if (!part) return NULL;
     part->many = many;
     part->left = part->page_items = share->count;
-    part->alone = share->count == 1 ? share->first : AIOC_FEED_NO_PAIR;
-    part->pk_at = AIOC_FEED_NO_PAIR;
-    part->chain = AIOC_FEED_NO_PAIR;
-    share->first = aioc_feed_sort_pairs(many, &share->first, share->count);
-    for (last = share->first; many->pairs[last].next != AIOC_FEED_NO_PAIR;) last = many->pairs[last].next;
-    one_key = aioc_feed_compare_keys(many, share->first, last) == 0;
+    part->alone = share->count == 1 ? share->first : AIOC_MANY_NONE;
+    part->pk_at = AIOC_MANY_NONE;
+    part->chain = AIOC_MANY_NONE;
+    share->first = aioc_many_sort_pairs(many, &share->first, share->count);
+    for (last = share->first; many->pairs[last].next != AIOC_MANY_NONE;) last = many->pairs[last].next;
+    one_key = aioc_many_compare_keys(many, share->first, last) == 0;
     if (one_key) part->pk_at = many->pairs[last].pk_at;
-    if (!aioc_feed_open_slots(part) ||
-        (part->alone == AIOC_FEED_NO_PAIR && !aioc_feed_build_part(part, share->first, share->by_id)) ||
+    for (part->slot_count = 1; part->slot_count < part->left;) part->slot_count *= 2;
+    part->slots = (uint32_t *)aioc_mem_alloc(memory, part->slot_count * sizeof *part->slots);
+    for (i = 0; part->slots && i < part->slot_count; i++) part->slots[i] = AIOC_MANY_NONE;
+    if (!part->slots ||
+        (part->alone == AIOC_MANY_NONE && !aioc_many_build_part(part, share->first, share->by_id)) ||
         (!one_key && !aioc_mem_set(memory, &part->range, aioc_account_text(container, container->ranges[index].id)))) {
-        aioc_feed_part_free(part);
+        aioc_many_part_free(part);
         return NULL;
     }
     return part;
 }
 
-static void aioc_feed_empty_share(aioc_feed_many *many, uint32_t index)
+static void aioc_many_empty_share(aioc_many *many, uint32_t index)
 {
-    aioc_feed_share *share = &many->shares[index];
+    aioc_many_share *share = &many->shares[index];
     many->unsent -= share->count;
-    share->first = AIOC_FEED_NO_PAIR;
+    share->first = AIOC_MANY_NONE;
     share->count = share->bytes = 0;
     share->by_id = many->key_is_id;
-    if (many->full == index) many->full = AIOC_FEED_NO_PAIR;
+    if (many->full == index) many->full = AIOC_MANY_NONE;
 }
 
-static void aioc_feed_take_share(aioc_feed_part *part, uint32_t index)
+static void aioc_many_take_share(aioc_many_part *part, uint32_t index)
 {
-    aioc_feed_many *many = part->many;
+    aioc_many *many = part->many;
     uint32_t pair = many->shares[index].first, next;
-    for (; pair != AIOC_FEED_NO_PAIR; pair = next) {
+    for (; pair != AIOC_MANY_NONE; pair = next) {
         next = many->pairs[pair].next;
-        aioc_feed_push(many, &part->slots[aioc_feed_slot_of(part, aioc_feed_pair_id(many, pair))], pair);
+        aioc_many_push(many, &part->slots[aioc_many_slot_of(part, aioc_many_pair_id(many, pair))], pair);
     }
-    aioc_feed_empty_share(many, index);
+    aioc_many_empty_share(many, index);
     part->next = many->parts;
     many->parts = part;
 }
 
-/* What can be sent waits for what is in flight to come back. Nothing is, and there is no room: these pairs fail. */
-static void aioc_feed_share_failed(aioc_feed_many *many, uint32_t index, int status)
+/* Nothing is in flight, and there is no room: these pairs fail. */
+static void aioc_many_share_failed(aioc_many *many, uint32_t index, int status)
 {
     uint32_t pair = many->shares[index].first;
-    aioc_feed_fail(&many->tally, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
-                                                                   : many->feeds->engine->builder.refusal);
-    aioc_feed_empty_share(many, index);
-    while (pair != AIOC_FEED_NO_PAIR && aioc_feed_give_pair(many, pair, status, false, aioc_json_none()))
+    aioc_range_fail(&many->tally, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
+                                                                   : many->engine->builder.refusal);
+    aioc_many_empty_share(many, index);
+    while (pair != AIOC_MANY_NONE && aioc_many_give_pair(many, pair, status, false, aioc_json_none()))
         pair = many->pairs[pair].next;
 }
 
 /* True: something was done. */
-static bool aioc_feed_send_share(aioc_feed_many *many)
+static bool aioc_many_send_share(aioc_many *many)
 {
-    aioc_feed_part *part;
+    aioc_many_part *part;
     uint32_t index = many->full;
     int refused = AIOCOSMOS_E_NOMEM;
-    if (index == AIOC_FEED_NO_PAIR)
+    if (index == AIOC_MANY_NONE)
         for (index = 0; index < many->share_count && many->shares[index].count == 0; index++) continue;
     if (index == many->share_count) return false;
-    part = aioc_feed_part_new(many, index);
-    if (part) refused = aioc_feed_ask_part(part);
+    part = aioc_many_part_new(many, index);
+    if (part) refused = aioc_many_ask_part(part);
     if (!refused) {
-        aioc_feed_take_share(part, index);
+        aioc_many_take_share(part, index);
         return true;
     }
-    if (part) aioc_feed_part_free(part);
+    if (part) aioc_many_part_free(part);
     if (many->in_flight) return false;  /* memory comes back with an answer */
-    aioc_feed_share_failed(many, index, refused);
+    aioc_many_share_failed(many, index, refused);
     return true;
 }
 
-static void aioc_feed_part_failed(aioc_feed_part *part, int status, const char *message)
+static void aioc_many_part_failed(aioc_many_part *part, int status, const char *message)
 {
-    aioc_feed_fail(&part->many->tally, status, message);
-    part->state = AIOC_FEED_PART_REST;
+    aioc_range_fail(&part->many->tally, status, message);
+    part->state = AIOC_MANY_PART_REST;
     part->status = status;
 }
 
-/* Asks for the next page of a part. True: something was done. */
-static bool aioc_feed_ask_part_again(aioc_feed_part *part)
+/* Sends what may be sent, or gets further with that. False: there is nothing to do for now. */
+static bool aioc_many_send(aioc_many *many)
 {
-    aioc_feed_many *many = part->many;
-    int refused = aioc_feed_ask_part(part);
-    if (refused && many->in_flight) return false;
-    if (!refused) return true;
-    aioc_feed_part_failed(part, refused, many->feeds->engine->builder.refusal);
-    return true;
-}
-
-/* Sends what may be sent, or gets further with what is to be sent. False: there is nothing to do for now. */
-static bool aioc_feed_many_send(aioc_feed_many *many)
-{
-    aioc_feed_part *part = many->parts;
+    aioc_many_part *part = many->parts;
     bool roomy = many->in_flight < many->request.parallel_max;
-    while (part && part->state != AIOC_FEED_PART_MORE) part = part->next;
-    if (roomy && (part || many->unsent) && !aioc_op_has_room_for_fetch(many->feeds->engine)) {
-        many->feeds->starved = true;
-        return false;
-    }
-    if (part && roomy) return aioc_feed_ask_part_again(part);
-    if (many->unsent == 0 || !aioc_feed_many_ready(many)) return many->ended;
-    if (many->full == AIOC_FEED_NO_PAIR &&
-        (many->again != AIOC_FEED_NO_PAIR || many->fresh < many->pair_count)) {
-        aioc_feed_share_out(many);
+    while (part && part->state != AIOC_MANY_PART_MORE) part = part->next;
+    if (roomy && (part || many->unsent) && !aioc_range_has_room(&many->task)) return false;
+    if (part && roomy) {
+        int refused = aioc_many_ask_part(part);
+        if (refused && many->in_flight) return false;
+        if (refused) aioc_many_part_failed(part, refused, many->engine->builder.refusal);
         return true;
     }
-    return roomy && aioc_feed_send_share(many);
+    if (many->unsent == 0 || !aioc_many_ready(many)) return many->ended;
+    if (many->full == AIOC_MANY_NONE &&
+        (many->again != AIOC_MANY_NONE || many->fresh < many->pair_count)) {
+        aioc_many_share_out(many);
+        return true;
+    }
+    return roomy && aioc_many_send_share(many);
 }
 
 /* The pairs of a part that are not answered are shared out once more; alone: to be read by themselves. */
-static void aioc_feed_give_back(aioc_feed_part *part, bool alone)
+static void aioc_many_give_back(aioc_many_part *part, bool alone)
 {
-    aioc_feed_many *many = part->many;
+    aioc_many *many = part->many;
     uint32_t i, pair;
     for (i = 0; i < part->slot_count; i++) {
-        for (pair = part->slots[i]; alone && pair != AIOC_FEED_NO_PAIR; pair = many->pairs[pair].next)
+        for (pair = part->slots[i]; alone && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next)
             many->pairs[pair].alone = true;
-        aioc_feed_share_again(many, part->slots[i]);
+        aioc_many_share_again(many, part->slots[i]);
     }
     many->unsent += part->left;
-    aioc_feed_part_free(part);
+    aioc_many_part_free(part);
 }
 
-/* The range of a part was split, merged or moved: its pairs are shared out by the ranges as they are then; not for
- * ever. */
-static bool aioc_feed_part_gone(aioc_feed_part *part)
+/* The range of a part is gone: its pairs are shared out by the ranges as they are then; not for ever. */
+static bool aioc_many_part_gone(aioc_many_part *part)
 {
-    aioc_feed_many *many = part->many;
-    uint64_t now_us = many->feeds->engine->reactor->now_us;
-    uint32_t timeout_ms = many->request.timeout_ms;
+    aioc_many *many = part->many;
+    uint64_t now_us = many->engine->reactor->now_us;
+    uint32_t timeout_ms = many->ask.timeout_ms;
     if (!many->stuck_us) many->stuck_us = now_us;
     if (timeout_ms != AIOCOSMOS_OFF && now_us - many->stuck_us > (uint64_t)timeout_ms * 1000u) return false;
-    aioc_feed_watch_gone(&many->ranges, part->version);
-    aioc_feed_give_back(part, false);
+    aioc_range_watch_gone(&many->ranges, part->version);
+    aioc_many_give_back(part, false);
     return true;
 }
 
-static void aioc_feed_read_came(aioc_feed_part *part, const aiocosmos_result *result)
+static void aioc_many_read_came(aioc_many_part *part, const aiocosmos_result *result)
 {
-    aioc_feed_many *many = part->many;
+    aioc_many *many = part->many;
     aiocosmos_json item = aioc_json_none();
     bool missing = result->status == 404 && result->sub_status == 0;
     int status = result->status;
     if (status == 0) {
         item = aioc_op_result_json(result);
         if (item.type != AIOCOSMOS_JSON_OBJ) status = AIOCOSMOS_E_PROTOCOL;
-        if (status) aioc_feed_fail(&many->tally, status, "the answer is not an item: it is no JSON object, or there "
+        if (status) aioc_range_fail(&many->tally, status, "the answer is not an item: it is no JSON object, or there "
                                                          "is no memory to parse it");
     } else if (!missing) {
-        aioc_feed_fail(&many->tally, status, result->message.ptr);
+        aioc_range_fail(&many->tally, status, result->message.ptr);
     }
-    aioc_feed_give_pair(many, part->alone, status, missing, item);
-    aioc_feed_part_free(part);
+    aioc_many_give_pair(many, part->alone, status, missing, item);
+    aioc_many_part_free(part);
 }
 
 /* A page of rows. Too large a page is asked for in smaller ones. */
-static void aioc_feed_page_of_part_came(aioc_feed_part *part, const aiocosmos_result *result)
+static void aioc_many_page_of_part_came(aioc_many_part *part, const aiocosmos_result *result)
 {
-    aioc_mem *memory = part->many->feeds->engine->memory;
+    aioc_mem *memory = part->many->memory;
     int status = result->status;
-    if (status == 0) status = aioc_feed_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, true, &part->answer);
+    if (status == 0) status = aioc_range_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, true, &part->answer);
     if (status == 0) {
         part->many->ranges.pause_ms = 0;
         part->many->stuck_us = 0;
-        part->state = AIOC_FEED_PART_ROWS;
+        part->state = AIOC_MANY_PART_ROWS;
     } else if ((status == AIOCOSMOS_E_TOO_LARGE || status == AIOCOSMOS_E_NOMEM) && part->page_items > 1) {
         part->page_items /= 2;
-        part->state = AIOC_FEED_PART_MORE;
+        part->state = AIOC_MANY_PART_MORE;
     } else if (status == AIOCOSMOS_E_TOO_LARGE) {
-        aioc_feed_give_back(part, true);  /* one is larger than an answer may be: only that one fails */
-    } else if ((aioc_feed_is_gone(result) || aioc_feed_is_of_another(result)) && part->pk_at == AIOC_FEED_NO_PAIR) {
-        if (!aioc_feed_part_gone(part)) aioc_feed_part_failed(part, status, result->message.ptr);
-    } else if (result->status) {
-        aioc_feed_part_failed(part, status, result->message.ptr);
+        aioc_many_give_back(part, true);  /* one is larger than an answer may be: only that one fails */
+    } else if ((aioc_range_is_gone(result) || aioc_range_is_of_another(result)) && part->pk_at == AIOC_MANY_NONE) {
+        if (!aioc_many_part_gone(part)) aioc_many_part_failed(part, status, result->message.ptr);
     } else {
-        aioc_feed_part_failed(part, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a page of items"
-                              : "an answer is not a page: it is no JSON, or has no array of items");
+        aioc_many_part_failed(part, status, result->status ? result->message.ptr : status == AIOCOSMOS_E_NOMEM
+                              ? "no memory for a page of items" : aioc_range_no_page);
     }
 }
 
-static void aioc_feed_part_came(aioc_op *op, const aiocosmos_result *result)
+static void aioc_many_part_came(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feed_part *part = (aioc_feed_part *)op->owner;
-    aioc_feed_many *many = part->many;
+    aioc_many_part *part = (aioc_many_part *)op->owner;
+    aioc_many *many = part->many;
     part->op = NULL;
     many->in_flight--;
-    many->stirred = true;
+    aioc_range_stir(&many->task);
     many->totals.charge_ru += result->charge_ru;
     many->totals.requests += result->attempts;
-    aioc_feed_tally_add(&many->tally, result);
-    if (many->ended || op->engine->closing) aioc_feed_part_free(part);
-    else if (part->alone != AIOC_FEED_NO_PAIR) aioc_feed_read_came(part, result);
-    else aioc_feed_page_of_part_came(part, result);
+    aioc_range_tally_add(&many->tally, result);
+    if (many->ended || op->engine->closing) aioc_many_part_free(part);
+    else if (part->alone != AIOC_MANY_NONE) aioc_many_read_came(part, result);
+    else aioc_many_page_of_part_came(part, result);
 }
 
-/*--- Reads of many items: rows ---*/
+/*--- Rows ---*/
 
 /* Numbers are doubles to the service, whatever digits stand in the item. */
-static bool aioc_feed_same_level(aiocosmos_json a, aiocosmos_json b)
+static bool aioc_many_same_level(aiocosmos_json a, aiocosmos_json b)
 {
     double number_a, number_b;
     if (a.type != b.type) return false;
@@ -20867,13 +20926,13 @@ static bool aioc_feed_same_level(aiocosmos_json a, aiocosmos_json b)
     }
 }
 
-typedef struct aioc_feed_row {
+typedef struct aioc_many_row {
     char id[AIOC_PROTOCOL_ITEM_ID_MAX + 2];
     aiocosmos_json levels[AIOC_PROTOCOL_PK_LEVELS];
-} aioc_feed_row;
+} aioc_many_row;
 
 /* What a row is found by. False: it is none of an item that can have been asked for. */
-static bool aioc_feed_read_row(const aioc_feed_many *many, aiocosmos_json item, aioc_feed_row *row)
+static bool aioc_many_read_row(const aioc_many *many, aiocosmos_json item, aioc_many_row *row)
 {
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS];
     aiocosmos_pk pk;
@@ -20890,61 +20949,61 @@ static bool aioc_feed_read_row(const aioc_feed_many *many, aiocosmos_json item, 
     return true;
 }
 
-static bool aioc_feed_is_row_of(const aioc_feed_many *many, uint32_t pair, const aioc_feed_row *row)
+static bool aioc_many_is_row_of(const aioc_many *many, uint32_t pair, const aioc_many_row *row)
 {
-    const char *key = aioc_feed_pair_key(many, pair);
+    const char *key = aioc_many_pair_key(many, pair);
     size_t at = 1, i;
-    if (many->pairs[pair].answered || strcmp(aioc_feed_pair_id(many, pair), row->id) != 0) return false;
+    if (many->pairs[pair].answered || strcmp(aioc_many_pair_id(many, pair), row->id) != 0) return false;
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++)
-        if (!aioc_feed_same_level(aioc_feed_key_level(key, &at), row->levels[i])) return false;
+        if (!aioc_many_same_level(aioc_many_key_level(key, &at), row->levels[i])) return false;
     return true;
 }
 
 /* Hands a row to all who asked for it. False: nothing more is to be handed over. */
-static bool aioc_feed_give_row(aioc_feed_part *part, aiocosmos_json item)
+static bool aioc_many_give_row(aioc_many_part *part, aiocosmos_json item)
 {
-    aioc_feed_many *many = part->many;
-    aioc_feed_row row;
+    aioc_many *many = part->many;
+    aioc_many_row row;
     uint32_t pair;
-    if (!aioc_feed_read_row(many, item, &row)) return true;
-    pair = part->slots[aioc_feed_slot_of(part, row.id)];
-    for (; pair != AIOC_FEED_NO_PAIR; pair = many->pairs[pair].next) {
-        if (!aioc_feed_is_row_of(many, pair, &row)) continue;
+    if (!aioc_many_read_row(many, item, &row)) return true;
+    pair = part->slots[aioc_many_slot_of(part, row.id)];
+    for (; pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) {
+        if (!aioc_many_is_row_of(many, pair, &row)) continue;
         part->left--;
-        if (!aioc_feed_give_pair(many, pair, 0, true, item)) return false;
+        if (!aioc_many_give_pair(many, pair, 0, true, item)) return false;
     }
     return true;
 }
 
 /* Some rows; behind the last one, what follows. */
-static void aioc_feed_give_rows(aioc_feed_part *part)
+static void aioc_many_give_rows(aioc_many_part *part)
 {
-    aioc_feed_answer *answer = part->answer;
-    uint32_t most = AIOC_FEED_SLICE;
+    aioc_range_answer *answer = part->answer;
+    uint32_t most = AIOC_RANGE_SLICE;
     while (most-- && part->left && answer->used < answer->count && aioc_json_next(answer->rows, NULL, &answer->row)) {
         answer->used++;
-        if (!aioc_feed_give_row(part, answer->row)) return;
+        if (!aioc_many_give_row(part, answer->row)) return;
     }
     if (part->left && answer->used < answer->count) return;
     part->answer = NULL;
-    aioc_mem_buffer_free(part->many->feeds->engine->memory, &part->continuation);
+    aioc_mem_buffer_free(part->many->memory, &part->continuation);
     part->continuation = answer->behind;
     memset(&answer->behind, 0, sizeof answer->behind);
-    aioc_feed_answer_free(part->many->feeds->engine->memory, answer);
-    part->state = part->continuation.len ? AIOC_FEED_PART_MORE : AIOC_FEED_PART_REST;
+    aioc_range_answer_free(part->many->memory, answer);
+    part->state = part->continuation.len ? AIOC_MANY_PART_MORE : AIOC_MANY_PART_REST;
     part->status = 404;
     part->known = true;
-    if (part->left == 0) aioc_feed_part_free(part);
+    if (part->left == 0) aioc_many_part_free(part);
 }
 
 /* Some of the pairs that no row was of. */
-static void aioc_feed_give_rest(aioc_feed_part *part)
+static void aioc_many_give_rest(aioc_many_part *part)
 {
-    aioc_feed_many *many = part->many;
-    uint32_t most = AIOC_FEED_SLICE;
-    while (most && part->left && (part->chain != AIOC_FEED_NO_PAIR || part->at < part->slot_count)) {
+    aioc_many *many = part->many;
+    uint32_t most = AIOC_RANGE_SLICE;
+    while (most && part->left && (part->chain != AIOC_MANY_NONE || part->at < part->slot_count)) {
         uint32_t pair = part->chain;
-        if (pair == AIOC_FEED_NO_PAIR) {
+        if (pair == AIOC_MANY_NONE) {
             part->chain = part->slots[part->at++];
             continue;
         }
@@ -20952,61 +21011,53 @@ static void aioc_feed_give_rest(aioc_feed_part *part)
         if (many->pairs[pair].answered) continue;
         part->left--;
         most--;
-        if (!aioc_feed_give_pair(many, pair, part->status, part->known, aioc_json_none())) return;
+        if (!aioc_many_give_pair(many, pair, part->status, part->known, aioc_json_none())) return;
     }
-    if (part->left == 0) aioc_feed_part_free(part);
+    if (part->left == 0) aioc_many_part_free(part);
 }
 
-static void aioc_feed_many_work(aioc_feed_many *many)
+static void aioc_many_work(void *owner)
 {
-    aioc_feed_part *part = many->parts;
-    while (part && part->state != AIOC_FEED_PART_ROWS && part->state != AIOC_FEED_PART_REST) part = part->next;
-    many->stirred = false;
+    aioc_many *many = (aioc_many *)owner;
+    aioc_many_part *part = many->parts;
+    while (part && part->state != AIOC_MANY_PART_ROWS && part->state != AIOC_MANY_PART_REST) part = part->next;
     if (many->op->stop || many->ended) {
-        if (many->ended) aioc_feed_sweep(many, AIOC_FEED_SLICE);  /* else it will be told so, and come back */
-        many->stirred = many->ended && many->swept < many->pair_count;
+        if (many->ended) aioc_many_sweep(many, AIOC_RANGE_SLICE);  /* else it will be told so, and come back */
+        if (many->ended && many->swept < many->pair_count) aioc_range_stir(&many->task);
     } else if (part) {
-        many->stirred = true;
-        if (part->state == AIOC_FEED_PART_ROWS) aioc_feed_give_rows(part);
-        else aioc_feed_give_rest(part);
-    } else {
-        if (aioc_feed_many_send(many)) many->stirred = true;
+        aioc_range_stir(&many->task);
+        if (part->state == AIOC_MANY_PART_ROWS) aioc_many_give_rows(part);
+        else aioc_many_give_rest(part);
+    } else if (aioc_many_send(many)) {
+        aioc_range_stir(&many->task);
     }
-    if (!many->feeds->engine->closing) aioc_feed_many_finish_if_over(many);
+    if (!many->engine->closing) aioc_many_finish_if_over(many);
 }
 
-/* One that has work. NULL: none has. */
-static aioc_feed_many *aioc_feed_busy_many(const aioc_feed *feeds)
-{
-    aioc_feed_many *many = feeds->engine->closing ? NULL : feeds->first_many;
-    while (many && !many->stirred) many = many->next;
-    return many;
-}
+/*--- What the host asks for ---*/
 
-/*--- Reads of many items: what the host asks for ---*/
-
-/* Checks a pair and leaves the text of its key in engine->builder.pk. */
-static int aioc_feed_check_pair(aioc_op_engine *engine, const aiocosmos_item_key *item, size_t index)
+/* Checks a pair and leaves the text of its key in builder->pk. */
+static int aioc_many_check_pair(aioc_request_builder *builder, const aiocosmos_item_key *item, size_t index)
 {
     char what[48], why[160];
     int status;
     aioc_mem_print(what, sizeof what, "items[%llu].id", (unsigned long long)index);
     if (!aioc_protocol_id_ok(item->id, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
-        return aioc_request_refuse(&engine->builder, what, why);
+        return aioc_request_refuse(builder, what, why);
     aioc_mem_print(what, sizeof what, "items[%llu].pk", (unsigned long long)index);
-    engine->builder.pk.len = 0;
-    status = aioc_protocol_pk_text(engine->memory, &engine->builder.pk, &item->pk, why, sizeof why);
-    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_request_refuse(&engine->builder, what, why);
-    if (status || !aioc_mem_append(engine->memory, &engine->builder.pk, "", 1))
-        return aioc_request_no_memory(&engine->builder);
+    builder->pk.len = 0;
+    status = aioc_protocol_pk_text(builder->memory, &builder->pk, &item->pk, why, sizeof why);
+    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_request_refuse(builder, what, why);
+    if (status || !aioc_mem_append(builder->memory, &builder->pk, "", 1))
+        return aioc_request_no_memory(builder);
     return 0;
 }
 
-/* Goes over the pairs: counts the bytes of their texts or, where there is a block for them, copies them. A key that is
- * the same as the one before is not kept twice. */
-static int aioc_feed_read_pairs(aioc_feed_many *many, uint64_t *bytes)
+/* Counts the bytes of the pairs' texts or, where there is a block for them, copies them; a key that is the same as the
+ * one before, once. */
+static int aioc_many_read_pairs(aioc_many *many, uint64_t *bytes)
 {
-    aioc_op_engine *engine = many->feeds->engine;
+    aioc_op_engine *engine = many->engine;
     aioc_mem *memory = engine->memory;
     const aiocosmos_read_many_request *request = &many->request;
     aioc_mem_buffer last = { NULL, 0, 0 };
@@ -21016,7 +21067,7 @@ static int aioc_feed_read_pairs(aioc_feed_many *many, uint64_t *bytes)
     for (i = 0; i < request->item_count && !refused; i++) {
         size_t id_size;
         bool same;
-        refused = aioc_feed_check_pair(engine, &request->items[i], i);
+        refused = aioc_many_check_pair(&engine->builder, &request->items[i], i);
         if (refused) break;
         id_size = strlen(request->items[i].id) + 1;
         same = last.len && aioc_mem_same(aioc_mem_text(&last), aioc_mem_text(&engine->builder.pk));
@@ -21036,149 +21087,91 @@ static int aioc_feed_read_pairs(aioc_feed_many *many, uint64_t *bytes)
     return refused;
 }
 
-static int aioc_feed_copy_pairs(aioc_feed_many *many)
+static int aioc_many_copy_pairs(aioc_many *many)
 {
-    aioc_op_engine *engine = many->feeds->engine;
+    aioc_op_engine *engine = many->engine;
+    aioc_request_builder *builder = &engine->builder;
     aioc_mem *memory = engine->memory;
     size_t count = many->request.item_count;
     uint64_t bytes = 0;
     int refused;
-    if (count && !many->request.items)
-        return aioc_request_refuse(&engine->builder, "items", "required: item_count is set");
-    if (count >= AIOC_FEED_NO_PAIR) return aioc_request_refuse(&engine->builder, "item_count", "2^32-1 or more");
-    refused = aioc_feed_read_pairs(many, &bytes);
+    if (count && !many->request.items) return aioc_request_refuse(builder, "items", "required: item_count is set");
+    if (count >= AIOC_MANY_NONE) return aioc_request_refuse(builder, "item_count", "2^32-1 or more");
+    refused = aioc_many_read_pairs(many, &bytes);
     if (refused || count == 0) return refused;
-    if (bytes >= UINT32_MAX) return aioc_request_refuse(&engine->builder, "items", "over 4 GiB of ids and keys");
+    if (bytes >= UINT32_MAX) return aioc_request_refuse(builder, "items", "over 4 GiB of ids and keys");
     /* The rest is for requests and answers. */
     if (memory->used - memory->kept + bytes + count * sizeof *many->pairs > memory->max / 4 * 3) {
-        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal,
-                       "full: the items' ids and keys take %llu bytes, three quarters of memory_max may be held",
-                       (unsigned long long)(bytes + count * sizeof *many->pairs));
+        aioc_mem_print(builder->refusal, sizeof builder->refusal, "full: the items' ids and keys take %llu bytes, "
+                       "three quarters of memory_max may be held", (unsigned long long)bytes +
+                       (unsigned long long)(count * sizeof *many->pairs));
         return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
     }
-    many->pairs = (aioc_feed_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
-    if (!many->pairs) return aioc_request_no_memory(&engine->builder);
+    many->pairs = (aioc_many_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
+    if (!many->pairs) return aioc_request_no_memory(builder);
     many->pair_count = many->left = many->unsent = (uint32_t)count;
     many->texts = (char *)aioc_mem_alloc(memory, (size_t)bytes);
-    if (!many->texts) return aioc_request_no_memory(&engine->builder);
+    if (!many->texts) return aioc_request_no_memory(builder);
     many->texts_size = (size_t)bytes;
-    return aioc_feed_read_pairs(many, &bytes);
+    return aioc_many_read_pairs(many, &bytes);
 }
 
-static int aioc_feed_fill_many(aioc_feed_many *many)
+static int aioc_many_fill(aioc_many *many)
 {
-    aioc_op_engine *engine = many->feeds->engine;
+    aioc_request_builder *builder = &many->engine->builder;
     const aiocosmos_read_many_request *request = &many->request;
-    int refused = aioc_request_build_link(&engine->builder, "dbs/%/colls/%", request->database, request->container,
-                                          NULL);
-    if (!refused) refused = aioc_request_check_session(&engine->builder, request->session_token);
-    if (!refused) refused = aioc_request_keep(&engine->builder, &many->link, aioc_mem_text(&engine->builder.link));
-    if (!refused) refused = aioc_request_keep(&engine->builder, &many->session, request->session_token);
-    if (!refused) refused = aioc_request_keep_headers(&engine->builder, &many->lines, request->headers);
-    if (!refused) refused = aioc_feed_copy_pairs(many);
-    return refused ? refused : aioc_feed_watch_open(&many->ranges, engine, aioc_mem_text(&many->link),
-                                                    aioc_feed_stir_many, many);
+    int refused = aioc_range_fill(builder, &many->ask, "dbs/%/colls/%", request->database, request->container,
+                                  request->session_token, request->timeout_ms);
+    if (!refused) refused = aioc_request_keep_headers(builder, &many->ask.lines, request->headers);
+    if (!refused) refused = aioc_many_copy_pairs(many);
+    return refused ? refused : aioc_range_watch_open(&many->ranges, &many->task, aioc_mem_text(&many->ask.link));
 }
 
-static int aioc_feed_many_open(aioc_feed *feeds, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
+static int aioc_many_open(aioc_many_list *all, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
 {
-    aioc_op_engine *engine = feeds->engine;
-    aioc_feed_many *many;
+    aioc_op_engine *engine = all->readers->engine;
+    aioc_many *many;
     int refused;
     if (!request->item) return aioc_request_refuse(&engine->builder, "item", "required");
-    many = (aioc_feed_many *)aioc_mem_zalloc(engine->memory, sizeof *many);
+    many = (aioc_many *)aioc_mem_zalloc(engine->memory, sizeof *many);
     if (!many) return aioc_request_no_memory(&engine->builder);
-    many->feeds = feeds;
+    many->all = all;
+    many->engine = engine;
+    many->memory = engine->memory;
+    aioc_range_task_open(&many->task, all->readers, aioc_many_work, many);
+    aioc_range_stir(&many->task);
     many->request = *request;
     if (request->parallel_max == 0) many->request.parallel_max = AIOCOSMOS_DEFAULT_PARALLEL;
-    if (request->timeout_ms == 0) many->request.timeout_ms = engine->builder.timeout_ms;
-    many->again = many->full = many->last_pk_at = AIOC_FEED_NO_PAIR;
-    many->stirred = true;
-    many->next = feeds->first_many;
-    feeds->first_many = many;
-    refused = aioc_feed_fill_many(many);
+    many->again = many->full = many->last_pk_at = AIOC_MANY_NONE;
+    many->next = all->first;
+    all->first = many;
+    refused = aioc_many_fill(many);
     if (!refused)
-        refused = aioc_op_compose(engine, AIOCOSMOS_READ_MANY, &many->link, request->deadline_ms,
-                                  &aioc_feed_many_role, many, request->user_data, &many->op);
+        refused = aioc_op_compose(engine, AIOCOSMOS_READ_MANY, &many->ask.link, request->deadline_ms,
+                                  &aioc_many_role, many, request->user_data, &many->op);
     if (refused) {
-        aioc_feed_many_free(many);
+        aioc_many_free(many);
         return refused;
     }
     if (handle) *handle = aioc_op_handle(many->op);
     return 0;
 }
 
-/* Room for another request has come back: whoever may have waited for it has work. */
-static void aioc_feed_feed_starved(aioc_feed *feeds)
+/* The host lets go of what it has callbacks to expect from. False: the operation is no read of many items. */
+static bool aioc_many_forget(aioc_op *op)
 {
-    aioc_feed_many *many = feeds->first_many;
-    uint32_t i;
-    feeds->starved = false;
-    for (; many; many = many->next) many->stirred = true;
-    for (i = 0; i < feeds->slot_count; i++)
-        if (feeds->slots[i].query && feeds->slots[i].query->fan) aioc_feed_stir(feeds->slots[i].query);
-}
-
-/* One piece of work for a query or for a read of many. False: there is none. */
-static bool aioc_feed_work(aioc_feed *feeds)
-{
-    aioc_feed_query *query;
-    aioc_feed_many *many;
-    if (aioc_feed_has_starved(feeds)) aioc_feed_feed_starved(feeds);
-    if ((query = (aioc_feed_query *)feeds->stirred.first) != NULL) {
-        aioc_feed_calm(query);
-        aioc_feed_work_on(query);
-    } else if ((many = aioc_feed_busy_many(feeds)) != NULL) {
-        aioc_feed_many_work(many);
-    } else {
-        return false;
-    }
+    aioc_many *many = (aioc_many *)op->owner;
+    if (op->role != &aioc_many_role) return false;
+    many->request.item = NULL;
+    many->request.done = NULL;
+    aioc_op_stop(op, AIOCOSMOS_E_CANCELLED);  /* nobody looks at what it would still read */
     return true;
 }
 
-static bool aioc_feed_has_work(const aioc_feed *feeds)
+/* Only abandoned ones are left. */
+static void aioc_many_close(aioc_many_list *all)
 {
-    return feeds->stirred.first || aioc_feed_has_starved(feeds) || aioc_feed_busy_many(feeds);
-}
-
-/* The host lets go of what it has callbacks to expect from. */
-static void aioc_feed_forget(aioc_op *op)
-{
-    if (op->role == &aioc_feed_many_role) {
-        aioc_feed_many *many = (aioc_feed_many *)op->owner;
-        many->request.item = NULL;
-        many->request.done = NULL;
-        aioc_op_stop(op, AIOCOSMOS_E_CANCELLED);  /* nobody looks at what it would still read */
-    } else if (op->role == &aioc_feed_page_role || op->role == &aioc_feed_fan_page_role) {
-        aioc_feed_query *query = (aioc_feed_query *)op->owner;
-        query->page = NULL;
-        aioc_feed_query_close(query);
-    }
-}
-
-static void aioc_feed_open(aioc_feed *feeds, aioc_op_engine *engine)
-{
-    feeds->engine = engine;
-    feeds->guess = AIOC_FEED_PAGE_BYTES_MAX;
-    feeds->pause.fire = aioc_feed_look_again;
-    feeds->pause.owner = feeds;
-    engine->memory->reclaim = aioc_feed_reclaim;
-    engine->memory->reclaim_owner = feeds;
-}
-
-static void aioc_feed_close(aioc_feed *feeds)
-{
-    aioc_mem *memory = feeds->engine->memory;
-    uint32_t i;
-    aioc_reactor_timer_stop(feeds->engine->reactor, &feeds->pause);
-    for (i = 0; i < feeds->slot_count; i++)
-        if (feeds->slots[i].query) aioc_feed_query_free(feeds->slots[i].query);
-    for (i = 0; i < AIOC_FEED_PLANS; i++) {
-        if (feeds->plans[i].plan) aioc_plan_release(memory, feeds->plans[i].plan);
-        aioc_mem_buffer_free(memory, &feeds->plans[i].key);
-    }
-    aioc_mem_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
-    while (feeds->first_many) aioc_feed_many_free(feeds->first_many);  /* only when abandoned */
+    while (all->first) aioc_many_free(all->first);
 }
 /*========================
  * MARK: - Bulk                     >>bulk
@@ -21192,7 +21185,7 @@ static void aioc_feed_close(aioc_feed *feeds)
 typedef struct aioc_bulk {
     struct aioc_bulk *next;  /* of the client */
     struct aioc_bulk_list *all;
-    aioc_op *op;            /* carries its id, its deadline and its end */
+    aioc_op *op;  /* carries its id, its deadline and its end */
     aioc_mem_buffer names;  /* database and container, each with its NUL, and the session token */
     aioc_mem_buffer lines;  /* of the host's headers */
     const char *database, *container;
@@ -21200,9 +21193,9 @@ typedef struct aioc_bulk {
     aiocosmos_bulk_request request;
     aiocosmos_bulk_totals totals;
     uint32_t in_flight;  /* items pulled and not yet finished */
-    uint32_t waiting;    /* of those, backing off after 429 or held back */
-    uint32_t allowed;    /* how many may be sent at a time now */
-    uint32_t clean;      /* finished without 429 since allowed last changed */
+    uint32_t waiting;  /* of those, backing off after 429 or held back */
+    uint32_t allowed;  /* how many may be sent at a time now */
+    uint32_t clean;  /* finished without 429 since allowed last changed */
     uint64_t lowered_us;
     aioc_reactor_timer pause;   /* armed: nothing is sent until the service has units again */
     aioc_mem_list held;
@@ -21553,7 +21546,7 @@ static bool aioc_bulk_forget(aioc_op *op)
     return true;
 }
 
-/* Pulls one item for one bulk. False: none can take one now. */
+/* One item. False: no bulk can take one now. */
 static bool aioc_bulk_work(const aioc_bulk_list *bulks)
 {
     aioc_bulk *bulk = aioc_bulk_pulling(bulks);
@@ -21589,7 +21582,9 @@ struct aiocosmos_client {
     aioc_tls_trust trust;
     aioc_tls_config tls;
     aioc_op_engine engine;
-    aioc_feed feeds;
+    aioc_range_readers readers;
+    aioc_page_list pages;
+    aioc_many_list manies;
     aioc_bulk_list bulks;
     char *scratch;
     aioc_mem_buffer host;                 /* of the endpoint, with its NUL */
@@ -21934,7 +21929,9 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
     client->tls.table = &aioc_tls_bearssl;
     client->engine.memory = &client->memory;
     aioc_mem_init(&client->memory, &options.allocator, options.memory_max);
-    aioc_feed_open(&client->feeds, &client->engine);
+    aioc_range_readers_open(&client->readers, &client->engine);
+    client->pages.readers = &client->readers;
+    client->manies.readers = &client->readers;
     client->bulks.engine = &client->engine;
     status = aioc_client_open(client, &options, err, err_cap);
     if (status == 0) *out = client;
@@ -21950,7 +21947,8 @@ static void aioc_client_free(aiocosmos_client *client)
 {
     aiocosmos_allocator allocator = client->memory.allocator;  /* the host's, for the client itself */
     aioc_op_engine *engine = &client->engine;
-    aioc_feed_close(&client->feeds);
+    aioc_page_close_all(&client->pages);
+    aioc_many_close(&client->manies);
     aioc_bulk_close(&client->bulks);
     aioc_pool_close(&engine->endpoint.pool);
     aioc_dns_close(&client->resolver);
@@ -22025,7 +22023,7 @@ AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client)
 /* Operations and cursors. */
 static uint64_t aioc_client_ended(const aiocosmos_client *client)
 {
-    return client->engine.stats.ops_completed + client->feeds.closed;
+    return client->engine.stats.ops_completed + client->pages.closed;
 }
 
 /* What a call returns goes through here: a success leaves no reason behind, which may be of an earlier call, or of what
@@ -22067,7 +22065,7 @@ static bool aioc_client_tell_room(aiocosmos_client *client)
 static bool aioc_client_work_one(aiocosmos_client *client)
 {
     return aioc_reactor_dispatch_one(&client->reactor) || aioc_reactor_timer_run_one(&client->reactor) ||
-           aioc_client_tell_room(client) || aioc_op_work(&client->engine) || aioc_feed_work(&client->feeds) ||
+           aioc_client_tell_room(client) || aioc_op_work(&client->engine) || aioc_range_work(&client->readers) ||
            aioc_bulk_work(&client->bulks) || aioc_pool_work(&client->engine.endpoint.pool);
 }
 
@@ -22094,7 +22092,7 @@ static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 static bool aioc_client_has_work(const aiocosmos_client *client)
 {
     return client->engine.ready.first || client->reactor.batch_at < client->reactor.batch_count ||
-           aioc_feed_has_work(&client->feeds) || aioc_bulk_pulling(&client->bulks) ||
+           aioc_range_has_work(&client->readers) || aioc_bulk_pulling(&client->bulks) ||
            aioc_pool_has_work(&client->engine.endpoint.pool) || aioc_client_has_room(client);
 }
 
@@ -22546,7 +22544,7 @@ static bool aioc_client_forget(aioc_op *op)
     if (op->role->internal || op->role->pacer) return false;
     op->done = NULL;
     op->user_data = NULL;
-    if (!aioc_bulk_forget(op)) aioc_feed_forget(op);
+    if (!aioc_bulk_forget(op) && !aioc_many_forget(op)) aioc_page_forget(op);
     return true;
 }
 
@@ -22560,10 +22558,10 @@ AIOCOSMOS_API bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op)
 
 AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor cursor)
 {
-    aioc_feed_query *known = aioc_feed_query_named(&client->feeds, cursor);
+    aioc_page_cursor *known = aioc_page_named(&client->pages, cursor);
     if (!known) return false;
     if (known->op) return aioc_client_forget(known->op);
-    aioc_feed_query_close(known);
+    aioc_page_close(known);
     return true;
 }
 
@@ -22645,44 +22643,44 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
 AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
                                        aiocosmos_cursor *cursor)
 {
-    return aioc_client_returns(client, aioc_feed_query_open(&client->feeds, aioc_feed_fill_query, request, cursor));
+    return aioc_client_returns(client, aioc_page_open(&client->pages, aioc_query_fill, request, cursor));
 }
 
 AIOCOSMOS_API int aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
                                          aiocosmos_cursor *cursor)
 {
-    return aioc_client_returns(client, aioc_feed_query_open(&client->feeds, aioc_feed_fill_changes, request, cursor));
+    return aioc_client_returns(client, aioc_page_open(&client->pages, aioc_change_fill, request, cursor));
 }
 
 AIOCOSMOS_API int aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor cursor, aiocosmos_page_fn page,
                                         void *user_data)
 {
-    return aioc_client_returns(client, aioc_feed_query_next(&client->feeds, cursor, page, user_data));
+    return aioc_client_returns(client, aioc_page_next(&client->pages, cursor, page, user_data));
 }
 
 AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor cursor)
 {
-    aioc_feed_query *open = aioc_feed_query_find(&client->feeds, cursor);
-    if (open) aioc_feed_query_close(open);
+    aioc_page_cursor *open = aioc_page_find(&client->pages, cursor);
+    if (open) aioc_page_close(open);
 }
 
 AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor cursor,
                                               aiocosmos_cursor_stats *out)
 {
-    return aioc_feed_query_get_stats(&client->feeds, cursor, out);
+    return aioc_page_get_stats(&client->pages, cursor, out);
 }
 
 AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor cursor, uint32_t i,
                                               aiocosmos_range_stats *out)
 {
-    return aioc_feed_query_get_range(&client->feeds, cursor, i, out);
+    return aioc_page_get_range(&client->pages, cursor, i, out);
 }
 
 AIOCOSMOS_API int aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request,
                                       aiocosmos_op *op)
 {
     if (op) op->id = 0;
-    return aioc_client_returns(client, aioc_feed_many_open(&client->feeds, request, op));
+    return aioc_client_returns(client, aioc_many_open(&client->manies, request, op));
 }
 
 AIOCOSMOS_API int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op)

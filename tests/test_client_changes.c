@@ -571,7 +571,7 @@ TEST(a_quiet_feed_asks_nothing_by_itself)
 /* Until the reader waits to ask again; it has not been called back meanwhile. */
 static void await_poll(aiocosmos_client *client, const reader *r, int calls)
 {
-    while (!client->feeds.slots[(uint32_t)r->query.id - 1].query->fan->poll.armed)
+    while (!aioc_page_find(&client->pages, r->query)->poll.armed)
         CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
     CHECK_INT(r->calls, calls);
 }
@@ -672,7 +672,7 @@ TEST(a_feed_that_waits_to_poll_can_be_ended)
         await_poll(client, &r, 0);
         if (way == 0) aiocosmos_cursor_close(client, r.query);
         if (way == 1) CHECK(aiocosmos_cursor_forget(client, r.query));
-        if (way == 2) aiocosmos_cancel(client, aioc_op_handle(client->feeds.slots[(uint32_t)r.query.id - 1].query->op));
+        if (way == 2) aiocosmos_cancel(client, aioc_op_handle(aioc_page_find(&client->pages, r.query)->op));
         CHECK(aiocosmos_step(client, 0) >= 0);
         CHECK_INT(aiocosmos_pending(client), 0);
         CHECK_INT(r.calls, way != 1);

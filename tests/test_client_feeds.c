@@ -507,19 +507,19 @@ TEST(a_query_that_lost_its_answers_and_its_ranges_goes_on)
     aiocosmos_client *client = open_world("--partitions 4");
     aiocosmos_query_request request = query_of("SELECT * FROM c ORDER BY c.n");
     aiocosmos_cursor query;
-    aioc_feed_query *inside;
+    aioc_page_cursor *inside;
     listing all;
     fill(client, "a", 0, 10);
     fill(client, "b", 10, 20);
     fill(client, "c", 20, 30);
     request.page_items_max = 7;
     query = open_query(client, &request);
-    inside = aioc_feed_query_find(&client->feeds, query);
+    inside = aioc_page_find(&client->pages, query);
     memset(&all, 0, sizeof all);
     do {
         CHECK_INT(read_page(client, query, &all), 0);
-        aioc_feed_yield(inside);
-        aioc_account_forget_ranges(inside->fan->ranges.container);
+        aioc_range_yield(inside->reader);
+        aioc_account_forget_ranges(inside->reader->ranges.container);
     } while (all.more);
     check_complete(&all, 30);
     aiocosmos_cursor_close(client, query);

@@ -979,7 +979,7 @@ static aioc_op *ask_page(aiocosmos_client *client, pages *seen, bool skip_empty)
     client->options.on_failure_user_data = seen;
     CHECK_INT(aiocosmos_query_open(client, &request, &seen->query), 0);
     CHECK_INT(aiocosmos_cursor_next(client, seen->query, note_page, seen), 0);
-    return aioc_feed_query_find(&client->feeds, seen->query)->op;
+    return aioc_page_find(&client->pages, seen->query)->op;
 }
 
 TEST(a_page_that_is_none_is_a_failure_like_others)
@@ -1022,7 +1022,7 @@ TEST(skipping_empty_pages_has_one_deadline)
     client->reactor.now_us += 10000000;
     give(op, &made);
     CHECK_INT(seen.calls, 0);
-    op = aioc_feed_query_find(&client->feeds, seen.query)->op;
+    op = aioc_page_find(&client->pages, seen.query)->op;
     CHECK(op->deadline_us < deadline_us);
     client->reactor.now_us = op->deadline_us;
     give(op, &made);

@@ -1,0 +1,230 @@
+/* The ranges layer alone: whose turn it is to work, how streams are cut, and who may have the memory. No requests are
+ * sent, and no time goes by. */
+#define AIOCOSMOS_IMPLEMENTATION
+#include "aiocosmos.h"
+#include "test.h"
+
+enum { READERS = 3 };
+
+static struct world {
+    aioc_mem memory;
+    aioc_reactor reactor;
+    aioc_op_engine engine;
+    aioc_range_readers all;
+    aioc_range_reader readers[READERS];
+    aioc_range_question question;
+    aioc_range_costs costs;
+    char worked[64];                                       /* the letters of those who did, in their order */
+    bool again;
+} world;
+
+static void work(void *owner)
+{
+    const aioc_range_reader *reader = owner;
+    size_t len = strlen(world.worked);
+    world.worked[len] = (char)('A' + (reader - world.readers));
+    world.worked[len + 1] = 0;
+    if (world.again) aioc_range_stir(&world.readers[reader - world.readers].task);
+}
+
+static void left(void *owner)
+{
+    (void)owner;
+}
+
+static void tell_ranges(const char *json)
+{
+    aioc_account_container *container = world.readers[0].ranges.container;
+    aiocosmos_json_doc doc;
+    aioc_json_open(&doc, &world.memory);
+    CHECK_INT(aioc_json_parse(&doc, json, strlen(json)), 0);
+    aioc_account_forget_ranges(container);
+    container->knowledge = AIOC_ACCOUNT_FETCHING;
+    CHECK(aioc_account_add_ranges(container, aioc_json_root(&doc)));
+    CHECK(aioc_account_finish_ranges(container));
+    aioc_account_settle(container, AIOC_ACCOUNT_KNOWN, 0);
+    aioc_json_close(&doc);
+}
+
+static void open_world(void)
+{
+    aiocosmos_allocator none = {NULL, NULL};
+    int i;
+    memset(&world, 0, sizeof world);
+    aioc_mem_init(&world.memory, &none, 1u << 20);
+    aioc_account_open(&world.engine.account, &world.memory, 4);
+    world.engine.memory = &world.memory;
+    world.engine.reactor = &world.reactor;
+    world.engine.free_count = 8 + AIOC_OP_SPARE_SLOTS;
+    aioc_range_readers_open(&world.all, &world.engine);
+    aioc_mem_append_str(&world.memory, &world.question.link, "dbs/d/colls/c");
+    for (i = 0; i < READERS; i++) {
+        world.readers[i].question = &world.question;
+        world.readers[i].costs = &world.costs;
+        CHECK_INT(aioc_range_open(&world.readers[i], &world.all, work, left, &world.readers[i]), 0);
+    }
+    tell_ranges("{\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"55\"},"
+                "{\"id\":\"1\",\"minInclusive\":\"55\",\"maxExclusive\":\"AA\"},"
+                "{\"id\":\"2\",\"minInclusive\":\"AA\",\"maxExclusive\":\"FF\"}]}");
+}
+
+static void close_world(void)
+{
+    int i;
+    for (i = 0; i < READERS; i++) aioc_range_close(&world.readers[i]);
+    aioc_range_unfill(&world.memory, &world.question);
+    aioc_range_costs_free(&world.memory, &world.costs);
+    aioc_account_close(&world.engine.account);
+    CHECK_INT(world.memory.used - world.memory.kept, 0);
+    aioc_mem_close(&world.memory);
+}
+
+/* "-55@p 55-AA": the streams of the first reader, and where each stands. */
+static const char *streams(void)
+{
+    static char text[512];
+    const aioc_range_reader *reader = &world.readers[0];
+    size_t len = 0;
+    uint32_t i;
+    for (i = 0; i < reader->stream_count; i++) {
+        const aioc_range_stream *stream = reader->streams[i];
+        len += aioc_mem_print(text + len, sizeof text - len, "%s%.*s-%.*s%s%.*s", i ? " " : "", (int)stream->min.len,
+                              stream->min.ptr, (int)stream->max.len, stream->max.ptr, stream->position.len ? "@" : "",
+                              (int)stream->position.len, stream->position.len ? stream->position.data : "");
+    }
+    return len ? text : "";
+}
+
+TEST(those_who_have_work_take_turns)
+{
+    int i;
+    open_world();
+    world.again = true;
+    for (i = 0; i < READERS; i++) aioc_range_stir(&world.readers[i].task);
+    aioc_range_stir(&world.readers[0].task);               /* it is in the list already */
+    for (i = 0; i < 7; i++) CHECK(aioc_range_work(&world.all));
+    CHECK_STR(world.worked, "ABCABCA");
+    aioc_range_calm(&world.readers[2].task);
+    world.again = false;
+    while (aioc_range_work(&world.all)) continue;
+    CHECK_STR(world.worked, "ABCABCABA");
+    CHECK(!aioc_range_has_work(&world.all));
+    close_world();
+}
+
+TEST(who_finds_no_room_works_again_when_there_is_some)
+{
+    uint32_t room;
+    open_world();
+    room = world.engine.free_count;
+    CHECK(aioc_range_has_room(&world.readers[1].task));
+    world.engine.free_count = 0;
+    CHECK(!aioc_range_has_room(&world.readers[1].task));
+    CHECK(!aioc_range_has_room(&world.readers[0].task));
+    CHECK(!aioc_range_has_room(&world.readers[1].task));
+    CHECK(!aioc_range_work(&world.all));
+    aioc_range_stir(&world.readers[2].task);               /* others work meanwhile */
+    CHECK(aioc_range_work(&world.all));
+    CHECK(!aioc_range_work(&world.all));
+    world.engine.free_count = room;
+    CHECK(aioc_range_has_work(&world.all));
+    while (aioc_range_work(&world.all)) continue;
+    CHECK_STR(world.worked, "CBA");
+    close_world();
+}
+
+TEST(one_that_waits_for_room_may_go)
+{
+    open_world();
+    world.engine.free_count = 0;
+    CHECK(!aioc_range_has_room(&world.readers[0].task));
+    CHECK(!aioc_range_has_room(&world.readers[1].task));
+    aioc_range_calm(&world.readers[1].task);
+    world.engine.free_count = AIOC_OP_SPARE_SLOTS;
+    while (aioc_range_work(&world.all)) continue;
+    CHECK_STR(world.worked, "A");
+    CHECK(!world.all.ready.first && !world.all.starved.first);
+    close_world();
+}
+
+TEST(a_reader_has_a_stream_for_each_range_of_what_is_asked_for)
+{
+    aioc_range_reader *reader = &world.readers[0];
+    open_world();
+    CHECK(aioc_range_cut_spans(reader, NULL, false, aioc_mem_str("")));
+    CHECK_STR(streams(), "-55 55-AA AA-FF");
+    aioc_range_drop_all(reader);
+    CHECK(aioc_range_set_edges(&world.memory, &reader->edges, aioc_mem_str("30"), aioc_mem_str("AA")));
+    CHECK(aioc_range_cut_spans(reader, NULL, false, aioc_mem_str("")));
+    CHECK_STR(streams(), "30-55 55-AA");
+    aioc_range_drop_all(reader);
+    CHECK(aioc_range_cut_spans(reader, NULL, false, aioc_mem_str("60")));
+    CHECK_STR(streams(), "60-AA");
+    aioc_range_drop_all(reader);
+    CHECK(aioc_range_cut_spans(reader, NULL, true, aioc_mem_str("")));
+    CHECK_STR(streams(), "-55 55-AA AA-FF");
+    close_world();
+}
+
+TEST(a_split_range_goes_on_as_those_that_it_became_each_from_where_it_stood)
+{
+    aioc_range_reader *reader = &world.readers[0];
+    aioc_pos_piece pieces[8];
+    aiocosmos_str rest = aioc_mem_str("FF");
+    open_world();
+    CHECK(aioc_range_cut_spans(reader, NULL, false, aioc_mem_str("")));
+    CHECK(aioc_mem_set(&world.memory, &reader->streams[1]->position, aioc_mem_str("p")));
+    reader->streams[1]->skipping = reader->streams[1]->hot = true;
+    tell_ranges("{\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"55\"},"
+                "{\"id\":\"3\",\"minInclusive\":\"55\",\"maxExclusive\":\"80\",\"parents\":[\"1\"]},"
+                "{\"id\":\"4\",\"minInclusive\":\"80\",\"maxExclusive\":\"AA\",\"parents\":[\"1\"]},"
+                "{\"id\":\"2\",\"minInclusive\":\"AA\",\"maxExclusive\":\"FF\"}]}");
+    CHECK(aioc_range_recut(reader, 1));
+    CHECK_STR(streams(), "-55 55-AA@p 55-80@p 80-AA@p AA-FF");
+    CHECK(aioc_range_is_spent(reader->streams[1]));        /* it had no answers */
+    CHECK(reader->streams[2]->skipping && reader->streams[3]->skipping);
+    CHECK(reader->streams[2]->hot && reader->streams[3]->hot);
+    CHECK(aioc_mem_same(aioc_range_kin(reader->streams[2]), aioc_range_kin(reader->streams[3])));
+    CHECK(!aioc_mem_same(aioc_range_kin(reader->streams[0]), aioc_range_kin(reader->streams[3])));
+    aioc_range_remove(reader, 1);
+    CHECK_INT(aioc_range_positions(reader, true, pieces, &rest), 4);
+    CHECK_TEXT(pieces[2].continuation.ptr, pieces[2].continuation.len, "p");
+    CHECK_INT(aioc_range_positions(reader, false, pieces, &rest), 3);
+    CHECK_TEXT(rest.ptr, rest.len, "AA");                  /* nobody has begun there */
+    close_world();
+}
+
+TEST(all_the_memory_goes_to_one_page_at_a_time)
+{
+    int i;
+    open_world();
+    for (i = 0; i < READERS; i++) {
+        world.readers[i].need = AIOC_RANGE_OWED;
+        world.readers[i].asked = (uint64_t)(READERS - i);  /* the last was asked first */
+    }
+    CHECK(aioc_range_claim(&world.readers[0]));
+    CHECK(!aioc_range_claim(&world.readers[1]));
+    CHECK(!aioc_range_claim(&world.readers[2]));
+    CHECK(!aioc_range_may_take(&world.readers[1], 1, true));
+    CHECK(aioc_range_may_take(&world.readers[0], world.memory.max / 2, true));
+    aioc_range_relax(&world.readers[0], AIOC_RANGE_AHEAD);
+    CHECK(world.all.turn == &world.readers[2]);
+    CHECK_INT(world.readers[2].need, AIOC_RANGE_OWED);
+    CHECK_INT(world.readers[1].need, AIOC_RANGE_QUEUED);
+    aioc_range_relax(&world.readers[2], AIOC_RANGE_AHEAD);
+    aioc_range_relax(&world.readers[1], AIOC_RANGE_QUIET);
+    CHECK(!world.all.turn);
+    close_world();
+}
+
+TEST(what_is_read_ahead_keeps_to_a_quarter_of_the_memory)
+{
+    aioc_range_reader *reader = &world.readers[0];
+    open_world();
+    reader->held_max = world.memory.max;
+    CHECK(aioc_range_may_take(reader, world.memory.max / 8, false));
+    CHECK(!aioc_range_may_take(reader, world.memory.max / 2, false));
+    reader->held_max = 1000;
+    CHECK(!aioc_range_may_take(reader, 1001, false));
+    close_world();
+}
