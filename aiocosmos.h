@@ -7709,7 +7709,6 @@ static void aioc_http_drain(aioc_http_parser *parser)
  *========================*/
 
 #define AIOC_STREAM_TURN_BYTES    262144u  /* sent or received by one stream before others have their turn */
-#define AIOC_STREAM_ADDRESSES_MAX 8        /* of one name, that are tried */
 #define AIOC_STREAM_STAGGER_US    250000u  /* RFC 8305, 5: the next address is tried while the last one is silent */
 #define AIOC_STREAM_MESSAGE_MAX   768
 
@@ -7755,7 +7754,7 @@ typedef struct aioc_stream_race {
     size_t count, next, open;         /* tries, how many were begun, how many of those are undecided */
     int io;                           /* how the last one failed */
     const aiocosmos_address *failed;  /* and where */
-    aioc_stream_try tries[AIOC_STREAM_ADDRESSES_MAX];
+    aioc_stream_try tries[AIOC_DNS_ADDRESSES_MAX];
 } aioc_stream_race;
 
 typedef enum aioc_stream_state {
@@ -8201,7 +8200,7 @@ static void aioc_stream_race_add(aioc_stream *stream, const aiocosmos_address *a
     for (i = 0; i < race->count; i++) {
         if (aioc_stream_same_address(&race->tries[i].address, address)) return;
     }
-    if (i == AIOC_STREAM_ADDRESSES_MAX) return;
+    if (i == AIOC_DNS_ADDRESSES_MAX) return;
     attempt->address = *address;
     attempt->address.port = stream->place->to.port;
     attempt->source.fd = -1;
