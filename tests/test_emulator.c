@@ -1251,6 +1251,35 @@ TEST(faults_of_the_connection)
     close_world();
 }
 
+/* The document that is promised: beyond what the emulator may take, it says so, and is there for the next one. */
+TEST(a_body_beyond_memory_is_refused)
+{
+    static const char *const frames[] = { "content-length: 1500000\r\n", "transfer-encoding: chunked\r\n" };
+    aiocosmos_emulator_options options;
+    char *body = (char *)malloc(1500000);
+    size_t i, k, len;
+    CHECK(body);
+    memset(body, 'x', 1500000);
+    memset(&options, 0, sizeof options);
+    options.memory_max = (size_t)1 << 20;
+    open_core(options);
+    for (i = 0; i < 2; i++) {
+        const char *answer;
+        char head[200];
+        snprintf(head, sizeof head, "POST " DOCS " HTTP/1.1\r\n%s\r\n%s", frames[i], i ? "16e360\r\n" : "");
+        aiocosmos_emulator_conn_feed(w.conn, head, strlen(head));
+        for (k = 0; k < 15; k++) aiocosmos_emulator_conn_feed(w.conn, body + k * 100000, 100000);
+        CHECK_INT(aiocosmos_emulator_conn_state(w.conn), AIOCOSMOS_EMULATOR_CLOSING);
+        answer = aiocosmos_emulator_conn_output(w.conn, &len);
+        CHECK(len > 100 && memcmp(answer, "HTTP/1.1 503 ", 13) == 0);
+        aiocosmos_emulator_conn_close(w.conn);
+        w.conn = aiocosmos_emulator_conn_open(w.core);
+    }
+    free(body);
+    CHECK_INT(call("GET", "/dbs", NULL, NULL), 200);
+    close_world();
+}
+
 TEST(faults_by_chance_repeat_with_their_seed)
 {
     char first[101], second[101];

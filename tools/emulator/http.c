@@ -172,13 +172,22 @@ static void emu_conn_refuse(emu_conn *conn, int status, const char *why)
     char activity[EMU_GUID + 1];
     emu_make_guid(&conn->core->store.clock, activity);
     emu_text_clear(&conn->core->scratch);
-    emu_put_format(&conn->core->scratch, "{\"code\":\"BadRequest\",\"message\":\"%s\"}", why);
+    emu_put_format(&conn->core->scratch, "{\"code\":\"%s\",\"message\":\"%s\"}",
+                   status == 503 ? "ServiceUnavailable" : "BadRequest", why);
     emu_put_format(&conn->out, "HTTP/1.1 %d %s\r\nx-ms-activity-id: %s\r\nx-ms-request-charge: 0\r\n"
                    "Content-Type: application/json\r\nContent-Length: %llu\r\nConnection: close\r\n\r\n", status,
                    emu_status_text(status), activity, (unsigned long long)conn->core->scratch.buffer.len);
     emu_put(&conn->out, conn->core->scratch.buffer.data, conn->core->scratch.buffer.len);
     conn->core->requests++;
     conn->state = AIOCOSMOS_EMULATOR_CLOSING;
+}
+
+/* What could not be received whole makes room for the answer. */
+static void emu_conn_refuse_memory(emu_conn *conn, emu_text *partial)
+{
+    aioc_mem_buffer_free(partial->memory, &partial->buffer);
+    emu_conn_refuse(conn, 503, "The emulator is out of memory.");
+    if (conn->out.failed) conn->state = AIOCOSMOS_EMULATOR_RESET;      /* half an answer is none */
 }
 
 /* Does to the answer, which begins at `start` in the output, what the fault says. */
@@ -387,7 +396,8 @@ static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu
         whole = emu_conn_chunks(conn, data, len);
         if (whole < 0) {
             bool large = conn->chunk_left > EMU_BODY_MAX - conn->chunks.buffer.len;
-            if (large) emu_conn_refuse(conn, 413, "Request size is too large");
+            if (conn->chunks.failed) emu_conn_refuse_memory(conn, &conn->chunks);
+            else if (large) emu_conn_refuse(conn, 413, "Request size is too large");
             else emu_conn_refuse(conn, 400, "The chunked body is malformed.");
             return 0;
         }
@@ -481,7 +491,7 @@ void aiocosmos_emulator_conn_feed(emu_conn *conn, const char *bytes, size_t len)
         return;
     }
     emu_put(&conn->in, bytes + used, len - used);
-    if (conn->in.failed) conn->state = AIOCOSMOS_EMULATOR_RESET;
+    if (conn->in.failed) emu_conn_refuse_memory(conn, &conn->in);
     else if (conn->in.buffer.len > len - used) emu_conn_work_input(conn);
 }
 
