@@ -14198,17 +14198,17 @@ static void aioc_plan_forget_all(aioc_mem *memory, aioc_plan_cache *cache)
 
 /* A number as all that is asked of it sees it: as an integer if it is one that fits, else as a double. So the order is
  * exact between integers that no double tells apart, and 1, 1.0 and 1e0 are one number. */
-typedef struct aioc_row_number {
+typedef struct aioc_val_number {
     int64_t integer;
     double real;  /* only if not whole: has a fraction, or is beyond int64_t, or infinite */
     bool whole;
-} aioc_row_number;
+} aioc_val_number;
 
 /* JSON has no limit for numbers: what is beyond a double counts as infinite. */
-static aioc_row_number aioc_row_number_of(aiocosmos_json value)
+static aioc_val_number aioc_val_number_of(aiocosmos_json value)
 {
     const double limit = 9223372036854775808.0;  /* 2^63 */
-    aioc_row_number number;
+    aioc_val_number number;
     memset(&number, 0, sizeof number);
     number.whole = aioc_json_get_i64(value, &number.integer);
     if (number.whole) return number;
@@ -14223,7 +14223,7 @@ static aioc_row_number aioc_row_number_of(aiocosmos_json value)
 
 /* Against a double that is no such integer: so it is beyond them all, or small enough for its integer part to be
  * exact. */
-static int aioc_row_compare_mixed(int64_t integer, double real)
+static int aioc_val_compare_mixed(int64_t integer, double real)
 {
     int64_t part;
     if (real >= 9223372036854775808.0) return -1;
@@ -14233,23 +14233,23 @@ static int aioc_row_compare_mixed(int64_t integer, double real)
     return real > (double)part ? -1 : 1;
 }
 
-static int aioc_row_compare_numbers(aioc_row_number a, aioc_row_number b)
+static int aioc_val_compare_numbers(aioc_val_number a, aioc_val_number b)
 {
     if (a.whole && b.whole) return (a.integer > b.integer) - (a.integer < b.integer);
-    if (a.whole) return aioc_row_compare_mixed(a.integer, b.real);
-    if (b.whole) return -aioc_row_compare_mixed(b.integer, a.real);
+    if (a.whole) return aioc_val_compare_mixed(a.integer, b.real);
+    if (b.whole) return -aioc_val_compare_mixed(b.integer, a.real);
     return (a.real > b.real) - (a.real < b.real);
 }
 
 /* A string as UTF-16 units, one after the other. */
-typedef struct aioc_row_units {
+typedef struct aioc_val_units {
     const char *at, *end;
     uint32_t low;  /* the second unit of a pair, if it is due */
-} aioc_row_units;
+} aioc_val_units;
 
-static aioc_row_units aioc_row_units_of(aiocosmos_json string)
+static aioc_val_units aioc_val_units_of(aiocosmos_json string)
 {
-    aioc_row_units units;
+    aioc_val_units units;
     units.at = string.ptr + 1;
     units.end = string.ptr + string.len - 1;
     units.low = 0;
@@ -14258,7 +14258,7 @@ static aioc_row_units aioc_row_units_of(aiocosmos_json string)
 
 /* The next unit, or -1 at the end, which sorts before all. An escaped surrogate is a unit, whether it has a partner or
  * not. */
-static int32_t aioc_row_next_unit(aioc_row_units *units)
+static int32_t aioc_val_next_unit(aioc_val_units *units)
 {
     char plain[4];
     uint32_t code = units->low;
@@ -14282,11 +14282,11 @@ static int32_t aioc_row_next_unit(aioc_row_units *units)
     return (int32_t)(0xD800 + ((code - 0x10000) >> 10));
 }
 
-static int aioc_row_compare_units(aiocosmos_json a, aiocosmos_json b)
+static int aioc_val_compare_units(aiocosmos_json a, aiocosmos_json b)
 {
-    aioc_row_units of_a = aioc_row_units_of(a), of_b = aioc_row_units_of(b);
+    aioc_val_units of_a = aioc_val_units_of(a), of_b = aioc_val_units_of(b);
     for (;;) {
-        int32_t unit_a = aioc_row_next_unit(&of_a), unit_b = aioc_row_next_unit(&of_b);
+        int32_t unit_a = aioc_val_next_unit(&of_a), unit_b = aioc_val_next_unit(&of_b);
         if (unit_a != unit_b) return unit_a < unit_b ? -1 : 1;
         if (unit_a < 0) return 0;
     }
@@ -14294,17 +14294,17 @@ static int aioc_row_compare_units(aiocosmos_json a, aiocosmos_json b)
 
 /* The place of a byte of UTF-8 in the order of UTF-16: characters of four bytes are pairs of surrogates, D800 to DFFF,
  * which come before U+E000 to U+FFFF, that begin with EE and EF. */
-static unsigned aioc_row_byte_rank(char byte)
+static unsigned aioc_val_byte_rank(char byte)
 {
     unsigned c = (unsigned char)byte;
     return c >= 0xF0 ? c - 2 : c >= 0xEE ? c + 5 : c;
 }
 
-static int aioc_row_compare_strings(aiocosmos_json a, aiocosmos_json b)
+static int aioc_val_compare_strings(aiocosmos_json a, aiocosmos_json b)
 {
     const char *at_a = a.ptr + 1, *at_b = b.ptr + 1;
     size_t len_a = a.len - 2, len_b = b.len - 2, len = len_a < len_b ? len_a : len_b, i = 0;
-    if (aioc_json_has_escapes(a) || aioc_json_has_escapes(b)) return aioc_row_compare_units(a, b);
+    if (aioc_json_has_escapes(a) || aioc_json_has_escapes(b)) return aioc_val_compare_units(a, b);
     while (i + 8 <= len) {
         uint64_t differ = aioc_text_load64le((const unsigned char *)at_a + i) ^
                           aioc_text_load64le((const unsigned char *)at_b + i);
@@ -14316,11 +14316,11 @@ static int aioc_row_compare_strings(aiocosmos_json a, aiocosmos_json b)
     }
     while (i < len && at_a[i] == at_b[i]) i++;
     if (i == len) return (len_a > len_b) - (len_a < len_b);
-    return aioc_row_byte_rank(at_a[i]) < aioc_row_byte_rank(at_b[i]) ? -1 : 1;
+    return aioc_val_byte_rank(at_a[i]) < aioc_val_byte_rank(at_b[i]) ? -1 : 1;
 }
 
 /* undefined < null < false < true < numbers < strings < arrays < objects */
-static int aioc_row_rank(aiocosmos_json value)
+static int aioc_val_rank(aiocosmos_json value)
 {
     switch (value.type) {
     case AIOCOSMOS_JSON_NONE: return 0;
@@ -14333,7 +14333,7 @@ static int aioc_row_rank(aiocosmos_json value)
     }
 }
 
-static bool aioc_row_has_members(aiocosmos_json value)
+static bool aioc_val_has_members(aiocosmos_json value)
 {
     return value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ;
 }
@@ -14341,12 +14341,12 @@ static bool aioc_row_has_members(aiocosmos_json value)
 /* The service's order of values: -1, 0, 1. NONE stands for undefined. Strings are compared by UTF-16 units. All arrays
  * are equal, and all objects: the service orders them by a hash of its own, and a merge keeps the order of each
  * range. */
-static int aioc_row_compare(aiocosmos_json a, aiocosmos_json b)
+static int aioc_val_compare(aiocosmos_json a, aiocosmos_json b)
 {
-    int rank_a = aioc_row_rank(a), rank_b = aioc_row_rank(b);
+    int rank_a = aioc_val_rank(a), rank_b = aioc_val_rank(b);
     if (rank_a != rank_b) return rank_a < rank_b ? -1 : 1;
-    if (rank_a == 4) return aioc_row_compare_numbers(aioc_row_number_of(a), aioc_row_number_of(b));
-    return rank_a == 5 ? aioc_row_compare_strings(a, b) : 0;
+    if (rank_a == 4) return aioc_val_compare_numbers(aioc_val_number_of(a), aioc_val_number_of(b));
+    return rank_a == 5 ? aioc_val_compare_strings(a, b) : 0;
 }
 
 /*--- Sort values: what ORDER BY compares ---*/
@@ -14354,7 +14354,7 @@ static int aioc_row_compare(aiocosmos_json a, aiocosmos_json b)
 #define AIOC_ROW_COLUMNS_MAX 16  /* a composite index has at most eight */
 
 /* In one column. A number is read once. */
-typedef struct aioc_row_value { aiocosmos_json json; aioc_row_number number; } aioc_row_value;
+typedef struct aioc_row_value { aiocosmos_json json; aioc_val_number number; } aioc_row_value;
 
 /* A row to be ordered, {"_rid":...,"orderByItems":[{"item":...}...],"payload":...}. An item of {} is undefined. */
 typedef struct aioc_row_sorted {
@@ -14380,7 +14380,7 @@ static int aioc_row_read_items(aiocosmos_json items, uint32_t columns, aioc_row_
     for (; aioc_json_next(items, NULL, &item); values++) {
         if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "a row whose orderByItems are not objects");
         aioc_json_fields(item, names, 1, &values->json);
-        if (values->json.type == AIOCOSMOS_JSON_NUM) values->number = aioc_row_number_of(values->json);
+        if (values->json.type == AIOCOSMOS_JSON_NUM) values->number = aioc_val_number_of(values->json);
     }
     return 0;
 }
@@ -14405,9 +14405,9 @@ static int aioc_row_compare_values(const uint8_t *descending, uint32_t columns, 
     uint32_t i;
     for (i = 0; i < columns; i++, a++, b++) {
         bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
-        int order = numbers ? aioc_row_compare_numbers(a->number, b->number) : aioc_row_compare(a->json, b->json);
+        int order = numbers ? aioc_val_compare_numbers(a->number, b->number) : aioc_val_compare(a->json, b->json);
         if (order != 0) return descending[i] ? -order : order;
-        if (aioc_row_has_members(a->json)) return 0;
+        if (aioc_val_has_members(a->json)) return 0;
     }
     return 0;
 }
@@ -14441,16 +14441,16 @@ static int aioc_row_rid_compare(aiocosmos_str a, aiocosmos_str b)
 
 /*--- Values: whether they are the same, by a hash ---*/
 
-typedef struct aioc_row_hash { uint64_t high, low; } aioc_row_hash;
+typedef struct aioc_val_hash { uint64_t high, low; } aioc_val_hash;
 
 /* SipHash with 128 bits of output (Aumasson, Bernstein), of one round a word and three at the end, as tables of Rust
  * and Python have it: whoever does not know the key cannot make two values that collide. Fed word by word. */
-typedef struct aioc_row_sip {
+typedef struct aioc_val_sip {
     const uint64_t *key;
     uint64_t v[4], words;
-} aioc_row_sip;
+} aioc_val_sip;
 
-static void aioc_row_sip_rounds(uint64_t v[4], int rounds)
+static void aioc_val_sip_rounds(uint64_t v[4], int rounds)
 {
     uint64_t v0 = v[0], v1 = v[1], v2 = v[2], v3 = v[3];
     while (rounds-- > 0) {
@@ -14471,7 +14471,7 @@ static void aioc_row_sip_rounds(uint64_t v[4], int rounds)
     v[3] = v3;
 }
 
-static void aioc_row_sip_open(aioc_row_sip *sip, const uint64_t key[2])
+static void aioc_val_sip_open(aioc_val_sip *sip, const uint64_t key[2])
 {
     sip->key = key;
     sip->v[0] = UINT64_C(0x736f6d6570736575) ^ key[0];
@@ -14481,29 +14481,29 @@ static void aioc_row_sip_open(aioc_row_sip *sip, const uint64_t key[2])
     sip->words = 0;
 }
 
-static void aioc_row_sip_word(aioc_row_sip *sip, uint64_t word)
+static void aioc_val_sip_word(aioc_val_sip *sip, uint64_t word)
 {
     sip->v[3] ^= word;
-    aioc_row_sip_rounds(sip->v, 1);
+    aioc_val_sip_rounds(sip->v, 1);
     sip->v[0] ^= word;
     sip->words++;
 }
 
 /* Then the state is a hash of 256 bits. */
-static void aioc_row_sip_end(aioc_row_sip *sip)
+static void aioc_val_sip_end(aioc_val_sip *sip)
 {
-    aioc_row_sip_word(sip, sip->words << 59);  /* bytes, in the highest byte */
+    aioc_val_sip_word(sip, sip->words << 59);  /* bytes, in the highest byte */
     sip->v[2] ^= 0xEE;
-    aioc_row_sip_rounds(sip->v, 3);
+    aioc_val_sip_rounds(sip->v, 3);
 }
 
-static aioc_row_hash aioc_row_sip_close(aioc_row_sip *sip)
+static aioc_val_hash aioc_val_sip_close(aioc_val_sip *sip)
 {
-    aioc_row_hash hash;
-    aioc_row_sip_end(sip);
+    aioc_val_hash hash;
+    aioc_val_sip_end(sip);
     hash.low = sip->v[0] ^ sip->v[1] ^ sip->v[2] ^ sip->v[3];
     sip->v[1] ^= 0xDD;
-    aioc_row_sip_rounds(sip->v, 3);
+    aioc_val_sip_rounds(sip->v, 3);
     hash.high = sip->v[0] ^ sip->v[1] ^ sip->v[2] ^ sip->v[3];
     return hash;
 }
@@ -14511,20 +14511,20 @@ static aioc_row_hash aioc_row_sip_close(aioc_row_sip *sip)
 /* What is fed for a value says where it ends, so that no two values are fed alike: a kind, with what is simple or the
  * number of members above it; then 64 bits of a number, or the bytes of a string, or the members. */
 enum {
-    AIOC_ROW_KIND_SIMPLE,  /* its rank */
-    AIOC_ROW_KIND_INTEGER, AIOC_ROW_KIND_REAL, AIOC_ROW_KIND_STRING, AIOC_ROW_KIND_ARRAY,
-    AIOC_ROW_KIND_OBJECT
+    AIOC_VAL_KIND_SIMPLE,  /* its rank */
+    AIOC_VAL_KIND_INTEGER, AIOC_VAL_KIND_REAL, AIOC_VAL_KIND_STRING, AIOC_VAL_KIND_ARRAY,
+    AIOC_VAL_KIND_OBJECT
 };
 
 /* The last word says how many of its bytes count, in a byte that UTF-8 does not have. Half a surrogate pair, which has
  * no UTF-8, is fed as if it had: it is not the same as U+FFFD. */
-static void aioc_row_sip_string(aioc_row_sip *sip, aiocosmos_json string)
+static void aioc_val_sip_string(aioc_val_sip *sip, aiocosmos_json string)
 {
     const char *at = string.ptr + 1, *end = string.ptr + string.len - 1, *start;
     bool escaped = aioc_json_has_escapes(string);
     uint64_t word = 0, bits = 0;  /* held for the next word */
     for (; !escaped && end - at >= 8; at += 8)
-        aioc_row_sip_word(sip, aioc_text_load64le((const unsigned char *)at));
+        aioc_val_sip_word(sip, aioc_text_load64le((const unsigned char *)at));
     while (at < end) {
         char character[4] = {*at, 0, 0, 0};
         size_t len = 1, i;
@@ -14539,126 +14539,126 @@ static void aioc_row_sip_string(aioc_row_sip *sip, aiocosmos_json string)
             word |= (uint64_t)(unsigned char)character[i] << bits;
             bits = (bits + 8) % 64;
             if (bits > 0) continue;
-            aioc_row_sip_word(sip, word);
+            aioc_val_sip_word(sip, word);
             word = 0;
         }
     }
-    aioc_row_sip_word(sip, word | (0xF8 | bits / 8) << 56);
+    aioc_val_sip_word(sip, word | (0xF8 | bits / 8) << 56);
 }
 
 /* Of two properties of one name the last counts. In objects with more properties all names count as different: else the
  * time would grow with the square of the length. */
-#define AIOC_ROW_NAMES_MAX 64
+#define AIOC_VAL_NAMES_MAX 64
 
 /* Whether a property of the same name comes behind that of a name. */
-static bool aioc_row_comes_again(aiocosmos_json object, aiocosmos_json name)
+static bool aioc_val_comes_again(aiocosmos_json object, aiocosmos_json name)
 {
     const aioc_json_node *whole = (const aioc_json_node *)object.node, *own = (const aioc_json_node *)name.node, *at;
     for (at = own + 1 + own[1].next; at < whole + whole->next; at += 1 + at[1].next) {
         aiocosmos_json other = aioc_json_of(object, at);
         if ((own->info | at->info) & AIOC_JSON_ESCAPED
-                ? aioc_row_compare_units(name, other) == 0
+                ? aioc_val_compare_units(name, other) == 0
                 : at->len == own->len && memcmp(name.ptr, other.ptr, own->len) == 0) return true;
     }
     return false;
 }
 
-static void aioc_row_sip_value(aioc_row_sip *sip, aiocosmos_json value);
+static void aioc_val_sip_value(aioc_val_sip *sip, aiocosmos_json value);
 
 /* The hashes of the properties are added up, so that their order does not matter. */
-static void aioc_row_sip_object(aioc_row_sip *sip, aiocosmos_json object)
+static void aioc_val_sip_object(aioc_val_sip *sip, aiocosmos_json object)
 {
     aiocosmos_json value = aioc_json_none(), name;
     uint64_t sum[4] = {0, 0, 0, 0}, members = 0;
-    bool few = aioc_json_count(object) <= AIOC_ROW_NAMES_MAX;
+    bool few = aioc_json_count(object) <= AIOC_VAL_NAMES_MAX;
     int i;
     while (aioc_json_next(object, &name, &value)) {
-        aioc_row_sip property;
-        if (few && aioc_row_comes_again(object, name)) continue;
-        aioc_row_sip_open(&property, sip->key);
-        aioc_row_sip_string(&property, name);
-        aioc_row_sip_value(&property, value);
-        aioc_row_sip_end(&property);
+        aioc_val_sip property;
+        if (few && aioc_val_comes_again(object, name)) continue;
+        aioc_val_sip_open(&property, sip->key);
+        aioc_val_sip_string(&property, name);
+        aioc_val_sip_value(&property, value);
+        aioc_val_sip_end(&property);
         for (i = 0; i < 4; i++) sum[i] += property.v[i];
         members++;
     }
-    aioc_row_sip_word(sip, AIOC_ROW_KIND_OBJECT | members << 8);
-    for (i = 0; i < 4; i++) aioc_row_sip_word(sip, sum[i]);
+    aioc_val_sip_word(sip, AIOC_VAL_KIND_OBJECT | members << 8);
+    for (i = 0; i < 4; i++) aioc_val_sip_word(sip, sum[i]);
 }
 
 /* As deep as JSON is: 128 levels. */
-static void aioc_row_sip_value(aioc_row_sip *sip, aiocosmos_json value)
+static void aioc_val_sip_value(aioc_val_sip *sip, aiocosmos_json value)
 {
     aiocosmos_json element = aioc_json_none();
-    aioc_row_number number;
+    aioc_val_number number;
     uint64_t bits;
     switch (value.type) {
     case AIOCOSMOS_JSON_NUM:
-        number = aioc_row_number_of(value);
+        number = aioc_val_number_of(value);
         memcpy(&bits, &number.real, sizeof bits);
-        aioc_row_sip_word(sip, number.whole ? AIOC_ROW_KIND_INTEGER : AIOC_ROW_KIND_REAL);
-        aioc_row_sip_word(sip, number.whole ? (uint64_t)number.integer : bits);
+        aioc_val_sip_word(sip, number.whole ? AIOC_VAL_KIND_INTEGER : AIOC_VAL_KIND_REAL);
+        aioc_val_sip_word(sip, number.whole ? (uint64_t)number.integer : bits);
         break;
     case AIOCOSMOS_JSON_STR:
-        aioc_row_sip_word(sip, AIOC_ROW_KIND_STRING);
-        aioc_row_sip_string(sip, value);
+        aioc_val_sip_word(sip, AIOC_VAL_KIND_STRING);
+        aioc_val_sip_string(sip, value);
         break;
     case AIOCOSMOS_JSON_ARR:
-        aioc_row_sip_word(sip, AIOC_ROW_KIND_ARRAY | (uint64_t)aioc_json_count(value) << 8);
-        while (aioc_json_next(value, NULL, &element)) aioc_row_sip_value(sip, element);
+        aioc_val_sip_word(sip, AIOC_VAL_KIND_ARRAY | (uint64_t)aioc_json_count(value) << 8);
+        while (aioc_json_next(value, NULL, &element)) aioc_val_sip_value(sip, element);
         break;
-    case AIOCOSMOS_JSON_OBJ: aioc_row_sip_object(sip, value); break;
-    default: aioc_row_sip_word(sip, AIOC_ROW_KIND_SIMPLE | (uint64_t)aioc_row_rank(value) << 8);
+    case AIOCOSMOS_JSON_OBJ: aioc_val_sip_object(sip, value); break;
+    default: aioc_val_sip_word(sip, AIOC_VAL_KIND_SIMPLE | (uint64_t)aioc_val_rank(value) << 8);
     }
 }
 
 /* The same for values that are the same, however they are written: with their properties in any order, with escapes or
  * without, 1 or 1.0 or 1e0. Of properties named twice the last counts. undefined has a hash, too. Depends on nothing
  * but the key, so that it may be kept and compared in another process. */
-static aioc_row_hash aioc_row_hash_of(const uint64_t key[2], aiocosmos_json value)
+static aioc_val_hash aioc_val_hash_of(const uint64_t key[2], aiocosmos_json value)
 {
-    aioc_row_sip sip;
-    aioc_row_sip_open(&sip, key);
-    aioc_row_sip_value(&sip, value);
-    return aioc_row_sip_close(&sip);
+    aioc_val_sip sip;
+    aioc_val_sip_open(&sip, key);
+    aioc_val_sip_value(&sip, value);
+    return aioc_val_sip_close(&sip);
 }
 
 /*--- Arrays that grow without moving what is there: a step that copied it all would take too long ---*/
 
-typedef struct aioc_row_array { char **pieces; uint32_t count, cap; } aioc_row_array;
+typedef struct aioc_val_array { char **pieces; uint32_t count, cap; } aioc_val_array;
 
-#define AIOC_ROW_ARRAY_PIECE 16u  /* elements */
+#define AIOC_VAL_ARRAY_PIECE 16u  /* elements */
 
-static void *aioc_row_array_at(const aioc_row_array *array, size_t size, size_t i)
+static void *aioc_val_array_at(const aioc_val_array *array, size_t size, size_t i)
 {
-    return array->pieces[i / AIOC_ROW_ARRAY_PIECE] + i % AIOC_ROW_ARRAY_PIECE * size;
+    return array->pieces[i / AIOC_VAL_ARRAY_PIECE] + i % AIOC_VAL_ARRAY_PIECE * size;
 }
 
-static size_t aioc_row_array_bytes(const aioc_row_array *array, size_t size)
+static size_t aioc_val_array_bytes(const aioc_val_array *array, size_t size)
 {
-    return array->cap * sizeof *array->pieces + array->count * AIOC_ROW_ARRAY_PIECE * size;
+    return array->cap * sizeof *array->pieces + array->count * AIOC_VAL_ARRAY_PIECE * size;
 }
 
 /* Room for one element behind so many. */
-static bool aioc_row_array_reserve(aioc_mem *memory, aioc_row_array *array, size_t size, size_t used)
+static bool aioc_val_array_reserve(aioc_mem *memory, aioc_val_array *array, size_t size, size_t used)
 {
     uint32_t cap = array->cap > 0 ? 2 * array->cap : 4;
     void *block;
-    if (used < (size_t)array->count * AIOC_ROW_ARRAY_PIECE) return true;
+    if (used < (size_t)array->count * AIOC_VAL_ARRAY_PIECE) return true;
     if (array->count == array->cap) {
         block = aioc_mem_resize(memory, array->pieces, array->cap * sizeof(char *), cap * sizeof(char *));
         if (!block) return false;
         array->pieces = (char **)block;
         array->cap = cap;
     }
-    block = aioc_mem_alloc(memory, AIOC_ROW_ARRAY_PIECE * size);
+    block = aioc_mem_alloc(memory, AIOC_VAL_ARRAY_PIECE * size);
     if (block) array->pieces[array->count++] = (char *)block;
     return block != NULL;
 }
 
-static void aioc_row_array_free(aioc_mem *memory, aioc_row_array *array, size_t size)
+static void aioc_val_array_free(aioc_mem *memory, aioc_val_array *array, size_t size)
 {
-    while (array->count > 0) aioc_mem_free(memory, array->pieces[--array->count], AIOC_ROW_ARRAY_PIECE * size);
+    while (array->count > 0) aioc_mem_free(memory, array->pieces[--array->count], AIOC_VAL_ARRAY_PIECE * size);
     aioc_mem_free(memory, array->pieces, array->cap * sizeof *array->pieces);
     memset(array, 0, sizeof *array);
 }
@@ -14667,36 +14667,36 @@ static void aioc_row_array_free(aioc_mem *memory, aioc_row_array *array, size_t 
 
 /* A hash, in the order in which they came; and a bucket, of which there are as many: linear hashing divides one of them
  * for each hash that is added. */
-typedef struct aioc_row_slot {
-    aioc_row_hash hash;
+typedef struct aioc_val_slot {
+    aioc_val_hash hash;
     uint32_t next, first;  /* the next slot of the hash's bucket; the first one of the bucket with this number; or 0 */
-} aioc_row_slot;
+} aioc_val_slot;
 
-typedef struct aioc_row_set { aioc_row_array slots; uint32_t count, mask; } aioc_row_set;  /* zeroed: empty */
+typedef struct aioc_val_set { aioc_val_array slots; uint32_t count, mask; } aioc_val_set;  /* zeroed: empty */
 
-static size_t aioc_row_set_bytes(const aioc_row_set *set)
+static size_t aioc_val_set_bytes(const aioc_val_set *set)
 {
-    return aioc_row_array_bytes(&set->slots, sizeof(aioc_row_slot));
+    return aioc_val_array_bytes(&set->slots, sizeof(aioc_val_slot));
 }
 
-static aioc_row_slot *aioc_row_set_slot(const aioc_row_set *set, uint32_t i)
+static aioc_val_slot *aioc_val_set_slot(const aioc_val_set *set, uint32_t i)
 {
-    return (aioc_row_slot *)aioc_row_array_at(&set->slots, sizeof(aioc_row_slot), i);
+    return (aioc_val_slot *)aioc_val_array_at(&set->slots, sizeof(aioc_val_slot), i);
 }
 
 /* The bucket of a hash, by as many of its bits as there are buckets for. */
-static aioc_row_slot *aioc_row_set_bucket(const aioc_row_set *set, aioc_row_hash hash)
+static aioc_val_slot *aioc_val_set_bucket(const aioc_val_set *set, aioc_val_hash hash)
 {
     uint32_t at = (uint32_t)hash.low & set->mask;
-    return aioc_row_set_slot(set, at < set->count ? at : at & set->mask >> 1);
+    return aioc_val_set_slot(set, at < set->count ? at : at & set->mask >> 1);
 }
 
 /* Which slot the hash is in, or UINT32_MAX. */
-static uint32_t aioc_row_set_find(const aioc_row_set *set, aioc_row_hash hash)
+static uint32_t aioc_val_set_find(const aioc_val_set *set, aioc_val_hash hash)
 {
-    uint32_t number = set->count > 0 ? aioc_row_set_bucket(set, hash)->first : 0;
+    uint32_t number = set->count > 0 ? aioc_val_set_bucket(set, hash)->first : 0;
     while (number > 0) {
-        const aioc_row_slot *slot = aioc_row_set_slot(set, number - 1);
+        const aioc_val_slot *slot = aioc_val_set_slot(set, number - 1);
         if (slot->hash.low == hash.low && slot->hash.high == hash.high) break;
         number = slot->next;
     }
@@ -14704,20 +14704,20 @@ static uint32_t aioc_row_set_find(const aioc_row_set *set, aioc_row_hash hash)
 }
 
 /* 1: added, as the last; 0: was there; E_NOMEM. */
-static int aioc_row_set_add(aioc_mem *memory, aioc_row_set *set, aioc_row_hash hash)
+static int aioc_val_set_add(aioc_mem *memory, aioc_val_set *set, aioc_val_hash hash)
 {
-    aioc_row_slot *added, *bucket;
+    aioc_val_slot *added, *bucket;
     uint32_t *link, number = set->count;
-    if (aioc_row_set_find(set, hash) != UINT32_MAX) return 0;
-    if (number > INT32_MAX || !aioc_row_array_reserve(memory, &set->slots, sizeof *added, number))
+    if (aioc_val_set_find(set, hash) != UINT32_MAX) return 0;
+    if (number > INT32_MAX || !aioc_val_array_reserve(memory, &set->slots, sizeof *added, number))
         return AIOCOSMOS_E_NOMEM;
-    added = aioc_row_set_slot(set, number);
+    added = aioc_val_set_slot(set, number);
     added->hash = hash;
     added->first = 0;
     if (number > set->mask) set->mask = 2 * set->mask + 1;
-    link = &aioc_row_set_slot(set, number & set->mask >> 1)->first;  /* of the bucket that is divided */
+    link = &aioc_val_set_slot(set, number & set->mask >> 1)->first;  /* of the bucket that is divided */
     while (*link > 0) {
-        aioc_row_slot *slot = aioc_row_set_slot(set, *link - 1);
+        aioc_val_slot *slot = aioc_val_set_slot(set, *link - 1);
         if (((uint32_t)slot->hash.low & set->mask) == number) {
             uint32_t moved = *link;
             *link = slot->next;
@@ -14726,15 +14726,15 @@ static int aioc_row_set_add(aioc_mem *memory, aioc_row_set *set, aioc_row_hash h
         } else link = &slot->next;
     }
     set->count++;
-    bucket = aioc_row_set_bucket(set, hash);
+    bucket = aioc_val_set_bucket(set, hash);
     added->next = bucket->first;
     bucket->first = set->count;
     return 1;
 }
 
-static void aioc_row_set_free(aioc_mem *memory, aioc_row_set *set)
+static void aioc_val_set_free(aioc_mem *memory, aioc_val_set *set)
 {
-    aioc_row_array_free(memory, &set->slots, sizeof(aioc_row_slot));
+    aioc_val_array_free(memory, &set->slots, sizeof(aioc_val_slot));
     set->count = set->mask = 0;
 }
 
@@ -14744,7 +14744,7 @@ static void aioc_row_set_free(aioc_mem *memory, aioc_row_set *set)
 typedef struct aioc_row_sum { int64_t whole; double rest; int64_t count; } aioc_row_sum;
 
 /* The elements of a list or set as text, with commas between them. */
-typedef struct aioc_row_list { aioc_mem_buffer text; aioc_row_set seen; } aioc_row_list;
+typedef struct aioc_row_list { aioc_mem_buffer text; aioc_val_set seen; } aioc_row_list;
 
 #define AIOC_ROW_SHORT 24u
 
@@ -14773,7 +14773,7 @@ static size_t aioc_row_cell_bytes(const aioc_row_cell *cell)
     const aioc_row_list *list = cell->u.list;
     if (cell->state == AIOC_ROW_TEXT) return cell->u.text.cap;
     if (cell->state != AIOC_ROW_LIST) return 0;
-    return sizeof *list + list->text.cap + aioc_row_set_bytes(&list->seen);
+    return sizeof *list + list->text.cap + aioc_val_set_bytes(&list->seen);
 }
 
 /* Then it is zeroed again. */
@@ -14783,7 +14783,7 @@ static void aioc_row_cell_free(aioc_mem *memory, aioc_row_cell *cell)
     if (cell->state == AIOC_ROW_TEXT) aioc_mem_buffer_free(memory, &cell->u.text);
     if (cell->state == AIOC_ROW_LIST) {
         aioc_mem_buffer_free(memory, &list->text);
-        aioc_row_set_free(memory, &list->seen);
+        aioc_val_set_free(memory, &list->seen);
         aioc_mem_free(memory, list, sizeof *list);
     }
     memset(cell, 0, sizeof *cell);
@@ -14821,7 +14821,7 @@ static aiocosmos_str aioc_row_accumulated_text(const aioc_row_cell *cell)
 
 static void aioc_row_add_number(aioc_row_cell *cell, aiocosmos_json value)
 {
-    aioc_row_number number = aioc_row_number_of(value);
+    aioc_val_number number = aioc_val_number_of(value);
     aioc_row_sum *sum = &cell->u.sum;
     int64_t room = number.integer >= 0 ? INT64_MAX - number.integer : INT64_MIN - number.integer;
     if (cell->state == AIOC_ROW_NOTHING) cell->state = AIOC_ROW_EXACT;
@@ -14894,11 +14894,11 @@ static int aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, bool max,
     if (cell->state == AIOC_ROW_UNDEFINED) return 0;
     if (!first) kept = aioc_protocol_scalar(aioc_row_accumulated_text(cell));
     if (value.type == AIOCOSMOS_JSON_NONE ||
-        (!first && (aioc_row_has_members(value) || *kept.ptr == '[' || *kept.ptr == '{'))) {
+        (!first && (aioc_val_has_members(value) || *kept.ptr == '[' || *kept.ptr == '{'))) {
         aioc_row_cell_spoil(memory, cell);
         return 0;
     }
-    if (!first && aioc_row_compare(value, kept) != (max ? 1 : -1)) return 0;
+    if (!first && aioc_val_compare(value, kept) != (max ? 1 : -1)) return 0;
     return aioc_row_keep_text(memory, cell, value) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
@@ -14914,7 +14914,7 @@ static int aioc_row_add_elements(aioc_mem *memory, aioc_row_cell *cell, const ui
         cell->state = AIOC_ROW_LIST;
     }
     while (aioc_json_next(array, NULL, &element)) {
-        int added = once ? aioc_row_set_add(memory, &list->seen, aioc_row_hash_of(key, element)) : 1;
+        int added = once ? aioc_val_set_add(memory, &list->seen, aioc_val_hash_of(key, element)) : 1;
         if (added == 0) continue;
         if (added < 0 || (list->text.len > 0 && !aioc_mem_append(memory, &list->text, ",", 1)) ||
             !aioc_mem_append(memory, &list->text, element.ptr, element.len)) return AIOCOSMOS_E_NOMEM;
@@ -15030,8 +15030,8 @@ static void aioc_row_stage_open(aioc_row_stage *stage, const aioc_row_stage_kind
 typedef struct aioc_row_groups {
     aioc_row_stage stage;
     const aioc_plan_shape *shape;  /* lent */
-    aioc_row_set keys;  /* GROUP BY: the nth hash is that of the nth group */
-    aioc_row_array cells;
+    aioc_val_set keys;  /* GROUP BY: the nth hash is that of the nth group */
+    aioc_val_array cells;
     uint32_t width;  /* cells of each group */
     size_t held;  /* by the cells besides themselves */
     aiocosmos_json *found;  /* of the row being added: the value of each alias */
@@ -15040,14 +15040,14 @@ typedef struct aioc_row_groups {
 static size_t aioc_row_groups_bytes(const aioc_row_stage *stage)
 {
     const aioc_row_groups *groups = (const aioc_row_groups *)stage;
-    return groups->held + aioc_row_set_bytes(&groups->keys) +
-           aioc_row_array_bytes(&groups->cells, groups->width * sizeof(aioc_row_cell)) +
+    return groups->held + aioc_val_set_bytes(&groups->keys) +
+           aioc_val_array_bytes(&groups->cells, groups->width * sizeof(aioc_row_cell)) +
            (groups->found ? groups->width * sizeof *groups->found : 0);
 }
 
 static aioc_row_cell *aioc_row_groups_cells(const aioc_row_groups *groups, size_t group)
 {
-    return (aioc_row_cell *)aioc_row_array_at(&groups->cells, groups->width * sizeof(aioc_row_cell), group);
+    return (aioc_row_cell *)aioc_val_array_at(&groups->cells, groups->width * sizeof(aioc_row_cell), group);
 }
 
 static void aioc_row_groups_close(aioc_row_stage *stage)
@@ -15056,9 +15056,9 @@ static void aioc_row_groups_close(aioc_row_stage *stage)
     size_t i, j;
     for (i = 0; groups->held > 0 && i < stage->count; i++)
         for (j = 0; j < groups->width; j++) aioc_row_cell_free(stage->memory, &aioc_row_groups_cells(groups, i)[j]);
-    aioc_row_array_free(stage->memory, &groups->cells, groups->width * sizeof(aioc_row_cell));
+    aioc_val_array_free(stage->memory, &groups->cells, groups->width * sizeof(aioc_row_cell));
     aioc_mem_free(groups->stage.memory, groups->found, groups->width * sizeof *groups->found);
-    aioc_row_set_free(groups->stage.memory, &groups->keys);
+    aioc_val_set_free(groups->stage.memory, &groups->keys);
     memset(groups, 0, sizeof *groups);
 }
 
@@ -15066,16 +15066,16 @@ static void aioc_row_groups_close(aioc_row_stage *stage)
 static int aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, uint32_t *group)
 {
     const size_t size = groups->width * sizeof(aioc_row_cell);
-    aioc_row_hash hash = {0, 0};
+    aioc_val_hash hash = {0, 0};
     *group = 0;
     if (groups->shape->grouped) {
-        hash = aioc_row_hash_of(groups->stage.key, key);
-        *group = aioc_row_set_find(&groups->keys, hash);
+        hash = aioc_val_hash_of(groups->stage.key, key);
+        *group = aioc_val_set_find(&groups->keys, hash);
     }
     if (*group < groups->stage.count) return 0;
-    if (!aioc_row_array_reserve(groups->stage.memory, &groups->cells, size, groups->stage.count))
+    if (!aioc_val_array_reserve(groups->stage.memory, &groups->cells, size, groups->stage.count))
         return AIOCOSMOS_E_NOMEM;
-    if (groups->shape->grouped && aioc_row_set_add(groups->stage.memory, &groups->keys, hash) < 0)
+    if (groups->shape->grouped && aioc_val_set_add(groups->stage.memory, &groups->keys, hash) < 0)
         return AIOCOSMOS_E_NOMEM;
     *group = (uint32_t)groups->stage.count++;
     memset(aioc_row_groups_cells(groups, *group), 0, size);
@@ -15343,7 +15343,7 @@ static int aioc_row_kept_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer
 /* The sort values follow, their texts, the payload. Of arrays and objects, all that counts is the type. */
 typedef struct aioc_row_best_row {
     aioc_row row;
-    aioc_row_hash hash;  /* distinct: of the payload */
+    aioc_val_hash hash;  /* distinct: of the payload */
     struct aioc_row_best_row *alike;  /* distinct: the next one of its bucket */
 } aioc_row_best_row;
 
@@ -15385,7 +15385,7 @@ static aioc_row_best_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row
     char *text;
     uint32_t i;
     for (i = 0; i < best->columns; i++)
-        if (!aioc_row_has_members(from->values[i].json)) texts += from->values[i].json.len;
+        if (!aioc_val_has_members(from->values[i].json)) texts += from->values[i].json.len;
     row = aioc_row_kept_new(&best->rows, sizeof *copy + size + texts, from->payload);
     if (!row) return NULL;
     copy = (aioc_row_best_row *)row;
@@ -15395,7 +15395,7 @@ static aioc_row_best_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row
         aiocosmos_json item = from->values[i].json;
         value->number = from->values[i].number;
         value->json.type = item.type;
-        if (aioc_row_has_members(item) || item.len == 0) continue;
+        if (aioc_val_has_members(item) || item.len == 0) continue;
         memcpy(text, item.ptr, item.len);
         value->json.ptr = text;
         value->json.len = item.len;
@@ -15405,7 +15405,7 @@ static aioc_row_best_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row
 }
 
 /* Where the row with a hash is linked to from, or the NULL at the end of its bucket. */
-static aioc_row_best_row **aioc_row_best_alike(const aioc_row_best *best, aioc_row_hash hash)
+static aioc_row_best_row **aioc_row_best_alike(const aioc_row_best *best, aioc_val_hash hash)
 {
     aioc_row_best_row **at = (aioc_row_best_row **)(void *)(best->rows.array + best->rows.cap) +
                              hash.low % best->rows.cap;
@@ -15447,7 +15447,7 @@ static int aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row, const ch
 {
     aioc_row_best *best = (aioc_row_best *)stage;
     aioc_row_best_row *copy, *goes = NULL, *alike = NULL;
-    aioc_row_hash hash = {0, 0};
+    aioc_val_hash hash = {0, 0};
     aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
     aioc_row_sorted sorted;
     int result;
@@ -15458,7 +15458,7 @@ static int aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row, const ch
     if (best->rows.stage.count == best->most) goes = (aioc_row_best_row *)best->rows.array[0];
     if (goes && aioc_row_best_compare(best, values, &goes->row) >= 0) return 0;
     if (best->distinct) {
-        hash = aioc_row_hash_of(stage->key, sorted.payload);
+        hash = aioc_val_hash_of(stage->key, sorted.payload);
         if (best->rows.cap > 0) alike = *aioc_row_best_alike(best, hash);
         if (alike && aioc_row_best_compare(best, values, &alike->row) >= 0) return 0;
         if (alike) goes = alike;
@@ -15523,7 +15523,7 @@ typedef struct aioc_row_rrf {
     uint32_t reading;  /* which component the rows are of that come; AIOC_ROW_STATISTICS: none yet */
     uint32_t component;  /* that the rows are being sorted by */
     uint32_t step;  /* of the ranking */
-    aioc_row_set rids;  /* until they are ranked, the nth hash is that of the nth row */
+    aioc_val_set rids;  /* until they are ranked, the nth hash is that of the nth row */
 } aioc_row_rrf;
 
 /*--- Statistics and texts ---*/
@@ -15772,7 +15772,7 @@ static bool aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioc_row_rrf
 
 /* The new document, added. NULL: no memory. */
 static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aioc_row_rrf_row *from,
-                                  const double *scores, aioc_row_hash hash)
+                                  const double *scores, aioc_val_hash hash)
 {
     size_t count = rrf->plan->component_count, rid_len = from->rid.len - 2;
     size_t bytes = sizeof(aioc_row_found) + count * (sizeof *scores + sizeof(uint8_t)) + rid_len;
@@ -15780,7 +15780,7 @@ static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aioc_row_rrf_row *fro
     aioc_row *row;
     if (!aioc_row_kept_reserve(rows, UINT64_MAX)) return NULL;
     row = aioc_row_kept_new(rows, bytes, from->payload);
-    if (row && aioc_row_set_add(rows->stage.memory, &rrf->rids, hash) < 0) {
+    if (row && aioc_val_set_add(rows->stage.memory, &rrf->rids, hash) < 0) {
         aioc_row_kept_drop(rows, row);
         return NULL;
     }
@@ -15799,12 +15799,12 @@ static int aioc_row_rrf_add_row(aioc_row_rrf *rrf, aiocosmos_json row, const cha
     double scores[AIOC_PLAN_COMPONENTS_MAX];
     aioc_row_rrf_row from;
     aioc_row *found;
-    aioc_row_hash hash;
+    aioc_val_hash hash;
     uint32_t known;
     if (!aioc_row_rrf_read_row(row, &from, why) || !aioc_row_rrf_read_scores(rrf, &from, scores, why))
         return AIOCOSMOS_E_PROTOCOL;
-    hash = aioc_row_hash_of(rrf->rows.stage.key, from.rid);
-    known = aioc_row_set_find(&rrf->rids, hash);
+    hash = aioc_val_hash_of(rrf->rows.stage.key, from.rid);
+    known = aioc_val_set_find(&rrf->rids, hash);
     found = known < rrf->rows.stage.count ? rrf->rows.array[known]
                                        : aioc_row_rrf_new(rrf, &from, scores, hash);
     if (!found) return AIOCOSMOS_E_NOMEM;
@@ -15912,7 +15912,7 @@ static int aioc_row_rrf_add(aioc_row_stage *stage, aiocosmos_json row, const cha
 static size_t aioc_row_rrf_bytes(const aioc_row_stage *stage)
 {
     const aioc_row_rrf *rrf = (const aioc_row_rrf *)stage;
-    return aioc_row_kept_bytes(stage) + rrf->sums.cap + aioc_row_set_bytes(&rrf->rids);
+    return aioc_row_kept_bytes(stage) + rrf->sums.cap + aioc_val_set_bytes(&rrf->rids);
 }
 
 static void aioc_row_rrf_close(aioc_row_stage *stage)
@@ -15920,7 +15920,7 @@ static void aioc_row_rrf_close(aioc_row_stage *stage)
     aioc_row_rrf *rrf = (aioc_row_rrf *)stage;
     aioc_row_kept_close(stage);
     aioc_mem_buffer_free(stage->memory, &rrf->sums);
-    aioc_row_set_free(stage->memory, &rrf->rids);
+    aioc_val_set_free(stage->memory, &rrf->rids);
     aioc_plan_release(stage->memory, rrf->plan);
     memset(rrf, 0, sizeof *rrf);
 }
@@ -15959,8 +15959,8 @@ static void aioc_row_rrf_open(aioc_row_rrf *rrf, aioc_mem *memory, aioc_plan *pl
 
 typedef struct aioc_row_distinct {
     aioc_row_stage stage;
-    aioc_row_set seen;
-    aioc_row_hash last;
+    aioc_val_set seen;
+    aioc_val_hash last;
     bool in_order;  /* rows that are the same come one behind the other: the last one tells, */
     bool scattered;  /* but not for the row at hand */
     bool has_last;
@@ -15969,9 +15969,9 @@ typedef struct aioc_row_distinct {
 static int aioc_row_distinct_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
 {
     aioc_row_distinct *distinct = (aioc_row_distinct *)stage;
-    aioc_row_hash hash = aioc_row_hash_of(stage->key, row), last = distinct->last;
+    aioc_val_hash hash = aioc_val_hash_of(stage->key, row), last = distinct->last;
     (void)why;
-    if (!distinct->in_order || distinct->scattered) return aioc_row_set_add(stage->memory, &distinct->seen, hash);
+    if (!distinct->in_order || distinct->scattered) return aioc_val_set_add(stage->memory, &distinct->seen, hash);
     if (distinct->has_last && last.high == hash.high && last.low == hash.low) return 0;
     distinct->last = hash;
     distinct->has_last = true;
@@ -15980,12 +15980,12 @@ static int aioc_row_distinct_add(aioc_row_stage *stage, aiocosmos_json row, cons
 
 static size_t aioc_row_distinct_bytes(const aioc_row_stage *stage)
 {
-    return aioc_row_set_bytes(&((const aioc_row_distinct *)stage)->seen);
+    return aioc_val_set_bytes(&((const aioc_row_distinct *)stage)->seen);
 }
 
 static void aioc_row_distinct_close(aioc_row_stage *stage)
 {
-    aioc_row_set_free(stage->memory, &((aioc_row_distinct *)stage)->seen);
+    aioc_val_set_free(stage->memory, &((aioc_row_distinct *)stage)->seen);
 }
 
 static const aioc_row_stage_kind aioc_row_distinct_kind = {
@@ -16289,8 +16289,8 @@ typedef struct aioc_pos {
     /* DISTINCT: the key of all hashes; with has_last, that of the row before; those of all rows seen. The key travels
      * with a hash only. */
     uint64_t key[2];
-    aioc_row_hash last;
-    aioc_row_set seen;
+    aioc_val_hash last;
+    aioc_val_set seen;
     aiocosmos_str rows;  /* IN_ROWS: what is left to give, a JSON array */
 } aioc_pos;
 
@@ -16320,7 +16320,7 @@ static void aioc_pos_put_word(aioc_mem_writer *writer, uint64_t word)
     aioc_mem_put_bytes(writer, bytes, sizeof bytes);
 }
 
-static void aioc_pos_put_hash(aioc_mem_writer *writer, aioc_row_hash hash)
+static void aioc_pos_put_hash(aioc_mem_writer *writer, aioc_val_hash hash)
 {
     aioc_pos_put_word(writer, hash.high);
     aioc_pos_put_word(writer, hash.low);
@@ -16358,7 +16358,7 @@ static void aioc_pos_put(aioc_mem_writer *writer, const aioc_pos *pos)
     if (hashes) aioc_pos_put_word(writer, pos->key[1]);
     if (pos->has_last) aioc_pos_put_hash(writer, pos->last);
     aioc_pos_put_number(writer, pos->seen.count);
-    for (i = 0; i < pos->seen.count; i++) aioc_pos_put_hash(writer, aioc_row_set_slot(&pos->seen, i)->hash);
+    for (i = 0; i < pos->seen.count; i++) aioc_pos_put_hash(writer, aioc_val_set_slot(&pos->seen, i)->hash);
     aioc_pos_put_counted(writer, pos->rows);
 }
 
@@ -16388,7 +16388,7 @@ static int aioc_pos_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_pos
     aioc_mem_buffer bytes = {NULL, 0, 0};
     aioc_mem_writer packed = aioc_mem_write(memory, &bytes), writer = aioc_mem_write(memory, out);
     size_t len;
-    if (pos->rows.len > max || pos->seen.count > max / sizeof(aioc_row_hash)) return 0;
+    if (pos->rows.len > max || pos->seen.count > max / sizeof(aioc_val_hash)) return 0;
     aioc_pos_put(&packed, pos);
     if (packed.ok) aioc_pos_put_word(&packed, aioc_pos_checksum(bytes.data, bytes.len));
     len = sizeof AIOC_POS_PREFIX - 1 + (bytes.len * 4 + 2) / 3;
@@ -16447,9 +16447,9 @@ static uint64_t aioc_pos_get_word(aioc_pos_reader *in)
     return aioc_text_load64le(at);
 }
 
-static aioc_row_hash aioc_pos_get_hash(aioc_pos_reader *in)
+static aioc_val_hash aioc_pos_get_hash(aioc_pos_reader *in)
 {
-    aioc_row_hash hash;
+    aioc_val_hash hash;
     hash.high = aioc_pos_get_word(in);
     hash.low = aioc_pos_get_word(in);
     return hash;
@@ -16512,9 +16512,9 @@ static int aioc_pos_get_pieces(aioc_mem *memory, aioc_pos_reader *in, aioc_pos *
 /* No hash is there twice. */
 static int aioc_pos_get_seen(aioc_mem *memory, aioc_pos_reader *in, aioc_pos *pos)
 {
-    uint32_t count = aioc_pos_get_count(in, sizeof(aioc_row_hash));
+    uint32_t count = aioc_pos_get_count(in, sizeof(aioc_val_hash));
     for (; in->ok && count > 0; count--) {
-        int added = aioc_row_set_add(memory, &pos->seen, aioc_pos_get_hash(in));
+        int added = aioc_val_set_add(memory, &pos->seen, aioc_pos_get_hash(in));
         if (added < 0) return added;
         in->ok = added > 0;
     }
@@ -16601,7 +16601,7 @@ static int aioc_pos_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_buffer
 static void aioc_pos_free(aioc_mem *memory, aioc_pos *pos)
 {
     aioc_mem_free(memory, (void *)(uintptr_t)pos->pieces, pos->piece_count * sizeof *pos->pieces);
-    aioc_row_set_free(memory, &pos->seen);
+    aioc_val_set_free(memory, &pos->seen);
     memset(pos, 0, sizeof *pos);
 }
 
@@ -19170,7 +19170,7 @@ static int aioc_query_give_first(aioc_query *query, const char **why)
     bool scattered = false;
     uint32_t i;
     int status = AIOCOSMOS_E_NOMEM;
-    for (i = 0; i < query->info->order_count; i++) scattered = scattered || aioc_row_has_members(row->values[i].json);
+    for (i = 0; i < query->info->order_count; i++) scattered = scattered || aioc_val_has_members(row->values[i].json);
     query->chain.distinct.scattered = scattered;
     if (aioc_mem_reserve(query->memory, &query->last_rid, row->rid.len) &&
         aioc_mem_reserve(query->memory, &query->last_items, row->items.len) &&
@@ -19375,7 +19375,7 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
     distinct->has_last = from->has_last;
     distinct->last = from->last;
     if (distinct->stage.kind) {
-        aioc_row_set_free(query->memory, &distinct->seen);
+        aioc_val_set_free(query->memory, &distinct->seen);
         distinct->seen = from->seen;
         memset(&from->seen, 0, sizeof from->seen);
     }
@@ -19387,7 +19387,7 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
         aioc_row_read_items(query->from_items, info->order_count, values, &why) != 0) return AIOCOSMOS_E_ARGUMENT;
     query->from_unordered = false;
     for (i = 0; i < info->order_count; i++)
-        query->from_unordered = query->from_unordered || aioc_row_has_members(values[i].json);
+        query->from_unordered = query->from_unordered || aioc_val_has_members(values[i].json);
     query->last_rows = from->rows_of_rid;
     return aioc_mem_set(query->memory, &query->last_items, from->values) &&
            aioc_mem_set(query->memory, &query->last_rid, from->rid_of_row) &&
@@ -20920,7 +20920,7 @@ static bool aioc_many_same_level(aiocosmos_json a, aiocosmos_json b)
     case AIOCOSMOS_JSON_BOOL: return *a.ptr == *b.ptr;
     case AIOCOSMOS_JSON_NUM:
         return aioc_json_get_f64(a, &number_a) && aioc_json_get_f64(b, &number_b) && number_a == number_b;
-    case AIOCOSMOS_JSON_STR: return aioc_row_compare(a, b) == 0;
+    case AIOCOSMOS_JSON_STR: return aioc_val_compare(a, b) == 0;
     default: return true;  /* null; {}: the property is missing */
     }
 }

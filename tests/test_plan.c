@@ -846,7 +846,7 @@ static int compare_rows(const columns *c, aiocosmos_json a, aiocosmos_json b)
     for (i = 0; i < c->info.order_count; i++) {
         char pointer[3] = {'/', c->expressions[i].ptr[2], '\0'};
         aiocosmos_json value = aioc_json_at(a, pointer);
-        int order = aioc_row_compare(value, aioc_json_at(b, pointer));
+        int order = aioc_val_compare(value, aioc_json_at(b, pointer));
         if (order != 0) return c->descending[i] ? -order : order;
         if (value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) return 0;
     }
@@ -981,7 +981,7 @@ TEST(rids_are_numbers)
 typedef struct place {
     aioc_pos position;
     aioc_pos_piece pieces[6];
-    aioc_row_slot seen[2][AIOC_ROW_ARRAY_PIECE];
+    aioc_val_slot seen[2][AIOC_VAL_ARRAY_PIECE];
     char *seen_pieces[2];
     char texts[64][40];
     unsigned text_count;
@@ -1051,7 +1051,7 @@ static void random_position(place *p)
         for (i = 0; i < 2; i++) p->seen_pieces[i] = (char *)p->seen[i];
         at->seen.slots.pieces = p->seen_pieces;
         for (i = 0; i < at->seen.count; i++) {
-            aioc_row_hash *hash = &aioc_row_set_slot(&at->seen, i)->hash;
+            aioc_val_hash *hash = &aioc_val_set_slot(&at->seen, i)->hash;
             hash->high = random_number(), hash->low = random_number();
         }
     }
@@ -1080,7 +1080,7 @@ static void check_same_position(const aioc_pos *got, const aioc_pos *want)
     CHECK(got->last.high == want->last.high && got->last.low == want->last.low);
     CHECK_INT(got->seen.count, want->seen.count);
     for (i = 0; i < want->seen.count; i++)
-        CHECK(memcmp(&aioc_row_set_slot(&got->seen, i)->hash, &aioc_row_set_slot(&want->seen, i)->hash, 16) == 0);
+        CHECK(memcmp(&aioc_val_set_slot(&got->seen, i)->hash, &aioc_val_set_slot(&want->seen, i)->hash, 16) == 0);
     CHECK(aioc_mem_same(got->rows, want->rows));
 }
 

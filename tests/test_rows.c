@@ -93,12 +93,12 @@ static aiocosmos_json json(const char *text)
     return json_of(text, strlen(text));
 }
 
-static aioc_row_hash hash_of(aiocosmos_json value)
+static aioc_val_hash hash_of(aiocosmos_json value)
 {
-    return aioc_row_hash_of(key, value);
+    return aioc_val_hash_of(key, value);
 }
 
-static bool same(aioc_row_hash a, aioc_row_hash b)
+static bool same(aioc_val_hash a, aioc_val_hash b)
 {
     return a.high == b.high && a.low == b.low;
 }
@@ -159,8 +159,8 @@ static int int_at(aiocosmos_json value, const char *pointer)
 
 static int compare(const char *a, const char *b)
 {
-    int order = aioc_row_compare(json(a), json(b));
-    CHECK_INT(aioc_row_compare(json(b), json(a)), -order);
+    int order = aioc_val_compare(json(a), json(b));
+    CHECK_INT(aioc_val_compare(json(b), json(a)), -order);
     return order;
 }
 
@@ -170,8 +170,8 @@ static void check_sequence(aiocosmos_json items)
     bool first = true;
     while (aioc_json_next(items, NULL, &item)) {
         value = aioc_json_at(item, "/item");
-        if (!first) CHECK_INT(aioc_row_compare(before, value), -1);
-        if (!first) CHECK_INT(aioc_row_compare(value, before), 1);
+        if (!first) CHECK_INT(aioc_val_compare(before, value), -1);
+        if (!first) CHECK_INT(aioc_val_compare(value, before), 1);
         before = value;
         first = false;
     }
@@ -184,7 +184,7 @@ static void check_tuple(aiocosmos_json one)
     while (result == 0 && aioc_json_next(aioc_json_at(one, "/directions"), NULL, &direction)) {
         aioc_json_next(aioc_json_at(one, "/a"), NULL, &a);
         aioc_json_next(aioc_json_at(one, "/b"), NULL, &b);
-        result = aioc_row_compare(aioc_json_at(a, "/item"), aioc_json_at(b, "/item"));
+        result = aioc_val_compare(aioc_json_at(a, "/item"), aioc_json_at(b, "/item"));
         if (aioc_json_is_str(direction, "Descending")) result = -result;
     }
     CHECK_INT(result, int_at(one, "/result"));
@@ -198,7 +198,7 @@ TEST(the_order_is_that_of_the_vectors)
     vectors_open("tests/vectors/order-by-compare.json");
     while (aioc_json_next(vector_cases, NULL, &one)) {
         aiocosmos_json op = aioc_json_at(one, "/op");
-        int order = aioc_row_compare(aioc_json_at(one, "/a/item"), aioc_json_at(one, "/b/item"));
+        int order = aioc_val_compare(aioc_json_at(one, "/a/item"), aioc_json_at(one, "/b/item"));
         if (aioc_json_is_str(op, "compare")) {
             CHECK_INT(order, int_at(one, "/result"));
             compared++;
@@ -535,7 +535,7 @@ TEST(random_strings_are_in_one_order)
     }
     for (i = 0; i < STRINGS; i++) {
         for (j = 0; j < STRINGS; j++) {
-            CHECK_INT(aioc_row_compare(strings[i], strings[j]), order_of_models(&models[i], &models[j]));
+            CHECK_INT(aioc_val_compare(strings[i], strings[j]), order_of_models(&models[i], &models[j]));
             CHECK_INT(same(hash_of(strings[i]), hash_of(strings[j])), same_model(&models[i], &models[j]));
         }
     }
@@ -558,7 +558,7 @@ TEST(random_values_are_in_one_order)
     }
     for (i = 0; i < VALUES; i++) {
         for (j = 0; j < VALUES; j++) {
-            int got = aioc_row_compare(one[i], other[j]), want = order_of_models(models[i], models[j]);
+            int got = aioc_val_compare(one[i], other[j]), want = order_of_models(models[i], models[j]);
             if (got == want) continue;
             test_fail(__FILE__, __LINE__, "%d, not %d: %.*s %.*s", got, want, (int)one[i].len, one[i].ptr,
                       (int)other[j].len, other[j].ptr);
@@ -586,11 +586,11 @@ TEST(siphash_is_that_of_others)
     sip_key[0] = aioc_text_load64le(bytes);
     sip_key[1] = aioc_text_load64le(bytes + 8);
     for (i = 0; i < COUNT(vectors); i++) {
-        aioc_row_sip sip;
-        aioc_row_hash hash;
-        aioc_row_sip_open(&sip, sip_key);
-        for (at = 0; at < vectors[i].len; at += 8) aioc_row_sip_word(&sip, aioc_text_load64le(bytes + at));
-        hash = aioc_row_sip_close(&sip);
+        aioc_val_sip sip;
+        aioc_val_hash hash;
+        aioc_val_sip_open(&sip, sip_key);
+        for (at = 0; at < vectors[i].len; at += 8) aioc_val_sip_word(&sip, aioc_text_load64le(bytes + at));
+        hash = aioc_val_sip_close(&sip);
         aioc_text_store64le(got, hash.low);
         aioc_text_store64le(got + 8, hash.high);
         CHECK_MEM(got, vectors[i].want, sizeof got);
@@ -624,11 +624,11 @@ TEST(the_same_value_has_the_same_hash_however_it_is_written)
     for (round = 0; round < 4000; round++) {
         model *m = random_model(3);
         aiocosmos_json one = spelled(m), other = spelled(m);
-        aioc_row_hash hash = hash_of(one);
+        aioc_val_hash hash = hash_of(one);
         if (!same(hash, hash_of(other))) {
             test_fail(__FILE__, __LINE__, "%.*s\n%.*s", (int)one.len, one.ptr, (int)other.len, other.ptr);
         }
-        CHECK(!same(hash, aioc_row_hash_of(other_key, one)));
+        CHECK(!same(hash, aioc_val_hash_of(other_key, one)));
         change(m);
         other = spelled(m);
         if (same(hash, hash_of(other))) {
@@ -644,7 +644,7 @@ TEST(different_values_have_different_hashes)
 {
     enum { VALUES = 500 };
     static model *models[VALUES];
-    static aioc_row_hash hashes[VALUES];
+    static aioc_val_hash hashes[VALUES];
     size_t i, j, equal = 0;
     if (LDBL_MANT_DIG < 64) SKIP("long double has no 64 bits here, so the models have no exact equality");
     seed = 22;
@@ -713,22 +713,22 @@ TEST(of_properties_named_twice_the_last_counts)
     CHECK(!same(hash_of(json("{\"a\":1,\"a\":2}")), hash_of(json("{\"a\":1}"))));
     CHECK(!same(hash_of(json("{\"a\":1,\"a\":1}")), hash_of(json("{}"))));
     for (i = 0; i < COUNT(counts); i++) {
-        aioc_row_hash once = hash_of(large_object(counts[i], 3, false));
+        aioc_val_hash once = hash_of(large_object(counts[i], 3, false));
         CHECK(same(once, hash_of(large_object(counts[i], 3, true))));
         CHECK(same(once, hash_of(large_object(counts[i], 1, true))));
         CHECK(!same(once, hash_of(large_object(counts[i] + 1, 3, false))));
         forget_texts();
     }
-    CHECK(aioc_json_count(large_object(AIOC_ROW_NAMES_MAX - 2, 100, true)) == AIOC_ROW_NAMES_MAX);
-    CHECK(same(hash_of(large_object(AIOC_ROW_NAMES_MAX - 2, 100, false)),
-               hash_of(large_object(AIOC_ROW_NAMES_MAX - 2, 100, true))));
+    CHECK(aioc_json_count(large_object(AIOC_VAL_NAMES_MAX - 2, 100, true)) == AIOC_VAL_NAMES_MAX);
+    CHECK(same(hash_of(large_object(AIOC_VAL_NAMES_MAX - 2, 100, false)),
+               hash_of(large_object(AIOC_VAL_NAMES_MAX - 2, 100, true))));
     leave();
 }
 
 TEST(an_object_of_too_many_properties_is_still_hashed_in_any_order)
 {
-    aioc_row_hash hash;
-    size_t i, count = AIOC_ROW_NAMES_MAX + 10;
+    aioc_val_hash hash;
+    size_t i, count = AIOC_VAL_NAMES_MAX + 10;
     enter(PLENTY);
     page.len = 0;
     for (i = 0; i < count; i++) put(&page, "%s\"n%zu\":%zu", i == 0 ? "{" : ",", i, i);
@@ -743,7 +743,7 @@ TEST(an_object_of_too_many_properties_is_still_hashed_in_any_order)
 
 TEST(the_deepest_values_are_hashed)
 {
-    aioc_row_hash hash[3];
+    aioc_val_hash hash[3];
     int round, i;
     enter(PLENTY);
     for (round = 0; round < 3; round++) {
@@ -762,7 +762,7 @@ TEST(the_deepest_values_are_hashed)
  * says that it feeds. */
 TEST(a_hash_does_not_depend_on_the_machine)
 {
-    aioc_row_hash hash;
+    aioc_val_hash hash;
     enter(PLENTY);
     hash = hash_of(json("{\"a\":[1,2.5,\"\\u00e9\",null],\"b\":{\"c\":true}}"));
     CHECK(hash.high == UINT64_C(0xd7bff82159dc11f1) && hash.low == UINT64_C(0xaa52b886c1da6ff6));
@@ -772,9 +772,9 @@ TEST(a_hash_does_not_depend_on_the_machine)
 /*--- Sets ---------------------------------------------------------------------*/
 
 /* Few bits, so that many are the same, and many in the same place. */
-static aioc_row_hash random_hash(void)
+static aioc_val_hash random_hash(void)
 {
-    aioc_row_hash hash;
+    aioc_val_hash hash;
     hash.low = (uint64_t)random_below(8) << 32 | random_below(40);
     hash.high = random_below(8);
     return hash;
@@ -782,40 +782,40 @@ static aioc_row_hash random_hash(void)
 
 TEST(a_set_has_each_hash_once_in_order_of_arrival)
 {
-    static aioc_row_hash seen[4000];
-    aioc_row_set set = {{NULL, 0, 0}, 0, 0};
+    static aioc_val_hash seen[4000];
+    aioc_val_set set = {{NULL, 0, 0}, 0, 0};
     uint32_t count = 0, i;
     int round;
     seed = 23;
     enter(PLENTY);
-    CHECK_INT(aioc_row_set_bytes(&set), 0);
+    CHECK_INT(aioc_val_set_bytes(&set), 0);
     for (round = 0; round < 4000; round++) {
-        aioc_row_hash hash = random_hash();
+        aioc_val_hash hash = random_hash();
         for (i = 0; i < count && !same(seen[i], hash); i++) continue;
-        CHECK_INT(aioc_row_set_find(&set, hash), i < count ? i : UINT32_MAX);
-        CHECK_INT(aioc_row_set_add(&world.memory, &set, hash), i == count);
+        CHECK_INT(aioc_val_set_find(&set, hash), i < count ? i : UINT32_MAX);
+        CHECK_INT(aioc_val_set_add(&world.memory, &set, hash), i == count);
         if (i == count) seen[count++] = hash;
         CHECK_INT(set.count, count);
     }
     CHECK(count > 1000 && count < 2560);
-    for (i = 0; i < count; i++) CHECK(same(aioc_row_set_slot(&set, i)->hash, seen[i]));
-    CHECK(aioc_row_set_bytes(&set) >= count * sizeof(aioc_row_hash));
-    CHECK(aioc_row_set_bytes(&set) <= world.memory.used);
-    aioc_row_set_free(&world.memory, &set);
+    for (i = 0; i < count; i++) CHECK(same(aioc_val_set_slot(&set, i)->hash, seen[i]));
+    CHECK(aioc_val_set_bytes(&set) >= count * sizeof(aioc_val_hash));
+    CHECK(aioc_val_set_bytes(&set) <= world.memory.used);
+    aioc_val_set_free(&world.memory, &set);
     CHECK_INT(set.count, 0);
     leave();
 }
 
 TEST(a_hash_of_zeros_is_one_like_others)
 {
-    aioc_row_set set = {{NULL, 0, 0}, 0, 0};
-    aioc_row_hash zero = {0, 0}, one = {0, 1};
+    aioc_val_set set = {{NULL, 0, 0}, 0, 0};
+    aioc_val_hash zero = {0, 0}, one = {0, 1};
     enter(PLENTY);
-    CHECK_INT(aioc_row_set_add(&world.memory, &set, one), 1);
-    CHECK_INT(aioc_row_set_find(&set, zero), UINT32_MAX);
-    CHECK_INT(aioc_row_set_add(&world.memory, &set, zero), 1);
-    CHECK_INT(aioc_row_set_add(&world.memory, &set, zero), 0);
-    aioc_row_set_free(&world.memory, &set);
+    CHECK_INT(aioc_val_set_add(&world.memory, &set, one), 1);
+    CHECK_INT(aioc_val_set_find(&set, zero), UINT32_MAX);
+    CHECK_INT(aioc_val_set_add(&world.memory, &set, zero), 1);
+    CHECK_INT(aioc_val_set_add(&world.memory, &set, zero), 0);
+    aioc_val_set_free(&world.memory, &set);
     leave();
 }
 
@@ -823,21 +823,21 @@ TEST(a_set_survives_that_there_is_no_memory)
 {
     unsigned allowed;
     for (allowed = 0; allowed < 8; allowed++) {
-        aioc_row_set set = {{NULL, 0, 0}, 0, 0};
-        aioc_row_hash hash = {7, 0};
+        aioc_val_set set = {{NULL, 0, 0}, 0, 0};
+        aioc_val_hash hash = {7, 0};
         int result = 1;
         enter(allowed);
         for (hash.low = 0; hash.low < 1000 && result > 0; hash.low++) {
-            result = aioc_row_set_add(&world.memory, &set, hash);
+            result = aioc_val_set_add(&world.memory, &set, hash);
         }
         CHECK_INT(result, AIOCOSMOS_E_NOMEM);
         CHECK_INT(set.count, hash.low - 1);
-        CHECK_INT(set.count, allowed == 0 ? 0 : AIOC_ROW_ARRAY_PIECE * (allowed - 1));  /* the first is the directory's */
+        CHECK_INT(set.count, allowed == 0 ? 0 : AIOC_VAL_ARRAY_PIECE * (allowed - 1));  /* the first is the directory's */
         heap_recover(&world.heap);
         hash.low--;
-        CHECK_INT(aioc_row_set_add(&world.memory, &set, hash), 1);
-        while (hash.low-- > 0) CHECK_INT(aioc_row_set_add(&world.memory, &set, hash), 0);
-        aioc_row_set_free(&world.memory, &set);
+        CHECK_INT(aioc_val_set_add(&world.memory, &set, hash), 1);
+        while (hash.low-- > 0) CHECK_INT(aioc_val_set_add(&world.memory, &set, hash), 0);
+        aioc_val_set_free(&world.memory, &set);
         leave();
     }
 }
@@ -888,7 +888,7 @@ TEST(aggregates_are_those_of_the_vectors)
         aiocosmos_json want = aioc_json_at(one, "/result");
         const char *got = accumulated(aggregate_of(aioc_json_at(one, "/aggregate")), aioc_json_at(one, "/partials"));
         bool undefined = aioc_json_is_str(want, "undefined");
-        if (undefined ? strcmp(got, "undefined") != 0 : aioc_row_compare(json(got), want) != 0) {
+        if (undefined ? strcmp(got, "undefined") != 0 : aioc_val_compare(json(got), want) != 0) {
             test_fail(__FILE__, __LINE__, "%.*s: %s", (int)one.len, one.ptr, got);
         }
         count++;
