@@ -90,7 +90,8 @@
  *     >>request    from what the host asks for to the bytes that are sent
  *     >>operation  one request's life: attempt, outcome, retry, completion
  *     >>plan       what the service says must be done for a query, and the texts that ranges are asked
- *     >>rows       order, equality and hashes of values, and what makes the rows of many ranges one answer
+ *     >>values     order, equality and hashes of values
+ *     >>rows       what makes the rows of many ranges one answer
  *     >>position   continuation tokens
  *     >>ranges     a reader of the key space: streams, splits, reading ahead, memory
  *     >>pages      cursors and their pages; lists, queries of one key
@@ -13880,11 +13881,6 @@ static int aioc_plan_read_root(aioc_plan_reader *in, aiocosmos_json root)
     return ok && aioc_plan_read_spans(in, fields[2]) ? 0 : AIOCOSMOS_E_PROTOCOL;
 }
 
-static void aioc_plan_hold(aioc_plan *plan)
-{
-    plan->refs++;
-}
-
 static void aioc_plan_release(aioc_mem *memory, aioc_plan *plan)
 {
     if (!plan || --plan->refs) return;
@@ -14154,7 +14150,7 @@ static aioc_plan *aioc_plan_recall(aioc_plan_cache *cache, aiocosmos_str key, si
         if (!plan || !aioc_mem_same(aioc_text_view(plan->key.data, plan->key.len),
                                     aioc_text_view(key.ptr, plan->general ? general : key.len))) continue;
         plan->used = ++cache->used;
-        aioc_plan_hold(plan);
+        plan->refs++;
         return plan;
     }
     return NULL;
@@ -14172,7 +14168,7 @@ static void aioc_plan_keep(aioc_mem *memory, aioc_plan_cache *cache, aioc_plan *
     for (i = 1; i < AIOC_PLAN_KEPT && *at; i++)
         if (!cache->kept[i] || cache->kept[i]->used < (*at)->used) at = &cache->kept[i];
     aioc_plan_release(memory, *at);
-    aioc_plan_hold(plan);
+    plan->refs++;
     plan->key = *key;
     memset(key, 0, sizeof *key);
     plan->used = ++cache->used;
@@ -14185,16 +14181,16 @@ static void aioc_plan_forget_all(aioc_mem *memory, aioc_plan_cache *cache)
     for (i = 0; i < AIOC_PLAN_KEPT; i++) aioc_plan_release(memory, cache->kept[i]);
 }
 /*========================
- * MARK: - Rows                     >>rows
+ * MARK: - Values                 >>values
  *
- * How the partial answers of partition key ranges become the answer: the
- * order and equality of values, aggregates, groups, the best rows, hybrid search.
+ * JSON values as the service sees them: their order, whether two are the same
+ * however they are written, and sets of such.
  *
- * May call: memory, text, json, protocol, plan.
- * Knows nothing of: operations, ranges' ids, time.
+ * May call: memory, text, json, protocol.
+ * Knows nothing of: rows, plans.
  *========================*/
 
-/*--- Values: their order ---*/
+/*--- Their order ---*/
 
 /* A number as all that is asked of it sees it: as an integer if it is one that fits, else as a double. So the order is
  * exact between integers that no double tells apart, and 1, 1.0 and 1e0 are one number. */
@@ -14349,97 +14345,7 @@ static int aioc_val_compare(aiocosmos_json a, aiocosmos_json b)
     return rank_a == 5 ? aioc_val_compare_strings(a, b) : 0;
 }
 
-/*--- Sort values: what ORDER BY compares ---*/
-
-#define AIOC_ROW_COLUMNS_MAX 16  /* a composite index has at most eight */
-
-/* In one column. A number is read once. */
-typedef struct aioc_row_value { aiocosmos_json json; aioc_val_number number; } aioc_row_value;
-
-/* A row to be ordered, {"_rid":...,"orderByItems":[{"item":...}...],"payload":...}. An item of {} is undefined. */
-typedef struct aioc_row_sorted {
-    aiocosmos_str rid, items;  /* rid: without its quotes */
-    aiocosmos_json payload;
-    aioc_row_value *values;  /* the items', one a column; the room for them is the reader's */
-} aioc_row_sorted;
-
-static int aioc_row_refuse(const char **why, const char *text)
-{
-    *why = text;
-    return AIOCOSMOS_E_PROTOCOL;
-}
-
-/* 0; E_PROTOCOL, and why. */
-static int aioc_row_read_items(aiocosmos_json items, uint32_t columns, aioc_row_value *values, const char **why)
-{
-    static const char *const names[] = { "item" };
-    aiocosmos_json item = aioc_json_none();
-    if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != columns) {
-        return aioc_row_refuse(why, "a row without a value for each column of ORDER BY");
-    }
-    for (; aioc_json_next(items, NULL, &item); values++) {
-        if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "a row whose orderByItems are not objects");
-        aioc_json_fields(item, names, 1, &values->json);
-        if (values->json.type == AIOCOSMOS_JSON_NUM) values->number = aioc_val_number_of(values->json);
-    }
-    return 0;
-}
-
-/* As above, all of a row. */
-static int aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_sorted *sorted, const char **why)
-{
-    static const char *const names[] = { "_rid", "orderByItems", "payload" };
-    aiocosmos_json fields[3];
-    aioc_json_fields(row, names, 3, fields);
-    sorted->rid = aioc_text_view("", 0);
-    if (fields[0].type == AIOCOSMOS_JSON_STR) sorted->rid = aioc_text_view(fields[0].ptr + 1, fields[0].len - 2);
-    sorted->items = aioc_text_view(fields[1].ptr, fields[1].len);
-    sorted->payload = fields[2];
-    return aioc_row_read_items(fields[1], columns, sorted->values, why);
-}
-
-/* By all columns. Behind arrays or objects, which come in an order of the service's own, columns say nothing. */
-static int aioc_row_compare_values(const uint8_t *descending, uint32_t columns, const aioc_row_value *a,
-                                   const aioc_row_value *b)
-{
-    uint32_t i;
-    for (i = 0; i < columns; i++, a++, b++) {
-        bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
-        int order = numbers ? aioc_val_compare_numbers(a->number, b->number) : aioc_val_compare(a->json, b->json);
-        if (order != 0) return descending[i] ? -order : order;
-        if (aioc_val_has_members(a->json)) return 0;
-    }
-    return 0;
-}
-
-/*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ---*/
-
-#define AIOC_ROW_RID_LEN 24
-
-static bool aioc_row_rid_read(aiocosmos_str rid, uint64_t *item)
-{
-    char text[AIOC_ROW_RID_LEN];
-    unsigned char bytes[16];
-    size_t i, len, error_at;
-    if (rid.len != sizeof text) return false;
-    for (i = 0; i < sizeof text; i++) text[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
-    if (!aioc_text_base64_decode(aioc_text_view(text, sizeof text), bytes, sizeof bytes, &len, &error_at) ||
-        len != sizeof bytes) return false;
-    *item = aioc_text_load64le(bytes + 8);
-    return true;
-}
-
-/* The order in which a range gives items that are otherwise alike. -1, 0, 1. What is no id comes last, by its bytes. */
-static int aioc_row_rid_compare(aiocosmos_str a, aiocosmos_str b)
-{
-    uint64_t left = 0, right = 0;
-    bool left_ok = aioc_row_rid_read(a, &left), right_ok = aioc_row_rid_read(b, &right);
-    if (left_ok != right_ok) return left_ok ? -1 : 1;
-    if (left != right) return left < right ? -1 : 1;
-    return aioc_text_compare(a, b);
-}
-
-/*--- Values: whether they are the same, by a hash ---*/
+/*--- Whether they are the same, by a hash ---*/
 
 typedef struct aioc_val_hash { uint64_t high, low; } aioc_val_hash;
 
@@ -14508,8 +14414,8 @@ static aioc_val_hash aioc_val_sip_close(aioc_val_sip *sip)
     return hash;
 }
 
-/* What is fed for a value says where it ends, so that no two values are fed alike: a kind, with what is simple or the
- * number of members above it; then 64 bits of a number, or the bytes of a string, or the members. */
+/* What is fed for a value says where it ends: a kind, with what is simple or the number of members above it; then a
+ * number's bits, a string's bytes, or the members. */
 enum {
     AIOC_VAL_KIND_SIMPLE,  /* its rank */
     AIOC_VAL_KIND_INTEGER, AIOC_VAL_KIND_REAL, AIOC_VAL_KIND_STRING, AIOC_VAL_KIND_ARRAY,
@@ -14736,6 +14642,106 @@ static void aioc_val_set_free(aioc_mem *memory, aioc_val_set *set)
 {
     aioc_val_array_free(memory, &set->slots, sizeof(aioc_val_slot));
     set->count = set->mask = 0;
+}
+
+/*========================
+ * MARK: - Rows                     >>rows
+ *
+ * How the partial answers of partition key ranges become the answer:
+ * aggregates, groups, the best rows, hybrid search.
+ *
+ * May call: memory, text, json, protocol, plan, values.
+ * Knows nothing of: operations, ranges' ids, time.
+ *========================*/
+
+/*--- Sort values: what ORDER BY compares ---*/
+
+#define AIOC_ROW_COLUMNS_MAX 16  /* a composite index has at most eight */
+
+/* In one column. A number is read once. */
+typedef struct aioc_row_value { aiocosmos_json json; aioc_val_number number; } aioc_row_value;
+
+/* A row to be ordered, {"_rid":...,"orderByItems":[{"item":...}...],"payload":...}. An item of {} is undefined. */
+typedef struct aioc_row_sorted {
+    aiocosmos_str rid, items;  /* rid: without its quotes */
+    aiocosmos_json payload;
+    aioc_row_value *values;  /* the items', one a column; the room for them is the reader's */
+} aioc_row_sorted;
+
+static int aioc_row_refuse(const char **why, const char *text)
+{
+    *why = text;
+    return AIOCOSMOS_E_PROTOCOL;
+}
+
+/* 0; E_PROTOCOL, and why. */
+static int aioc_row_read_items(aiocosmos_json items, uint32_t columns, aioc_row_value *values, const char **why)
+{
+    static const char *const names[] = { "item" };
+    aiocosmos_json item = aioc_json_none();
+    if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != columns) {
+        return aioc_row_refuse(why, "a row without a value for each column of ORDER BY");
+    }
+    for (; aioc_json_next(items, NULL, &item); values++) {
+        if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "a row whose orderByItems are not objects");
+        aioc_json_fields(item, names, 1, &values->json);
+        if (values->json.type == AIOCOSMOS_JSON_NUM) values->number = aioc_val_number_of(values->json);
+    }
+    return 0;
+}
+
+/* As above, all of a row. */
+static int aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_sorted *sorted, const char **why)
+{
+    static const char *const names[] = { "_rid", "orderByItems", "payload" };
+    aiocosmos_json fields[3];
+    aioc_json_fields(row, names, 3, fields);
+    sorted->rid = aioc_text_view("", 0);
+    if (fields[0].type == AIOCOSMOS_JSON_STR) sorted->rid = aioc_text_view(fields[0].ptr + 1, fields[0].len - 2);
+    sorted->items = aioc_text_view(fields[1].ptr, fields[1].len);
+    sorted->payload = fields[2];
+    return aioc_row_read_items(fields[1], columns, sorted->values, why);
+}
+
+/* By all columns. Behind arrays or objects, which come in an order of the service's own, columns say nothing. */
+static int aioc_row_compare_values(const uint8_t *descending, uint32_t columns, const aioc_row_value *a,
+                                   const aioc_row_value *b)
+{
+    uint32_t i;
+    for (i = 0; i < columns; i++, a++, b++) {
+        bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
+        int order = numbers ? aioc_val_compare_numbers(a->number, b->number) : aioc_val_compare(a->json, b->json);
+        if (order != 0) return descending[i] ? -order : order;
+        if (aioc_val_has_members(a->json)) return 0;
+    }
+    return 0;
+}
+
+/*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ---*/
+
+#define AIOC_ROW_RID_LEN 24
+
+static bool aioc_row_rid_read(aiocosmos_str rid, uint64_t *item)
+{
+    char text[AIOC_ROW_RID_LEN];
+    unsigned char bytes[16];
+    size_t i, len, error_at;
+    if (rid.len != sizeof text) return false;
+    for (i = 0; i < sizeof text; i++) text[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
+    if (!aioc_text_base64_decode(aioc_text_view(text, sizeof text), bytes, sizeof bytes, &len, &error_at) ||
+        len != sizeof bytes) return false;
+    *item = aioc_text_load64le(bytes + 8);
+    return true;
+}
+
+/* The order in which a range gives items that are otherwise alike. -1, 0, 1. What is no id comes last, by its bytes. */
+static int aioc_row_rid_compare(aiocosmos_str a, aiocosmos_str b)
+{
+    uint64_t left = 0, right = 0;
+    bool left_ok = aioc_row_rid_read(a, &left), right_ok = aioc_row_rid_read(b, &right);
+    if (left_ok != right_ok) return left_ok ? -1 : 1;
+    if (left != right) return left < right ? -1 : 1;
+    return aioc_text_compare(a, b);
 }
 
 /*--- Cells: what the partial answers for one aggregate come to ---*/
@@ -15362,7 +15368,6 @@ static const aioc_row_value *aioc_row_best_values(const aioc_row *row)
     return (const aioc_row_value *)((const aioc_row_best_row *)row + 1);
 }
 
-/* A row's values against those of one that is kept. */
 static int aioc_row_best_compare(const aioc_row_best *best, const aioc_row_value *values, const aioc_row *kept)
 {
     return aioc_row_compare_values(best->descending, best->columns, values, aioc_row_best_values(kept));
@@ -15568,11 +15573,6 @@ static int64_t *aioc_row_rrf_sums(const aioc_row_rrf *rrf)
     return (int64_t *)(void *)rrf->sums.data;
 }
 
-static size_t aioc_row_rrf_sum_count(const aioc_row_rrf *rrf)
-{
-    return rrf->sums.len / sizeof(int64_t);
-}
-
 #define AIOC_ROW_HYBRID_MISMATCH "the statistics of two ranges do not match"
 
 /* The next sum: set by the first row, added to by the others. counted: it says how many follow, and must be the same in
@@ -15585,7 +15585,7 @@ static int aioc_row_rrf_sum(aioc_row_rrf *rrf, size_t *at, int64_t number, bool 
     if (!rrf->summed)
         return aioc_mem_append(rrf->rows.stage.memory, &rrf->sums, &number, sizeof number)
                    ? 0 : AIOCOSMOS_E_NOMEM;
-    if (place >= aioc_row_rrf_sum_count(rrf)) return AIOCOSMOS_E_PROTOCOL;
+    if (place >= rrf->sums.len / sizeof(int64_t)) return AIOCOSMOS_E_PROTOCOL;
     sum = &aioc_row_rrf_sums(rrf)[place];
     if (counted) return *sum == number ? 0 : AIOCOSMOS_E_PROTOCOL;
     *sum = *sum > INT64_MAX - number ? INT64_MAX : *sum + number;
@@ -15637,7 +15637,7 @@ static int aioc_row_rrf_add_statistics(aioc_row_rrf *rrf, aiocosmos_json row, co
         result = aioc_row_rrf_sum_one(rrf, statistic, &at, why);
     if (result != 0) return result;
     *why = AIOC_ROW_HYBRID_MISMATCH;
-    if (at != aioc_row_rrf_sum_count(rrf)) return AIOCOSMOS_E_PROTOCOL;
+    if (at != rrf->sums.len / sizeof(int64_t)) return AIOCOSMOS_E_PROTOCOL;
     rrf->summed = true;
     return 0;
 }
@@ -15645,7 +15645,7 @@ static int aioc_row_rrf_add_statistics(aioc_row_rrf *rrf, aiocosmos_json row, co
 /* Where a statistic's sums are; false: there is none. */
 static bool aioc_row_rrf_find(const aioc_row_rrf *rrf, uint32_t statistic, size_t *at)
 {
-    for (*at = 1; *at < aioc_row_rrf_sum_count(rrf); *at += 2 + (size_t)aioc_row_rrf_sums(rrf)[*at])
+    for (*at = 1; *at < rrf->sums.len / sizeof(int64_t); *at += 2 + (size_t)aioc_row_rrf_sums(rrf)[*at])
         if (statistic-- == 0) return true;
     return false;
 }
@@ -15941,7 +15941,7 @@ static void aioc_row_rrf_open(aioc_row_rrf *rrf, aioc_mem *memory, aioc_plan *pl
     rrf->rows.width = 1;
     rrf->plan = plan;
     rrf->reading = plan->needs_statistics ? AIOC_ROW_STATISTICS : 0;
-    aioc_plan_hold(plan);
+    plan->refs++;
     for (i = 0; i < plan->component_count; i++) {
         aiocosmos_str sql = plan->components[i].info.rewritten;
         for (hole = aioc_row_next_hole(sql, 0); hole.at < sql.len; hole = aioc_row_next_hole(sql, hole.end)) {
@@ -16256,7 +16256,7 @@ static int aioc_row_chain_rest(aioc_row_chain *chain, aioc_mem_buffer *out, size
  * Where a query or a change feed stands, as a text that travels: continuation
  * tokens, written and read.
  *
- * May call: memory, text, json, protocol, plan, rows.
+ * May call: memory, text, json, protocol, plan, values.
  * Knows nothing of: operations, time.
  *========================*/
 
@@ -20133,7 +20133,7 @@ static int aioc_change_fill(aioc_page_cursor *cursor, const void *asked)
  * is alone in its range, by a read.
  *
  * May call: reactor, memory, text, json, protocol, account, request, operation,
- * rows, ranges.
+ * values, ranges.
  * Knows nothing of: plans, pages.
  *========================*/
 

@@ -508,7 +508,7 @@ TEST(plan_or_something_else)
 TEST(plan_is_shared)
 {
     planned *p = plan_ok("{\"queryInfo\":{}}");
-    aioc_plan_hold(p->plan);
+    p->plan->refs++;
     aioc_plan_release(&p->memory, p->plan);
     CHECK_INT(p->plan->refs, 1);
     CHECK(p->plan->bytes > p->plan->text.len);

@@ -758,8 +758,8 @@ TEST(the_deepest_values_are_hashed)
     leave();
 }
 
-/* Kept in tokens: what one process hashed another must find. Computed by another SipHash (in Python) over what the layer
- * says that it feeds. */
+/* Kept in tokens: what one process hashed another must find. Computed by another SipHash (in Python) over what the
+ * layer says that it feeds. */
 TEST(a_hash_does_not_depend_on_the_machine)
 {
     aioc_val_hash hash;
@@ -832,7 +832,7 @@ TEST(a_set_survives_that_there_is_no_memory)
         }
         CHECK_INT(result, AIOCOSMOS_E_NOMEM);
         CHECK_INT(set.count, hash.low - 1);
-        CHECK_INT(set.count, allowed == 0 ? 0 : AIOC_VAL_ARRAY_PIECE * (allowed - 1));  /* the first is the directory's */
+        CHECK_INT(set.count, allowed == 0 ? 0 : AIOC_VAL_ARRAY_PIECE * (allowed - 1)); /* one is the directory's */
         heap_recover(&world.heap);
         hash.low--;
         CHECK_INT(aioc_val_set_add(&world.memory, &set, hash), 1);

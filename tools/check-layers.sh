@@ -5,7 +5,7 @@
 #   name the same layers in the order of the design.
 # - What a layer defines is public or has the prefix of the layer: aioc_json_, AIOC_JSON_. An operation is an op,
 #   memory mem, what resolves names dns, a position pos, and where a layer's name is of many, its prefix is of one: a
-#   row, a range, a page, a query, a change.
+#   val, a row, a range, a page, a query, a change.
 # - A layer uses none but those that its banner names ("May call: memory, json." or "May call: all above."), and these
 #   are above it. What is not a layer, such as libc, may be named too.
 # - No layer calls a public function.
@@ -13,7 +13,7 @@ set -u
 
 exec awk '
 BEGIN {
-    design = " platform reactor memory text json auth resolve tls http stream pool protocol account request operation plan rows position ranges pages queries changes many bulk client"
+    design = " platform reactor memory text json auth resolve tls http stream pool protocol account request operation plan values rows position ranges pages queries changes many bulk client"
     count = split(design, layers, " ")
     for (i = 1; i <= count; i++) position[layers[i]] = i
     prefix["operation"] = "op"
@@ -23,6 +23,7 @@ BEGIN {
     prefix["pages"] = "page"
     prefix["queries"] = "query"
     prefix["changes"] = "change"
+    prefix["values"] = "val"
     prefix["rows"] = "row"
     prefix["position"] = "pos"
 }
