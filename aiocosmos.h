@@ -3293,9 +3293,10 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, cons
     uint64_t cap = used > 0 ? used * len / (uint64_t)(at - scan->text) / 16 * 17 : len / 10;
     aioc_json_node *nodes = NULL;
     cap = cap < least ? least : used > 0 && cap > 4 * least ? 4 * least : cap;
-    if (cap <= AIOC_JSON_NODES_MAX) {
+    for (; !nodes && cap <= AIOC_JSON_NODES_MAX; cap = least) {
         nodes = (aioc_json_node *)aioc_mem_resize(doc->memory, doc->nodes, doc->cap * sizeof *nodes,
                                                   (size_t)cap * sizeof *nodes);
+        if (nodes || cap == least) break;  /* a text of few values needs less */
     }
     if (!nodes) {
         aioc_json_fail(scan, scan->text, "there is no memory for so many values");
