@@ -11107,8 +11107,12 @@ static bool aioc_request_has_pk(const aiocosmos_pk *pk)
 static bool aioc_request_is_given(const aiocosmos_request *request, const aioc_request_field *field)
 {
     static const char none[sizeof request->partition_key_paths] = { 0 };
+    const char *at = (const char *)request + field->at;
+    size_t word;
     if (field->group == 'k') return aioc_request_has_pk(&request->pk);
-    return memcmp((const char *)request + field->at, none, field->size) != 0;
+    if (field->size != sizeof word) return memcmp(at, none, field->size) != 0;
+    memcpy(&word, at, sizeof word);  /* most are one: no call */
+    return word != 0;
 }
 
 /* What does not belong to a kind is a mistake of the caller, and is said. */
