@@ -431,6 +431,48 @@ TEST(stream_closes_in_any_state)
     }
 }
 
+TEST(stream_leaves_its_queue_from_the_middle)
+{
+    aioc_stream more[3];
+    int i;
+    for (i = 0; i < 3; i++) {
+        setup("db.example");
+        memset(more, 0, sizeof more);
+        settle();
+        aioc_stream_open(&more[0], &rig.place);
+        aioc_stream_open(&more[1], &rig.place);
+        aioc_stream_open(&more[2], &rig.place);
+        CHECK(rig.place.asking.first == &more[2] && rig.place.asking.last == &rig.stream);
+        settle();                                  /* all have asked: the first is behind the others */
+        aioc_stream_close(&more[i]);
+        CHECK(!more[i].queue && !more[i].next);
+        aioc_stream_close(&more[(i + 1) % 3]);
+        aioc_stream_close(&more[(i + 2) % 3]);
+        CHECK(rig.place.asking.first == &rig.stream && rig.place.asking.last == &rig.stream);
+        teardown();
+    }
+}
+
+/* The name is asked anew in the middle of a race, and is no more. */
+TEST(stream_fails_when_its_name_vanishes)
+{
+    setup("db.example");
+    net.v6.io = AIOCOSMOS_IO_UNREACHABLE;
+    net.v6.delay_us = 0;
+    settle();
+    dns(AAAA, 1, 1);
+    settle();
+    CHECK_INT(rig.stream.state, AIOC_STREAM_CONNECTING);
+    aioc_dns_forget(&rig.resolver, "db.example");
+    settle();
+    CHECK_INT(rig.failed, 0);
+    dns(AAAA, 0, 0);
+    dns(A, 0, 0);
+    settle();
+    CHECK_INT(rig.error, AIOCOSMOS_E_CONNECT);
+    teardown();
+}
+
 TEST(stream_says_which_part_took_too_long)
 {
     setup("db.example");
@@ -536,7 +578,7 @@ static void toy_received(aioc_tls_session *s, size_t len)
     size_t i;
     t->in_len += len;
     if (s->state == AIOC_TLS_HANDSHAKE) {
-        s->state = t->in[0] == 'h' ? AIOC_TLS_OPEN : AIOC_TLS_FAILED;
+        s->state = t->in[0] == 'h' ? AIOC_TLS_OPEN : t->in[0] == 'c' ? AIOC_TLS_CLOSED : AIOC_TLS_FAILED;
         snprintf(s->why, sizeof s->why, "no toy");
         t->in_len = 0;
     } else if (t->in[0] == 0) {
@@ -720,6 +762,7 @@ TEST(stream_carries_bytes_with_and_without_tls)
                     if (!sent) net.sockets[0].window = 0;
                 }
                 CHECK_INT(written, len);
+                CHECK(aioc_stream_write(&rig.stream, slices, len, &written));      /* nothing is left */
                 CHECK_STR(heard(), request);
                 CHECK(!(rig.stream.source.want & AIOCOSMOS_WRITABLE));
                 peer_says(expected, 50);
@@ -831,6 +874,31 @@ TEST(stream_books_the_time_of_a_handshake)
     CHECK_INT(rig.stream.took_us[AIOC_STREAM_CONNECTING], 1000);
     CHECK_INT(rig.stream.took_us[AIOC_STREAM_HANDSHAKE], 200000);
     teardown();
+}
+
+TEST(stream_names_its_place)
+{
+    static const char *const hosts[] = {"127.0.0.1", "::1", "[::1]"}, *const places[] = {"127.0.0.1", "[::1]", "[::1]"};
+    char expected[200];
+    size_t i;
+    for (i = 0; i < 3; i++) {
+        setup(hosts[i]);
+        rig.place.to.tls = true;
+        rig.place.to.tls_config = &toy_config;
+        pass_ms(2);
+        serve(0, "c");
+        settle();
+        CHECK_INT(rig.error, AIOCOSMOS_E_CONNECT);
+        snprintf(expected, sizeof expected, "TLS with %s:8081: the server closed it at once", places[i]);
+        CHECK_STR(rig.message, expected);
+        teardown();
+        setup(hosts[i]);
+        net.v4.io = net.v6.io = AIOCOSMOS_IO_REFUSED;
+        pass_ms(2);
+        snprintf(expected, sizeof expected, "connect to %s:8081 refused: nobody listens there", places[i]);
+        CHECK_STR(rig.message, expected);
+        teardown();
+    }
 }
 
 TEST(stream_fails_with_its_handshake)
