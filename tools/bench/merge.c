@@ -155,6 +155,7 @@ static uint64_t read_all(size_t items, uint64_t *steps, size_t steps_max, size_t
     net.platform.monotonic_us = client_us;
     options = usual_options();
     options.logger.fn = NULL;
+    memset(&options.allocator, 0, sizeof options.allocator);               /* the tests' own fills what it gives */
     options.step_budget_us = steps ? BUDGET_US : 0;
     client = open_client(&options);
     memset(&request, 0, sizeof request);
