@@ -1385,7 +1385,8 @@ static ptrdiff_t aioc_platform_socket_send(void *user_data, intptr_t socket, con
     memset(&message, 0, sizeof message);
     message.msg_iov = parts;
     message.msg_iovlen = (unsigned char)count;  /* an int to some libraries, a size_t to others */
-    do sent = sendmsg((int)socket, &message, flags);
+    /* send() costs the system less: 3 % of an insert. */
+    do sent = count == 1 ? send((int)socket, slices->ptr, slices->len, flags) : sendmsg((int)socket, &message, flags);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? aioc_platform_io_of(errno) : (ptrdiff_t)sent;
 }
@@ -2637,7 +2638,7 @@ static const char *aioc_text_of(const aioc_text_phrase *phrase, int number)
     return phrase->text;
 }
 
-static const char aioc_text_hex_digits[] = "0123456789abcdef";
+static const char aioc_text_hex_digits[] = "0123456789abcdef", aioc_text_hex_capitals[] = "0123456789ABCDEF";
 
 /* FNV-1a, for tables of a few. */
 static uint32_t aioc_text_hash(const char *text, size_t len)
@@ -3199,30 +3200,19 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_number(aioc_json_scan *scan, const c
     return aioc_json_scan_digits(scan, at + (c == '+' || c == '-'), end);
 }
 
-static const char *aioc_json_scan_word(aioc_json_scan *scan, const char *at, const char *word)
-{
-    for (; *word; word++, at++) {
-        if (aioc_json_peek(at, scan->end) != (unsigned char)*word) {
-            return aioc_json_stop(scan, at, "true, false or null is expected");
-        }
-    }
-    return at;
-}
-
 /* Anything but a string, a number or a container. */
 AIOC_TEXT_INLINE const char *aioc_json_scan_other(aioc_json_scan *scan, const char *at, uint32_t *info)
 {
-    bool ahead = scan->end - at > 4;
     unsigned c = aioc_json_peek(at, scan->end);
+    const char *word = c == 't' ? "true" : c == 'f' ? "false" : c == 'n' ? "null" : NULL;
+    size_t behind = c == 'f';  /* the last four bytes are compared at once */
     *info = c == 'n' ? AIOCOSMOS_JSON_NULL : AIOCOSMOS_JSON_BOOL;
-    if (ahead && memcmp(at, "true", 4) == 0) return at + 4;
-    if (ahead && memcmp(at + 1, "alse", 4) == 0 && c == 'f') return at + 5;
-    if (ahead && memcmp(at, "null", 4) == 0) return at + 4;
-    if (c == 't') return aioc_json_scan_word(scan, at, "true");
-    if (c == 'f') return aioc_json_scan_word(scan, at, "false");
-    if (c == 'n') return aioc_json_scan_word(scan, at, "null");
-    return aioc_json_stop(scan, at, aioc_json_is_opened(scan, at) ? "a value or ']' is expected"
-                                                                  : "a value is expected");
+    if (word && scan->end - at > 4 && memcmp(at + behind, word + behind, 4) == 0) return at + behind + 4;
+    if (!word)
+        return aioc_json_stop(scan, at, aioc_json_is_opened(scan, at) ? "a value or ']' is expected"
+                                                                      : "a value is expected");
+    while (*word && aioc_json_peek(at, scan->end) == (unsigned char)*word) word++, at++;
+    return *word ? aioc_json_stop(scan, at, "true, false or null is expected") : at;
 }
 
 /* A property name, from where it should start to behind it. */
@@ -3649,7 +3639,8 @@ static aiocosmos_json aioc_json_array_of(const aioc_mem_buffer *nodes, const cha
     return aioc_json_of(array, node);
 }
 
-/*--- Numbers, exactly ---*/
+/*--- Numbers, exactly: text -> decimal -> double by 128 bits of a power of ten, and by libc where those do not tell;
+ *    double -> shortest decimal -> text by the same powers ---*/
 
 /* The high half of a product; *low gets the rest. */
 static uint64_t aioc_json_multiply(uint64_t a, uint64_t b, uint64_t *low)
@@ -3665,6 +3656,15 @@ static uint64_t aioc_json_multiply(uint64_t a, uint64_t b, uint64_t *low)
     *low = a * b;
     return a1 * b1 + (middle >> 32) + (other >> 32);
 #endif
+}
+
+/* a * (high * 2^64 + low), the lowest word first. */
+static void aioc_json_multiply_long(uint64_t a, uint64_t high, uint64_t low, uint64_t product[3])
+{
+    uint64_t carry = aioc_json_multiply(low, a, &product[0]);
+    product[2] = aioc_json_multiply(high, a, &product[1]);
+    product[1] += carry;
+    product[2] += product[1] < carry;
 }
 
 /* number / 2^bits, rounded down, for negative numbers too. */
@@ -3735,20 +3735,18 @@ static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
     0x84595161401484A0, 0xA56FA5B99019A5C8
     };
     const uint64_t *base = bases[(ten + 351) / 27];
-    uint64_t factor = steps[(ten + 351) % 27], word[4], carry, above;
-    carry = aioc_json_multiply(base[2], factor, &word[0]);
-    above = aioc_json_multiply(base[1], factor, &word[1]);
+    uint64_t factor = steps[(ten + 351) % 27], word[3], lowest, carry = aioc_json_multiply(base[2], factor, &lowest);
+    aioc_json_multiply_long(factor, base[0], base[1], word);
+    word[0] += carry;
+    carry = word[0] < carry;
     word[1] += carry;
-    carry = above + (word[1] < carry);
-    above = aioc_json_multiply(base[0], factor, &word[2]);
-    word[2] += carry;
-    word[3] = above + (word[2] < carry);
-    if (!(word[3] >> 63)) {
-        word[3] = word[3] << 1 | word[2] >> 63;
+    word[2] += word[1] < carry;
+    if (!(word[2] >> 63)) {
         word[2] = word[2] << 1 | word[1] >> 63;
+        word[1] = word[1] << 1 | word[0] >> 63;
     }
-    *high = word[3];
-    *low = word[2];
+    *high = word[2];
+    *low = word[1];
 }
 
 static bool aioc_json_power_is_exact(int ten)
@@ -3844,15 +3842,11 @@ static uint64_t aioc_json_round(uint64_t high, bool more, int exponent)
 /* digits * 10^ten, with the power rounded down or up. The lower bits only count as more. */
 static uint64_t aioc_json_scale(uint64_t digits, int ten, bool up)
 {
-    uint64_t high, low, product[3], carry;
+    uint64_t high, low, product[3];
     int zeros = aioc_json_leading_zeros(digits);
     aioc_json_power(ten, &high, &low);
     if (up && ++low == 0) high++;
-    digits <<= zeros;
-    carry = aioc_json_multiply(low, digits, &product[0]);
-    product[2] = aioc_json_multiply(high, digits, &product[1]);
-    product[1] += carry;
-    product[2] += product[1] < carry;
+    aioc_json_multiply_long(digits << zeros, high, low, product);
     if (!(product[2] >> 63)) {
         zeros++;
         product[2] = product[2] << 1 | product[1] >> 63;
@@ -3960,11 +3954,9 @@ static bool aioc_json_number_parse(const char *text, size_t len, double *out)
  * numbers stays right. */
 static uint64_t aioc_json_scale_odd(uint64_t digits, uint64_t high, uint64_t low)
 {
-    uint64_t lowest, middle, carry = aioc_json_multiply(low, digits, &lowest), top;
-    top = aioc_json_multiply(high, digits, &middle);
-    middle += carry;
-    top += middle < carry;
-    return top | (middle > 1);
+    uint64_t product[3];
+    aioc_json_multiply_long(digits, high, low, product);
+    return product[2] | (product[1] > 1);
 }
 
 /* The shortest decimal number, digits * 10^*ten, that reads back as this double (positive, finite), and of several
@@ -4222,8 +4214,10 @@ static bool aioc_json_append_json(aioc_mem *memory, aioc_mem_buffer *buffer, con
     return true;
 }
 
-static bool aioc_json_append_value_to(uint32_t depth_max, aioc_mem *memory, aioc_mem_buffer *buffer,
-                                      const aiocosmos_value *value, bool ascii)
+/* Appends any value but an unset one; what is none becomes {}, as keys have it. False: the value is not JSON
+ * (infinite, not UTF-8, ...), or there is no room; then nothing is appended. */
+static bool aioc_json_append_value(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_value *value, bool ascii,
+                                   uint32_t depth_max)
 {
     char number[AIOC_JSON_NUMBER_MAX];
     size_t len;
@@ -4240,13 +4234,6 @@ static bool aioc_json_append_value_to(uint32_t depth_max, aioc_mem *memory, aioc
     case AIOCOSMOS_VALUE_JSON: return aioc_json_append_json(memory, buffer, value->str, value->len, ascii, depth_max);
     default: return false;
     }
-}
-
-/* Appends any value but an unset one; what is none becomes {}, as keys have it. False: the value is not JSON
- * (infinite, not UTF-8, ...), or there is no room; then nothing is appended. */
-static bool aioc_json_append_value(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_value *value, bool ascii)
-{
-    return aioc_json_append_value_to(AIOC_JSON_DEPTH_MAX, memory, buffer, value, ascii);
 }
 
 /*--- The writer: checks what it is told, step by step ---*/
@@ -4316,7 +4303,7 @@ static void aioc_json_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value
 {
     aioc_mem_buffer buffer = aioc_json_jw_buffer(w);
     bool ok = value.type != AIOCOSMOS_VALUE_NONE && aioc_json_jw_begin(w, &buffer, key) &&
-              aioc_json_append_value_to(AIOC_JSON_DEPTH_MAX - w->depth, NULL, &buffer, &value, false);
+              aioc_json_append_value(NULL, &buffer, &value, false, AIOC_JSON_DEPTH_MAX - w->depth);
     aioc_json_jw_keep(w, &buffer, ok);
 }
 
@@ -4401,7 +4388,6 @@ static bool aioc_auth_unreserved(char c)
 /* out has room for 3 * text.len; no NUL is written. Returns how many characters are. */
 static size_t aioc_auth_percent_encode(aiocosmos_str text, char *out)
 {
-    static const char hex[] = "0123456789ABCDEF";
     char *start = out;
     size_t i;
     for (i = 0; i < text.len; i++) {
@@ -4410,8 +4396,8 @@ static size_t aioc_auth_percent_encode(aiocosmos_str text, char *out)
             *out++ = c;
         } else {
             *out++ = '%';
-            *out++ = hex[(unsigned char)c >> 4];
-            *out++ = hex[(unsigned char)c & 15];
+            *out++ = aioc_text_hex_capitals[(unsigned char)c >> 4];
+            *out++ = aioc_text_hex_capitals[(unsigned char)c & 15];
         }
     }
     return (size_t)(out - start);
@@ -9309,7 +9295,6 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
     double number;
     char string[AIOC_PROTOCOL_PK_BYTES + 1];
     aiocosmos_json value = aioc_protocol_scalar(text);
-    aiocosmos_str trimmed = aioc_text_view(value.ptr, value.len);
     if (value.type == AIOCOSMOS_JSON_NONE) aioc_mem_print(why, cap, "empty, and not JSON");
     else if (aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, &error, &error_at) < 0)
         aioc_mem_print(why, cap, "not JSON at byte %llu: %s", aioc_protocol_ull(error_at), error ? error : "");
@@ -9317,7 +9302,8 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
         aioc_mem_print(why, cap, "an %s cannot be a key", value.type == AIOCOSMOS_JSON_OBJ ? "object" : "array");
     else if (value.type == AIOCOSMOS_JSON_NUM && !aioc_json_number_parse(value.ptr, value.len, &number))
         aioc_mem_print(why, cap, "a number beyond the range of doubles");
-    else if (value.type == AIOCOSMOS_JSON_NUM) return aioc_protocol_bad_integer(trimmed, why, cap);
+    else if (value.type == AIOCOSMOS_JSON_NUM)
+        return aioc_protocol_bad_integer(aioc_text_view(value.ptr, value.len), why, cap);
     else if (value.type == AIOCOSMOS_JSON_STR) {
         size_t len = aioc_json_get_str(value, string, sizeof string);
         return aioc_protocol_bad_string(string, len, why, cap);
@@ -9326,14 +9312,9 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
     return true;
 }
 
-static aiocosmos_str aioc_protocol_text_of(const aiocosmos_value *value)
-{
-    return aioc_text_view(value->str, value->len);
-}
-
 static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, size_t cap)
 {
-    aiocosmos_str text = aioc_protocol_text_of(level);
+    aiocosmos_str text = aioc_text_view(level->str, level->len);
     char digits[24];
     switch (level->type) {
     case AIOCOSMOS_VALUE_STR: return aioc_protocol_bad_string(level->str, level->len, why, cap);
@@ -9378,11 +9359,12 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
         aiocosmos_value value = pk->level[i];
         if (value.type == AIOCOSMOS_VALUE_F64 && value.f64 == 0) value.f64 = 0;  /* -0 and 0 are the same key */
         if (value.type == AIOCOSMOS_VALUE_JSON) {  /* blanks of JSON may be line ends, which would end the header */
-            aiocosmos_json scalar = aioc_protocol_scalar(aioc_protocol_text_of(&value));
+            aiocosmos_json scalar = aioc_protocol_scalar(aioc_text_view(value.str, value.len));
             value.str = scalar.ptr;
             value.len = scalar.len;
         }
-        ok = aioc_mem_append(memory, buffer, i ? "," : "[", 1) && aioc_json_append_value(memory, buffer, &value, true);
+        ok = aioc_mem_append(memory, buffer, i ? "," : "[", 1) &&
+             aioc_json_append_value(memory, buffer, &value, true, AIOC_JSON_DEPTH_MAX);
     }
     if (ok && aioc_mem_append(memory, buffer, "]", 1)) return 0;
     buffer->len = start;
@@ -9596,11 +9578,10 @@ static void aioc_protocol_murmur3_128(const void *data, size_t len, uint64_t out
 
 static size_t aioc_protocol_hex(const unsigned char *bytes, size_t len, char *out)
 {
-    static const char hex[] = "0123456789ABCDEF";
     size_t i;
     for (i = 0; i < len; i++) {
-        out[2 * i] = hex[bytes[i] >> 4];
-        out[2 * i + 1] = hex[bytes[i] & 15];
+        out[2 * i] = aioc_text_hex_capitals[bytes[i] >> 4];
+        out[2 * i + 1] = aioc_text_hex_capitals[bytes[i] & 15];
     }
     out[2 * len] = 0;
     return 2 * len;
@@ -10493,7 +10474,7 @@ static bool aioc_account_is_border(aiocosmos_str border)
 {
     size_t i;
     for (i = 0; i < border.len; i++)
-        if (!strchr("0123456789ABCDEFabcdef", border.ptr[i]) || !border.ptr[i]) return false;
+        if (aioc_text_hex(border.ptr[i]) < 0) return false;
     return true;
 }
 
@@ -11710,6 +11691,7 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
 #define AIOC_OP_ORDER_BUCKETS 256
 #define AIOC_OP_ATTEMPTS_KEPT 6      /* the first three and the last three */
 #define AIOC_OP_SKEW_MIN_MS 60000    /* a clock this far from the server's is corrected */
+#define AIOC_OP_COPIED_MAX 4096u      /* bytes of a body that go behind the head, so that one send() takes both */
 #define AIOC_OP_NODES_KEPT 16384u    /* JSON nodes kept from one result to the next: 256 KiB */
 #define AIOC_OP_TOKEN_US 5000000u    /* after it, the host is asked again for a token that is still wanted */
 #define AIOC_OP_COMPOSITE_MAX 16384  /* bytes of all session tokens: web servers take no longer line */
@@ -11908,7 +11890,7 @@ static void aioc_op_make_activity_id(aioc_op_engine *engine, char *out)
         if (i == 18) bits = aioc_op_random(&engine->activity_state[1]);
         out[i] = form[i];
         if (form[i] < 'x') continue;
-        out[i] = "0123456789abcdef"[form[i] == 'x' ? bits & 15u : 8u | (bits & 3u)];
+        out[i] = aioc_text_hex_digits[form[i] == 'x' ? bits & 15u : 8u | (bits & 3u)];
         bits >>= 4;
     }
 }
@@ -12541,6 +12523,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     aioc_op_attempt *attempt = op->attempt;
     aiocosmos_str lines = aioc_op_part(op, AIOC_OP_LINES), pk = aioc_op_pk_header(op), authorization;
     aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
+    size_t copied = body.len <= AIOC_OP_COPIED_MAX ? body.len : 0;
     int64_t wall_s = (engine->platform->wall_ms(engine->platform->user_data) + attempt->endpoint->skew_ms) / 1000;
     char number[20];
     aioc_mem_writer head;
@@ -12549,7 +12532,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     attempt->head.len = 0;
     head = aioc_mem_write(engine->memory, &attempt->head);
     head.ok = aioc_mem_reserve(engine->memory, &attempt->head, 768 + 3u * op->ends[AIOC_OP_TAIL] + lines.len + pk.len +
-                                                               authorization.len);
+                                                               authorization.len + copied);
     aioc_op_put_request_line(op, &head);
     aioc_mem_put(&head, aioc_mem_text(&attempt->endpoint->host_line));
     aioc_mem_put(&head, aioc_mem_text(&engine->constant_lines));
@@ -12565,11 +12548,12 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     if (body.len || op->verb[0] == 'P')
         aioc_request_put_line(&head, "Content-Length: ", aioc_text_view(number, aioc_text_put_u64(number, body.len)));
     aioc_mem_put_text(&head, "\r\n");
+    aioc_mem_put(&head, aioc_text_view(body.ptr, copied));
     if (!head.ok) return AIOCOSMOS_E_NOMEM;
     slices[0].ptr = attempt->head.data;
     slices[0].len = attempt->head.len;
     slices[1].ptr = body.ptr;
-    slices[1].len = body.len;
+    slices[1].len = body.len - copied;
     engine->stats.attempts++;
     op->attempt_us = engine->reactor->now_us;
     attempt->overdue = false;
@@ -19675,7 +19659,7 @@ static int aioc_query_append_params(aioc_request_builder *builder, aioc_mem_buff
         if (!aioc_mem_append_str(builder->memory, out, i ? ",{\"name\":" : "{\"name\":") ||
             !aioc_json_append_string(builder->memory, out, param->name, strlen(param->name), false) ||
             !aioc_mem_append_str(builder->memory, out, ",\"value\":") ||
-            !aioc_json_append_value(builder->memory, out, &param->value, false) ||
+            !aioc_json_append_value(builder->memory, out, &param->value, false, AIOC_JSON_DEPTH_MAX) ||
             !aioc_mem_append_str(builder->memory, out, "}"))
             return aioc_request_refuse(builder, what, "not UTF-8, not JSON, not a finite number, or no memory");
     }
@@ -20947,7 +20931,7 @@ static bool aioc_many_read_row(const aioc_many *many, aiocosmos_json item, aioc_
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
         bool none = i < count && pk.level[i].type == AIOCOSMOS_VALUE_NONE;
         row->levels[i] = none ? aioc_protocol_scalar(aioc_mem_str("{}"))
-                              : i < count ? aioc_protocol_scalar(aioc_protocol_text_of(&pk.level[i]))
+                              : i < count ? aioc_protocol_scalar(aioc_text_view(pk.level[i].str, pk.level[i].len))
                                           : aioc_json_none();
     }
     return true;

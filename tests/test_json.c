@@ -1313,7 +1313,8 @@ TEST(json_values_of_every_type_are_appended)
     for (i = 0; i < COUNT(cases); i++) {
         buffer.len = 0;
         CHECK(aioc_mem_append_str(&memory, &buffer, "x="));
-        CHECK_INT(aioc_json_append_value(&memory, &buffer, &cases[i].value, cases[i].ascii), cases[i].want != NULL);
+        CHECK_INT(aioc_json_append_value(&memory, &buffer, &cases[i].value, cases[i].ascii,
+                                         AIOC_JSON_DEPTH_MAX), cases[i].want != NULL);
         CHECK_TEXT(buffer.data + 2, buffer.len - 2, cases[i].want ? cases[i].want : "");
     }
     aioc_mem_buffer_free(&memory, &buffer);
@@ -1330,7 +1331,7 @@ TEST(json_a_failed_append_changes_nothing)
     aioc_mem_buffer buffer = {NULL, 0, 0};
     aioc_mem_init(&memory, NULL, 64);                  /* one block of the smallest size */
     CHECK(aioc_mem_append_str(&memory, &buffer, "x="));
-    CHECK(!aioc_json_append_value(&memory, &buffer, &value, true));
+    CHECK(!aioc_json_append_value(&memory, &buffer, &value, true, AIOC_JSON_DEPTH_MAX));
     CHECK(!aioc_json_append_string(&memory, &buffer, newlines, sizeof newlines - 1, false));
     CHECK_TEXT(buffer.data, buffer.len, "x=");
     aioc_mem_buffer_free(&memory, &buffer);
