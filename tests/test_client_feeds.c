@@ -65,6 +65,72 @@ TEST_TWICE(a_query_takes_parameters_of_every_type)
     close_world(client);
 }
 
+TEST(what_does_not_belong_to_a_feed_is_refused)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request plain, query;
+    aiocosmos_param param = {"@a", aiocosmos_i(1)};
+    char edge[400];
+    memset(&plain, 0, sizeof plain);
+    plain.container = "c";
+    query = plain;
+    query.feed = (aiocosmos_feed)(AIOCOSMOS_FEED_RANGES + 1);
+    CHECK_STR(refusal_of_query(client, &query), "feed: one of aiocosmos_feed is expected");
+    plain.feed = AIOCOSMOS_FEED_RANGES;
+    query = plain;
+    query.pk = aiocosmos_pk1(aiocosmos_s("eu"));
+    CHECK_STR(refusal_of_query(client, &query), "pk: does not belong to this feed");
+    query = plain;
+    query.session_token = aiocosmos_text("0:-1#1");
+    CHECK_STR(refusal_of_query(client, &query), "session_token: does not belong to this feed");
+    query = plain;
+    query.epk_min = "10";
+    CHECK_STR(refusal_of_query(client, &query), "epk_min: does not belong to this feed");
+    query = plain;
+    query.epk_max = "10";
+    CHECK_STR(refusal_of_query(client, &query), "epk_min: does not belong to this feed");
+    query = plain;
+    query.sql = "SELECT * FROM c";
+    CHECK_STR(refusal_of_query(client, &query), "sql: does not belong to this feed");
+    query = plain;
+    query.want_metrics = true;
+    CHECK_STR(refusal_of_query(client, &query), "want_metrics: does not belong to this feed");
+    query = plain;
+    query.want_index_metrics = true;
+    CHECK_STR(refusal_of_query(client, &query), "want_metrics: does not belong to this feed");
+    query = plain;
+    query.feed = AIOCOSMOS_FEED_DATABASES;
+    CHECK_STR(refusal_of_query(client, &query), "container: does not belong to this feed");
+    query.container = NULL;
+    query.database = "db";
+    CHECK_STR(refusal_of_query(client, &query), "database: does not belong to this feed");
+    plain.feed = AIOCOSMOS_FEED_ITEMS;
+    query = plain;
+    query.params = &param;
+    query.param_count = 1;
+    CHECK_STR(refusal_of_query(client, &query), "params: there is no sql");
+    query = plain;
+    query.page_items_max = (uint32_t)INT32_MAX + 1u;
+    CHECK_STR(refusal_of_query(client, &query), "page_items_max: over 2^31-1");
+    query = plain;
+    query.epk_max = edge;
+    snprintf(edge, sizeof edge, "%0300d", 0);
+    CHECK_STR(refusal_of_query(client, &query), "epk_max: too long for a partition key's hash");
+    query.epk_max = "0g";
+    CHECK_STR(refusal_of_query(client, &query), "epk_max: not upper-case hexadecimal at byte 1");
+    query.epk_max = "/0";
+    CHECK_STR(refusal_of_query(client, &query), "epk_max: not upper-case hexadecimal at byte 0");
+    query.epk_max = "@0";
+    CHECK_STR(refusal_of_query(client, &query), "epk_max: not upper-case hexadecimal at byte 0");
+    query.epk_max = "0A0";
+    CHECK_STR(refusal_of_query(client, &query), "epk_max: half a byte at its end: two digits make one");
+    query.epk_max = query.epk_min = "0A";
+    CHECK_STR(refusal_of_query(client, &query), "epk_max: not behind epk_min");
+    query.pk = aiocosmos_pk1(aiocosmos_s("eu"));
+    CHECK_STR(refusal_of_query(client, &query), "epk_min: and pk are both given");
+    close_world(client);
+}
+
 TEST(a_query_that_cannot_be_sent_is_refused_with_the_reason)
 {
     aiocosmos_client *client = open_world("");
@@ -82,6 +148,10 @@ TEST(a_query_that_cannot_be_sent_is_refused_with_the_reason)
     query.sql = "SELECT * FROM c";
     query.params = &param;
     query.param_count = 1;
+    CHECK_STR(refusal_of_query(client, &query), "params[0]: a name starts with '@'");
+    param.name = "@";
+    CHECK_STR(refusal_of_query(client, &query), "params[0]: a name starts with '@'");
+    param.name = NULL;
     CHECK_STR(refusal_of_query(client, &query), "params[0]: a name starts with '@'");
     param.name = "@name";
     param.value = aiocosmos_s(NULL);

@@ -116,6 +116,7 @@ static void prop_open_client(prop_world *w)
     options.allocator.fn = sim_allocate;
     options.allocator.user_data = &w->heap;
     SIM_CHECK(&w->world, aiocosmos_create(&options, &w->client, why, sizeof why) == 0, "no client: %s", why);
+    if (w->rough) w->client->memory.kept_max = 0;              /* each allocation may fail */
 }
 
 static void prop_close_client(prop_world *w)
