@@ -7,6 +7,7 @@
 #include "aiocosmos.h"
 #include "test.h"
 #include "heap.h"
+#include "shaky.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -37,11 +38,7 @@ typedef struct peer {
     int requests;                            /* answered on this link */
 } peer;
 
-/* Every call of the platform that may fail, for the tests that let it. */
-enum { CALL_OPEN, CALL_ERROR, CALL_SEND, CALL_RECEIVE, CALL_WATCH, CALL_WAIT, CALL_ENTROPY, CALLS };
-
 static struct net {
-    aiocosmos_platform platform;
     uint64_t now_us;
     int64_t wall_ms;
     uint64_t tick_us;                        /* how much later it is each time that somebody asks */
@@ -55,17 +52,9 @@ static struct net {
     size_t (*room)(const peer *link);        /* bytes that a connection takes now; NULL: any number */
     int slow_open;                           /* so many waits until a connection is there */
     unsigned spurious;                       /* each that many waits, all sockets are said to be ready; 0: never */
-    unsigned long calls[CALLS], fail_from[CALLS], fail_to[CALLS];
-    int fail_with[CALLS];
     bool stuck;                              /* the client waited for ever for nothing */
     char poller;
 } net;
-
-static bool net_fails(int call)
-{
-    unsigned long n = ++net.calls[call];
-    return n >= net.fail_from[call] && n <= net.fail_to[call];
-}
 
 /* A client that does not come to an end is found here, for it asks the time again and again. */
 static uint64_t net_monotonic(void *user_data)
@@ -86,7 +75,6 @@ static int64_t net_wall(void *user_data)
 static int net_entropy(void *user_data, void *out, size_t len)
 {
     (void)user_data;
-    if (net_fails(CALL_ENTROPY)) return net.fail_with[CALL_ENTROPY];
     memset(out, 0x5a, len);
     return 0;
 }
@@ -95,7 +83,6 @@ static int net_open(void *user_data, intptr_t *out, bool datagram, const aiocosm
 {
     intptr_t i;
     (void)user_data; (void)address;
-    if (net_fails(CALL_OPEN)) return net.fail_with[CALL_OPEN];
     if (datagram) return AIOCOSMOS_IO_UNSUPPORTED;
     for (i = 0; i < LINKS && net.links[i].open; i++) continue;
     if (i == LINKS) return AIOCOSMOS_IO_LIMIT;
@@ -123,7 +110,6 @@ static int net_error(void *user_data, intptr_t socket)
 {
     peer *link = net_link(socket);
     (void)user_data;
-    if (net_fails(CALL_ERROR)) return net.fail_with[CALL_ERROR];
     if (link->undecided > 0) return AIOCOSMOS_IO_AGAIN;
     if (net.opened) net.opened(link);
     return 0;
@@ -142,7 +128,6 @@ static ptrdiff_t net_send(void *user_data, intptr_t socket, const aiocosmos_slic
     peer *link = net_link(socket);
     size_t i, sent = 0;
     (void)user_data;
-    if (net_fails(CALL_SEND)) return net.fail_with[CALL_SEND];
     if (link->reset) return AIOCOSMOS_IO_CLOSED;
     if (net.room && net.room(link) == 0) return AIOCOSMOS_IO_AGAIN;
     for (i = 0; i < count; i++) {
@@ -162,7 +147,6 @@ static ptrdiff_t net_receive(void *user_data, intptr_t socket, void *out, size_t
     peer *link = net_link(socket);
     size_t len = link->said_len - link->said_at;
     (void)user_data;
-    if (net_fails(CALL_RECEIVE)) return net.fail_with[CALL_RECEIVE];
     if (link->reset) return AIOCOSMOS_IO_CLOSED;
     if (net.receive_max && cap > net.receive_max) cap = net.receive_max;
     if (len == 0 && link->endless) {
@@ -209,7 +193,6 @@ static int net_poller_set(void *user_data, void *poller, intptr_t socket, unsign
     peer *link = net_link(socket);
     (void)user_data; (void)poller;
     CHECK_INT(link->want, had);
-    if (want && net_fails(CALL_WATCH)) return net.fail_with[CALL_WATCH];
     link->want = want;
     link->source = source;
     return 0;
@@ -250,7 +233,6 @@ static int net_poller_wait(void *user_data, void *poller, aiocosmos_event *event
     int i, count = 0;
     (void)user_data; (void)poller;
     net.waits++;
-    if (net_fails(CALL_WAIT)) return net.fail_with[CALL_WAIT];
     net_serve();
     for (i = 0; i < LINKS && count < cap; i++) {
         peer *link = &net.links[i];
@@ -277,6 +259,7 @@ static ptrdiff_t net_file(void *user_data, const char *path, void *out, size_t c
 
 static void net_begin(void (*answer)(peer *link))
 {
+    aiocosmos_platform platform = *aiocosmos_system_platform();
     int i;
     for (i = 0; i < LINKS; i++) {
         free(net.links[i].said);
@@ -288,24 +271,24 @@ static void net_begin(void (*answer)(peer *link))
     net.tick_us = 1;
     net.wall_ms = INT64_C(1795000000000);    /* in November of 2026 */
     net.answer = answer;
-    net.platform = *aiocosmos_system_platform();
-    net.platform.monotonic_us = net_monotonic;
-    net.platform.wall_ms = net_wall;
-    net.platform.entropy = net_entropy;
-    net.platform.socket_open = net_open;
-    net.platform.socket_error = net_error;
-    net.platform.socket_send = net_send;
-    net.platform.socket_receive = net_receive;
-    net.platform.socket_close = net_close;
-    net.platform.poller_create = net_poller_create;
-    net.platform.poller_destroy = net_poller_destroy;
-    net.platform.poller_set = net_poller_set;
-    net.platform.poller_wait = net_poller_wait;
-    net.platform.poller_wake = net_poller_wake;
-    net.platform.poller_fd = net_no_fd;
-    net.platform.poller_wake_fd = net_no_fd;
-    net.platform.file_read = net_file;
-    net.platform.name_servers = NULL;
+    platform.monotonic_us = net_monotonic;
+    platform.wall_ms = net_wall;
+    platform.entropy = net_entropy;
+    platform.socket_open = net_open;
+    platform.socket_error = net_error;
+    platform.socket_send = net_send;
+    platform.socket_receive = net_receive;
+    platform.socket_close = net_close;
+    platform.poller_create = net_poller_create;
+    platform.poller_destroy = net_poller_destroy;
+    platform.poller_set = net_poller_set;
+    platform.poller_wait = net_poller_wait;
+    platform.poller_wake = net_poller_wake;
+    platform.poller_fd = net_no_fd;
+    platform.poller_wake_fd = net_no_fd;
+    platform.file_read = net_file;
+    platform.name_servers = NULL;
+    shaky_platform(&platform);
 }
 
 /*--- What servers say ----------------------------------------------------------------------*/
@@ -361,7 +344,7 @@ static aiocosmos_options usual_options(void)
     options.key = AIOCOSMOS_EMULATOR_KEY;
     options.default_database = "db";
     options.allocator.fn = heap_fn;
-    options.platform = &net.platform;
+    options.platform = &shaky.platform;
     return options;
 }
 

@@ -336,9 +336,7 @@ TEST(without_entropy_clients_work_but_over_tls)
     answer got;
     int i;
     net_begin(answer_noting_activities);
-    net.fail_from[CALL_ENTROPY] = 1;
-    net.fail_to[CALL_ENTROPY] = ULONG_MAX;
-    net.fail_with[CALL_ENTROPY] = AIOCOSMOS_IO_AGAIN;
+    shaky_fail(CALL_ENTROPY, 1, true, AIOCOSMOS_IO_AGAIN);
     activity_count = 0;
     activity_answer = 200;
     for (i = 0; i < 100; i++) {
@@ -354,7 +352,7 @@ TEST(without_entropy_clients_work_but_over_tls)
     client = open_client(&options);
     CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), AIOCOSMOS_E_TLS);
     CHECK(strstr(got.message, "no randomness") != NULL);
-    net.fail_to[CALL_ENTROPY] = 0;           /* there is some by now: the handshake begins, which nobody answers */
+    shaky.fail_to[CALL_ENTROPY] = 0;           /* there is some by now: the handshake begins, which nobody answers */
     CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), AIOCOSMOS_E_CONNECT);
     close_client(client);
 }
@@ -1983,7 +1981,7 @@ static void stage_everything(void (*server)(peer *link), aiocosmos_options optio
     for (deed = 0; deed < DEEDS; deed++) {
         for (at = 0; ; at++) {
             net_begin(server);
-            options.platform = &net.platform;
+            options.platform = &shaky.platform;
             if (stage_play(options, deed, at) < at || at > 60 || deed == DO_NOTHING) break;
         }
     }
@@ -2019,16 +2017,13 @@ TEST(with_one_pending_operation_at_a_time_everything_still_ends)
 
 /*--- A system that fails --------------------------------------------------------------------------*/
 
-static const int system_errors[] = { AIOCOSMOS_IO_AGAIN, AIOCOSMOS_IO_CLOSED, AIOCOSMOS_IO_LIMIT, AIOCOSMOS_IO_FAILED,
-    AIOCOSMOS_IO_UNREACHABLE };
-
 /* Some of everything, at once; then, with the system well again, everything works. */
 static void survives(const aiocosmos_options *options)
 {
     aiocosmos_client *client = NULL;
     answer all[USES], got;
     char why[128];
-    int use, call, status = aiocosmos_create(options, &client, why, sizeof why);
+    int use, status = aiocosmos_create(options, &client, why, sizeof why);
     if (status != 0) {
         CHECK(client == NULL && why[0] != 0);
         nothing_is_left();
@@ -2043,7 +2038,7 @@ static void survives(const aiocosmos_options *options)
     drain(client);
     for (use = 1; use < USES; use++) CHECK_INT(all[use].calls, 1);
     heap.fail_from = heap.fail_to = 0;
-    for (call = 0; call < CALLS; call++) net.fail_from[call] = net.fail_to[call] = 0;
+    shaky_recover();
     net.receive_max = net.send_max = 0;
     net.now_us += 60000000;
     for (use = 1; use < USES; use++)
@@ -2069,17 +2064,15 @@ TEST(every_call_to_the_system_may_fail_once_or_from_then_on)
     options.connections_max = 3;
     for (call = 0; call < CALLS; call++) {
         for (error = 0; error < 5; error++) {
-            if (call == CALL_OPEN && system_errors[error] == AIOCOSMOS_IO_AGAIN) continue; /* would be a socket */
+            if (call == CALL_OPEN && shaky_errors[error] == AIOCOSMOS_IO_AGAIN) continue; /* would be a socket */
             for (on = 0; on < 2; on++) {
                 for (n = 1, last = 1; n <= last && n < 40; n += 1 + n / 4) {
                     net_begin(answer_with_a_token);
                     net.slow_open = 1;
                     net.tick_us = 2000;
-                    net.fail_from[call] = n;
-                    net.fail_to[call] = on ? ~0ul : n;
-                    net.fail_with[call] = system_errors[error];
+                    shaky_fail(call, n, on, shaky_errors[error]);
                     survives(&options);
-                    last = net.calls[call];
+                    last = shaky.calls[call];
                 }
             }
         }
@@ -2695,9 +2688,7 @@ TEST(a_description_says_nothing_twice_and_nothing_empty)
     submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
     CHECK(strncmp(told, "status -6: timed out", 20) == 0);
     CHECK_INT(times_in(told, "http"), 0);
-    net.fail_from[CALL_OPEN] = 1;
-    net.fail_to[CALL_OPEN] = ULONG_MAX;
-    net.fail_with[CALL_OPEN] = AIOCOSMOS_IO_REFUSED;
+    shaky_fail(CALL_OPEN, 1, true, AIOCOSMOS_IO_REFUSED);
     close_client(client);
     client = open_client(&options);
     submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
@@ -3412,9 +3403,9 @@ TEST(many_large_answers_share_little_memory)
         net.receive_max = round % 3 ? 5000 : 0;
         options.memory_max = (size_t)(round % 4 + 1) << 20;
         client = open_client(&options);
-        if (round >= 4) net.fail_from[CALL_WATCH] = round * 3;
-        if (round >= 4) net.fail_to[CALL_WATCH] = round % 5 ? round * 3 + round % 7 : ~0ul;
-        net.fail_with[CALL_WATCH] = AIOCOSMOS_IO_LIMIT;
+        if (round >= 4) shaky.fail_from[CALL_WATCH] = round * 3;
+        if (round >= 4) shaky.fail_to[CALL_WATCH] = round % 5 ? round * 3 + round % 7 : ~0ul;
+        shaky.fail_with[CALL_WATCH] = AIOCOSMOS_IO_LIMIT;
         for (i = 0; i < MANY; i++) if (begin(client, i % 2 ? AIOCOSMOS_READ_ITEM : USE_QUERY,
             &got[i]) != 0) got[i].calls = -1;
         drain(client);

@@ -1821,7 +1821,7 @@ TEST(queries_can_be_closed_or_left_at_every_moment)
                 serve_shape(&shapes[i]);
                 net.receive_max = 200;
                 options.step_budget_us = 1;
-                options.platform = &net.platform;
+                options.platform = &shaky.platform;
                 options.pending_max = how & 2 ? 3 : 0;
                 options.memory_max = how & 4 ? 200000 : 0;
                 request.parallel_max = how & 4 ? 1 : 0;

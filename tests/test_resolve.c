@@ -5,6 +5,7 @@
 #include "aiocosmos.h"
 #include "test.h"
 #include "heap.h"
+#include "shaky.h"
 #include "texts.h"
 
 /*--- Addresses and names ----------------------------------------------------*/
@@ -939,7 +940,7 @@ static void world_open(world *w, const line *lines)
     w->config = "nameserver 10.0.0.1\n";
     w->memory = rationed(&w->heap, ULONG_MAX - 1);
     allocator = aioc_mem_allocator(&w->memory);
-    CHECK_INT(aioc_reactor_open(&w->reactor, &w->platform, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&w->reactor, shaky_platform(&w->platform), &allocator), 0);
     aioc_dns_open(&w->resolver, &w->reactor, &w->memory, NULL, NULL);
 }
 
@@ -1182,8 +1183,8 @@ TEST(a_table_without_name_servers_and_zones_will_do)
 {
     static const line lines[] = {{"127.0.0.1", NULL, 0, 0, 0, "10.0.0.7"}, {0}};
     world_open(&earth, lines);
-    earth.platform.name_servers = NULL;
-    earth.platform.zone = NULL;
+    shaky.platform.name_servers = NULL;
+    shaky.platform.zone = NULL;
     ask(&earth, &first, "db.example");
     world_run_to(&earth, 1000);
     CHECK_STR(first.got, "10.0.0.7 at 0");
@@ -1828,6 +1829,38 @@ TEST(one_failed_allocation_on_the_wire_is_survived)
         if (earth.heap.failed == 0) break;
     }
     CHECK(n > 8 && n < 100);
+}
+
+/* The nth call of each kind fails, alone or with all behind it: the look-up ends, and the next one succeeds. */
+TEST(every_call_to_the_system_may_fail_in_a_look_up)
+{
+    unsigned long n, last;
+    int call, error, on, failed = 0;
+    for (call = 0; call < CALLS; call++) {
+        for (error = 0; error < (int)COUNT(shaky_errors) * 2; error++) {
+            if (shaky_errors[error / 2] == AIOCOSMOS_IO_AGAIN) continue;       /* what is ready and says so is ready again */
+            if (call == CALL_WAIT) continue;                           /* is for the reactor to tell */
+            on = error % 2;
+            for (n = 1, last = 1; n <= last && n < 40; n++) {
+                int result;
+                world_open(&earth, eventful);
+                earth.config = eventful_config;
+                shaky_fail(call, n, on, shaky_errors[error / 2]);
+                result = ask(&earth, &first, "a.x");
+                if (result == AIOC_DNS_LATER) world_run_to(&earth, 60000);
+                if (result == AIOC_DNS_LATER) CHECK_INT(first.told, 1);
+                last = shaky.calls[call];
+                failed += first.got[0] == '(';
+                shaky_recover();
+                earth.now_us += 60000000;
+                CHECK_INT(ask(&earth, &second, "a.x"), AIOC_DNS_LATER);
+                world_run_to(&earth, 180000);
+                CHECK_MEM(second.got, "10.0.0.7 at ", 12);
+                world_close(&earth);
+            }
+        }
+    }
+    CHECK(failed > 10);
 }
 
 TEST(it_may_be_closed_at_any_moment)
