@@ -1,5 +1,6 @@
 /* The whole client and its host: event loops, limits, hooks, credentials, TLS, memory that runs out, fork. */
 #include "client.h"
+#include "shaky.h"
 #include <pthread.h>
 
 static const char item_a[] = "{\"id\":\"a\",\"pk\":\"p\",\"v\":1}";
@@ -322,6 +323,41 @@ TEST_TWICE(connections_are_opened_ahead_and_closed_when_idle)
 /*--- Options ------------------------------------------------------------------------------*/
 
 /* Why no client is made of these options. */
+/* A read while a call fails ends once, however; with the system well again, the next one is answered. */
+static void read_on_shaky_ground(int call, unsigned long nth, bool for_good, int with)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client = NULL;
+    answer got;
+    int steps;
+    options.platform = shaky_platform(aiocosmos_system_platform());
+    options.request_timeout_ms = for_good ? 100 : 5000;
+    shaky_fail(call, nth, for_good, with);
+    if (aiocosmos_create(&options, &client, NULL, 0) == 0) {
+        send_off(client, read_item("nobody", aiocosmos_s("eu")), &got);
+        for (steps = 0; !got.calls && steps < 10000; steps++) aiocosmos_step(client, 100);
+        CHECK_INT(got.calls, 1);
+        shaky_recover();
+        for (steps = 0; steps < 50 && ask(client, read_item("nobody", aiocosmos_s("eu")), &got) != 404; steps++) continue;
+        CHECK_INT(got.status, 404);
+        aiocosmos_destroy(client);
+    }
+    CHECK_INT(heap.blocks, 0);
+}
+
+TEST_TWICE(each_call_to_the_system_may_fail)
+{
+    unsigned long n;
+    int call;
+    close_client(open_world(""));
+    for (call = 0; call < CALLS; call++) {
+        for (n = 1; n < 9; n++)
+            read_on_shaky_ground(call, n, false, n % 2 ? AIOCOSMOS_IO_FAILED : AIOCOSMOS_IO_CLOSED);
+        if (call != CALL_WAIT) read_on_shaky_ground(call, 2, true, AIOCOSMOS_IO_FAILED);
+    }
+    stop_emulator();
+}
+
 static const char *why_not(const aiocosmos_options *options)
 {
     static char why[256];
