@@ -18367,14 +18367,13 @@ static void aioc_page_deliver(aioc_page_cursor *cursor, aiocosmos_page *page)
 
 /*--- A page is one operation ---*/
 
-static int aioc_page_ask(aioc_page_cursor *cursor, uint32_t timeout_ms)
+static int aioc_page_ask(aioc_page_cursor *cursor)
 {
     aioc_op_engine *engine = cursor->engine;
     aioc_request_spec spec;
     if (!aioc_range_page_lines(engine, aioc_mem_text(&cursor->ask.lines), cursor->page_items_max, "x-ms-continuation: ",
                                aioc_mem_text(&cursor->continuation))) return aioc_request_no_memory(&engine->builder);
     aioc_range_specify(&spec, &cursor->ask);
-    spec.timeout_ms = timeout_ms;
     spec.kind = AIOCOSMOS_QUERY_PAGE;
     spec.type = spec.tail = cursor->type;
     spec.is.item_data = cursor->of_items;
@@ -18411,13 +18410,13 @@ static bool aioc_page_advance(aioc_page_cursor *cursor, aiocosmos_str continuati
 static int aioc_page_ask_on(aioc_page_cursor *cursor, aioc_op *op)
 {
     uint64_t now_us = op->engine->reactor->now_us;
-    uint32_t left_ms = AIOCOSMOS_OFF;
     int refused;
     if (cursor->closed) return AIOCOSMOS_E_CANCELLED;
     if (op->deadline_us && op->deadline_us <= now_us) return AIOCOSMOS_E_TIMEOUT;
-    if (op->deadline_us) left_ms = (uint32_t)((op->deadline_us - now_us + 999u) / 1000u);
-    refused = aioc_page_ask(cursor, left_ms);
+    refused = aioc_page_ask(cursor);
     if (refused) return refused;
+    cursor->op->deadline_us = op->deadline_us;
+    aioc_op_time(cursor->op, now_us);
     cursor->op->charge_ru = op->charge_ru;
     cursor->costs.charge_ru -= op->charge_ru;  /* it is counted with the end of that one */
     cursor->op->throttled_us = op->throttled_us;
@@ -18613,7 +18612,7 @@ static int aioc_page_next(aioc_page_list *pages, aiocosmos_cursor handle, aiocos
     if (cursor->ended) return aioc_request_refuse(&engine->builder, "cursor", "the last page has been delivered");
     cursor->page = page;
     cursor->user_data = user_data;
-    if (!cursor->way) return aioc_page_ask(cursor, cursor->ask.timeout_ms);
+    if (!cursor->way) return aioc_page_ask(cursor);
     reader = cursor->reader;
     reader->busy++;  /* it keeps what it has read ahead */
     refused = aioc_op_compose(engine, cursor->way->kind, &cursor->ask.link, cursor->ask.timeout_ms,
