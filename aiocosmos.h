@@ -16821,12 +16821,14 @@ struct aioc_range_reader {
     bool by_key;  /* one partition key is asked by itself, not by its range */
     bool yielded;  /* rows of answers that were given back had been used: it is to begin again behind them */
     uint32_t ahead, window, window_max;  /* answers held; how far the window, which counts them, may grow */
-    uint32_t rows_first, rows_max;  /* asked of a range at first; for lack of memory. 0: any */
-    uint64_t rows_left, rows_cap;  /* that are of use; that are worth asking for. UINT64_MAX: any */
+    struct {
+        uint32_t first, max;  /* asked of a range at first; for lack of memory. 0: any */
+        uint64_t left, cap;  /* that are of use; that are worth asking for. UINT64_MAX: any */
+    } rows;
     uint32_t page_rows;  /* of the page that is made */
     size_t held_max, held, reserved;  /* bytes of answers; reserved: on their way */
     size_t guess;  /* how large the next is, as it comes; 0: nothing is known */
-    uint64_t rows_seen, bytes_seen, seen;  /* of answers: how large a row is */
+    struct { uint64_t answers, rows, bytes; } seen;  /* how large a row is */
     uint64_t asked, turns;  /* when the last page was asked for: less is longer ago; requests */
 };
 
@@ -16851,7 +16853,6 @@ static void aioc_range_task_open(aioc_range_task *task, aioc_range_readers *all,
     task->owner = owner;
 }
 
-/* It has nothing to do any more. */
 static void aioc_range_calm(aioc_range_task *task)
 {
     if (task->state == AIOC_RANGE_IDLE) return;
@@ -17492,19 +17493,19 @@ static void aioc_range_span_prefix(aioc_range_reader *reader, const char *line)
  * of each at first, then twice as many each time, as fit into memory if each range has two such answers. */
 static uint64_t aioc_range_rows_to_ask(const aioc_range_reader *reader, uint32_t asks)
 {
-    uint64_t rows = reader->rows_first;
+    uint64_t rows = reader->rows.first;
     if (reader->order == AIOC_RANGE_MERGED) {
         size_t half = reader->memory->max / 2;
         uint64_t room = (reader->held_max < half ? reader->held_max : half) / (2 * (uint64_t)reader->stream_count + 1);
-        if (reader->rows_seen) room /= reader->bytes_seen / reader->rows_seen + 1;
+        if (reader->seen.rows) room /= reader->seen.bytes / reader->seen.rows + 1;
         if (!rows) rows = AIOC_RANGE_ROWS_ASKED;
         rows <<= asks < 16 ? asks : 16;
-        if (reader->rows_seen && rows > room) rows = room;
+        if (reader->seen.rows && rows > room) rows = room;
         if (rows > AIOC_RANGE_ROWS_MAX) rows = AIOC_RANGE_ROWS_MAX;
-        if (rows > reader->rows_cap) rows = reader->rows_cap;
+        if (rows > reader->rows.cap) rows = reader->rows.cap;
         if (!rows) rows = 1;
     }
-    return reader->rows_max && (rows == 0 || rows > reader->rows_max) ? reader->rows_max : rows;
+    return reader->rows.max && (rows == 0 || rows > reader->rows.max) ? reader->rows.max : rows;
 }
 
 /* How many bytes a stream's next answer may be. */
@@ -17512,8 +17513,8 @@ static size_t aioc_range_expected(const aioc_range_stream *stream)
 {
     const aioc_range_reader *reader = stream->reader;
     uint64_t rows = aioc_range_rows_to_ask(reader, stream->asks);
-    if (reader->order == AIOC_RANGE_MERGED && reader->seen)
-        return (size_t)(rows * (reader->bytes_seen / (reader->rows_seen + 1) + 1));
+    if (reader->order == AIOC_RANGE_MERGED && reader->seen.answers)
+        return (size_t)(rows * (reader->seen.bytes / (reader->seen.rows + 1) + 1));
     return reader->guess ? reader->guess : reader->all->guess;
 }
 
@@ -17562,11 +17563,11 @@ static void aioc_range_lacks_memory(aioc_range_reader *reader)
     aioc_range_yield(reader);
     if (!aioc_range_is_owed(reader)) return;
     aioc_range_stir(&reader->task);
-    if (reader->page_rows || (alone && reader->rows_max == 1))
+    if (reader->page_rows || (alone && reader->rows.max == 1))
         aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for answers of the ranges, however few rows "
                         "they have: raise the client's memory_max");
     else if (aioc_range_claim(reader))
-        reader->rows_max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
+        reader->rows.max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
 }
 
 /* A page that there is no memory for fails only if nobody holds answers or is under way. Else it is tried again when
@@ -17730,10 +17731,10 @@ static bool aioc_range_wants_more(const aioc_range_reader *reader, uint32_t plac
     if (reader->order == AIOC_RANGE_MERGED && (needed || !first)) return !first;
     if (reader->order == AIOC_RANGE_MERGED)  /* of a range that is half used, if the others are like it */
         return !first->next && first->used && first->used * 2 >= first->count &&
-               reader->rows_left > (first->count - first->used) * reader->stream_count;
+               reader->rows.left > (first->count - first->used) * reader->stream_count;
     if (needed) return any ? ahead == 0 : place == 0 && !first;
     return ahead < reader->window &&  /* and what is ahead may not be enough */
-           (any || !reader->seen || ahead * (reader->rows_seen / reader->seen) < reader->rows_left);
+           (any || !reader->seen.answers || ahead * (reader->seen.rows / reader->seen.answers) < reader->rows.left);
 }
 
 /* Sends a stream's request. False: not now. */
@@ -17774,7 +17775,7 @@ static int aioc_range_ask_at(aioc_range_reader *reader, uint32_t place, bool nee
 static void aioc_range_ask_some(aioc_range_reader *reader, bool needed)
 {
     uint32_t place;
-    if (reader->yielded || reader->tally.status || !reader->rows_left) return;
+    if (reader->yielded || reader->tally.status || !reader->rows.left) return;
     for (place = 0; place < reader->stream_count && reader->in_flight < reader->parallel_max; place++) {
         int asked = aioc_range_wants_more(reader, place, needed) ? aioc_range_ask_at(reader, place, needed) : 1;
         if (asked == 0) return;
@@ -17794,12 +17795,11 @@ static void aioc_range_account_for(aioc_range_reader *reader, const aiocosmos_re
                        result->session_token.ptr);
 }
 
-/* The rows of an answer are known. */
 static void aioc_range_count_rows(aioc_range_reader *reader, const aioc_range_answer *answer)
 {
-    reader->seen++;
-    reader->rows_seen += answer->count;
-    reader->bytes_seen += answer->bytes;
+    reader->seen.answers++;
+    reader->seen.rows += answer->count;
+    reader->seen.bytes += answer->bytes;
     reader->costs->items += answer->count;
     if (answer->asked) reader->costs->ranges[answer->asked - 1].items += answer->count;
 }
@@ -18253,7 +18253,7 @@ static int aioc_page_open_reader(aioc_page_cursor *cursor, const aiocosmos_query
     reader->costs = &cursor->costs;
     reader->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
     if (reader->parallel_max > AIOC_ACCOUNT_RANGES_MAX) reader->parallel_max = AIOC_ACCOUNT_RANGES_MAX;
-    reader->rows_first = request->page_items_max;
+    reader->rows.first = request->page_items_max;
     reader->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
     reader->levels = aioc_page_levels(&request->pk);
     if (aioc_range_open(reader, cursor->all->readers, aioc_page_work, aioc_page_let_go, cursor))
@@ -18493,7 +18493,7 @@ static bool aioc_page_show(aioc_page_cursor *cursor)
         cursor->unshown = true;
         return false;
     }
-    if (reader->rows_max) reader->rows_max = reader->rows_max < AIOC_RANGE_ROWS_MAX ? reader->rows_max * 2 : 0;
+    if (reader->rows.max) reader->rows.max = reader->rows.max < AIOC_RANGE_ROWS_MAX ? reader->rows.max * 2 : 0;
     aioc_page_end(cursor, 0, "", AIOC_RANGE_AHEAD);
     return true;
 }
@@ -18865,7 +18865,8 @@ static void aioc_query_note_scan(aioc_range_stream *stream, const aiocosmos_resu
 static bool aioc_query_begin_anew(aioc_query *query)
 {
     aioc_range_reader *reader = &query->reader;
-    if (reader->seen || query->cursor->from.place || aioc_range_max(&reader->edges).len || query->anew) return false;
+    if (reader->seen.answers || query->cursor->from.place || aioc_range_max(&reader->edges).len || query->anew)
+        return false;
     aioc_range_drop_all(reader);
     aioc_row_chain_close(&query->chain);
     aioc_plan_release(query->memory, query->plan);
@@ -19276,7 +19277,7 @@ static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const
                                                                                    : AIOC_RANGE_LEFTMOST);
     reader->columns = chain->ordered ? info->order_count : 0;
     reader->growth = open ? 2 : 5;  /* parsed, about three times as large; and then a page that is made of it */
-    reader->rows_first = chain->collects ? 0 : query->cursor->page_items_max;
+    reader->rows.first = chain->collects ? 0 : query->cursor->page_items_max;
     reader->window_max = open ? reader->parallel_max : AIOC_QUERY_AHEAD_MAX;
     reader->window = chain->collects ? reader->window_max : 1;
     query->line_count = 0;
@@ -19543,9 +19544,9 @@ static void aioc_query_ask(aioc_page_cursor *cursor)
     uint64_t left = limit->take && (query->chain.collects || limit->take == UINT64_MAX) ? UINT64_MAX
                     : limit->take ? limit->skip + limit->take : 0;
     if (aioc_query_is_lost(query) || query->stage != AIOC_QUERY_READING) return;
-    query->reader.rows_left = left;
+    query->reader.rows.left = left;
     /* Of DISTINCT, a row that counts may take many that do not. */
-    query->reader.rows_cap = query->info->distinct == AIOC_PLAN_ALL ? left : UINT64_MAX;
+    query->reader.rows.cap = query->info->distinct == AIOC_PLAN_ALL ? left : UINT64_MAX;
     aioc_range_ask_some(&query->reader, true);
     aioc_range_ask_some(&query->reader, false);
 }
