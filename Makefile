@@ -97,6 +97,7 @@ mutants: $(EMULATOR) ## breaks the library on purpose: simulation and random que
 
 bench: $(addprefix $(B)/bench/,run client json server) ## inserts beside wrk's, on one server; BENCH_SECONDS=1: short
 	command -v wrk >/dev/null || tools/apt-install.sh wrk || echo "going on without wrk"
+	tools/bench/unit.sh $(CC) -std=gnu99 $(CPPFLAGS) -I. $(BEARSSL_CFLAGS)
 	$(B)/bench/run tools/bench/wrk.lua
 
 bench-queries: $(B)/aiocosmos-emulator $(B)/bench/query $(B)/bench/merge ## CPU a merged row; in how much memory; ROWS=N
