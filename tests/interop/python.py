@@ -837,14 +837,14 @@ async def session_tokens_(owner):
     assert (await c.read_item("1", "a", session_token=token))["id"] == "1"
 
 
-# ------------------------------------------------------------------------------------------------------------ limits
-
-
-@limit("no batches yet")
+@test
 def transactional_batches():
     operations = [("create", ({"id": "1", "pk": "a"},)), ("upsert", ({"id": "2", "pk": "a"},))]
     found = container().execute_item_batch(operations, "a")
     assert [one["statusCode"] for one in found] == [201, 201]
+
+
+# ------------------------------------------------------------------------------------------------------------ limits
 
 
 @limit("no scripts")
