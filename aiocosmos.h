@@ -16283,7 +16283,7 @@ typedef struct aioc_pos {
     aiocosmos_str rows;  /* IN_ROWS: what is left to give, a JSON array */
 } aioc_pos;
 
-#define AIOC_POS_PREFIX "aq1-"
+#define AIOC_POS_PREFIX "aq2-"
 #define AIOC_POS_CHECK_BYTES  8u  /* bytes of checksum at the end */
 
 #define AIOC_POS_HAS_KEY    1u  /* flags: which hashes there are */

@@ -1131,7 +1131,7 @@ TEST(token_round_trip)
         size_t i;
         random_position(&p);
         token = token_of(&p.position);
-        CHECK(token.len > 4 && memcmp(token.ptr, "aq1-", 4) == 0);
+        CHECK(token.len > 4 && memcmp(token.ptr, "aq2-", 4) == 0);
         for (i = 0; i < token.len; i++) CHECK(aioc_auth_unreserved(token.ptr[i]));         /* RFC 3986, 2.3 */
         memset(&block, 0, sizeof block);
         if (aioc_pos_read(&memory, token, &block, &got, &why) != 0)
@@ -1209,10 +1209,10 @@ TEST(token_refusals_say_why)
         {"-RID:~abc#RT:1", "not a continuation token of this library"},
         {"aq1", "not a continuation token of this library"},
         {"aq2-AAAA", "a continuation token of another version of this library"},
-        {"aq1-", "a damaged continuation token"},
-        {"aq1-A", "a damaged continuation token"},
-        {"aq1-AAAA", "a damaged continuation token"},
-        {"aq1-AAAAAAAAAAAAAAAAAAAAAAAAAAAA", "a damaged continuation token"},
+        {"aq2-", "a damaged continuation token"},
+        {"aq2-A", "a damaged continuation token"},
+        {"aq2-AAAA", "a damaged continuation token"},
+        {"aq2-AAAAAAAAAAAAAAAAAAAAAAAAAAAA", "a damaged continuation token"},
     };
     size_t i;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -1230,7 +1230,7 @@ TEST(token_random_bytes)
     int round;
     seed = 8;
     for (round = 0; round < 20000; round++) {
-        char text[300] = "aq1-";
+        char text[300] = "aq2-";
         size_t i, len = 4 + random_below(290);
         aiocosmos_str token;
         const char *why;
@@ -1256,7 +1256,7 @@ static aiocosmos_str forged(const unsigned char *bytes, size_t len)
     CHECK(aioc_mem_reserve(&memory, &raw, 1));
     CHECK(aioc_mem_append(&memory, &raw, bytes, len));
     aioc_pos_put_word(&writer, aioc_pos_checksum(raw.data, raw.len));
-    CHECK(aioc_mem_append_str(&memory, &out, "aq1-"));
+    CHECK(aioc_mem_append_str(&memory, &out, "aq2-"));
     CHECK(aioc_pos_append_base64(&memory, &out, &raw));
     token = tight(view(out.data, out.len));
     aioc_mem_buffer_free(&memory, &raw);
