@@ -1208,7 +1208,7 @@ TEST(token_refusals_say_why)
         {"{\"token\":1}", "not a continuation token of this library"},
         {"-RID:~abc#RT:1", "not a continuation token of this library"},
         {"aq1", "not a continuation token of this library"},
-        {"aq2-AAAA", "a continuation token of another version of this library"},
+        {"aq1-AAAA", "a continuation token of another version of this library"},
         {"aq2-", "a damaged continuation token"},
         {"aq2-A", "a damaged continuation token"},
         {"aq2-AAAA", "a damaged continuation token"},
