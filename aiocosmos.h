@@ -19411,9 +19411,13 @@ static void aioc_query_begin_again(aioc_query *query)
 /* Composes what rows pass, and goes back to where a token says. 0, or why not. */
 static int aioc_query_begin_chain(aioc_query *query, const aioc_plan_info *info)
 {
-    const aioc_pos *from = &query->cursor->from;
+    aioc_pos *from = &query->cursor->from;
     bool in_rows = from->place == AIOC_POS_IN_ROWS, in_order = from->place == AIOC_POS_IN_ORDER;
     int status;
+    if (from->place && from->seen.count == 0) {  /* an attempt that has failed has taken it */
+        from->seen = query->chain.distinct.seen;
+        memset(&query->chain.distinct.seen, 0, sizeof from->seen);
+    }
     if (from->has_last || from->seen.count > 0) memcpy(query->key, from->key, sizeof query->key);
     status = aioc_row_chain_open(&query->chain, query->memory, query->plan, info, query->key,
                                  in_rows ? from->rows : aioc_mem_str(""));
