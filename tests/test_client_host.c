@@ -1610,11 +1610,14 @@ TEST(clients_share_nothing)
 
 TEST_TWICE(a_forked_child_abandons_the_client_and_the_parent_goes_on)
 {
-    aiocosmos_client *client = open_world("");
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
     aiocosmos_stats before, after;
     answer owed, got;
     pid_t child;
     int status = -1;
+    options.connections_max = 1;
+    client = open_world_with("", &options);
     must(client, write_a());
     must(client, read_a());
     await_ranges(client);
