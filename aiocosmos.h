@@ -4051,11 +4051,12 @@ static size_t aioc_json_number_write(double number, char out[AIOC_JSON_NUMBER_MA
 
 static bool aioc_json_get_i64(aiocosmos_json value, int64_t *out)
 {
-    const char *end = value.ptr + value.len;
+    const char *end;
     aioc_json_decimal decimal;
     uint64_t digits;
     size_t places;
     if (value.type != AIOCOSMOS_JSON_NUM) return false;
+    end = value.ptr + value.len;
     if (aioc_json_is_short(value.ptr + (*value.ptr == '-'), end, &digits, &places) && places == 0) {
         *out = *value.ptr == '-' ? -(int64_t)digits : (int64_t)digits;
         return true;
