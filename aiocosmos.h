@@ -18574,11 +18574,10 @@ static void aioc_page_work(void *owner)
             if (status == AIOCOSMOS_E_NOMEM) aioc_range_yield(reader);
             aioc_page_end(cursor, status, tally->message, AIOC_RANGE_QUIET);
         }
-        if (cursor->op && tally->status) aioc_range_stir(&reader->task);
     } else if (cursor->way && !cursor->closed && !tally->status) {
         cursor->way->ask(cursor);
-        if (cursor->op && tally->status) aioc_range_stir(&reader->task);
     }
+    if (cursor->op && tally->status) aioc_range_stir(&reader->task);
     reader->busy--;
     cursor->busy--;
     aioc_page_let_go(cursor);
