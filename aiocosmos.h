@@ -17523,9 +17523,9 @@ static size_t aioc_range_expected(const aioc_range_stream *stream)
 static void aioc_range_yield(aioc_range_reader *reader)
 {
     uint32_t place;
+    size_t held = reader->held;
     bool merged = reader->order == AIOC_RANGE_MERGED;
     if (!aioc_range_is_owed(reader)) reader->need = AIOC_RANGE_QUIET;
-    if (reader->held == 0) return;
     for (place = 0; place < reader->stream_count; place++) {
         aioc_range_stream *stream = reader->streams[place];
         if (!stream->first || (stream->split && !merged)) continue;
@@ -17533,6 +17533,7 @@ static void aioc_range_yield(aioc_range_reader *reader)
         stream->stale = stream->op != NULL;
         stream->asked_all = false;
     }
+    if (reader->held == held) return;
     reader->yielded = merged;
     if (aioc_range_is_owed(reader)) aioc_range_stir(&reader->task);
 }
@@ -17544,7 +17545,7 @@ static void aioc_range_yield_others(const aioc_range_reader *reader)
         if (other != reader && !other->busy) aioc_range_yield(other);
 }
 
-/* The memory is to be its own; perhaps not before others have had it. True: it is. */
+/* The memory is to be its own, when its turn comes. True: it is. */
 static bool aioc_range_claim(aioc_range_reader *reader)
 {
     aioc_range_readers *all = reader->all;
@@ -17555,27 +17556,29 @@ static bool aioc_range_claim(aioc_range_reader *reader)
     return free;
 }
 
-/* There was no memory for answers of a reader. It asks again: when a page is owed; when its turn comes; without the
- * others, for fewer rows. */
+/* There was no memory for a reader's answers. If a page is owed, it asks again when its turn comes: without the others,
+ * for fewer rows. */
 static void aioc_range_lacks_memory(aioc_range_reader *reader)
 {
     uint64_t rows = aioc_range_rows_to_ask(reader, 0);
     bool alone = reader->need == AIOC_RANGE_ALONE;
     aioc_range_yield(reader);
     if (!aioc_range_is_owed(reader)) return;
-    aioc_range_stir(&reader->task);
     if (reader->page_rows || (alone && reader->rows.max == 1))
         aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for answers of the ranges, however few rows "
                         "they have: raise the client's memory_max");
     else if (aioc_range_claim(reader))
         reader->rows.max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
+    else return;
+    aioc_range_stir(&reader->task);
 }
 
 /* A page that there is no memory for fails only if nobody holds answers or is under way. Else it is tried again when
- * its turn comes, and then now and again, for who ends tells nobody. */
+ * its turn comes, and then now and again, for who ends tells nobody; at once, nobody would. */
 static bool aioc_range_waits_for_memory(aioc_range_reader *reader)
 {
     aioc_range_readers *all = reader->all;
+    aioc_reactor *reactor = all->engine->reactor;
     const aioc_range_reader *at = all->first;
     uint32_t others = all->engine->slot_count - all->engine->free_count;
     if (reader->tally.status != AIOCOSMOS_E_NOMEM) return false;
@@ -17584,9 +17587,9 @@ static bool aioc_range_waits_for_memory(aioc_range_reader *reader)
     if (!others && all->held + all->reserved == reader->held + reader->reserved) return false;
     reader->tally.status = 0;
     aioc_range_yield(reader);
+    aioc_range_calm(&reader->task);
     if (aioc_range_claim(reader))
-        aioc_reactor_timer_start(reader->engine->reactor, &reader->ranges.pause,
-                                 reader->engine->reactor->now_us + AIOC_RANGE_MEMORY_PAUSE_US);
+        aioc_reactor_timer_start(reactor, &reader->ranges.pause, reactor->now_us + AIOC_RANGE_MEMORY_PAUSE_US);
     return true;
 }
 

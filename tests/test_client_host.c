@@ -1514,7 +1514,7 @@ static int submit_kept(aiocosmos_client *client, aiocosmos_request request, answ
 
 /* A life in full: create, items, session, query, bulk, destroy. Each call may fail for want of memory, and nothing
  * else; what was accepted is called back once. */
-static void live(const aiocosmos_options *options)
+static void live(const aiocosmos_options *options, const char *sql)
 {
     static listing all;
     static answer answers[3];
@@ -1534,6 +1534,7 @@ static void live(const aiocosmos_options *options)
         return;
     }
     query.container = "c";
+    query.sql = sql;
     query.page_items_max = 1;
     bulk.container = "c";
     bulk.next = pull_tiny;
@@ -1560,7 +1561,7 @@ static void live(const aiocosmos_options *options)
 }
 
 /* Once for each n, until a life needs fewer: the nth allocation fails, and where `for_good` all that follow. */
-static void live_without_memory(bool for_good)
+static void live_without_memory(bool for_good, const char *sql)
 {
     aiocosmos_client *client = open_world("");
     aiocosmos_options options = usual_options();
@@ -1570,7 +1571,7 @@ static void live_without_memory(bool for_good)
         memset(&heap, 0, sizeof heap);
         heap.fail_from = ++n;
         heap.fail_to = for_good ? ULONG_MAX : n;
-        live(&options);
+        live(&options, sql);
         CHECK_INT(heap.blocks, 0);
         CHECK_INT(heap.bytes, 0);
     } while (heap.calls >= n);
@@ -1580,12 +1581,18 @@ static void live_without_memory(bool for_good)
 
 TEST_TWICE(every_allocation_may_fail)
 {
-    live_without_memory(false);
+    live_without_memory(false, NULL);
 }
 
 TEST_TWICE(memory_may_run_out_for_good)
 {
-    live_without_memory(true);
+    live_without_memory(true, NULL);
+}
+
+/* What merges rows waits for memory that others, such as the bulk, can only give back if they have their turn. */
+TEST_TWICE(memory_may_run_out_for_good_where_rows_are_merged)
+{
+    live_without_memory(true, "SELECT * FROM c ORDER BY c.id");
 }
 
 /*--- Two clients, and two processes -------------------------------------------------------------------*/

@@ -217,6 +217,61 @@ TEST(all_the_memory_goes_to_one_page_at_a_time)
     close_world();
 }
 
+/* A page that lacks memory, while others may give some back: to try again at once would keep them from it. */
+TEST(who_waits_for_memory_has_no_work_meanwhile)
+{
+    aioc_range_reader *reader = &world.readers[0];
+    open_world();
+    world.engine.slot_count = world.engine.free_count + 2;  /* the page's own operation, and another */
+    reader->need = AIOC_RANGE_OWED;
+    aioc_range_stir(&reader->task);
+    aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "");
+    CHECK(aioc_range_waits_for_memory(reader));
+    CHECK_INT(reader->need, AIOC_RANGE_ALONE);
+    CHECK(!aioc_range_has_work(&world.all));
+    world.reactor.now_us = AIOC_RANGE_MEMORY_PAUSE_US;
+    CHECK(aioc_reactor_timer_run_one(&world.reactor));
+    CHECK(aioc_range_has_work(&world.all));
+    close_world();
+}
+
+TEST(who_waits_for_its_turn_has_no_work_until_it_comes)
+{
+    open_world();
+    world.readers[0].need = world.readers[1].need = AIOC_RANGE_OWED;
+    CHECK(aioc_range_claim(&world.readers[0]));
+    aioc_range_lacks_memory(&world.readers[1]);
+    CHECK_INT(world.readers[1].need, AIOC_RANGE_QUEUED);
+    CHECK(!aioc_range_has_work(&world.all));
+    aioc_range_relax(&world.readers[0], AIOC_RANGE_QUIET);
+    CHECK(aioc_range_work(&world.all));
+    CHECK_STR(world.worked, "B");
+    close_world();
+}
+
+TEST(who_has_no_answers_to_give_back_has_no_work_for_that)
+{
+    aioc_range_reader *reader = &world.readers[0];
+    aioc_range_answer *answer;
+    open_world();
+    reader->need = AIOC_RANGE_OWED;
+    CHECK(aioc_range_cut_spans(reader, NULL, true, aioc_mem_str("")));
+    answer = aioc_mem_zalloc(&world.memory, sizeof *answer);
+    CHECK(answer != NULL);
+    reader->streams[0]->first = reader->streams[0]->last = answer;
+    reader->streams[0]->split = true;  /* its heirs go on behind this one */
+    reader->ahead = 1;
+    reader->held = world.all.held = answer->bytes = sizeof *answer;
+    aioc_range_yield(reader);
+    CHECK_INT(reader->held, sizeof *answer);
+    CHECK(!aioc_range_has_work(&world.all));
+    reader->streams[0]->split = false;
+    aioc_range_yield(reader);
+    CHECK_INT(reader->held, 0);
+    CHECK(aioc_range_has_work(&world.all));
+    close_world();
+}
+
 TEST(what_is_read_ahead_keeps_to_a_quarter_of_the_memory)
 {
     aioc_range_reader *reader = &world.readers[0];
