@@ -5970,7 +5970,7 @@ typedef enum aioc_tls_state {
     AIOC_TLS_HANDSHAKE,
     AIOC_TLS_OPEN,
     AIOC_TLS_CLOSED,  /* close_notify came: everything that the server sent has arrived */
-    AIOC_TLS_FAILED   /* aioc_tls_error says why */
+    AIOC_TLS_FAILED   /* `why` says why */
 } aioc_tls_state;
 
 typedef struct aioc_tls_trust {  /* certificates that may vouch for a server */
@@ -8364,7 +8364,7 @@ typedef struct aioc_pool_outcome {
     uint32_t first_byte_us, body_us;  /* from sending to the first byte, from there to the last */
 } aioc_pool_outcome;
 
-struct aioc_pool_exchange {  /* embedded in an operation; zeroed at first, prepare, done and owner set */
+struct aioc_pool_exchange {  /* embedded in an attempt; zeroed at first, prepare, done and owner set */
     aioc_mem_node node;
     aioc_pool_connection *connection;
     uint64_t started_us;
@@ -10161,7 +10161,7 @@ typedef struct aioc_account_container {
     aioc_mem *memory;
     struct aioc_account_container *bucket_next;
     aiocosmos_str link;  /* "dbs/D/colls/C", ids not percent-encoded, and a NUL: it stands behind the struct */
-    uint32_t refs;       /* operations that hold it: it is not forgotten meanwhile */
+    uint32_t refs;       /* how many hold it: it is not forgotten meanwhile */
     uint8_t  knowledge;  /* aioc_account_knowledge of definition and ranges together */
     uint64_t retry_us;   /* UNAVAILABLE until then */
     char     rid[33];    /* changes when a container is created anew under the same name */
@@ -10351,8 +10351,8 @@ static void aioc_account_want(aioc_account *account, aioc_account_container *con
     account->fetch(account->engine, container);
 }
 
-/* waiter->resume comes, from a later step, when the metadata is settled; with `definition` set, as soon as that is
- * known. */
+/* waiter->resume comes when the metadata is settled: at once if it cannot be asked for; with `definition` set, when
+ * that is known. */
 static void aioc_account_wait(aioc_account *account, aioc_account_container *container, aioc_account_waiter *waiter)
 {
     aioc_mem_list_add(&container->waiters, &waiter->node);
@@ -12399,7 +12399,7 @@ static aioc_op *aioc_op_told(const aioc_op_engine *engine)
 
 /*--- Attempt ---*/
 
-/* Undoes aioc_protocol_pk_text() far enough to hash the key. False: it cannot be hashed here. */
+/* The hash of its key. False: it cannot be hashed here, or has not all levels. */
 static bool aioc_op_epk(aioc_op *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
 {
     size_t levels;
@@ -16641,7 +16641,7 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
  * fewer and fewer rows, and fails when one is too many.
  *
  * May call: all above.
- * Knows nothing of: pages.
+ * Knows nothing of: cursors, callbacks.
  *========================*/
 
 #define AIOC_RANGE_SLICE 256  /* rows or items handled in one piece of work */
