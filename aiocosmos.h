@@ -18260,10 +18260,10 @@ static int aioc_page_open_reader(aioc_page_cursor *cursor, const aiocosmos_query
     reader->rows.first = request->page_items_max;
     reader->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
     reader->levels = aioc_page_levels(&request->pk);
-    if (aioc_range_open(reader, cursor->all->readers, aioc_page_work, aioc_page_let_go, cursor))
-        return aioc_request_no_memory(&engine->builder);
-    return aioc_range_set_edges(engine->memory, &reader->edges, aioc_mem_str(request->epk_min),
-                                aioc_mem_str(request->epk_max)) ? 0 : aioc_request_no_memory(&engine->builder);
+    if (aioc_range_open(reader, cursor->all->readers, aioc_page_work, aioc_page_let_go, cursor) ||
+        !aioc_range_set_edges(engine->memory, &reader->edges, aioc_mem_str(request->epk_min),
+                              aioc_mem_str(request->epk_max))) return aioc_request_no_memory(&engine->builder);
+    return 0;
 }
 
 /* What a continuation token is bound to: the resource, the text and its parameters, the key or part of the keys. */
@@ -19478,7 +19478,7 @@ static void aioc_query_prepare(aioc_query *query)
     } else if (!known) {
         aioc_query_go_direct(query, failure, container->failure_why.data);
     } else if (reader->levels || (container->no_plans && query->sql.len)) {
-        aioc_query_go_direct(query, 0, NULL);  /* it is of one whole key, or the gateway knows better */
+        aioc_query_go_direct(query, 0, NULL);  /* of one whole key, or the gateway knows better */
     } else {
         if (query->sql.len && !query->plan) aioc_query_share_plan(query);
         if (query->sql.len == 0 || query->plan) {
@@ -19486,7 +19486,8 @@ static void aioc_query_prepare(aioc_query *query)
             return;
         }
         refused = aioc_query_ask_plan(query);
-        if (refused) aioc_range_fail(&reader->tally, refused, query->cursor->engine->builder.refusal);
+        if (refused == AIOCOSMOS_E_FULL) refused = AIOCOSMOS_E_NOMEM;
+        if (refused) aioc_range_fail(&reader->tally, refused, reader->engine->builder.refusal);
     }
 }
 
