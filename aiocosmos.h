@@ -21407,7 +21407,7 @@ static void aioc_bulk_send_item(aioc_bulk *bulk, const aiocosmos_bulk_item *item
     aioc_op_engine *engine = bulk->all->engine;
     aiocosmos_request request;
     aioc_request_spec spec;
-    aioc_op *op;
+    aioc_op *op = NULL;
     int refused;
     memset(&request, 0, sizeof request);
     request.database = bulk->database;

@@ -1877,7 +1877,7 @@ TEST(hybrid_rows_that_are_none)
 }
 
 /* The same, plainly: for each row, how many better scores there are. */
-typedef struct plain_row { char rid[8]; double score[3]; bool from[3], kept; double fused; } plain_row;
+typedef struct plain_row { char rid[16]; double score[3]; bool from[3], kept; double fused; } plain_row;
 
 static bool is_better(double a, double b, bool ascending)
 {

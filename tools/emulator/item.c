@@ -386,6 +386,7 @@ static void emu_patch_item(emu_exchange *x)
     aiocosmos_json operations, condition, root;
     emu_text *document = &x->core->scratch2;
     emu_item *item;
+    memset(&operations, 0, sizeof operations);
     memset(&condition, 0, sizeof condition);
     if (!emu_item_key(x) || !emu_patch_request(x, &operations, &condition) || !emu_enter(x)) return;
     item = emu_lookup(x, x->segment[5]);
