@@ -940,7 +940,9 @@ static void sim_turn_waits(sim *s)
     for (i = 0; i < s->plan.clients; i++) {
         sim_client *client = &s->client[i];
         if (!client->client) continue;
-        if (world->now_us + 1000 < due_us[i] && !sim_any_ready(&client->host)) sim_step_unasked(client, due_us[i]);
+        /* What it told is rounded up to a millisecond, and the clock goes on while it steps. */
+        if (world->now_us + 1000 + SIM_PIECE_US < due_us[i] && !sim_any_ready(&client->host))
+            sim_step_unasked(client, due_us[i]);
         else sim_step(client, 0);
     }
 }

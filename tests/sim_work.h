@@ -166,6 +166,8 @@ static void sim_share_session(sim_client *from, sim_client *to)
     /* What no answer to this client has borne out goes when its replicas do not get that far. */
     for (i = 0; i < SIM_RANGES && !s->plan.faults && !s->plan.foreign_tokens && !s->plan.recreates; i++)
         if (from->lsn[i] > to->lsn[i]) to->lsn[i] = from->lsn[i];
+    /* Of a container that is no more, perhaps: a newer version of a range's token hides what this one's answers say. */
+    if (s->plan.recreates) to->session_checked = false;
 }
 
 static bool sim_start_item(sim_client *client)
