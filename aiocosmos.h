@@ -21892,8 +21892,8 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     return status;
 }
 
-AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocosmos_options *given,
-                                           aiocosmos_client **out, char *err, size_t err_cap)
+int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocosmos_options *given,
+                             aiocosmos_client **out, char *err, size_t err_cap)
 {
     aiocosmos_options options;
     aiocosmos_client *client;
@@ -21987,7 +21987,7 @@ static void aioc_client_destroy_now(aiocosmos_client *client)
     aioc_client_free(client);
 }
 
-AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client)
+void aiocosmos_destroy(aiocosmos_client *client)
 {
     if (!client || client->doomed) return;
     if (client->stepping) {
@@ -21999,7 +21999,7 @@ AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client)
     }
 }
 
-AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client)
+void aiocosmos_abandon(aiocosmos_client *client)
 {
     aioc_op_engine *engine;
     uint32_t i;
@@ -22011,7 +22011,7 @@ AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client)
     aioc_client_free(client);
 }
 
-AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client)
+const char *aiocosmos_last_error(const aiocosmos_client *client)
 {
     return client->engine.builder.refusal;
 }
@@ -22159,17 +22159,17 @@ static int aioc_client_step(aiocosmos_client *client, int timeout_ms)
     return aioc_client_returns(client, client->engine.callbacks);
 }
 
-AIOCOSMOS_API int aiocosmos_step(aiocosmos_client *client, int timeout_ms)
+int aiocosmos_step(aiocosmos_client *client, int timeout_ms)
 {
     return aioc_client_step(client, timeout_ms);
 }
 
-AIOCOSMOS_API int aiocosmos_next_timeout_ms(const aiocosmos_client *client)
+int aiocosmos_next_timeout_ms(const aiocosmos_client *client)
 {
     return aioc_client_timeout_ms(client, client->platform.monotonic_us(client->platform.user_data));
 }
 
-AIOCOSMOS_API intptr_t aiocosmos_fd(const aiocosmos_client *client)
+intptr_t aiocosmos_fd(const aiocosmos_client *client)
 {
     return client->platform.poller_fd(client->platform.user_data, client->reactor.poller);
 }
@@ -22184,7 +22184,7 @@ static void aioc_client_put_fd(aiocosmos_pollfd *out, size_t cap, size_t *count,
     ++*count;
 }
 
-AIOCOSMOS_API size_t aiocosmos_poll_fds(const aiocosmos_client *client, aiocosmos_pollfd *out, size_t cap)
+size_t aiocosmos_poll_fds(const aiocosmos_client *client, aiocosmos_pollfd *out, size_t cap)
 {
     const aioc_reactor_source *source = client->reactor.sources;
     intptr_t wake = client->platform.poller_wake_fd(client->platform.user_data, client->reactor.poller);
@@ -22194,17 +22194,17 @@ AIOCOSMOS_API size_t aiocosmos_poll_fds(const aiocosmos_client *client, aiocosmo
     return count;
 }
 
-AIOCOSMOS_API void aiocosmos_wake(aiocosmos_client *client)
+void aiocosmos_wake(aiocosmos_client *client)
 {
     client->platform.poller_wake(client->platform.user_data, client->reactor.poller);
 }
 
-AIOCOSMOS_API uint32_t aiocosmos_pending(const aiocosmos_client *client)
+uint32_t aiocosmos_pending(const aiocosmos_client *client)
 {
     return client->engine.pending;
 }
 
-AIOCOSMOS_API int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
+int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
 {
     const aiocosmos_platform *platform = &client->platform;
     uint64_t now_us = platform->monotonic_us(platform->user_data), until_us = now_us + (uint64_t)timeout_ms * 1000u;
@@ -22223,14 +22223,14 @@ AIOCOSMOS_API int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
     return aioc_client_returns(client, 0);
 }
 
-AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us)
+void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us)
 {
     client->options.step_budget_us = budget_us;
 }
 
 /*--- Credentials, names, connections, figures ---*/
 
-AIOCOSMOS_API int aiocosmos_set_key(aiocosmos_client *client, const char *key)
+int aiocosmos_set_key(aiocosmos_client *client, const char *key)
 {
     aioc_op_engine *engine = &client->engine;
     size_t error_at = 0;
@@ -22241,8 +22241,7 @@ AIOCOSMOS_API int aiocosmos_set_key(aiocosmos_client *client, const char *key)
     return aioc_client_returns(client, 0);
 }
 
-AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token,
-                                      uint32_t lifetime_s)
+int aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token, uint32_t lifetime_s)
 {
     aioc_op_engine *engine = &client->engine;
     int status;
@@ -22258,22 +22257,22 @@ AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *reso
     return aioc_client_returns(client, 0);
 }
 
-AIOCOSMOS_API int aiocosmos_resolved(aiocosmos_client *client, uint64_t question, const aiocosmos_address *addresses,
-                                     size_t count, uint32_t ttl_s)
+int aiocosmos_resolved(aiocosmos_client *client, uint64_t question, const aiocosmos_address *addresses,
+                       size_t count, uint32_t ttl_s)
 {
     int status = aioc_dns_answer(&client->resolver, question, addresses, count, ttl_s);
     if (status) aioc_request_refuse(&client->engine.builder, "question", "not open: answered already, or given up");
     return aioc_client_returns(client, status);
 }
 
-AIOCOSMOS_API int aiocosmos_warm(aiocosmos_client *client, uint32_t connections)
+int aiocosmos_warm(aiocosmos_client *client, uint32_t connections)
 {
     if (client->engine.closing) return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_SHUTDOWN);
     aioc_pool_warm(&client->engine.endpoint.pool, connections);
     return aioc_client_returns(client, 0);
 }
 
-AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos_stats *out)
+void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos_stats *out)
 {
     const aioc_op_engine *engine = &client->engine;
     *out = engine->stats;
@@ -22284,11 +22283,11 @@ AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos
     out->memory_peak = client->memory.peak;
 }
 
-AIOCOSMOS_API uint32_t aiocosmos_version(void) { return AIOCOSMOS_VERSION; }
+uint32_t aiocosmos_version(void) { return AIOCOSMOS_VERSION; }
 
-AIOCOSMOS_API const char *aiocosmos_status_text(int status) { return aioc_protocol_status_text(status); }
+const char *aiocosmos_status_text(int status) { return aioc_protocol_status_text(status); }
 
-AIOCOSMOS_API const aiocosmos_platform *aiocosmos_system_platform(void) { return &aioc_platform_system; }
+const aiocosmos_platform *aiocosmos_system_platform(void) { return &aioc_platform_system; }
 
 /*--- Values ---*/
 
@@ -22302,7 +22301,7 @@ static aiocosmos_value aioc_client_value(aiocosmos_value_type type, const char *
     return value;
 }
 
-AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text)
+aiocosmos_str aiocosmos_text(const char *text)
 {
     return aioc_mem_str(text);
 }
@@ -22326,20 +22325,20 @@ static aiocosmos_value aioc_client_number(double number)
     return value;
 }
 
-AIOCOSMOS_API aiocosmos_value aiocosmos_s(const char *text) { return aioc_client_text(text); }
-AIOCOSMOS_API aiocosmos_value aiocosmos_i(int64_t number) { return aioc_client_whole(AIOCOSMOS_VALUE_I64, number); }
-AIOCOSMOS_API aiocosmos_value aiocosmos_f(double number) { return aioc_client_number(number); }
-AIOCOSMOS_API aiocosmos_value aiocosmos_b(bool truth) { return aioc_client_whole(AIOCOSMOS_VALUE_BOOL, truth); }
+aiocosmos_value aiocosmos_s(const char *text) { return aioc_client_text(text); }
+aiocosmos_value aiocosmos_i(int64_t number) { return aioc_client_whole(AIOCOSMOS_VALUE_I64, number); }
+aiocosmos_value aiocosmos_f(double number) { return aioc_client_number(number); }
+aiocosmos_value aiocosmos_b(bool truth) { return aioc_client_whole(AIOCOSMOS_VALUE_BOOL, truth); }
 
-AIOCOSMOS_API aiocosmos_value aiocosmos_sn(const char *text, size_t len)
+aiocosmos_value aiocosmos_sn(const char *text, size_t len)
 {
     return aioc_client_value(AIOCOSMOS_VALUE_STR, text, len);
 }
 
-AIOCOSMOS_API aiocosmos_value aiocosmos_null(void) { return aioc_client_value(AIOCOSMOS_VALUE_NULL, NULL, 0); }
-AIOCOSMOS_API aiocosmos_value aiocosmos_none(void) { return aioc_client_value(AIOCOSMOS_VALUE_NONE, NULL, 0); }
+aiocosmos_value aiocosmos_null(void) { return aioc_client_value(AIOCOSMOS_VALUE_NULL, NULL, 0); }
+aiocosmos_value aiocosmos_none(void) { return aioc_client_value(AIOCOSMOS_VALUE_NONE, NULL, 0); }
 
-AIOCOSMOS_API aiocosmos_value aiocosmos_json_text(const char *text, size_t len)
+aiocosmos_value aiocosmos_json_text(const char *text, size_t len)
 {
     return aioc_client_value(AIOCOSMOS_VALUE_JSON, text, len);
 }
@@ -22353,22 +22352,22 @@ static aiocosmos_pk aioc_client_pk(aiocosmos_value a, aiocosmos_value b, aiocosm
     return pk;
 }
 
-AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_s(const char *text)
+aiocosmos_pk aiocosmos_pk_s(const char *text)
 {
     return aioc_client_pk(aioc_client_text(text), aioc_client_text(NULL), aioc_client_text(NULL));
 }
 
-AIOCOSMOS_API aiocosmos_pk aiocosmos_pk1(aiocosmos_value a)
+aiocosmos_pk aiocosmos_pk1(aiocosmos_value a)
 {
     return aioc_client_pk(a, aioc_client_text(NULL), aioc_client_text(NULL));
 }
 
-AIOCOSMOS_API aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b)
+aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b)
 {
     return aioc_client_pk(a, b, aioc_client_text(NULL));
 }
 
-AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
+aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
 {
     return aioc_client_pk(a, b, c);
 }
@@ -22386,27 +22385,27 @@ static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request 
     return aioc_client_returns(client, refused);
 }
 
-AIOCOSMOS_API int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op)
+int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op)
 {
     static const aioc_op_role role = { NULL, NULL, NULL, false, false };
     if (op) op->id = 0;
     return aioc_client_submit(client, request, op, &role, NULL);
 }
 
-AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op)
+bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op)
 {
     aioc_op *found = aioc_op_find(&client->engine, op);
     if (found) aioc_op_stop(found, AIOCOSMOS_E_CANCELLED);
     return found != NULL;
 }
 
-AIOCOSMOS_API aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name)
+aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name)
 {
     const aioc_http_response *response = aioc_op_delivered(result)->response;
     return response ? aioc_http_header(response->head, name) : aioc_mem_str("");
 }
 
-AIOCOSMOS_API aiocosmos_json aiocosmos_result_json(const aiocosmos_result *result)
+aiocosmos_json aiocosmos_result_json(const aiocosmos_result *result)
 {
     return aioc_op_result_json(result);
 }
@@ -22419,7 +22418,7 @@ static bool aioc_client_attempt(const aiocosmos_result *result, uint32_t i, aioc
     return true;
 }
 
-AIOCOSMOS_API bool aiocosmos_result_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out)
+bool aiocosmos_result_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out)
 {
     return aioc_client_attempt(result, i, out);
 }
@@ -22451,7 +22450,7 @@ static void aioc_client_print_status(const aiocosmos_result *result, char *out, 
     aioc_mem_print(out, cap, "%s%.*s", code, (int)text.len, text.ptr);
 }
 
-AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap)
+size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap)
 {
     static const char *const fates[] = { "", ", not sent", ", maybe applied" };
     char text[AIOC_OP_MESSAGE_BYTES + 16], http[40] = "";
@@ -22483,12 +22482,12 @@ static aiocosmos_body aioc_client_take_body(const aiocosmos_result *result)
     return body;
 }
 
-AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result)
+aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result)
 {
     return aioc_client_take_body(result);
 }
 
-AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_body *body)
+void aiocosmos_body_free(aiocosmos_body *body)
 {
     if (body->owner) {
         aioc_mem_permit(body->owner, body->owner_size, body->owner_size);
@@ -22515,7 +22514,7 @@ static void aioc_client_ran(aioc_op *op, const aiocosmos_result *result)
     if (result->status) aioc_client_print_status(result, runner->error, sizeof runner->error);
 }
 
-AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out)
+int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out)
 {
     static const aioc_op_role role = { aioc_client_ran, NULL, NULL, false, false };
     aioc_client_runner runner;
@@ -22544,7 +22543,7 @@ static bool aioc_client_forget(aioc_op *op)
     return true;
 }
 
-AIOCOSMOS_API bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op)
+bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op)
 {
     const aiocosmos_result *told = client->engine.told;
     aioc_op *found = op.id && told && told->op.id == op.id ? aioc_op_told(&client->engine)
@@ -22552,7 +22551,7 @@ AIOCOSMOS_API bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op)
     return found && aioc_client_forget(found);
 }
 
-AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor cursor)
+bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor cursor)
 {
     aioc_page_cursor *known = aioc_page_named(&client->pages, cursor);
     if (!known) return false;
@@ -22561,7 +22560,7 @@ AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_c
     return true;
 }
 
-AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *user_data)
+size_t aiocosmos_forget_all(aiocosmos_client *client, const void *user_data)
 {
     const aioc_op_engine *engine = &client->engine;
     aioc_op *op = aioc_op_told(engine);
@@ -22596,7 +22595,7 @@ static int aioc_client_pk_of(aiocosmos_client *client, const char *container, ai
     return aioc_request_refuse(builder, "body", why);
 }
 
-AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body)
+aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body)
 {
     aiocosmos_pk pk;
     if (aioc_client_returns(client, aioc_client_pk_of(client, container, body, &pk)) != 0) memset(&pk, 0, sizeof pk);
@@ -22605,7 +22604,7 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char 
 
 /*--- Session tokens ---*/
 
-AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database, const char *container)
+aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database, const char *container)
 {
     aioc_op_engine *engine = &client->engine;
     aioc_account_container *known = NULL;
@@ -22617,8 +22616,7 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
     return aioc_mem_text(&client->session_text);
 }
 
-AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
-                                          aiocosmos_str token)
+int aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container, aiocosmos_str token)
 {
     aioc_request_builder *builder = &client->engine.builder;
     aioc_account_container *known;
@@ -22636,56 +22634,51 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
 
 /*--- Queries, reads of many items, bulk ---*/
 
-AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
-                                       aiocosmos_cursor *cursor)
+int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request, aiocosmos_cursor *cursor)
 {
     return aioc_client_returns(client, aioc_page_open(&client->pages, aioc_query_fill, request, cursor));
 }
 
-AIOCOSMOS_API int aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
-                                         aiocosmos_cursor *cursor)
+int aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request, aiocosmos_cursor *cursor)
 {
     return aioc_client_returns(client, aioc_page_open(&client->pages, aioc_change_fill, request, cursor));
 }
 
-AIOCOSMOS_API int aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor cursor, aiocosmos_page_fn page,
-                                        void *user_data)
+int aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor cursor, aiocosmos_page_fn page, void *user_data)
 {
     return aioc_client_returns(client, aioc_page_next(&client->pages, cursor, page, user_data));
 }
 
-AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor cursor)
+void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor cursor)
 {
     aioc_page_cursor *open = aioc_page_find(&client->pages, cursor);
     if (open) aioc_page_close(open);
 }
 
-AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor cursor,
-                                              aiocosmos_cursor_stats *out)
+bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor cursor, aiocosmos_cursor_stats *out)
 {
     return aioc_page_get_stats(&client->pages, cursor, out);
 }
 
-AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor cursor, uint32_t i,
-                                              aiocosmos_range_stats *out)
+bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor cursor, uint32_t i,
+                                aiocosmos_range_stats *out)
 {
     return aioc_page_get_range(&client->pages, cursor, i, out);
 }
 
-AIOCOSMOS_API int aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request,
-                                      aiocosmos_op *op)
+int aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request, aiocosmos_op *op)
 {
     if (op) op->id = 0;
     return aioc_client_returns(client, aioc_many_open(&client->manies, request, op));
 }
 
-AIOCOSMOS_API int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op)
+int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op)
 {
     if (op) op->id = 0;
     return aioc_client_returns(client, aioc_bulk_open(&client->bulks, request, op));
 }
 
-AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op)
+int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op)
 {
     aioc_bulk *bulk = aioc_bulk_find(&client->engine, op);
     if (!bulk) return aioc_request_refuse(&client->engine.builder, "op", "no such bulk");
@@ -22693,8 +22686,7 @@ AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op o
     return aioc_client_returns(client, 0);
 }
 
-AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aiocosmos_op op,
-                                             aiocosmos_bulk_totals *out)
+bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aiocosmos_op op, aiocosmos_bulk_totals *out)
 {
     const aioc_bulk *bulk = aioc_bulk_find(&client->engine, op);
     if (!bulk) return false;
@@ -22704,33 +22696,32 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
 
 /*--- JSON ---*/
 
-AIOCOSMOS_API aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer)
+aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer)
 {
     return aioc_json_at(value, pointer);
 }
 
-AIOCOSMOS_API size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n,
-                                           aiocosmos_json *out)
+size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
 {
     return aioc_json_fields(object, names, n, out);
 }
 
-AIOCOSMOS_API bool aiocosmos_json_next(aiocosmos_json container, aiocosmos_json *key, aiocosmos_json *value)
+bool aiocosmos_json_next(aiocosmos_json container, aiocosmos_json *key, aiocosmos_json *value)
 {
     return aioc_json_next(container, key, value);
 }
 
-AIOCOSMOS_API size_t aiocosmos_json_count(aiocosmos_json container) { return aioc_json_count(container); }
-AIOCOSMOS_API bool aiocosmos_json_get_i64(aiocosmos_json value, int64_t *out) { return aioc_json_get_i64(value, out); }
-AIOCOSMOS_API bool aiocosmos_json_get_f64(aiocosmos_json value, double *out) { return aioc_json_get_f64(value, out); }
-AIOCOSMOS_API bool aiocosmos_json_get_bool(aiocosmos_json value, bool *out) { return aioc_json_get_bool(value, out); }
+size_t aiocosmos_json_count(aiocosmos_json container) { return aioc_json_count(container); }
+bool aiocosmos_json_get_i64(aiocosmos_json value, int64_t *out) { return aioc_json_get_i64(value, out); }
+bool aiocosmos_json_get_f64(aiocosmos_json value, double *out) { return aioc_json_get_f64(value, out); }
+bool aiocosmos_json_get_bool(aiocosmos_json value, bool *out) { return aioc_json_get_bool(value, out); }
 
-AIOCOSMOS_API size_t aiocosmos_json_get_str(aiocosmos_json value, char *buf, size_t cap)
+size_t aiocosmos_json_get_str(aiocosmos_json value, char *buf, size_t cap)
 {
     return aioc_json_get_str(value, buf, cap);
 }
 
-AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
+bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
 {
     return aioc_json_is_str(value, text);
 }
@@ -22768,8 +22759,8 @@ static aiocosmos_json_doc *aioc_client_json_new(aiocosmos_client *client)
     return &own->doc;
 }
 
-AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
-                                       size_t *error_at)
+int aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
+                         size_t *error_at)
 {
     aiocosmos_json_doc *doc = aioc_client_json_new(client);
     int status = doc ? aioc_json_parse(doc, text, len) : AIOCOSMOS_E_NOMEM;
@@ -22783,56 +22774,56 @@ AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *tex
     return status;
 }
 
-AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc) { return aioc_json_root(doc); }
+aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc) { return aioc_json_root(doc); }
 
-AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc)
+void aiocosmos_json_free(aiocosmos_json_doc *doc)
 {
     if (doc) aioc_client_json_free(doc);
 }
 
-AIOCOSMOS_API void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap)
+void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap)
 {
     memset(w, 0, sizeof *w);
     w->buf = buf;
     w->cap = cap;
 }
 
-AIOCOSMOS_API void aiocosmos_jw_object(aiocosmos_jw *w, const char *key) { aioc_json_jw_container(w, key, true); }
-AIOCOSMOS_API void aiocosmos_jw_array(aiocosmos_jw *w, const char *key) { aioc_json_jw_container(w, key, false); }
-AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w) { aioc_json_jw_end(w); }
-AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w) { return aioc_json_jw_finish(w); }
+void aiocosmos_jw_object(aiocosmos_jw *w, const char *key) { aioc_json_jw_container(w, key, true); }
+void aiocosmos_jw_array(aiocosmos_jw *w, const char *key) { aioc_json_jw_container(w, key, false); }
+void aiocosmos_jw_end(aiocosmos_jw *w) { aioc_json_jw_end(w); }
+aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w) { return aioc_json_jw_finish(w); }
 
-AIOCOSMOS_API void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
+void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
 {
     aioc_json_jw_value(w, key, value);
 }
 
-AIOCOSMOS_API void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text)
+void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text)
 {
     aioc_json_jw_value(w, key, aioc_client_text(text));
 }
 
-AIOCOSMOS_API void aiocosmos_jw_strn(aiocosmos_jw *w, const char *key, const char *text, size_t len)
+void aiocosmos_jw_strn(aiocosmos_jw *w, const char *key, const char *text, size_t len)
 {
     aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_STR, text, len));
 }
 
-AIOCOSMOS_API void aiocosmos_jw_raw(aiocosmos_jw *w, const char *key, const char *json, size_t len)
+void aiocosmos_jw_raw(aiocosmos_jw *w, const char *key, const char *json, size_t len)
 {
     aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_JSON, json, len));
 }
 
-AIOCOSMOS_API void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
+void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
 {
     aioc_json_jw_value(w, key, aioc_client_whole(AIOCOSMOS_VALUE_I64, number));
 }
 
-AIOCOSMOS_API void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number)
+void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number)
 {
     aioc_json_jw_value(w, key, aioc_client_number(number));
 }
 
-AIOCOSMOS_API void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth)
+void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth)
 {
     aioc_json_jw_value(w, key, aioc_client_whole(AIOCOSMOS_VALUE_BOOL, truth));
 }

@@ -404,6 +404,33 @@ TEST(policy_waits_for_a_failover)
     check_policy("no retries", now, seen, OVER, 403, AIOCOSMOS_FATE_ANSWERED);
 }
 
+/* The table itself: each row is met, and what it says of where to go and of the container is the verdict's. */
+TEST(policy_follows_its_table)
+{
+    const size_t count = sizeof aioc_op_rules / sizeof *aioc_op_rules;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        const aioc_op_rule *rule = &aioc_op_rules[i];
+        int sub_status = rule->sub_status == -1 ? 77 : rule->sub_status;
+        aioc_op_situation now = reading();
+        aioc_op_outcome seen = rule->status > 0 ? answer(rule->status, sub_status) : lost(rule->status, true);
+        aioc_op_verdict verdict = aioc_op_judge(&now, &seen);
+        CHECK(rule->base_ms <= rule->max_ms);
+        CHECK(aioc_op_rule_of(rule->status, sub_status) == rule);
+        CHECK(verdict.again && verdict.reason == rule->reason);
+        CHECK_INT(verdict.where, rule->where);
+        CHECK_INT(verdict.flags, rule->flags);
+        CHECK_INT(verdict.counts, !(rule->flags & AIOC_OP_FREE));
+        CHECK_INT(verdict.forget_metadata, (rule->flags & AIOC_OP_FORGET) != 0);
+        now.is.by_range = true;                     /* its owner goes elsewhere */
+        verdict = aioc_op_judge(&now, &seen);
+        CHECK_INT(verdict.again, !(rule->flags & (AIOC_OP_DOUBT | AIOC_OP_FORGET)));
+        now = writing();
+        verdict = aioc_op_judge(&now, &seen);
+        CHECK_INT(verdict.doubt, (rule->flags & AIOC_OP_UNSURE) != 0);
+    }
+}
+
 /* Whether the truth is that it was not applied: not all of it went, or the service itself says so. */
 static bool not_applied(const aioc_op_outcome *seen)
 {
