@@ -11775,7 +11775,8 @@ typedef struct aioc_op_attempt {
 
 /* The texts of an operation stand one behind the other, in one block. */
 enum {
-    AIOC_OP_LINK, AIOC_OP_TAIL, AIOC_OP_PK, AIOC_OP_LINES, AIOC_OP_TOKEN, AIOC_OP_BODY, AIOC_OP_OWNED, AIOC_OP_TEXTS
+    AIOC_OP_LINK, AIOC_OP_TAIL, AIOC_OP_PK, AIOC_OP_LINES, AIOC_OP_SESSION_TOKEN, AIOC_OP_BODY, AIOC_OP_OWNED,
+    AIOC_OP_TEXTS
 };
 
 struct aioc_op {
@@ -12412,7 +12413,7 @@ static bool aioc_op_wants_session(const aioc_op *op)
 {
     aiocosmos_str level;
     if (!op->is.item_data || !op->container || op->engine->options->no_session) return false;
-    if (aioc_op_part(op, AIOC_OP_TOKEN).len) return true;
+    if (aioc_op_part(op, AIOC_OP_SESSION_TOKEN).len) return true;
     if (op->is.write || op->container->token_count == 0) return false;
     level = aioc_http_header(aioc_op_part(op, AIOC_OP_LINES), "x-ms-consistency-level");
     return !level.ptr || aioc_mem_same_nocase(level, aioc_mem_str("Session"));
@@ -12420,7 +12421,7 @@ static bool aioc_op_wants_session(const aioc_op *op)
 
 static size_t aioc_op_session_bytes(const aioc_op *op)
 {
-    return op->container->token_bytes + aioc_op_part(op, AIOC_OP_TOKEN).len;
+    return op->container->token_bytes + aioc_op_part(op, AIOC_OP_SESSION_TOKEN).len;
 }
 
 /* The partition key range that an operation is for. NULL: not known. */
@@ -12442,7 +12443,7 @@ static void aioc_op_put_session(aioc_op *op, aioc_mem_writer *head)
     aioc_mem_put_text(head, "x-ms-session-token: ");
     begin = head->out->len;
     head->ok = head->ok && aioc_account_session_for(op->container, aioc_op_range(op),
-                                                    aioc_op_part(op, AIOC_OP_TOKEN), head->out);
+                                                    aioc_op_part(op, AIOC_OP_SESSION_TOKEN), head->out);
     if (head->out->len > begin) aioc_mem_put_text(head, "\r\n");
     else head->out->len = start;
 }
@@ -12761,51 +12762,67 @@ typedef struct aioc_op_verdict {
     bool     doubt;            /* from now on, the write may have been applied */
     bool     sign_anew;        /* the remedy is a corrected clock or a new token */
     bool     forget_metadata;  /* the container is not what we thought */
-    uint8_t  reason;           /* aioc_op_reason */
+    uint8_t  reason, where, flags;  /* of the rule */
     uint8_t  fate;
     int      status;  /* when it is over */
 } aioc_op_verdict;
 
-/* Of a status, the service's or ours, why another attempt may follow and when. A sub-status means nothing without its
- * status. */
+/* Where the next attempt goes. */
+enum {
+    AIOC_OP_SAME,   /* to the endpoint, after the back-off */
+    AIOC_OP_FRESH,  /* the first at once, if the server had closed the kept-alive connection: that says nothing of it */
+    AIOC_OP_LEAVE   /* the first at once, on other connections, for which the name is asked anew */
+};
+
+/* What else a status says. */
+enum {
+    AIOC_OP_UNSURE = 1,  /* not whether a write was applied */
+    AIOC_OP_FREE = 2,    /* the attempt does not count against retries_max */
+    AIOC_OP_DOUBT = 4,   /* the container's partition key ranges may be others, */
+    AIOC_OP_FORGET = 8,  /* are others, */
+    AIOC_OP_ANEW = 16    /* and all that is known of it is another's */
+};
+
+/* Of a status, the service's or ours, why another attempt may follow, where, how often and when. */
 typedef struct aioc_op_rule {
-    int16_t  status, sub_status;  /* -1: every other */
-    uint8_t  reason;              /* aioc_op_reason */
+    int16_t  status, sub_status;  /* which means nothing without its status; -1: every other */
+    uint8_t  reason, where;
     uint8_t  tries_max;           /* for that reason; 0: as many as there may be for all reasons */
     uint16_t base_ms, max_ms;     /* back-off: from, to */
+    uint8_t  flags;
 } aioc_op_rule;
 
 static const aioc_op_rule aioc_op_rules[] = {
-    { AIOCOSMOS_E_CONNECT,  -1, AIOC_OP_TRANSPORT, 0,   50, 1000 },
-    { AIOCOSMOS_E_DNS,      -1, AIOC_OP_TRANSPORT, 0,   50, 1000 },
-    { AIOCOSMOS_E_PROTOCOL, -1, AIOC_OP_TRANSPORT, 3,   50, 1000 },
-    { 400, 1024, AIOC_OP_METADATA, 1,    0,    0 },  /* the container's id is another one */
-    { 403,    3, AIOC_OP_MOVED,  120, 1000, 1000 },  /* a failover may take minutes */
-    { 403, 1008, AIOC_OP_MOVED,  120, 1000, 1000 },
-    { 404, 1002, AIOC_OP_SESSION,  0,    5,  500 },  /* this replica has not reached our token yet */
-    { 404, 1003, AIOC_OP_METADATA, 1,    0,    0 },  /* the container is missing */
-    { 404, 1013, AIOC_OP_GONE,     0,  100, 1000 },  /* it is still being created */
-    { 408,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },  /* of the service itself, too */
-    { 410, 1000, AIOC_OP_METADATA, 1,    0,    0 },  /* the name means another container */
-    { 410,   -1, AIOC_OP_RANGES,   0,  100, 1000 },  /* 1002, 1007, 1008: splitting or moving */
-    { 429,   -1, AIOC_OP_THROTTLE, 0,  100, 5000 },
-    { 449,   -1, AIOC_OP_GONE,     0,   10, 1000 },  /* not in the HTTP registry: it lost a race */
-    { 500,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },
-    { 502,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },  /* of what stands in front of the service */
-    { 503,   -1, AIOC_OP_GONE,     0,  100, 2000 },  /* not processed, as the Python and Rust SDKs take it */
-    { 504,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 }
+    { AIOCOSMOS_E_CONNECT,  -1, AIOC_OP_TRANSPORT, AIOC_OP_FRESH,   0,   50, 1000, AIOC_OP_UNSURE },
+    { AIOCOSMOS_E_DNS,      -1, AIOC_OP_TRANSPORT, AIOC_OP_FRESH,   0,   50, 1000, AIOC_OP_UNSURE },
+    { AIOCOSMOS_E_PROTOCOL, -1, AIOC_OP_TRANSPORT, AIOC_OP_FRESH,   3,   50, 1000, AIOC_OP_UNSURE },
+    { 400, 1024, AIOC_OP_METADATA, AIOC_OP_SAME,    1,    0,    0, AIOC_OP_FORGET | AIOC_OP_ANEW },
+    { 403,    3, AIOC_OP_MOVED,    AIOC_OP_LEAVE, 120, 1000, 1000, AIOC_OP_FREE },  /* a failover may take minutes */
+    { 403, 1008, AIOC_OP_MOVED,    AIOC_OP_LEAVE, 120, 1000, 1000, AIOC_OP_FREE },
+    { 404, 1002, AIOC_OP_SESSION,  AIOC_OP_SAME,    0,    5,  500, 0 },  /* the replica is behind our token */
+    { 404, 1003, AIOC_OP_METADATA, AIOC_OP_SAME,    1,    0,    0, AIOC_OP_FORGET },  /* the container is missing */
+    { 404, 1013, AIOC_OP_GONE,     AIOC_OP_SAME,    0,  100, 1000, 0 },  /* it is still being created */
+    { 408,   -1, AIOC_OP_UNCLEAR,  AIOC_OP_SAME,    3,  100, 1000, AIOC_OP_UNSURE },  /* of the service itself, too */
+    { 410, 1000, AIOC_OP_METADATA, AIOC_OP_SAME,    1,    0,    0, AIOC_OP_FORGET },  /* the name means another one */
+    { 410,   -1, AIOC_OP_RANGES,   AIOC_OP_SAME,    0,  100, 1000, AIOC_OP_DOUBT },  /* 1002, 1007, 1008 */
+    { 429,   -1, AIOC_OP_THROTTLE, AIOC_OP_SAME,    0,  100, 5000, 0 },
+    { 449,   -1, AIOC_OP_GONE,     AIOC_OP_SAME,    0,   10, 1000, 0 },  /* of no RFC: it lost a race */
+    { 500,   -1, AIOC_OP_UNCLEAR,  AIOC_OP_SAME,    3,  100, 1000, AIOC_OP_UNSURE },
+    { 502,   -1, AIOC_OP_UNCLEAR,  AIOC_OP_SAME,    3,  100, 1000, AIOC_OP_UNSURE },  /* of what is before it */
+    { 503,   -1, AIOC_OP_GONE,     AIOC_OP_SAME,    0,  100, 2000, 0 },  /* as the Python and Rust SDKs take it */
+    { 504,   -1, AIOC_OP_UNCLEAR,  AIOC_OP_SAME,    3,  100, 1000, AIOC_OP_UNSURE }
 };
 
 /* What is not there is final: TLS, too large, no memory and most statuses would end the same way the next time. */
-static aioc_op_rule aioc_op_rule_of(int status, int sub_status)
+static const aioc_op_rule *aioc_op_rule_of(int status, int sub_status)
 {
-    static const aioc_op_rule none = { 0, 0, AIOC_OP_FINAL, 0, 0, 0 };
+    static const aioc_op_rule none = { 0, 0, AIOC_OP_FINAL, AIOC_OP_SAME, 0, 0, 0, 0 };
     size_t i;
     for (i = 0; i < sizeof aioc_op_rules / sizeof *aioc_op_rules; i++) {
         const aioc_op_rule *rule = &aioc_op_rules[i];
-        if (rule->status == status && (rule->sub_status == sub_status || rule->sub_status == -1)) return *rule;
+        if (rule->status == status && (rule->sub_status == sub_status || rule->sub_status == -1)) return rule;
     }
-    return none;
+    return &none;
 }
 
 /* Doubles from base_ms to at most max_ms, less a random half, so that many do not come back at once. */
@@ -12823,10 +12840,8 @@ static uint64_t aioc_op_wait_us(const aioc_op_situation *now, const aioc_op_outc
     uint32_t tries = now->past.tries[rule->reason];
     uint64_t wait_us = aioc_op_backoff_us(tries, rule->base_ms, rule->max_ms, now->random);
     uint64_t asked_us = outcome->retry_after_ms * (UINT64_C(1000) + now->random % 201u);
-    /* A kept-alive connection that the server had closed says nothing of the server, and one to a region that the
-     * account has left says nothing of the new one: at once, on a fresh one. */
-    if (tries == 0 && (rule->reason == AIOC_OP_MOVED ||
-                       (rule->reason == AIOC_OP_TRANSPORT && outcome->reused && outcome->silent))) return 0;
+    if (tries == 0 && (rule->where == AIOC_OP_LEAVE ||
+                       (rule->where == AIOC_OP_FRESH && outcome->reused && outcome->silent))) return 0;
     if (asked_us > wait_us || (asked_us && rule->reason == AIOC_OP_THROTTLE)) return asked_us;
     return wait_us;
 }
@@ -12838,8 +12853,8 @@ static bool aioc_op_may_again(const aioc_op_situation *now, const aioc_op_outcom
     uint32_t tries = now->past.tries[rule->reason];
     if (rule->reason == AIOC_OP_FINAL || (rule->tries_max && tries >= rule->tries_max)) return false;
     /* Nobody has ever answered there: say so soon. */
-    if (rule->reason == AIOC_OP_TRANSPORT && !now->answered_once && !outcome->sent && tries >= 3) return false;
-    if (!verdict->counts) return rule->reason != AIOC_OP_MOVED || now->retries_max > 0;
+    if (rule->where == AIOC_OP_FRESH && !now->answered_once && !outcome->sent && tries >= 3) return false;
+    if (!verdict->counts) return !(rule->flags & AIOC_OP_FREE) || now->retries_max > 0;
     if (rule->reason == AIOC_OP_THROTTLE && now->throttle_wait_max_ms != AIOCOSMOS_OFF &&
         now->past.throttle_wait_ms + verdict->wait_us / 1000u > now->throttle_wait_max_ms) return false;
     return now->past.retries < now->retries_max;
@@ -12859,32 +12874,33 @@ static int aioc_op_meaning(const aioc_op_situation *now, const aioc_op_outcome *
 static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op_outcome *outcome)
 {
     int status = aioc_op_meaning(now, outcome);
-    aioc_op_rule rule = aioc_op_rule_of(status, outcome->sub_status);
-    bool unclear;
+    const aioc_op_rule *rule = aioc_op_rule_of(status, outcome->sub_status);
+    bool unsure;
     aioc_op_verdict verdict;
     memset(&verdict, 0, sizeof verdict);
     verdict.status = status;
     /* Of a write that has succeeded, the body is not worth a second one. */
     if (status == 0 || (status < 0 && outcome->from_service && now->is.write)) return verdict;
     /* "Not processed" is the service's to say: a proxy's 503 may come after the request went on to it. */
-    if (!outcome->from_service && status > 0 && rule.reason != AIOC_OP_FINAL)
-        rule = aioc_op_rule_of(502, 0);
-    unclear = !outcome->from_service || rule.reason == AIOC_OP_UNCLEAR;
+    if (!outcome->from_service && status > 0 && rule->reason != AIOC_OP_FINAL) rule = aioc_op_rule_of(502, 0);
+    unsure = !outcome->from_service || (rule->flags & AIOC_OP_UNSURE);
     /* Once it may have been applied, 404, 409 and 412 may be the echo of our own first try. */
-    verdict.doubt = now->past.doubt || (now->is.write && outcome->sent && unclear);
+    verdict.doubt = now->past.doubt || (now->is.write && outcome->sent && unsure);
     verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED
                                            : outcome->from_service ? AIOCOSMOS_FATE_ANSWERED : AIOCOSMOS_FATE_NOT_SENT);
-    verdict.forget_metadata = rule.reason == AIOC_OP_METADATA;
-    if (now->is.by_range && (rule.reason == AIOC_OP_RANGES || rule.reason == AIOC_OP_METADATA)) return verdict;
-    verdict.reason = rule.reason;
+    verdict.forget_metadata = (rule->flags & AIOC_OP_FORGET) != 0;
+    if (now->is.by_range && (rule->flags & (AIOC_OP_DOUBT | AIOC_OP_FORGET))) return verdict;
+    verdict.reason = rule->reason;
+    verdict.where = rule->where;
+    verdict.flags = rule->flags;
     if (verdict.doubt && !now->is.repeatable) return verdict;
     verdict.sign_anew = (outcome->clock_was_off || outcome->token_expired) && !now->past.fresh_signature;
-    verdict.counts = !verdict.sign_anew && rule.reason != AIOC_OP_MOVED &&
-                     !(rule.reason == AIOC_OP_THROTTLE && now->patient);
-    verdict.wait_us = verdict.sign_anew ? 0 : aioc_op_wait_us(now, outcome, &rule);
-    verdict.again = verdict.sign_anew || aioc_op_may_again(now, outcome, &rule, &verdict);
+    verdict.counts = !verdict.sign_anew && !(rule->flags & AIOC_OP_FREE) &&
+                     !(rule->reason == AIOC_OP_THROTTLE && now->patient);
+    verdict.wait_us = verdict.sign_anew ? 0 : aioc_op_wait_us(now, outcome, rule);
+    verdict.again = verdict.sign_anew || aioc_op_may_again(now, outcome, rule, &verdict);
     /* The token may be of an older container of this name: look once. */
-    if (rule.reason == AIOC_OP_SESSION && (now->past.tries[rule.reason] == 2 || !verdict.again))
+    if (rule->reason == AIOC_OP_SESSION && (now->past.tries[rule->reason] == 2 || !verdict.again))
         verdict.forget_metadata = true;
     return verdict;
 }
@@ -13145,11 +13161,11 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
         aioc_account_drop_claims(op->container, aioc_op_range(op));
     /* Unless that has happened since it was sent. */
     if (verdict.forget_metadata && op->container && op->attempt->epoch == op->container->epoch) {
-        if (seen.http_status == 400) aioc_account_forget(op->container);
+        if (verdict.flags & AIOC_OP_ANEW) aioc_account_forget(op->container);
         else aioc_account_forget_ranges(op->container);
     }
-    if (verdict.reason == AIOC_OP_RANGES && op->container) aioc_account_doubt_ranges(op->container);
-    if (verdict.reason == AIOC_OP_MOVED && aioc_pool_leave(&op->attempt->endpoint->pool))
+    if ((verdict.flags & AIOC_OP_DOUBT) && op->container) aioc_account_doubt_ranges(op->container);
+    if (verdict.where == AIOC_OP_LEAVE && aioc_pool_leave(&op->attempt->endpoint->pool))
         aioc_op_log(engine, 2, aioc_op_handle(op).id,
                     "the account has moved to another region: its connections are left, its name is asked anew");
     if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_op_succeeded(op, outcome->response->body);
@@ -17125,7 +17141,7 @@ static bool aioc_range_is_gone(const aiocosmos_result *result)
 /* What was asked for was meant for a container that is no more. */
 static bool aioc_range_is_of_another(const aiocosmos_result *result)
 {
-    return aioc_op_rule_of(result->status, result->sub_status).reason == AIOC_OP_METADATA;
+    return aioc_op_rule_of(result->status, result->sub_status)->reason == AIOC_OP_METADATA;
 }
 
 /* Whether the gateway would fare no better. */
