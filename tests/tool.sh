@@ -7,7 +7,7 @@ if [ $# -eq 0 ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     tool=$build/aiocosmos emulator=$build/aiocosmos-emulator
-    unset AIOCOSMOS_CONNECTION_STRING AIOCOSMOS_ENDPOINT AIOCOSMOS_KEY
+    unset AIOCOSMOS_CONNECTION_STRING AIOCOSMOS_ENDPOINT AIOCOSMOS_KEY AIOCOSMOS_TOKEN
     export build work tool emulator
 fi
 
@@ -324,9 +324,91 @@ END
     fi
     exits 1 sh -c '"$tool" db list >&-'
     says 'cannot write to stdout'
+    exits 2 "$tool" query game players 'SELECT * FROM c' --continuation x
+    says 'query: --continuation: not a continuation token'
+    exits 2 "$tool" --endpoint http://account.example/ --key AAAA db list
+    says '--endpoint: http is for loopback addresses only, unless --insecure is set'
+
     exits 0 "$tool" container delete game deep
+    says "deleting the container deep, of the account at $(expr "$AIOCOSMOS_ENDPOINT" : 'http://\([^/]*\)')"
+    asked
     exits 0 "$tool" db delete game
     exits 1 "$tool" db delete game
+}
+
+# types TEXT COMMAND: of somebody at a terminal; what is said there is in $work/out.
+types() {
+    last=$2
+    echo "$1" | script -qec "$2" /dev/null >"$work/out" 2>"$work/err"
+    status=$?
+}
+
+asked() {
+    if ! command -v script >/dev/null; then
+        echo 'tool: skipped: there is no script(1) to make a terminal'
+        return
+    fi
+    types nonsense "'$tool' db delete game"
+    is $status 1 'status of a deletion that was not meant'
+    prints 'nothing was deleted'
+    exits 0 "$tool" container show game players
+    types players "'$tool' container delete game players"
+    is $status 0 'status of a deletion that was meant'
+    types nonsense "'$tool' db create other && '$tool' db delete other --yes"
+    is $status 0 'status of a deletion without a question'
+}
+
+#--- Accounts --------------------------------------------------------------------
+
+part_token() {
+    exits 0 "$tool" db list --token secret
+    exits 0 env AIOCOSMOS_TOKEN=secret "$tool" db list
+    exits 1 env AIOCOSMOS_TOKEN=wrong "$tool" db list
+    says 'AIOCOSMOS_TOKEN'
+    exits 2 env AIOCOSMOS_TOKEN=secret AIOCOSMOS_KEY=AAAA "$tool" db list
+    says 'unset one'
+    exits 2 "$tool" db list --token secret --key AAAA
+    exits 2 "$tool" db list --token ''
+    echo 'C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==' >"$work/key"
+    exits 0 "$tool" db list --key-file "$work/key"
+    : >"$work/key"
+    exits 2 "$tool" db list --key-file "$work/key"
+    says 'the file is empty'
+    echo '*' >"$work/key"
+    exits 2 "$tool" db list --key-file "$work/key"
+    says '--key-file: not base64'
+    exits 2 "$tool" db list --key-file "$work/none"
+}
+
+# What is printed is JSON, or nothing: here the answer to everything is a text, with the service's headers.
+part_no_json() {
+    if ! perl -MIO::Socket::INET -e 1 2>/dev/null; then
+        echo 'tool: skipped: there is no perl to answer what is no JSON'
+        return
+    fi
+    rm -f "$work/own"
+    mkfifo "$work/own"
+    perl -MIO::Socket::INET -e '
+        my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", Listen => 8) or die;
+        $| = 1;
+        print "http://127.0.0.1:", $server->sockport, "\n";
+        while (my $peer = $server->accept) {
+            while (my $line = <$peer>) { last if $line =~ /^\r?\n/ }
+            print $peer "HTTP/1.1 200 OK\r\nx-ms-activity-id: 1\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello!";
+        }' >"$work/own" &
+    own=$!
+    exec 9<"$work/own"
+    read -r AIOCOSMOS_ENDPOINT <&9
+    export AIOCOSMOS_ENDPOINT
+    exits 1 "$tool" item get game players a --pk '"eu"'
+    is "$(cat "$work/out")" '' 'an answer that is no JSON'
+    says 'is not JSON'
+    for command in 'container show game players' 'query game players SELECT' 'db list' 'export game players' \
+        'changes game players'; do
+        exits 1 "$tool" $command
+        is "$(cat "$work/out")" '' "an answer that is no JSON: $command"
+    done
+    bury
 }
 
 #--- Import -------------------------------------------------------------------
@@ -845,12 +927,14 @@ fi
 echo '{"id":"a","region":"eu"}' >"$work/ann.ndjson"
 part_usage
 with_emulator commands --merge-enabled
+with_emulator token --aad-token secret
 with_emulator import
 with_emulator interrupt
 with_emulator interrupt_in_flight --fault delay_ms=50,kind=create_item
 with_emulator interrupt_twice --fault action=hang,kind=create_item,skip=1
 with_emulator throttled --ru 4000
 with_emulator lossy --fault action=reset,when=after,kind=create_item,probability=0.05
+part_no_json
 part_dying
 with_emulator resetting --fault action=reset,kind=upsert_item,skip=300,count=1000
 with_emulator locked_out --fault status=401,kind=create_item,skip=500

@@ -21,30 +21,67 @@ static bool is_local(const char *endpoint)
     return strncmp(host, "localhost", 9) == 0 || strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0;
 }
 
+/* The first of an option and a variable that is set; *from is its name. */
+static const char *given(const tool *t, option_id option, const char *variable, const char **from)
+{
+    const char *value = has(t, option) ? t->option[option] : setting(variable);
+    if (value) *from = has(t, option) ? options[option].name : variable;
+    return value;
+}
+
+/* The key of --key-file, without the line end that editors put behind it. */
+static bool read_key(tool *t, aiocosmos_options *o)
+{
+    size_t len;
+    if (!read_all(t, t->option[OPT_KEY_FILE], t->key, sizeof t->key, &len)) return false;
+    while (len && (t->key[len - 1] == '\n' || t->key[len - 1] == '\r' || t->key[len - 1] == ' ')) len--;
+    t->key[len] = 0;
+    o->key = t->key;
+    t->key_from = options[OPT_KEY_FILE].name;
+    if (len == 0) say(t, "--key-file %s: the file is empty", t->option[OPT_KEY_FILE]);
+    return len > 0;
+}
+
+/* By what the account is to let us in: one option, else one variable, else what emulators take. */
+static bool choose_key(tool *t, aiocosmos_options *o)
+{
+    if (has(t, OPT_KEY) + has(t, OPT_KEY_FILE) + has(t, OPT_TOKEN) > 1)
+        return say(t, "--key, --key-file and --token: give one of them"), false;
+    if (has(t, OPT_KEY_FILE)) return read_key(t, o);
+    if (!has(t, OPT_TOKEN)) o->key = given(t, OPT_KEY, "AIOCOSMOS_KEY", &t->key_from);
+    if (!has(t, OPT_KEY)) o->token = given(t, OPT_TOKEN, "AIOCOSMOS_TOKEN", &t->key_from);
+    if (o->key && o->token) return say(t, "AIOCOSMOS_KEY and AIOCOSMOS_TOKEN are both set: unset one"), false;
+    if (!o->key && !o->token && is_local(o->endpoint)) o->key = AIOCOSMOS_EMULATOR_KEY;
+    if (o->key || o->token) return true;
+    say(t, "the account's key is missing: set AIOCOSMOS_KEY or AIOCOSMOS_TOKEN, or give --key-file FILE");
+    return false;
+}
+
 /* Which account: what is given here, else what the environment says, else the local emulator. */
 static bool choose_account(tool *t, aiocosmos_options *o)
 {
     static const char variable[] = "AIOCOSMOS_CONNECTION_STRING";
-    o->connection_string = t->option[OPT_CONNECTION_STRING];
-    if (o->connection_string && (has(t, OPT_ENDPOINT) || has(t, OPT_KEY)))
-        return say(t, "--connection-string names endpoint and key: leave --endpoint and --key away"), false;
-    if (!o->connection_string && !has(t, OPT_ENDPOINT)) o->connection_string = setting(variable);
+    bool keyed = has(t, OPT_KEY) || has(t, OPT_KEY_FILE) || has(t, OPT_TOKEN);
+    if (has(t, OPT_CONNECTION_STRING) && (has(t, OPT_ENDPOINT) || keyed))
+        return say(t, "--connection-string names endpoint and key: give it alone"), false;
+    if (!has(t, OPT_ENDPOINT)) o->connection_string = given(t, OPT_CONNECTION_STRING, variable, &t->endpoint_from);
     if (o->connection_string) {
-        t->endpoint_from = has(t, OPT_CONNECTION_STRING) ? options[OPT_CONNECTION_STRING].name : variable;
         t->key_from = t->endpoint_from;
-        if (has(t, OPT_KEY))
-            return say(t, "--key is given without --endpoint, and %s names another key", variable), false;
-        return true;
+        if (!keyed) return true;
+        return say(t, "a key or token is given without --endpoint, and %s names another key", variable), false;
     }
-    o->endpoint = has(t, OPT_ENDPOINT) ? t->option[OPT_ENDPOINT] : setting("AIOCOSMOS_ENDPOINT");
-    o->key = has(t, OPT_KEY) ? t->option[OPT_KEY] : setting("AIOCOSMOS_KEY");
-    if (o->endpoint) t->endpoint_from = has(t, OPT_ENDPOINT) ? options[OPT_ENDPOINT].name : "AIOCOSMOS_ENDPOINT";
-    if (o->key) t->key_from = has(t, OPT_KEY) ? options[OPT_KEY].name : "AIOCOSMOS_KEY";
+    o->endpoint = given(t, OPT_ENDPOINT, "AIOCOSMOS_ENDPOINT", &t->endpoint_from);
     t->local_by_default = !o->endpoint;
     if (!o->endpoint) o->endpoint = "http://localhost:8081";
-    if (!o->key && is_local(o->endpoint)) o->key = AIOCOSMOS_EMULATOR_KEY;
-    if (!o->key) say(t, "the account's key is missing: set AIOCOSMOS_KEY, or give --key KEY");
-    return o->key != NULL;
+    return choose_key(t, o);
+}
+
+/* For people: the host and port of the endpoint, wherever that was named. */
+static void name_host(tool *t, const aiocosmos_options *o)
+{
+    const char *at = o->endpoint ? o->endpoint : strstr(o->connection_string, "AccountEndpoint=");
+    const char *host = at ? strstr(at, "://") : NULL;
+    if (host) snprintf(t->host, sizeof t->host, "%.*s", (int)strcspn(host + 3, "/;"), host + 3);
 }
 
 static bool read_ca(tool *t, aiocosmos_options *o)
@@ -78,10 +115,11 @@ static void say_wrong_setting(tool *t, const char *why)
     size_t len = rest ? (size_t)(rest - why) : 0;
     if (len == 17 && memcmp(why, "connection_string", len) == 0) from = t->endpoint_from;
     if (len == 8 && memcmp(why, "endpoint", len) == 0) from = t->endpoint_from;
-    if (len == 3 && memcmp(why, "key", len) == 0) from = t->key_from;
-    if (from) say(t, "%s%s", from, rest);
-    else say(t, "%s", why);
-    if (strstr(why, "allow_http")) fputs("--insecure allows it, for an emulator on another machine.\n", stderr);
+    if ((len == 3 && memcmp(why, "key", len) == 0) || (len == 5 && memcmp(why, "token", len) == 0)) from = t->key_from;
+    fprintf(stderr, "aiocosmos: %s", from ? from : "");
+    say_text(from ? rest : why, strlen(from ? rest : why));
+    fputc('\n', stderr);
+    if (strstr(why, "allow_http")) fputs("That is for an emulator on another machine.\n", stderr);
     if (strstr(why, "trust_pem") && !has(t, OPT_CA))
         fputs("The package ca-certificates has the usual ones; --ca FILE names others, in PEM.\n", stderr);
 }
@@ -94,6 +132,7 @@ int open_client(tool *t)
     long concurrency = 0;
     if (!choose_account(t, &o) || !read_ca(t, &o) || !read_timeout(t, &o) ||
         !number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency)) return see_help(t);
+    name_host(t, &o);
     o.insecure = o.allow_http = has(t, OPT_INSECURE);
     o.user_agent = "aiocosmos-tool";
     o.connections_max = (uint32_t)concurrency;

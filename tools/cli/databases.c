@@ -29,11 +29,11 @@ typedef struct creation {
     bool existed;
 } creation;
 
-static void print_creation(tool *t, const aiocosmos_result *result, void *user_data)
+static int print_creation(tool *t, const aiocosmos_result *result, void *user_data)
 {
     creation *c = user_data;
     c->existed = result->http_status == 409;
-    if (!c->existed) print_answer(t, result, NULL);
+    return c->existed ? EXIT_DONE : print_answer(t, result, NULL);
 }
 
 /* Creates a database or a container and prints it; one that was there before is read, so that it can be printed too. */
@@ -117,15 +117,26 @@ int container_create(tool *t)
     return create(t, &request, AIOCOSMOS_READ_CONTAINER);
 }
 
-/* What takes a database, or a database and a container, and nothing else. */
-int show_or_delete(tool *t)
+int container_show(tool *t)
 {
     aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_READ_CONTAINER;
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    return perform_and_print(t, &request);
+}
+
+/* Of a database or a container. */
+int delete_whole(tool *t)
+{
+    aiocosmos_request request = {0};
+    bool of_container = t->operands > 1;
     int status;
     request.kind = (aiocosmos_kind)t->command->kind;
     request.database = t->operand[0];
-    if (t->operands > 1) request.container = t->operand[1];
-    if (request.kind == AIOCOSMOS_READ_CONTAINER) return perform_and_print(t, &request);
+    request.container = t->operand[1];
+    if (!confirm(t, of_container ? "deleting the container" : "deleting the database", t->operand[of_container]))
+        return EXIT_REFUSED;
     status = perform(t, &request, NULL, NULL);
     say_cost(t, "");
     return status;

@@ -8,6 +8,7 @@ int db_list(tool *t);
 int db_create(tool *t);
 int container_list(tool *t);
 int container_create(tool *t);
-int show_or_delete(tool *t);
+int container_show(tool *t);
+int delete_whole(tool *t);
 
 #endif

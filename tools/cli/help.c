@@ -23,10 +23,11 @@ static const char text_data[] =
     "errors, costs and progress, goes to stderr.\n";
 
 static const char text_settings[] =
-    "The account is named by --connection-string, or by --endpoint and --key; else\n"
-    "by the environment, AIOCOSMOS_CONNECTION_STRING, or AIOCOSMOS_ENDPOINT and\n"
-    "AIOCOSMOS_KEY; else it is the local emulator, http://localhost:8081. An endpoint\n"
-    "on localhost needs no key: emulators have a well-known one.\n";
+    "The account is named by --connection-string, or by --endpoint with --key,\n"
+    "--key-file or --token; else by the environment, AIOCOSMOS_CONNECTION_STRING, or\n"
+    "AIOCOSMOS_ENDPOINT with AIOCOSMOS_KEY or AIOCOSMOS_TOKEN; else it is the local\n"
+    "emulator, http://localhost:8081. An endpoint on localhost needs no key:\n"
+    "emulators have a well-known one.\n";
 
 static const char text_exit[] =
     "    0   all done\n"
@@ -49,13 +50,14 @@ const command commands[] = {
       "usually each container has its own instead.\n"
       "\n"
       "    aiocosmos db create game --if-not-exists\n" },
-    { "db delete", "ID", 0, 0, AIOCOSMOS_DELETE_DATABASE, show_or_delete, NULL,
+    { "db delete", "ID", BIT(OPT_YES), 0, AIOCOSMOS_DELETE_DATABASE, delete_whole, NULL,
         "delete a database with all that is in it",
-      "There is no question and no way back.\n" },
+      "Says of which account. On a terminal its name is asked for first, unless --yes\n"
+      "is given; scripts are not asked. There is no way back.\n" },
     { "container list", "DB", 0, 0, 0, container_list, NULL, "list the containers of a database",
       "Prints each container as the service describes it: its partition key, indexing\n"
       "policy and so on.\n" },
-    { "container show", "DB ID", 0, 0, AIOCOSMOS_READ_CONTAINER, show_or_delete, NULL, "show a container's definition",
+    { "container show", "DB ID", 0, 0, 0, container_show, NULL, "show a container's definition",
       "Prints its partition key, indexing policy and so on.\n"
       "\n"
       "    aiocosmos container show game players | jq .partitionKey\n" },
@@ -69,9 +71,10 @@ const command commands[] = {
       "    aiocosmos container create game players --partition-key /region\n"
       "    aiocosmos container create game events --partition-key /tenant,/user \\\n"
       "        --autoscale 4000 --ttl 86400\n" },
-    { "container delete", "DB ID", 0, 0, AIOCOSMOS_DELETE_CONTAINER, show_or_delete, NULL,
+    { "container delete", "DB ID", BIT(OPT_YES), 0, AIOCOSMOS_DELETE_CONTAINER, delete_whole, NULL,
         "delete a container with its items",
-      "There is no question and no way back.\n" },
+      "Says of which account. On a terminal its name is asked for first, unless --yes\n"
+      "is given; scripts are not asked. There is no way back.\n" },
     { "item create", "DB CONTAINER [FILE]", 0, 0, AIOCOSMOS_CREATE_ITEM, item_write, NULL, "store a new item",
       "Reads one JSON document from the file, or from stdin if there is none or it is\n"
       "'-', and prints it as it was stored. It needs an \"id\"; its partition key is\n"
@@ -229,7 +232,7 @@ static void put_usage(const command *c)
     putchar('\n');
 }
 
-static void put_options(unsigned which)
+static void put_options(uint64_t which)
 {
     unsigned i;
     for (i = 0; i < OPT_COUNT; i++) {
@@ -307,7 +310,7 @@ static void man_text(const char *text)
     if (example) puts(".EE\n.RE");
 }
 
-static void man_options(unsigned which)
+static void man_options(uint64_t which)
 {
     unsigned i;
     for (i = 0; i < OPT_COUNT; i++) {

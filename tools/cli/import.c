@@ -185,8 +185,8 @@ static void put_resume(const tool *t, FILE *to)
 
 static void put_resume_options(const tool *t, FILE *to)
 {
-    static const unsigned secret = BIT(OPT_KEY) | BIT(OPT_CONNECTION_STRING);
-    static const unsigned ours = BIT(OPT_FROM_LINE) | BIT(OPT_APPEND_REJECTS);
+    static const uint64_t secret = BIT(OPT_KEY) | BIT(OPT_CONNECTION_STRING) | BIT(OPT_TOKEN);
+    static const uint64_t ours = BIT(OPT_FROM_LINE) | BIT(OPT_APPEND_REJECTS);
     unsigned i;
     if (has(t, OPT_REJECTS)) fputs(" --append-rejects", to);
     for (i = 0; i < OPT_COUNT; i++) {

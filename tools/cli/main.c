@@ -76,7 +76,8 @@ static size_t farness(const char *typed, size_t len, const char *name)
 /* The option of this command, or of any while there is none, that was probably meant; NULL: no idea. */
 static const char *nearest_option(const tool *t, const char *typed, size_t len)
 {
-    unsigned among = t->command ? t->command->options | OPTIONS_OF_ALL : ~0u, i;
+    uint64_t among = t->command ? t->command->options | OPTIONS_OF_ALL : UINT64_MAX;
+    unsigned i;
     size_t best = SIZE_MAX;
     const char *name = NULL;
     if (len < 3 || memcmp(typed, "--", 2) != 0) return NULL;

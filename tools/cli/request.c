@@ -14,6 +14,7 @@ typedef struct performance {
     use_fn use;
     void *user_data;
     bool answered;                         /* and so was not refused */
+    int status;                            /* to exit with */
 } performance;
 
 static void request_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
@@ -22,28 +23,33 @@ static void request_done(aiocosmos_client *client, const aiocosmos_result *resul
     (void)client;
     p->answered = true;
     if (result->status != 0) say_failure(p->tool, result);
-    else if (p->use) p->use(p->tool, result, p->user_data);
+    else if (p->use) p->status = p->use(p->tool, result, p->user_data);
 }
 
 /* Sends a request and waits; what comes back goes to `use`, failures to stderr. Returns the exit status. */
 int perform(tool *t, const aiocosmos_request *request, use_fn use, void *user_data)
 {
-    performance p = { t, use, user_data, false };
+    performance p = { t, use, user_data, false, EXIT_DONE };
     aiocosmos_request own = *request;
     int status;
     own.done = request_done;
     own.user_data = &p;
     status = aiocosmos_run(t->client, &own, NULL);
     if (status != 0) return p.answered ? EXIT_REFUSED : say_refusal(t, status);
-    return EXIT_DONE;
+    return p.status;
 }
 
-void print_answer(tool *t, const aiocosmos_result *result, void *user_data)
+int print_answer(tool *t, const aiocosmos_result *result, void *user_data)
 {
-    (void)t;
     (void)user_data;
+    if (aiocosmos_result_json(result).type == AIOCOSMOS_JSON_NONE) {
+        say(t, "%s: the answer, of status %d and %zu bytes, is not JSON: is a proxy in the way?", t->command->name,
+            result->http_status, result->body.len);
+        return EXIT_REFUSED;
+    }
     put_document(stdout, result->body.ptr, result->body.len);
     putchar('\n');
+    return EXIT_DONE;
 }
 
 int perform_and_print(tool *t, const aiocosmos_request *request)

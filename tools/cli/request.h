@@ -9,11 +9,13 @@ enum {
     LINK_BYTES = 4096                      /* names of a database and a container have at most 255 characters */
 };
 
-typedef void (*use_fn)(tool *t, const aiocosmos_result *result, void *user_data);
+/* Returns the exit status. */
+typedef int (*use_fn)(tool *t, const aiocosmos_result *result, void *user_data);
 
 /* Sends a request and waits; what comes back goes to `use`, failures to stderr. Returns the exit status. */
 int perform(tool *t, const aiocosmos_request *request, use_fn use, void *user_data);
-void print_answer(tool *t, const aiocosmos_result *result, void *user_data);
+/* What goes to stdout is JSON: an answer that is not is an error. */
+int print_answer(tool *t, const aiocosmos_result *result, void *user_data);
 int perform_and_print(tool *t, const aiocosmos_request *request);
 
 bool pk_of_option(tool *t, aiocosmos_pk *pk);

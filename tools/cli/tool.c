@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /*------------------------------------------------------------------------------
  * MARK: - Options
@@ -16,6 +17,8 @@ const option_info options[OPT_COUNT] = {
     { "--endpoint", "URL", "the account's address, such as\nhttps://NAME.documents.azure.com:443/" },
     { "--key", "KEY", "the account's key; others on this machine can read a\n"
                       "command's arguments, so better use AIOCOSMOS_KEY" },
+    { "--key-file", "FILE", "a file that has the account's key, and nothing else" },
+    { "--token", "T", "an Entra access token, or a resource token, not a key;\nothers can read it too, so better use AIOCOSMOS_TOKEN" },
     { "--ca", "FILE", "trust the certificates in this PEM file instead of the\nsystem's" },
     { "--insecure", NULL, "do not check certificates, and allow plain http to\nother machines: for emulators only" },
     { "--timeout", "SECONDS", "for one request with its retries (30), or for one\ndocument of an import (120)" },
@@ -45,7 +48,8 @@ const option_info options[OPT_COUNT] = {
     { "--rejects", "FILE", "write what was not stored to this file, not to\nstderr; it has to be new or empty" },
     { "--append-rejects", NULL, "add to the rejects of an earlier run" },
     { "--from-line", "N", "pass over the lines before it, taken by an earlier run" },
-    { "--give-up", "SECONDS", "stop when the server has not answered for so long (30)" }
+    { "--give-up", "SECONDS", "stop when the server has not answered for so long (30)" },
+    { "--yes", NULL, "do not ask whether this is meant" }
 };
 
 bool has(const tool *t, option_id option)
@@ -71,6 +75,59 @@ void say(tool *t, const char *format, ...)
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
+    fputc('\n', stderr);
+}
+
+/* Fields of the library's structs, and what gives them here. */
+static const struct { const char *field, *here; } words_here[] = {
+    { "trust_pem", "--ca" }, { "allow_http", "--insecure" }, { "insecure", "--insecure" },
+    { "connection_string", "--connection-string" }, { "connections_max", "--concurrency" }, { "token_fn", "--token" },
+    { "throughput_ru", "--throughput" }, { "autoscale_max_ru", "--autoscale" }, { "default_ttl_s", "--ttl" },
+    { "partition_key_paths", "--partition-key" }, { "if_match", "--if-match" }, { "session_token", "--session-token" },
+    { "page_items_max", "--page-size" }, { "from_time_s", "--from" }, { "all_versions", "--all-versions" },
+    { "request_timeout_ms", "--timeout" }, { "throttle_wait_ms", "--timeout" }, { "memory_max", "memory limit" },
+    { "aiocosmos_changes_from", "--from" },
+    /* Where the text is about one of these, it begins with it. */
+    { "pk:", "--pk:" }, { "continuation:", "--continuation:" }, { "params:", "--param:" }, { "sql:", "SQL:" },
+    { "database:", "DB:" }, { "container:", "CONTAINER:" }, { "id:", "ID:" }
+};
+
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '"';
+}
+
+/* The entry that text begins with, as a whole word; NULL: none. */
+static const char *word_here(const char *text, size_t len, bool first, size_t *used)
+{
+    size_t i;
+    for (i = 0; i < sizeof words_here / sizeof *words_here; i++) {
+        const char *field = words_here[i].field;
+        *used = strlen(field);
+        if (*used > len || memcmp(text, field, *used) != 0) continue;
+        if (field[*used - 1] == ':' ? first : *used == len || !is_word(text[*used])) return words_here[i].here;
+    }
+    return NULL;
+}
+
+void say_text(const char *text, size_t len)
+{
+    size_t at = 0, used;
+    while (at < len) {
+        bool begins = at == 0 || !is_word(text[at - 1]);
+        const char *here = begins ? word_here(text + at, len - at, at == 0, &used) : NULL;
+        if (here) fputs(here, stderr);
+        else fputc(text[at], stderr);
+        at += here ? used : 1;
+    }
+}
+
+/* Begins a line of a command, of which a text of the library is the rest. */
+static void say_of_command(tool *t, const char *text, size_t len)
+{
+    wipe_progress(t);
+    fprintf(stderr, "aiocosmos: %s: ", t->command->name);
+    say_text(text, len);
     fputc('\n', stderr);
 }
 
@@ -217,7 +274,7 @@ void say_failure(tool *t, const aiocosmos_result *result)
     const char *what_to_do = advice(t, result);
     missing what = what_is_missing(t, result);
     if (what != MISSING_UNCLEAR) say_missing(t, what, result);
-    else say(t, "%s: %.*s", t->command->name, (int)result->message.len, result->message.ptr);
+    else say_of_command(t, result->message.ptr, result->message.len);
     if (result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED)
         fputs("Look whether it was applied before you repeat it.\n", stderr);
     if (result->activity_id.len)
@@ -231,8 +288,22 @@ void say_failure(tool *t, const aiocosmos_result *result)
 /* The library would not take a call, and sent nothing. */
 int say_refusal(tool *t, int status)
 {
-    say(t, "%s: %s", t->command->name, aiocosmos_last_error(t->client));
+    const char *why = aiocosmos_last_error(t->client);
+    say_of_command(t, why, strlen(why));
     return status == AIOCOSMOS_E_ARGUMENT ? see_help(t) : EXIT_REFUSED;
+}
+
+/* Who answers is somebody at a terminal; scripts have been written by somebody who meant it. */
+bool confirm(tool *t, const char *what, const char *name)
+{
+    char typed[1024];
+    say(t, "%s %s, of the account at %s", what, name, t->host);
+    if (has(t, OPT_YES) || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) return true;
+    fprintf(stderr, "There is no way back. Type %s to go on: ", name);
+    if (!fgets(typed, sizeof typed, stdin)) fputc('\n', stderr);
+    else if (typed[strcspn(typed, "\n")] = 0, strcmp(typed, name) == 0) return true;
+    say(t, "nothing was deleted");
+    return false;
 }
 
 /* The last line of a command: what it cost. */

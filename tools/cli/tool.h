@@ -16,14 +16,15 @@ enum {
 };
 
 typedef enum option_id {
-    OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_CA, OPT_INSECURE, OPT_TIMEOUT,
+    OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_KEY_FILE, OPT_TOKEN, OPT_CA, OPT_INSECURE, OPT_TIMEOUT,
     OPT_PARTITION_KEY, OPT_THROUGHPUT, OPT_AUTOSCALE, OPT_TTL, OPT_IF_NOT_EXISTS, OPT_PK, OPT_OPS, OPT_PARAM,
     OPT_PAGE_SIZE, OPT_PAGES, OPT_CONTINUATION, OPT_EXPLAIN, OPT_FROM, OPT_FOLLOW, OPT_STATE, OPT_ALL_VERSIONS,
     OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_APPEND_REJECTS, OPT_FROM_LINE, OPT_GIVE_UP,
+    OPT_YES,
     OPT_COUNT
 } option_id;
 
-#define BIT(option) (1u << (option))
+#define BIT(option) ((uint64_t)1 << (option))
 #define OPTIONS_OF_ALL (BIT(OPT_PARTITION_KEY) - 1u)
 #define OPTIONS_OF_THROUGHPUT (BIT(OPT_THROUGHPUT) | BIT(OPT_AUTOSCALE))
 
@@ -39,7 +40,7 @@ typedef struct tool tool;
 typedef struct command {
     const char *name;                      /* one word, or two */
     const char *operands;                  /* those in brackets may be left out */
-    unsigned options, required;
+    uint64_t options, required;
     int kind;                              /* aiocosmos_kind, where several commands are done by one function */
     int (*run)(tool *t);                   /* returns the exit status */
     void (*prepare)(aiocosmos_options *o); /* sets what its client needs otherwise than others; may be NULL */
@@ -61,7 +62,9 @@ struct tool {
     const char *endpoint_from, *key_from;  /* the options or variables that named them; NULL: none did */
     bool reading_definition;               /* of the container, before anything is done in it */
     aiocosmos_client *client;
+    char host[280];                        /* of the account, with its port: what is to be deleted is deleted there */
     char *ca;
+    char key[4096];                        /* of --key-file */
     struct timespec started;
     bool progress_shown;                   /* a line on the terminal, to be wiped before anything else is printed */
 };
@@ -74,11 +77,15 @@ bool is_of(const command *c, const char *group);           /* "db list" is of "d
 double seconds_since(struct timespec then);
 void   wipe_progress(tool *t);
 void   say(tool *t, const char *format, ...);
+/* A text of the library: where that names its fields, what the user of the tool can give stands instead. */
+void   say_text(const char *text, size_t len);
 /* Wrong usage: what is wrong has been said; this is where to read on. */
 int    see_help(tool *t);
 void   say_failure(tool *t, const aiocosmos_result *result);
 /* The library would not take a call, and sent nothing. */
 int    say_refusal(tool *t, int status);
+/* Before something is deleted: where, and, on a terminal, whether it is really meant: its name is to be typed. */
+bool   confirm(tool *t, const char *what, const char *name);
 /* The last line of a command: what it cost. */
 void   say_cost(tool *t, const char *what);
 
