@@ -16306,225 +16306,140 @@ typedef struct aioc_pos {
 #define AIOC_POS_HAS_KEY    1u  /* flags: which hashes there are */
 #define AIOC_POS_HAS_LAST   2u
 
-/* Seven bits a byte, the lowest first; the highest bit says whether another follows. */
-static void aioc_pos_put_number(aioc_mem_writer *writer, uint64_t number)
-{
-    unsigned char bytes[10];
-    size_t len = 0;
-    do {
-        bytes[len] = (unsigned char)((number & 127u) | (number > 127u ? 128u : 0u));
-        number >>= 7;
-        len++;
-    } while (number > 0);
-    aioc_mem_put_bytes(writer, bytes, len);
-}
+/*--- The bytes of a token: the same functions write and read them ---*/
 
-static void aioc_pos_put_word(aioc_mem_writer *writer, uint64_t word)
-{
-    unsigned char bytes[8];
-    aioc_text_store64le(bytes, word);
-    aioc_mem_put_bytes(writer, bytes, sizeof bytes);
-}
-
-static void aioc_pos_put_hash(aioc_mem_writer *writer, aioc_val_hash hash)
-{
-    aioc_pos_put_word(writer, hash.high);
-    aioc_pos_put_word(writer, hash.low);
-}
-
-static void aioc_pos_put_counted(aioc_mem_writer *writer, aiocosmos_str text)
-{
-    aioc_pos_put_number(writer, text.len);
-    aioc_mem_put(writer, text);
-}
-
-static void aioc_pos_put(aioc_mem_writer *writer, const aioc_pos *pos)
-{
-    bool hashes = pos->has_last || pos->seen.count > 0;
-    uint32_t i;
-    aioc_pos_put_number(writer, pos->place);
-    aioc_pos_put_number(writer, (hashes ? AIOC_POS_HAS_KEY : 0u) | (pos->has_last ? AIOC_POS_HAS_LAST : 0u));
-    aioc_pos_put_word(writer, pos->question);
-    aioc_pos_put_counted(writer, aioc_mem_str(pos->rid));
-    aioc_pos_put_number(writer, pos->skip_left);
-    aioc_pos_put_number(writer, pos->take_left + 1);  /* no limit is 0 */
-    aioc_pos_put_number(writer, pos->piece_count);
-    for (i = 0; i < pos->piece_count; i++) {
-        aioc_pos_put_counted(writer, pos->pieces[i].min);
-        aioc_pos_put_counted(writer, pos->pieces[i].max);
-        aioc_pos_put_counted(writer, pos->pieces[i].continuation);
-    }
-    aioc_pos_put_counted(writer, pos->rest_min);
-    aioc_pos_put_counted(writer, pos->min);
-    aioc_pos_put_counted(writer, pos->max);
-    aioc_pos_put_counted(writer, pos->values);
-    aioc_pos_put_counted(writer, pos->rid_of_row);
-    aioc_pos_put_number(writer, pos->rows_of_rid);
-    if (hashes) aioc_pos_put_word(writer, pos->key[0]);
-    if (hashes) aioc_pos_put_word(writer, pos->key[1]);
-    if (pos->has_last) aioc_pos_put_hash(writer, pos->last);
-    aioc_pos_put_number(writer, pos->seen.count);
-    for (i = 0; i < pos->seen.count; i++) aioc_pos_put_hash(writer, aioc_val_set_slot(&pos->seen, i)->hash);
-    aioc_pos_put_counted(writer, pos->rows);
-}
-
-static uint64_t aioc_pos_checksum(const char *bytes, size_t len)
-{
-    uint64_t hash[2];
-    aioc_protocol_murmur3_128(bytes, len, hash);
-    return hash[0] ^ hash[1];
-}
-
-/* Base64 as RFC 4648, 5 has it: for URLs, and without the padding. */
-static bool aioc_pos_append_base64(aioc_mem *memory, aioc_mem_buffer *out, const aioc_mem_buffer *bytes)
-{
-    char *text, *end;
-    if (!aioc_mem_reserve(memory, out, bytes->len / 3 * 4 + 4)) return false;
-    text = out->data + out->len;
-    end = text + aioc_text_base64_encode(bytes->data, bytes->len, text);
-    while (end > text && end[-1] == '=') end--;
-    out->len += (size_t)(end - text);
-    for (; text < end; text++) *text = *text == '+' ? '-' : *text == '/' ? '_' : *text;
-    return true;
-}
-
-/* 1: the token is appended; 0: it would be longer than `max`; E_NOMEM. But for 1, nothing is appended. */
-static int aioc_pos_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_pos *pos, size_t max)
-{
-    aioc_mem_buffer bytes = {NULL, 0, 0};
-    aioc_mem_writer packed = aioc_mem_write(memory, &bytes), writer = aioc_mem_write(memory, out);
-    size_t len;
-    if (pos->rows.len > max || pos->seen.count > max / sizeof(aioc_val_hash)) return 0;
-    aioc_pos_put(&packed, pos);
-    if (packed.ok) aioc_pos_put_word(&packed, aioc_pos_checksum(bytes.data, bytes.len));
-    len = sizeof AIOC_POS_PREFIX - 1 + (bytes.len * 4 + 2) / 3;
-    writer.ok = packed.ok && len <= max;
-    aioc_mem_put_text(&writer, AIOC_POS_PREFIX);
-    writer.ok = writer.ok && aioc_pos_append_base64(memory, out, &bytes);
-    aioc_mem_buffer_free(memory, &bytes);
-    if (aioc_mem_written(&writer)) return 1;
-    return packed.ok && len > max ? 0 : AIOCOSMOS_E_NOMEM;
-}
-
-/*--- Reading: a token may come from anybody ---*/
-
-/* What is left to read; once something is wrong, all that follows is empty. */
-typedef struct aioc_pos_reader {
+/* Where there is no writer, they are read, and may come from anybody: once something is wrong, all that follows is
+ * empty. */
+typedef struct aioc_pos_pass {
+    aioc_mem_writer *out;
     const char *at, *end;
     bool ok;
-} aioc_pos_reader;
+} aioc_pos_pass;
 
-static uint64_t aioc_pos_get_number(aioc_pos_reader *in)
+/* Of what is read. */
+static void aioc_pos_expect(aioc_pos_pass *pass, bool right)
 {
-    uint64_t number = 0;
+    if (right || pass->out) return;
+    pass->ok = false;
+    pass->end = pass->at;
+}
+
+static void aioc_pos_pass_bytes(aioc_pos_pass *pass, unsigned char *bytes, size_t len)
+{
+    if (pass->out) aioc_mem_put_bytes(pass->out, bytes, len);
+    else {
+        aioc_pos_expect(pass, len <= (size_t)(pass->end - pass->at));
+        memset(bytes, 0, len);
+        if (pass->ok) memcpy(bytes, pass->at, len);
+        if (pass->ok) pass->at += len;
+    }
+}
+
+/* Seven bits a byte, the lowest first; the highest bit says whether another follows. */
+static void aioc_pos_pass_number(aioc_pos_pass *pass, uint64_t *number)
+{
+    uint64_t left = *number, passed = 0;
+    unsigned char byte = 128;
     int shift;
-    for (shift = 0; shift < 64 && in->at < in->end; shift += 7) {
-        unsigned char byte = (unsigned char)*in->at++;
-        number |= (uint64_t)(byte & 127u) << shift;
-        if (byte < 128) {
-            if (shift == 63 && byte > 1) break;  /* beyond 64 bits */
-            return number;
-        }
+    for (shift = 0; byte > 127 && pass->ok; shift += 7, left >>= 7) {
+        byte = (unsigned char)((left & 127u) | (left > 127u ? 128u : 0u));
+        aioc_pos_pass_bytes(pass, &byte, 1);
+        aioc_pos_expect(pass, shift < 63 || byte < 2);  /* of 64 bits */
+        passed |= (uint64_t)(byte & 127u) << shift;
     }
-    in->ok = false;
-    in->end = in->at;
-    return 0;
+    *number = pass->ok ? passed : 0;
 }
 
-/* A number that counts what is there, each of so many bytes at least. */
-static uint32_t aioc_pos_get_count(aioc_pos_reader *in, size_t size)
+/* How many there are, each of so many bytes at least. */
+static void aioc_pos_pass_count(aioc_pos_pass *pass, uint32_t *count, size_t size)
 {
-    uint64_t count = aioc_pos_get_number(in);
-    if (count <= (size_t)(in->end - in->at) / size && count <= UINT32_MAX) return (uint32_t)count;
-    in->ok = false;
-    in->end = in->at;
-    return 0;
+    uint64_t number = *count;
+    aioc_pos_pass_number(pass, &number);
+    aioc_pos_expect(pass, number <= UINT32_MAX && number <= (size_t)(pass->end - pass->at) / size);
+    *count = pass->ok ? (uint32_t)number : 0;
 }
 
-static uint64_t aioc_pos_get_word(aioc_pos_reader *in)
+static void aioc_pos_pass_word(aioc_pos_pass *pass, uint64_t *word)
 {
-    const unsigned char *at = (const unsigned char *)in->at;
-    if (in->end - in->at < 8) {
-        in->ok = false;
-        in->end = in->at;
-        return 0;
+    unsigned char bytes[8];
+    aioc_text_store64le(bytes, *word);
+    aioc_pos_pass_bytes(pass, bytes, sizeof bytes);
+    *word = aioc_text_load64le(bytes);
+}
+
+static void aioc_pos_pass_hash(aioc_pos_pass *pass, aioc_val_hash *hash)
+{
+    aioc_pos_pass_word(pass, &hash->high);
+    aioc_pos_pass_word(pass, &hash->low);
+}
+
+static void aioc_pos_pass_text(aioc_pos_pass *pass, aiocosmos_str *text)
+{
+    uint64_t len = text->len;
+    aioc_pos_pass_number(pass, &len);
+    aioc_pos_expect(pass, len <= (uint64_t)(pass->end - pass->at));
+    if (pass->out) aioc_mem_put(pass->out, *text);
+    else {
+        *text = aioc_text_view(pass->at, pass->ok ? (size_t)len : 0);
+        pass->at += text->len;
     }
-    in->at += 8;
-    return aioc_text_load64le(at);
 }
 
-static aioc_val_hash aioc_pos_get_hash(aioc_pos_reader *in)
+static void aioc_pos_pass_border(aioc_pos_pass *pass, aiocosmos_str *epk)
 {
-    aioc_val_hash hash;
-    hash.high = aioc_pos_get_word(in);
-    hash.low = aioc_pos_get_word(in);
-    return hash;
-}
-
-static aiocosmos_str aioc_pos_get_counted(aioc_pos_reader *in)
-{
-    aiocosmos_str text;
-    text.len = aioc_pos_get_count(in, 1);
-    text.ptr = in->at;
-    in->at += text.len;
-    return text;
-}
-
-static bool aioc_pos_get_border(aioc_pos_reader *in, aiocosmos_str *out)
-{
-    *out = aioc_pos_get_counted(in);
-    in->ok = in->ok && aioc_plan_is_hex(*out);
-    return in->ok;
+    aioc_pos_pass_text(pass, epk);
+    aioc_pos_expect(pass, aioc_plan_is_hex(*epk));
 }
 
 /* Text that goes into a header: one line of ASCII. */
-static aiocosmos_str aioc_pos_get_line(aioc_pos_reader *in)
+static void aioc_pos_pass_line(aioc_pos_pass *pass, aiocosmos_str *text)
 {
-    aiocosmos_str text = aioc_pos_get_counted(in);
     size_t i;
-    for (i = 0; i < text.len; i++) in->ok = in->ok && text.ptr[i] >= ' ' && text.ptr[i] < 127;
-    return text;
+    aioc_pos_pass_text(pass, text);
+    for (i = 0; i < text->len; i++) aioc_pos_expect(pass, text->ptr[i] >= ' ' && text->ptr[i] < 127);
 }
 
-/* One piece. Pieces follow each other, so none is empty but the one whose query the service keeps. */
-static bool aioc_pos_get_piece(aioc_pos_reader *in, uint8_t place, aiocosmos_str *behind, aioc_pos_piece *piece)
+/* Pieces follow each other, so none is empty but the one whose query the service keeps. behind: the end of the last. */
+static int aioc_pos_pass_pieces(aioc_mem *memory, aioc_pos_pass *pass, aioc_pos *pos, aiocosmos_str *behind)
 {
-    if (!aioc_pos_get_border(in, &piece->min) || !aioc_pos_get_border(in, &piece->max)) return false;
-    piece->continuation = aioc_pos_get_line(in);
-    if (place == AIOC_POS_AT_SERVICE) return in->ok = in->ok && piece->continuation.len > 0;
-    in->ok = in->ok && aioc_protocol_epk_compare(*behind, piece->min) <= 0 &&
-             aioc_protocol_epk_compare(piece->min, piece->max) < 0;
-    *behind = piece->max;
-    return in->ok;
-}
-
-/* Pieces are looked at before there is memory for them: those that are right take about as much as they are long. */
-static int aioc_pos_get_pieces(aioc_mem *memory, aioc_pos_reader *in, aioc_pos *pos, aiocosmos_str *behind)
-{
-    uint32_t i, count = aioc_pos_get_count(in, 3);
-    aioc_pos_reader start = *in;
-    aioc_pos_piece piece, *pieces;
-    for (i = 0; in->ok && i < count; i++) aioc_pos_get_piece(in, pos->place, behind, &piece);
-    if (!in->ok || count == 0) return 0;
-    pieces = (aioc_pos_piece *)aioc_mem_alloc(memory, count * sizeof *pieces);
-    if (!pieces) return AIOCOSMOS_E_NOMEM;
-    pos->pieces = pieces;
-    pos->piece_count = count;
-    *behind = aioc_mem_str("");
-    for (i = 0; i < count; i++) aioc_pos_get_piece(&start, pos->place, behind, &pieces[i]);
+    bool at_service = pos->place == AIOC_POS_AT_SERVICE;
+    aioc_pos_piece *pieces = (aioc_pos_piece *)(uintptr_t)pos->pieces, piece;
+    uint32_t i, count = pos->piece_count;
+    aioc_pos_pass_count(pass, &count, 7);  /* two borders of which one is not "", and what is behind all pieces */
+    if (!pass->out && count > 0) {
+        pieces = (aioc_pos_piece *)aioc_mem_zalloc(memory, count * sizeof *pieces);
+        if (!pieces) return AIOCOSMOS_E_NOMEM;
+        pos->pieces = pieces;
+        pos->piece_count = count;
+    }
+    for (i = 0; i < count; i++) {
+        piece = pieces[i];
+        aioc_pos_pass_border(pass, &piece.min);
+        aioc_pos_pass_border(pass, &piece.max);
+        aioc_pos_pass_line(pass, &piece.continuation);
+        aioc_pos_expect(pass, at_service ? piece.continuation.len > 0
+                                         : aioc_protocol_epk_compare(*behind, piece.min) <= 0 &&
+                                           aioc_protocol_epk_compare(piece.min, piece.max) < 0);
+        *behind = piece.max;
+        if (!pass->out) pieces[i] = piece;
+    }
     return 0;
 }
 
 /* No hash is there twice. */
-static int aioc_pos_get_seen(aioc_mem *memory, aioc_pos_reader *in, aioc_pos *pos)
+static int aioc_pos_pass_seen(aioc_mem *memory, aioc_pos_pass *pass, aioc_val_set *seen)
 {
-    uint32_t count = aioc_pos_get_count(in, sizeof(aioc_val_hash));
-    for (; in->ok && count > 0; count--) {
-        int added = aioc_val_set_add(memory, &pos->seen, aioc_pos_get_hash(in));
-        if (added < 0) return added;
-        in->ok = added > 0;
+    aioc_val_hash hash;
+    uint32_t i, count = seen->count;
+    int added = 1;
+    aioc_pos_pass_count(pass, &count, sizeof hash);
+    for (i = 0; i < count && added > 0; i++) {
+        if (pass->out) hash = aioc_val_set_slot(seen, i)->hash;
+        aioc_pos_pass_hash(pass, &hash);
+        if (!pass->out) added = aioc_val_set_add(memory, seen, hash);
     }
-    return 0;
+    aioc_pos_expect(pass, added > 0);
+    return added < 0 ? added : 0;
 }
 
 /* A JSON array, its brackets at the ends. */
@@ -16548,55 +16463,100 @@ static bool aioc_pos_is_place(const aioc_pos *pos, aiocosmos_str behind)
     }
 }
 
-/* 0, with in->ok false where it is no position; E_NOMEM. */
-static int aioc_pos_get(aioc_mem *memory, aioc_pos_reader *in, aioc_pos *pos)
+/* All of a position. To be read, it is zeroed. 0, with pass->ok false where it is none; E_NOMEM. */
+static int aioc_pos_pass_all(aioc_mem *memory, aioc_pos_pass *pass, aioc_pos *pos)
 {
-    aiocosmos_str rid, behind = aioc_mem_str("");
-    uint64_t place = aioc_pos_get_number(in), flags = aioc_pos_get_number(in), number;
-    in->ok = in->ok && place <= AIOC_POS_IN_CHANGES && flags <= (AIOC_POS_HAS_KEY | AIOC_POS_HAS_LAST);
+    aiocosmos_str rid = aioc_mem_str(pos->rid), behind = aioc_mem_str("");
+    uint64_t place = pos->place, rows = pos->rows_of_rid, take = pos->take_left + 1;  /* no limit is 0 */
+    uint64_t flags = pos->has_last ? AIOC_POS_HAS_LAST | AIOC_POS_HAS_KEY : pos->seen.count > 0 ? AIOC_POS_HAS_KEY : 0;
+    aioc_pos_pass_number(pass, &place);
+    aioc_pos_pass_number(pass, &flags);
+    aioc_pos_expect(pass, place <= AIOC_POS_IN_CHANGES && flags <= (AIOC_POS_HAS_KEY | AIOC_POS_HAS_LAST));
     pos->place = (uint8_t)place;
-    pos->question = aioc_pos_get_word(in);
-    rid = aioc_pos_get_line(in);
-    if (rid.len >= sizeof pos->rid) in->ok = false;
-    else if (rid.len > 0) memcpy(pos->rid, rid.ptr, rid.len);
-    pos->skip_left = aioc_pos_get_number(in);
-    pos->take_left = aioc_pos_get_number(in) - 1;
-    if (aioc_pos_get_pieces(memory, in, pos, &behind) != 0) return AIOCOSMOS_E_NOMEM;
-    aioc_pos_get_border(in, &pos->rest_min);
-    aioc_pos_get_border(in, &pos->min);
-    aioc_pos_get_border(in, &pos->max);
-    pos->values = aioc_pos_get_counted(in);
-    pos->rid_of_row = aioc_pos_get_line(in);
-    number = aioc_pos_get_number(in);
-    pos->rows_of_rid = (uint32_t)number;
-    if (number > UINT32_MAX) in->ok = false;
-    if (flags & AIOC_POS_HAS_KEY) pos->key[0] = aioc_pos_get_word(in);
-    if (flags & AIOC_POS_HAS_KEY) pos->key[1] = aioc_pos_get_word(in);
     pos->has_last = (flags & AIOC_POS_HAS_LAST) != 0;
-    if (pos->has_last) pos->last = aioc_pos_get_hash(in);
-    if (aioc_pos_get_seen(memory, in, pos) != 0) return AIOCOSMOS_E_NOMEM;
-    pos->rows = aioc_pos_get_counted(in);
-    in->ok = in->ok && in->at == in->end && aioc_pos_is_place(pos, behind);
+    aioc_pos_pass_word(pass, &pos->question);
+    aioc_pos_pass_line(pass, &rid);
+    aioc_pos_expect(pass, rid.len < sizeof pos->rid);
+    if (pass->ok) memmove(pos->rid, rid.ptr, rid.len);
+    aioc_pos_pass_number(pass, &pos->skip_left);
+    aioc_pos_pass_number(pass, &take);
+    pos->take_left = take - 1;
+    if (aioc_pos_pass_pieces(memory, pass, pos, &behind) != 0) return AIOCOSMOS_E_NOMEM;
+    aioc_pos_pass_border(pass, &pos->rest_min);
+    aioc_pos_pass_border(pass, &pos->min);
+    aioc_pos_pass_border(pass, &pos->max);
+    aioc_pos_pass_text(pass, &pos->values);
+    aioc_pos_pass_line(pass, &pos->rid_of_row);
+    aioc_pos_pass_number(pass, &rows);
+    aioc_pos_expect(pass, rows <= UINT32_MAX);
+    pos->rows_of_rid = (uint32_t)rows;
+    if (flags & AIOC_POS_HAS_KEY) aioc_pos_pass_word(pass, &pos->key[0]);
+    if (flags & AIOC_POS_HAS_KEY) aioc_pos_pass_word(pass, &pos->key[1]);
+    if (pos->has_last) aioc_pos_pass_hash(pass, &pos->last);
+    if (aioc_pos_pass_seen(memory, pass, &pos->seen) != 0) return AIOCOSMOS_E_NOMEM;
+    aioc_pos_pass_text(pass, &pos->rows);
+    aioc_pos_expect(pass, pass->at == pass->end && aioc_pos_is_place(pos, behind));
     return 0;
+}
+
+static uint64_t aioc_pos_checksum(const char *bytes, size_t len)
+{
+    uint64_t hash[2];
+    aioc_protocol_murmur3_128(bytes, len, hash);
+    return hash[0] ^ hash[1];
+}
+
+/*--- Tokens: base64 as RFC 4648, 5 has it, for URLs, and without the padding ---*/
+
+static bool aioc_pos_append_base64(aioc_mem *memory, aioc_mem_buffer *out, const aioc_mem_buffer *bytes)
+{
+    char *text, *end;
+    if (!aioc_mem_reserve(memory, out, bytes->len / 3 * 4 + 4)) return false;
+    text = out->data + out->len;
+    end = text + aioc_text_base64_encode(bytes->data, bytes->len, text);
+    while (end > text && end[-1] == '=') end--;
+    out->len += (size_t)(end - text);
+    for (; text < end; text++) *text = *text == '+' ? '-' : *text == '/' ? '_' : *text;
+    return true;
+}
+
+/* 1: the token is appended; 0: it would be longer than `max`; E_NOMEM. But for 1, nothing is appended. */
+static int aioc_pos_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_pos *pos, size_t max)
+{
+    aioc_mem_buffer bytes = {NULL, 0, 0};
+    aioc_mem_writer packed = aioc_mem_write(memory, &bytes), writer = aioc_mem_write(memory, out);
+    aioc_pos_pass pass = {&packed, NULL, NULL, true};
+    aioc_pos written = *pos;
+    uint64_t checksum;
+    size_t len;
+    if (pos->rows.len > max || pos->seen.count > max / sizeof(aioc_val_hash)) return 0;
+    aioc_pos_pass_all(memory, &pass, &written);
+    checksum = aioc_pos_checksum(bytes.data, bytes.len);
+    aioc_pos_pass_word(&pass, &checksum);
+    len = sizeof AIOC_POS_PREFIX - 1 + (bytes.len * 4 + 2) / 3;
+    writer.ok = packed.ok && len <= max;
+    aioc_mem_put_text(&writer, AIOC_POS_PREFIX);
+    writer.ok = writer.ok && aioc_pos_append_base64(memory, out, &bytes);
+    aioc_mem_buffer_free(memory, &bytes);
+    if (aioc_mem_written(&writer)) return 1;
+    return packed.ok && len > max ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
 /* The bytes of a token into the block, less the checksum, which is right. *damaged: they are not. */
 static int aioc_pos_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_buffer *block, bool *damaged)
 {
-    static const char digits[] = "AQgw", pairs[] = "AEIMQUYcgkosw048";  /* what may stand last: no bit is lost */
-    size_t i, padded = (text.len + 3) / 4 * 4, len = 0, error_at;
-    char last = text.len > 0 ? text.ptr[text.len - 1] : '\0';
-    *damaged = text.len % 4 == 1 || (text.len % 4 == 2 && !strchr(digits, last)) ||
-               (text.len % 4 == 3 && !strchr(pairs, last));
+    size_t i, padded = (text.len + 3) / 4 * 4, decoded = 0, error_at, len = text.len * 3 / 4;
+    *damaged = text.len % 4 == 1 || len < AIOC_POS_CHECK_BYTES;
     if (*damaged) return 0;
-    if (!aioc_mem_reserve(memory, block, padded + 1)) return AIOCOSMOS_E_NOMEM;
+    if (!aioc_mem_reserve(memory, block, padded)) return AIOCOSMOS_E_NOMEM;
     for (i = 0; i < padded; i++) {
-        char c = i < text.len ? text.ptr[i] : '=';
-        block->data[i] = c == '-' ? '+' : c == '_' ? '/' : i < text.len && (c == '+' || c == '/' || c == '=') ? '.' : c;
+        char c = i < text.len ? text.ptr[i] : 'A';
+        block->data[i] = c == '-' ? '+' : c == '_' ? '/' : c == '+' || c == '/' || c == '=' ? '.' : c;
     }
     /* In place: three bytes are written when their four digits have been read. */
-    *damaged = !aioc_text_base64_decode(aioc_text_view(block->data, padded), (unsigned char *)block->data, padded, &len,
-                                        &error_at) || len < AIOC_POS_CHECK_BYTES;
+    *damaged = !aioc_text_base64_decode(aioc_text_view(block->data, padded), (unsigned char *)block->data, padded,
+                                        &decoded, &error_at);
+    for (i = len; i < decoded; i++) *damaged = *damaged || block->data[i] != 0;  /* bits that are no byte */
     if (*damaged) return 0;
     block->len = len - AIOC_POS_CHECK_BYTES;
     *damaged = aioc_text_load64le((const unsigned char *)block->data + block->len) !=
@@ -16616,8 +16576,7 @@ static void aioc_pos_free(aioc_mem *memory, aioc_pos *pos)
 static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer *block, aioc_pos *pos, const char **why)
 {
     const size_t prefix = sizeof AIOC_POS_PREFIX - 1;
-    aioc_pos_reader in;
-    aiocosmos_str text;
+    aioc_pos_pass pass = {NULL, NULL, NULL, true};
     bool damaged = false;
     int result;
     memset(pos, 0, sizeof *pos);
@@ -16626,16 +16585,14 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
     *why = "a continuation token of another version of this library";
     if (memcmp(token.ptr, AIOC_POS_PREFIX, prefix) != 0) return AIOCOSMOS_E_ARGUMENT;
     *why = "a damaged continuation token";
-    text = aioc_text_view(token.ptr + prefix, token.len - prefix);
     block->len = 0;
-    result = aioc_pos_decode(memory, text, block, &damaged);
-    in.ok = result == 0 && !damaged;
-    if (in.ok) {
-        in.at = block->data;
-        in.end = block->data + block->len;
-        result = aioc_pos_get(memory, &in, pos);
+    result = aioc_pos_decode(memory, aioc_text_behind(token, prefix), block, &damaged);
+    if (result == 0 && !damaged) {
+        pass.at = block->data;
+        pass.end = block->data + block->len;
+        result = aioc_pos_pass_all(memory, &pass, pos);
+        if (result == 0 && pass.ok) return 0;
     }
-    if (result == 0 && in.ok) return 0;
     aioc_pos_free(memory, pos);
     aioc_mem_buffer_free(memory, block);
     return result != 0 ? result : AIOCOSMOS_E_ARGUMENT;

@@ -1245,17 +1245,15 @@ TEST(token_random_bytes)
 static aiocosmos_str forged(const unsigned char *bytes, size_t len)
 {
     aioc_mem memory = rationed(&plenty, 1 << 20);
-    aioc_mem_buffer raw, out;
-    aioc_mem_writer writer;
+    aioc_mem_buffer raw = {NULL, 0, 0}, out = {NULL, 0, 0};
+    aioc_mem_writer writer = aioc_mem_write(&memory, &raw);
+    aioc_pos_pass pass = {&writer, NULL, NULL, true};
     aiocosmos_str token;
-    memset(&raw, 0, sizeof raw);
-    memset(&out, 0, sizeof out);
-    writer.memory = &memory;
-    writer.out = &raw;
-    writer.ok = true;
+    uint64_t checksum;
     CHECK(aioc_mem_reserve(&memory, &raw, 1));
     CHECK(aioc_mem_append(&memory, &raw, bytes, len));
-    aioc_pos_put_word(&writer, aioc_pos_checksum(raw.data, raw.len));
+    checksum = aioc_pos_checksum(raw.data, raw.len);
+    aioc_pos_pass_word(&pass, &checksum);
     CHECK(aioc_mem_append_str(&memory, &out, "aq2-"));
     CHECK(aioc_pos_append_base64(&memory, &out, &raw));
     token = tight(view(out.data, out.len));
@@ -1274,18 +1272,15 @@ TEST(token_forged)
     for (round = 0; round < 30000; round++) {
         unsigned char bytes[2000];
         aioc_mem memory = rationed(&plenty, 1 << 20);
-        aioc_mem_buffer raw;
-        aioc_mem_writer writer;
+        aioc_mem_buffer raw = {NULL, 0, 0};
+        aioc_mem_writer writer = aioc_mem_write(&memory, &raw);
+        aioc_pos_pass pass = {&writer, NULL, NULL, true};
         aiocosmos_str token;
         const char *why;
         size_t len, changes = 1 + random_below(4);
         place p;
-        memset(&raw, 0, sizeof raw);
-        writer.memory = &memory;
-        writer.out = &raw;
-        writer.ok = true;
         random_position(&p);
-        aioc_pos_put(&writer, &p.position);
+        aioc_pos_pass_all(&memory, &pass, &p.position);
         CHECK(writer.ok && raw.len < sizeof bytes);
         memcpy(bytes, raw.data, len = raw.len);
         aioc_mem_buffer_free(&memory, &raw);
@@ -1303,19 +1298,16 @@ TEST(token_bytes_that_no_writer_writes)
 {
     static const unsigned char all[10] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 1};
     aioc_mem memory = rationed(&plenty, 1 << 20);
-    aioc_mem_buffer raw;
-    aioc_mem_writer writer;
+    aioc_mem_buffer raw = {NULL, 0, 0};
+    aioc_mem_writer writer = aioc_mem_write(&memory, &raw);
+    aioc_pos_pass pass = {&writer, NULL, NULL, true};
     aioc_pos position;
     int change;
-    memset(&raw, 0, sizeof raw);
     memset(&position, 0, sizeof position);
-    writer.memory = &memory;
-    writer.out = &raw;
-    writer.ok = true;
     position.place = AIOC_POS_IN_SEQUENCE;
     position.rest_min = str("FF");
     position.skip_left = UINT64_MAX;
-    aioc_pos_put(&writer, &position);
+    aioc_pos_pass_all(&memory, &pass, &position);
     CHECK(writer.ok && raw.len + 1 < 100);
     for (change = 0; change < 6; change++) {
         unsigned char bytes[100];
