@@ -152,7 +152,7 @@ static uint64_t read_all(size_t items, uint64_t *steps, size_t steps_max, size_t
     net_begin(answer);
     server.busy_ns = 0;
     server.trips = server.last_wait = 0;
-    net.platform.monotonic_us = client_us;
+    shaky.platform.monotonic_us = client_us;
     options = usual_options();
     options.logger.fn = NULL;
     memset(&options.allocator, 0, sizeof options.allocator);               /* the tests' own fills what it gives */
