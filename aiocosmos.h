@@ -7705,20 +7705,15 @@ typedef struct aioc_stream aioc_stream;
 
 typedef struct aioc_stream_queue { aioc_stream *first, *last; } aioc_stream_queue;
 
-typedef struct aioc_stream_options {
-    const char *host;  /* a name or a literal; outlives the streams */
-    uint16_t port;
-    bool tls;
-    const aioc_tls_config *tls_config;  /* outlives the streams */
-    uint32_t connect_timeout_ms;        /* name, TCP and TLS together */
-} aioc_stream_options;
-
-/* What all streams to one host and port share. */
+/* What all streams to one host and port share; it and what it points to outlive them. Zeroed at first. */
 typedef struct aioc_stream_place {
     aioc_reactor *reactor;
     aioc_mem *memory;
     aioc_dns *resolver;
-    aioc_stream_options to;
+    const char *host;  /* a name or a literal */
+    uint16_t port;
+    uint32_t connect_timeout_ms;  /* name, TCP and TLS together */
+    const aioc_tls_config *tls;   /* NULL: without */
     void (*opened)(aioc_stream *stream);
     /* It has to be closed there. again: the next handshake avoids what was wrong with this one. */
     void (*failed)(aioc_stream *stream, int error, const char *message, bool again);
@@ -7778,10 +7773,10 @@ static uint32_t aioc_stream_span(uint64_t from_us, uint64_t to_us)
 /* A message: "what name:443: why", "what [::1]:8081: why". */
 static const char *aioc_stream_say(aioc_stream_place *place, const char *what, const char *why)
 {
-    const char *host = place->to.host;
+    const char *host = place->host;
     bool bare = host[0] != '[' && strchr(host, ':') != NULL;
     aioc_mem_print(place->message, sizeof place->message, bare ? "%s[%s]:%u: %s" : "%s%s:%u: %s", what, host,
-                   (unsigned)place->to.port, why);
+                   (unsigned)place->port, why);
     return place->message;
 }
 
@@ -8005,12 +8000,17 @@ static void aioc_stream_set_state(aioc_stream *stream, aioc_stream_state state)
     stream->state = (uint8_t)state;
 }
 
-/* what NULL: why says all. */
-static void aioc_stream_fail(aioc_stream *stream, int error, const char *what, const char *why)
+static void aioc_stream_fail_with(aioc_stream *stream, int error, const char *message)
 {
-    if (what) why = aioc_stream_say(stream->place, what, why);
-    stream->took_us[stream->state] = aioc_stream_span(stream->since_us, stream->place->reactor->now_us);
-    stream->place->failed(stream, error, why, stream->tls && stream->tls->again);
+    aioc_stream_set_state(stream, (aioc_stream_state)stream->state);
+    stream->place->failed(stream, error, message, stream->tls && stream->tls->again);
+}
+
+/* With what it was about to do, and where. */
+static void aioc_stream_fail(aioc_stream *stream, int error, const char *why)
+{
+    static const char *const doing[] = {"look up ", "connect to ", "TLS with "};
+    aioc_stream_fail_with(stream, error, aioc_stream_say(stream->place, doing[stream->state], why));
 }
 
 /* With "HOST (ADDRESS:PORT)" in the message, or only one of them where they are the same. */
@@ -8019,14 +8019,14 @@ static void aioc_stream_fail_at(aioc_stream *stream, const aiocosmos_address *ad
     aioc_stream_place *place = stream->place;
     char text[AIOC_TEXT_ADDRESS_MAX];
     char where[AIOC_TEXT_ADDRESS_MAX + 16];
-    const char *host = place->to.host;
+    const char *host = place->host;
     aioc_text_put_address(address, text);
     aioc_mem_print(where, sizeof where, address->family == 6 ? "[%s]:%u" : "%s:%u", text, (unsigned)address->port);
     if (strcmp(host, text) == 0 || (host[0] == '[' && strncmp(host + 1, text, strlen(text)) == 0))
         aioc_mem_print(place->message, sizeof place->message, "connect to %s %s", where, how);
     else
         aioc_mem_print(place->message, sizeof place->message, "connect to %s (%s) %s", host, where, how);
-    aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, NULL, place->message);
+    aioc_stream_fail_with(stream, AIOCOSMOS_E_CONNECT, place->message);
 }
 
 static const aioc_text_phrase aioc_stream_faults[] = {
@@ -8055,31 +8055,26 @@ static bool aioc_stream_handshake_on(aioc_stream *stream)
     switch (stream->tls->state) {
     case AIOC_TLS_HANDSHAKE: return true;
     case AIOC_TLS_OPEN: aioc_stream_opened(stream); break;
-    case AIOC_TLS_CLOSED:
-        aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, "TLS with ", "the server closed it at once");
-        break;
-    default:
-        aioc_stream_fail(stream, stream->broken ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TLS, "TLS with ", stream->tls->why);
+    case AIOC_TLS_CLOSED: aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, "the server closed it at once"); break;
+    default: aioc_stream_fail(stream, stream->broken ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TLS, stream->tls->why);
     }
     return false;
 }
 
 static void aioc_stream_begin_tls(aioc_stream *stream)
 {
-    static const char what[] = "TLS with ";
     aioc_stream_place *place = stream->place;
     const aiocosmos_platform *platform = place->reactor->platform;
-    const aioc_tls_config *config = place->to.tls_config;
     unsigned char entropy[32];
     if (platform->entropy(platform->user_data, entropy, sizeof entropy) < 0) {
-        aioc_stream_fail(stream, AIOCOSMOS_E_TLS, what, "this machine has no randomness to give yet");
+        aioc_stream_fail(stream, AIOCOSMOS_E_TLS, "this machine has no randomness to give yet");
         return;
     }
-    stream->tls = config->table->open(place->memory, config, &place->resumption, place->to.host,
-                                      platform->wall_ms(platform->user_data) / 1000, entropy);
+    stream->tls = place->tls->table->open(place->memory, place->tls, &place->resumption, place->host,
+                                          platform->wall_ms(platform->user_data) / 1000, entropy);
     aioc_mem_wipe(entropy, sizeof entropy);
     if (stream->tls) aioc_stream_handshake_on(stream);
-    else aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, what, "no memory for a session");
+    else aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, "no memory for a session");
 }
 
 /* One of the addresses has answered: its socket becomes the stream's, the others are closed. */
@@ -8092,10 +8087,12 @@ static void aioc_stream_won(aioc_stream *stream, aioc_stream_try *winner)
     winner->source.fd = -1;
     aioc_stream_race_free(stream);
     aioc_stream_dequeue(stream);
+    if (!aioc_stream_watch(stream, AIOCOSMOS_READABLE, true)) {
+        aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, "no memory to watch it");
+        return;
+    }
     aioc_stream_set_state(stream, AIOC_STREAM_HANDSHAKE);
-    if (!aioc_stream_watch(stream, AIOCOSMOS_READABLE, true))
-        aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, "connect to ", "no memory to watch it");
-    else if (place->to.tls) aioc_stream_begin_tls(stream);
+    if (place->tls) aioc_stream_begin_tls(stream);
     else aioc_stream_opened(stream);
 }
 
@@ -8191,7 +8188,7 @@ static void aioc_stream_race_add(aioc_stream *stream, const aiocosmos_address *a
     }
     if (i == AIOC_DNS_ADDRESSES_MAX) return;
     attempt->address = *address;
-    attempt->address.port = stream->place->to.port;
+    attempt->address.port = stream->place->port;
     attempt->source.fd = -1;
     attempt->source.ready = aioc_stream_try_ready;
     attempt->source.owner = stream;
@@ -8223,25 +8220,25 @@ static void aioc_stream_look_up(aioc_stream_place *place)
     aioc_stream *stream = place->asking.first;
     aioc_stream_race *race = stream->race;
     aioc_dns_found found;
-    int result = aioc_dns_ask(place->resolver, place->to.host, &found);
+    int result = aioc_dns_ask(place->resolver, place->host, &found);
     aioc_stream_dequeue(stream);
     stream->asked = place->resolver->answered;
     if (result == AIOC_DNS_LATER || found.more) aioc_stream_enqueue(stream, &place->asking);
     if (result == AIOC_DNS_LATER) return;
-    if (result < 0 && !race) {
-        aioc_stream_fail(stream, result, NULL, found.error);
+    if (!race && result < 0) {
+        aioc_stream_fail_with(stream, result, found.error);
         return;
     }
     if (!race) {
         aioc_stream_set_state(stream, AIOC_STREAM_CONNECTING);
         race = stream->race = (aioc_stream_race *)aioc_mem_zalloc(place->memory, sizeof *race);
+        if (!race) {
+            aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, "no memory");
+            return;
+        }
+        race->stagger.fire = aioc_stream_stagger_fire;
+        race->stagger.owner = stream;
     }
-    if (!race) {
-        aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, "connect to ", "no memory");
-        return;
-    }
-    race->stagger.fire = aioc_stream_stagger_fire;
-    race->stagger.owner = stream;
     if (result == 0) aioc_stream_race_join(stream, &found);
     if (!race->stagger.armed || race->open == 0) aioc_stream_race_on(stream);
 }
@@ -8251,11 +8248,10 @@ static void aioc_stream_timed_out(aioc_reactor_timer *timer)
     aioc_stream *stream = (aioc_stream *)timer->owner;
     const aioc_stream_race *race = stream->race;
     char how[96];
-    aioc_mem_print(how, sizeof how, "timed out after %u ms%s", (unsigned)stream->place->to.connect_timeout_ms,
+    aioc_mem_print(how, sizeof how, "timed out after %u ms%s", (unsigned)stream->place->connect_timeout_ms,
                    stream->state == AIOC_STREAM_HANDSHAKE ? ": does this port speak TLS?" : "");
     if (race) aioc_stream_fail_at(stream, &race->tries[race->next - 1].address, how);
-    else if (stream->state == AIOC_STREAM_RESOLVING) aioc_stream_fail(stream, AIOCOSMOS_E_DNS, "look up ", how);
-    else aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, "TLS with ", how);
+    else aioc_stream_fail(stream, stream->state == AIOC_STREAM_RESOLVING ? AIOCOSMOS_E_DNS : AIOCOSMOS_E_CONNECT, how);
 }
 
 static void aioc_stream_ready(aioc_reactor_source *source, unsigned ready)
@@ -8289,7 +8285,21 @@ static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
     if (!stream->next) place->asking.last = stream;
     place->asking.first = stream;
     aioc_reactor_timer_start(place->reactor, &stream->limit,
-                             now_us + (uint64_t)place->to.connect_timeout_ms * 1000u);
+                             now_us + (uint64_t)place->connect_timeout_ms * 1000u);
+}
+
+/* Its streams have been closed. What it knew of their TLS sessions are secrets. */
+static void aioc_stream_close_place(aioc_stream_place *place)
+{
+    aioc_mem_wipe(&place->resumption, sizeof place->resumption);
+}
+
+static void aioc_stream_get_stats(const aioc_stream_place *place, aiocosmos_stats *out)
+{
+    out->tls_handshakes = place->resumption.hits + place->resumption.full;
+    out->tls_resumptions = place->resumption.hits;
+    out->bytes_sent = place->bytes_sent;
+    out->bytes_received = place->bytes_received;
 }
 
 /* Reads one TLS handshake record, which may cost 2 ms, of the stream that has waited longest; then the server's next
@@ -8382,11 +8392,12 @@ struct aioc_pool_exchange {  /* embedded in an attempt; zeroed at first, prepare
 
 enum { AIOC_POOL_OUTSIDE, AIOC_POOL_QUEUED, AIOC_POOL_ACTIVE };  /* aioc_pool_exchange.state */
 
-typedef struct aioc_pool_options {
-    aioc_stream_options to;
+typedef struct aioc_pool_options {  /* what it points to outlives the pool */
     uint32_t connections_max, idle_timeout_ms;
     size_t head_max, body_max;     /* of an answer, in bytes */
-    const aioc_http_names *names;  /* outlives the pool */
+    const aioc_http_names *names;
+    char *scratch;  /* the pool's alone: what has no place of its own is received here */
+    size_t scratch_size;
     void (*log)(void *user, const char *message);  /* of a connection that comes to nothing; may be NULL */
     void *log_user;
 } aioc_pool_options;
@@ -8418,18 +8429,13 @@ struct aioc_pool_connection {
     uint32_t incident;         /* pool->incidents when it was begun */
     uint32_t drained, pauses;
     uint8_t state;
-    bool reused, sent;
-    bool hungry;
+    bool sent, hungry;
 };
 
 struct aioc_pool {
     aioc_stream_place place;
-    aioc_reactor *reactor;
-    aioc_mem *memory;
-    char *scratch;  /* what has no place of its own is received here */
-    size_t scratch_size;
-    aioc_pool_connection *holder, *grower;
     aioc_pool_options options;
+    aioc_pool_connection *holder, *grower;
     aioc_mem_list queue;  /* exchanges that wait, the oldest first */
     aioc_pool_outcome doom;            /* of those up to this number */
     uint64_t doom_number;
@@ -8453,7 +8459,17 @@ struct aioc_pool {
 
 static uint64_t aioc_pool_now(const aioc_pool *pool)
 {
-    return pool->reactor->now_us;
+    return pool->place.reactor->now_us;
+}
+
+static void aioc_pool_time(aioc_pool *pool, aioc_reactor_timer *timer, uint64_t after_us)
+{
+    aioc_reactor_timer_start(pool->place.reactor, timer, aioc_pool_now(pool) + after_us);
+}
+
+static void aioc_pool_untime(aioc_pool *pool, aioc_reactor_timer *timer)
+{
+    aioc_reactor_timer_stop(pool->place.reactor, timer);
 }
 
 /* Only spreads things in time: xorshift64* (Vigna, "Experimental exploration of Marsaglia's xorshift generators"). */
@@ -8491,8 +8507,7 @@ static void aioc_pool_sate(aioc_pool_connection *connection)
     for (at = pool->connections; at; at = at->next)
         if (at->hungry && at->exchange && (!oldest || at->exchange->number < oldest->exchange->number)) oldest = at;
     pool->grower = oldest;
-    if (oldest && oldest->state == AIOC_POOL_PAUSED)
-        aioc_reactor_timer_start(pool->reactor, &oldest->timer, aioc_pool_now(pool));
+    if (oldest && oldest->state == AIOC_POOL_PAUSED) aioc_pool_time(pool, &oldest->timer, 0);
 }
 
 /* Its exchange, if any, has been taken off before. */
@@ -8500,7 +8515,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
     aioc_stream_close(&connection->stream);
-    aioc_reactor_timer_stop(pool->reactor, &connection->timer);
+    aioc_pool_untime(pool, &connection->timer);
     if (connection->state == AIOC_POOL_IDLE) aioc_pool_idle_remove(pool, connection);
     if (connection->state == AIOC_POOL_OPENING) pool->opening--;
     else pool->open--;
@@ -8509,7 +8524,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     aioc_http_reset(&connection->http);
     if (pool->holder == connection) pool->holder = NULL;
     aioc_pool_sate(connection);
-    aioc_mem_free(pool->memory, connection, sizeof *connection);
+    aioc_mem_free(pool->place.memory, connection, sizeof *connection);
 }
 
 /*--- The end of an exchange ---*/
@@ -8545,9 +8560,9 @@ static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, ai
     uint64_t now_us = aioc_pool_now(connection->pool), sent_us = connection->sent_us, first_us = connection->first_us;
     memset(outcome, 0, sizeof *outcome);
     outcome->sent = connection->sent;
-    outcome->reused = connection->reused;
+    outcome->reused = connection->open_us < exchange->started_us;
     outcome->silent = !first_us;
-    if (!connection->reused) aioc_pool_tell_opening(connection, outcome);
+    if (!outcome->reused) aioc_pool_tell_opening(connection, outcome);
     aioc_pool_tell_queue(outcome, exchange, sent_us);
     outcome->first_byte_us = aioc_stream_span(sent_us, first_us ? first_us : now_us);
     outcome->body_us = first_us ? aioc_stream_span(first_us, now_us) : 0;
@@ -8563,7 +8578,7 @@ static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
     aioc_pool_connection *at = pool->idle_last;
     if (!at || at->idle_us > idle_us) return;
     for (; at && at->idle_us <= idle_us; at = at->idle_prev) at->retire_us = aioc_pool_now(pool);
-    aioc_reactor_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_now(pool));
+    aioc_pool_time(pool, &pool->idle_timer, 0);
 }
 
 /* Ends the connection, and its exchange, if it has one, with an error. */
@@ -8619,8 +8634,7 @@ static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
     if (incident != pool->incidents) return;
     pool->incidents++;
     pool->failures++;
-    half_us += aioc_pool_random(pool, half_us + 1);
-    aioc_reactor_timer_start(pool->reactor, &pool->patience, aioc_pool_now(pool) + half_us);
+    aioc_pool_time(pool, &pool->patience, half_us + aioc_pool_random(pool, half_us + 1));
 }
 
 /* A connection that is being opened comes to nothing. If there are others, the queue is theirs; if not, those who have
@@ -8636,7 +8650,7 @@ static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *me
     again = again && pool->repeated < AIOC_POOL_AGAIN_MAX;
     if (again) {
         pool->repeated++;
-        aioc_reactor_timer_stop(pool->reactor, &pool->patience);
+        aioc_pool_untime(pool, &pool->patience);
     }
     aioc_pool_tell_opening(connection, &outcome);
     if (!again && !left) aioc_pool_back_off(pool, connection->incident);
@@ -8668,7 +8682,7 @@ static void aioc_pool_idle_fire(aioc_reactor_timer *timer)
     aioc_pool *pool = (aioc_pool *)timer->owner;
     if (pool->idle_last && aioc_pool_idle_end_us(pool) <= aioc_pool_now(pool))
         aioc_pool_close_connection(pool->idle_last);
-    if (pool->idle_last) aioc_reactor_timer_start(pool->reactor, timer, aioc_pool_idle_end_us(pool));
+    if (pool->idle_last) aioc_reactor_timer_start(pool->place.reactor, timer, aioc_pool_idle_end_us(pool));
 }
 
 /* The connection is free. One timer serves all idle ones: it is set for the one that has been idle longest, and left
@@ -8684,7 +8698,7 @@ static void aioc_pool_make_idle(aioc_pool_connection *connection)
     pool->idle = connection;
     pool->idle_count++;
     if (!pool->idle_timer.armed)
-        aioc_reactor_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_idle_end_us(pool));
+        aioc_reactor_timer_start(pool->place.reactor, &pool->idle_timer, aioc_pool_idle_end_us(pool));
 }
 
 static void aioc_pool_opened(aioc_stream *stream)
@@ -8699,46 +8713,8 @@ static void aioc_pool_opened(aioc_stream *stream)
     pool->open++;
     pool->opened++;
     pool->failures = pool->repeated = 0;
-    aioc_reactor_timer_stop(pool->reactor, &pool->patience);
+    aioc_pool_untime(pool, &pool->patience);
     aioc_pool_make_idle(connection);
-}
-
-static void aioc_pool_resume(aioc_pool_connection *connection);
-
-static void aioc_pool_timer_fire(aioc_reactor_timer *timer)
-{
-    aioc_pool_connection *connection = (aioc_pool_connection *)timer->owner;
-    if (connection->state == AIOC_POOL_PAUSED) aioc_pool_resume(connection);
-    else aioc_pool_close_connection(connection);  /* drained for too long */
-}
-
-static void aioc_pool_open_connection(aioc_pool *pool)
-{
-    const aioc_pool_options *options = &pool->options;
-    aioc_pool_connection *connection =
-        (aioc_pool_connection *)aioc_mem_zalloc(pool->memory, sizeof(aioc_pool_connection));
-    if (!connection) {
-        aioc_pool_outcome outcome = aioc_pool_failure(AIOCOSMOS_E_NOMEM, "no memory for a connection");
-        aioc_pool_back_off(pool, pool->incidents);
-        if (pool->open + pool->opening == 0) aioc_pool_doom(pool, pool->exchanges, &outcome);
-        return;
-    }
-    connection->pool = pool;
-    connection->timer.fire = aioc_pool_timer_fire;
-    connection->timer.owner = connection;
-    connection->limit = pool->exchanges;
-    connection->incident = pool->incidents;
-    connection->next = pool->connections;
-    if (connection->next) connection->next->prev = connection;
-    pool->connections = connection;
-    pool->opening++;
-    aioc_http_open(&connection->http, pool->memory, options->names, options->head_max, options->body_max);
-    aioc_stream_open(&connection->stream, &pool->place);
-    /* As long as no connection is open, or the last try failed, only one is being opened, and each 250 ms one more: if
-     * the server is down, it is not stormed; if it is up, the first finds out which address works, and gets the TLS
-     * session that all others resume. */
-    if (pool->open == 0 || pool->failures > 0)
-        aioc_reactor_timer_start(pool->reactor, &pool->patience, aioc_pool_now(pool) + AIOC_POOL_PATIENCE_US);
 }
 
 static void aioc_pool_write(aioc_pool_connection *connection)
@@ -8761,7 +8737,7 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
         outcome.parser = &connection->http;
         exchange->done(exchange, &outcome);
     } else {
-        aioc_reactor_timer_stop(connection->pool->reactor, &connection->timer);
+        aioc_pool_untime(connection->pool, &connection->timer);
     }
     keep = keep && aioc_pool_now(connection->pool) < connection->retire_us;  /* the callback may have left */
     if (keep) {
@@ -8843,7 +8819,7 @@ static bool aioc_pool_pause(aioc_pool_connection *connection)
     connection->state = AIOC_POOL_PAUSED;
     if (connection->stream.rest_len > 0) pool->holder = connection;
     (void)aioc_stream_watch(&connection->stream, AIOCOSMOS_READABLE, false);
-    aioc_reactor_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
+    aioc_pool_time(pool, &connection->timer, AIOC_POOL_PAUSE_US);
     return true;
 }
 
@@ -8883,6 +8859,13 @@ static void aioc_pool_resume(aioc_pool_connection *connection)
         aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
 }
 
+static void aioc_pool_timer_fire(aioc_reactor_timer *timer)
+{
+    aioc_pool_connection *connection = (aioc_pool_connection *)timer->owner;
+    if (connection->state == AIOC_POOL_PAUSED) aioc_pool_resume(connection);
+    else aioc_pool_close_connection(connection);  /* drained for too long */
+}
+
 /* A body that is collected has a place of its own. All else is received into the scratch or, while another's bytes lie
  * there, piece by piece. NULL: nowhere now. */
 static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *cap)
@@ -8895,8 +8878,8 @@ static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *ca
     if (direct) *cap = aioc_http_room(&connection->http, &room);
     else if (pool->holder) room = aioc_stream_room(&connection->stream, cap);
     if (*cap > 0) return room;
-    *cap = pool->scratch_size;
-    return pool->holder || (direct && aioc_http_grows(&connection->http)) ? NULL : pool->scratch;
+    *cap = pool->options.scratch_size;
+    return pool->holder || (direct && aioc_http_grows(&connection->http)) ? NULL : pool->options.scratch;
 }
 
 /* Reads what there is. A piece shorter than its room was the last for now: the poller will say when there is more. */
@@ -8919,7 +8902,7 @@ static bool aioc_pool_read(aioc_stream *stream)
         total += (size_t)got;
         if (!aioc_pool_take(connection)) return false;
     } while ((size_t)got == cap && total < AIOC_STREAM_TURN_BYTES && connection->state == AIOC_POOL_BUSY &&
-             !aioc_reactor_hurry(connection->pool->reactor));
+             !aioc_reactor_hurry(stream->place->reactor));
     return true;
 }
 
@@ -8940,28 +8923,20 @@ static void aioc_pool_writable(aioc_stream *stream)
 
 /*--- The pool as others see it ---*/
 
-/* scratch: the pool's alone. */
-static void aioc_pool_open(aioc_pool *pool, aioc_reactor *reactor, aioc_mem *memory, aioc_dns *resolver,
-                           char *scratch, size_t scratch_size, const aioc_pool_options *options)
+/* Zeroed at first, but for its options and where its place is. */
+static void aioc_pool_open(aioc_pool *pool)
 {
-    const aiocosmos_platform *platform = reactor->platform;
-    AIOCOSMOS_ASSERT(strlen(options->to.host) < AIOC_DNS_HOST_MAX);
-    memset(pool, 0, sizeof *pool);
-    pool->place.reactor = pool->reactor = reactor;
-    pool->place.memory = pool->memory = memory;
-    pool->place.resolver = resolver;
-    pool->place.to = options->to;
+    const aiocosmos_platform *platform = pool->place.reactor->platform;
+    AIOCOSMOS_ASSERT(strlen(pool->place.host) < AIOC_DNS_HOST_MAX);
     pool->place.opened = aioc_pool_opened;
     pool->place.failed = aioc_pool_open_failed;
     pool->place.readable = aioc_pool_read;
     pool->place.writable = aioc_pool_writable;
-    pool->scratch = scratch;
-    pool->scratch_size = scratch_size;
-    pool->options = *options;
     pool->idle_timer.fire = aioc_pool_idle_fire;
     pool->idle_timer.owner = pool;
     /* Nothing here is secret; without entropy, the clock will do. */
-    if (platform->entropy(platform->user_data, &pool->random, sizeof pool->random) < 0) pool->random = reactor->now_us;
+    if (platform->entropy(platform->user_data, &pool->random, sizeof pool->random) < 0)
+        pool->random = aioc_pool_now(pool);
     pool->random |= 1;
 }
 
@@ -8969,10 +8944,10 @@ static void aioc_pool_open(aioc_pool *pool, aioc_reactor *reactor, aioc_mem *mem
 static void aioc_pool_close(aioc_pool *pool)
 {
     while (pool->connections) aioc_pool_close_connection(pool->connections);
-    aioc_reactor_timer_stop(pool->reactor, &pool->hunger);
-    aioc_reactor_timer_stop(pool->reactor, &pool->patience);
-    aioc_reactor_timer_stop(pool->reactor, &pool->idle_timer);
-    aioc_mem_wipe(&pool->place.resumption, sizeof pool->place.resumption);
+    aioc_pool_untime(pool, &pool->hunger);
+    aioc_pool_untime(pool, &pool->patience);
+    aioc_pool_untime(pool, &pool->idle_timer);
+    aioc_stream_close_place(&pool->place);
 }
 
 /* Queues; nothing is called back and nothing sent before aioc_pool_work. */
@@ -9007,7 +8982,7 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
     connection->state = AIOC_POOL_DRAINING;
     connection->drained = 0;
     aioc_http_drain(&connection->http);
-    aioc_reactor_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_DRAIN_US);
+    aioc_pool_time(pool, &connection->timer, AIOC_POOL_DRAIN_US);
     return sent;
 }
 
@@ -9039,13 +9014,40 @@ static bool aioc_pool_leave(aioc_pool *pool)
         aioc_reactor_timer *limit = &at->stream.limit;
         if (at->stream.state == AIOC_STREAM_RESOLVING) continue;
         at->retire_us = limit->armed ? pool->leave_us : now_us;
-        if (limit->armed && limit->due_us > pool->leave_us)
-            aioc_reactor_timer_start(pool->reactor, limit, pool->leave_us);
+        if (limit->armed && limit->due_us > pool->leave_us) aioc_pool_time(pool, limit, AIOC_POOL_LEAVE_US);
     }
     aioc_pool_retire_idle(pool, now_us);
     pool->place.preferred.family = 0;
-    aioc_dns_forget(pool->place.resolver, pool->place.to.host);
+    aioc_dns_forget(pool->place.resolver, pool->place.host);
     return true;
+}
+
+static void aioc_pool_open_connection(aioc_pool *pool)
+{
+    const aioc_pool_options *options = &pool->options;
+    aioc_mem *memory = pool->place.memory;
+    aioc_pool_connection *connection = (aioc_pool_connection *)aioc_mem_zalloc(memory, sizeof *connection);
+    if (!connection) {
+        aioc_pool_outcome outcome = aioc_pool_failure(AIOCOSMOS_E_NOMEM, "no memory for a connection");
+        aioc_pool_back_off(pool, pool->incidents);
+        if (pool->open + pool->opening == 0) aioc_pool_doom(pool, pool->exchanges, &outcome);
+        return;
+    }
+    connection->pool = pool;
+    connection->timer.fire = aioc_pool_timer_fire;
+    connection->timer.owner = connection;
+    connection->limit = pool->exchanges;
+    connection->incident = pool->incidents;
+    connection->next = pool->connections;
+    if (connection->next) connection->next->prev = connection;
+    pool->connections = connection;
+    pool->opening++;
+    aioc_http_open(&connection->http, memory, options->names, options->head_max, options->body_max);
+    aioc_stream_open(&connection->stream, &pool->place);
+    /* As long as no connection is open, or the last try failed, only one is being opened, and each 250 ms one more: if
+     * the server is down, it is not stormed; if it is up, the first finds out which address works, and gets the TLS
+     * session that all others resume. */
+    if (pool->open == 0 || pool->failures > 0) aioc_pool_time(pool, &pool->patience, AIOC_POOL_PATIENCE_US);
 }
 
 /* The oldest exchange gets the connection used last. */
@@ -9062,7 +9064,7 @@ static void aioc_pool_serve(aioc_pool *pool)
     memset(request, 0, sizeof connection->request);
     error = exchange->prepare(exchange, request);
     if (error == AIOCOSMOS_E_NOMEM && pool->open > pool->idle_count) {  /* those that are busy will give some back */
-        aioc_reactor_timer_start(pool->reactor, &pool->hunger, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
+        aioc_pool_time(pool, &pool->hunger, AIOC_POOL_PAUSE_US);
         return;
     }
     if (error < 0) {
@@ -9077,7 +9079,6 @@ static void aioc_pool_serve(aioc_pool *pool)
     connection->http.no_body = exchange->no_body;
     exchange->connection = connection;
     exchange->state = AIOC_POOL_ACTIVE;
-    connection->reused = connection->open_us < exchange->started_us;
     connection->request_len = request[0].len + request[1].len;
     connection->written = 0;
     connection->sent = false;
@@ -9126,11 +9127,8 @@ static void aioc_pool_warm(aioc_pool *pool, uint32_t connections)
 
 static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
 {
+    aioc_stream_get_stats(&pool->place, out);
     out->connections_opened = pool->opened;
-    out->tls_handshakes = pool->place.resumption.hits + pool->place.resumption.full;
-    out->tls_resumptions = pool->place.resumption.hits;
-    out->bytes_sent = pool->place.bytes_sent;
-    out->bytes_received = pool->place.bytes_received;
     out->connections_open = pool->open;
     out->connections_idle = pool->idle_count;
     out->ops_queued = pool->queued;
@@ -12965,7 +12963,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
     const aiocosmos_attempt now = {
         ++op->attempts, outcome->error ? outcome->error : http_status, http_status, http_status ? op->sub_status : 0,
         outcome->reused, outcome->queue_us, outcome->dns_us, outcome->tcp_us, outcome->tls_us, outcome->first_byte_us,
-        outcome->body_us, charge_ru, aioc_mem_str(op->attempt->endpoint->pool.place.to.host)
+        outcome->body_us, charge_ru, aioc_mem_str(op->attempt->endpoint->pool.place.host)
     };
     if (op->engine->options->logger.level_max >= 4) aioc_op_trace(op, outcome, charge_ru);
     if (!op->kept) {
@@ -21741,28 +21739,30 @@ static void aioc_client_pool_log(void *user, const char *message)
 static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_options *options,
                                     const aioc_client_endpoint *endpoint)
 {
-    aioc_pool_options pool;
+    aioc_pool *pool = &client->engine.endpoint.pool;
     int status;
-    memset(&pool, 0, sizeof pool);
     client->counted = aioc_mem_allocator(&client->memory);
     status = aioc_reactor_open(&client->reactor, &client->platform, &client->counted);
     if (status) return status;
     aioc_dns_open(&client->resolver, &client->reactor, &client->memory,
                   options->resolve_fn ? aioc_client_ask_host : NULL, client);
-    pool.to.host = client->host.data;
-    pool.to.port = endpoint->port;
-    pool.to.tls = endpoint->tls;
-    pool.to.tls_config = &client->tls;
-    pool.to.connect_timeout_ms = options->connect_timeout_ms;
-    pool.connections_max = options->connections_max;
-    pool.idle_timeout_ms = options->idle_timeout_ms;
-    pool.head_max = AIOC_CLIENT_HEAD_BYTES_MAX;
-    pool.body_max = options->response_bytes_max;
-    pool.names = &aioc_protocol_headers;
-    pool.log = aioc_client_pool_log;
-    pool.log_user = client;
-    aioc_pool_open(&client->engine.endpoint.pool, &client->reactor, &client->memory, &client->resolver, client->scratch,
-                   AIOC_CLIENT_SCRATCH_BYTES, &pool);
+    pool->place.reactor = &client->reactor;
+    pool->place.memory = &client->memory;
+    pool->place.resolver = &client->resolver;
+    pool->place.host = client->host.data;
+    pool->place.port = endpoint->port;
+    pool->place.connect_timeout_ms = options->connect_timeout_ms;
+    pool->place.tls = endpoint->tls ? &client->tls : NULL;
+    pool->options.connections_max = options->connections_max;
+    pool->options.idle_timeout_ms = options->idle_timeout_ms;
+    pool->options.head_max = AIOC_CLIENT_HEAD_BYTES_MAX;
+    pool->options.body_max = options->response_bytes_max;
+    pool->options.names = &aioc_protocol_headers;
+    pool->options.scratch = client->scratch;
+    pool->options.scratch_size = AIOC_CLIENT_SCRATCH_BYTES;
+    pool->options.log = aioc_client_pool_log;
+    pool->options.log_user = client;
+    aioc_pool_open(pool);
     return 0;
 }
 

@@ -26,7 +26,6 @@ static struct {
     aioc_reactor reactor;
     aioc_dns resolver;
     aioc_pool pool;
-    aioc_pool_options options;
     char scratch[65536];
     char log[1024];
     int logged;
@@ -65,27 +64,26 @@ static void rig_open(const aiocosmos_platform *platform, const char *host)
     rig.allocator = aioc_mem_allocator(&rig.memory);
     CHECK_INT(aioc_reactor_open(&rig.reactor, platform, &rig.allocator), 0);
     aioc_dns_open(&rig.resolver, &rig.reactor, &rig.memory, note_question, NULL);
-    rig.options.to.host = host;
-    rig.options.to.port = 8081;
-    rig.options.connections_max = 100;
-    rig.options.idle_timeout_ms = 60000;
-    rig.options.to.connect_timeout_ms = 5000;
-    rig.options.head_max = 32768;
-    rig.options.body_max = 1 << 20;
-    rig.options.names = &names;
-    rig.options.log = note_log;
-}
-
-static void rig_pool(void)
-{
-    aioc_pool_open(&rig.pool, &rig.reactor, &rig.memory, &rig.resolver, rig.scratch, sizeof rig.scratch,
-                   &rig.options);
+    rig.pool.place.reactor = &rig.reactor;
+    rig.pool.place.memory = &rig.memory;
+    rig.pool.place.resolver = &rig.resolver;
+    rig.pool.place.host = host;
+    rig.pool.place.port = 8081;
+    rig.pool.place.connect_timeout_ms = 5000;
+    rig.pool.options.connections_max = 100;
+    rig.pool.options.idle_timeout_ms = 60000;
+    rig.pool.options.head_max = 32768;
+    rig.pool.options.body_max = 1 << 20;
+    rig.pool.options.names = &names;
+    rig.pool.options.scratch = rig.scratch;
+    rig.pool.options.scratch_size = sizeof rig.scratch;
+    rig.pool.options.log = note_log;
 }
 
 static void setup(const char *host)
 {
     rig_open(&fake_platform, host);
-    rig_pool();
+    aioc_pool_open(&rig.pool);
 }
 
 /* Closes all, and checks that nothing is left: no socket, no timer, no byte. */
@@ -338,8 +336,8 @@ TEST(pool_opens_as_many_as_wait_up_to_the_limit)
     static ticket tickets[10];
     int i;
     rig_open(&fake_platform, "127.0.0.1");
-    rig.options.connections_max = 4;
-    rig_pool();
+    rig.pool.options.connections_max = 4;
+    aioc_pool_open(&rig.pool);
     for (i = 0; i < 3; i++) start(&tickets[i]);
     settle();
     CHECK_INT(net.count, 1);                       /* the first finds the way */
@@ -364,8 +362,8 @@ TEST(pool_serves_in_order_and_uses_the_last_used_first)
     static ticket tickets[6];
     int i, last;
     rig_open(&fake_platform, "127.0.0.1");
-    rig.options.connections_max = 3;
-    rig_pool();
+    rig.pool.options.connections_max = 3;
+    aioc_pool_open(&rig.pool);
     for (i = 0; i < 6; i++) start(&tickets[i]);
     pass_ms(5);
     for (i = 0; i < 3; i++) CHECK_INT(tickets[i].prepared, 1);
@@ -693,7 +691,7 @@ TEST(pool_reads_to_the_end_what_came_before_a_hang_up)
     ticket t;
     int fd;
     setup("127.0.0.1");
-    rig.options.body_max = 1 << 20;
+    rig.pool.options.body_max = 1 << 20;
     net.receive_max = 1000;
     start(&t);
     pass_ms(2);
@@ -1884,7 +1882,7 @@ TEST(pool_survives_the_failure_of_every_allocation)
     for (n = 0; n == 0 || n <= asked; n++) {
         rig_open(&fake_platform, "db.example");
         rig.memory.kept_max = 0;
-        rig_pool();
+        aioc_pool_open(&rig.pool);
         net.v6.delay_us = 400000;
         net.v6.io = 0;
         net.receive_max = 30000;
@@ -1979,8 +1977,8 @@ TEST(pool_ends_everything_once_whatever_happens)
     for (run = 1; run <= 120; run++) {
         seed = 0x9e3779b97f4a7c15u * (uint64_t)run;
         rig_open(&fake_platform, random_below(2) ? "localhost" : "127.0.0.1");
-        rig.options.connections_max = (uint32_t)(1 + random_below(8));
-        rig_pool();
+        rig.pool.options.connections_max = (uint32_t)(1 + random_below(8));
+        aioc_pool_open(&rig.pool);
         net.receive_max = random_below(2) ? SIZE_MAX : 1 + random_below(40000);
         net.batch_max = (int)(1 + random_below(8));
         for (i = 0; i < CROWD; i++) {
@@ -2011,7 +2009,7 @@ TEST(pool_ends_everything_once_whatever_happens)
                 if (net.sockets[fd].open && net.sockets[fd].connected) mischief(fd);
             }
             net.now_us += random_below(20) ? random_below(20000) : random_below(3000000);
-            CHECK(rig.pool.open + rig.pool.opening <= rig.options.connections_max);
+            CHECK(rig.pool.open + rig.pool.opening <= rig.pool.options.connections_max);
         }
         for (i = 0; i < CROWD; i++) {
             bool active = crowd[i].exchange.state != AIOC_POOL_OUTSIDE;
@@ -2116,9 +2114,8 @@ static void tls_setup(const char *certificate)
     tls.config.table = &aioc_tls_bearssl;
     tls.config.trust = &tls.trust;
     tls.answer = OK;
-    rig.options.to.tls = true;
-    rig.options.to.tls_config = &tls.config;
-    rig_pool();
+    rig.pool.place.tls = &tls.config;
+    aioc_pool_open(&rig.pool);
 }
 
 static void tls_teardown(void)
@@ -2773,8 +2770,8 @@ TEST(pool_over_real_sockets)
     uint64_t allocations = 0, sent;
     rig_open(&aioc_platform_system, "127.0.0.1");
     real_open();
-    rig.options.to.port = real.port;
-    rig_pool();
+    rig.pool.place.port = real.port;
+    aioc_pool_open(&rig.pool);
     for (i = 0; i < 100; i++) {
         start(&tickets[i]);
         tickets[i].again = 49;

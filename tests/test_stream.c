@@ -72,9 +72,9 @@ static void setup(const char *host)
     rig.place.reactor = &rig.reactor;
     rig.place.memory = &rig.memory;
     rig.place.resolver = &rig.resolver;
-    rig.place.to.host = host;
-    rig.place.to.port = 8081;
-    rig.place.to.connect_timeout_ms = 5000;
+    rig.place.host = host;
+    rig.place.port = 8081;
+    rig.place.connect_timeout_ms = 5000;
     rig.place.opened = note_opened;
     rig.place.failed = note_failed;
     rig.place.readable = note_readable;
@@ -650,7 +650,7 @@ static void peer_says(const char *text, size_t most)
 {
     char wire[4096];
     size_t at = 0, i, len = strlen(text);
-    if (!rig.place.to.tls) {
+    if (!rig.place.tls) {
         serve(0, text);
         return;
     }
@@ -672,7 +672,7 @@ static const char *heard(void)
     static char text[4096];
     const fake_socket *s = &net.sockets[0];
     size_t at, len = 0, i;
-    if (!rig.place.to.tls) {
+    if (!rig.place.tls) {
         memcpy(text, s->out, s->out_len);
         text[s->out_len] = '\0';
         return text;
@@ -689,8 +689,7 @@ static const char *heard(void)
 static void open_one(bool tls)
 {
     setup("127.0.0.1");
-    rig.place.to.tls = tls;
-    rig.place.to.tls_config = &toy_config;
+    if (tls) rig.place.tls = &toy_config;
     pass_ms(2);
     if (tls) {
         CHECK_INT(rig.stream.state, AIOC_STREAM_HANDSHAKE);
@@ -861,8 +860,7 @@ TEST(stream_says_goodbye_over_tls_only)
 TEST(stream_books_the_time_of_a_handshake)
 {
     setup("127.0.0.1");
-    rig.place.to.tls = true;
-    rig.place.to.tls_config = &toy_config;
+    rig.place.tls = &toy_config;
     net.window = 0;
     pass_ms(101);
     net.sockets[0].window = 1;
@@ -883,8 +881,7 @@ TEST(stream_names_its_place)
     size_t i;
     for (i = 0; i < 3; i++) {
         setup(hosts[i]);
-        rig.place.to.tls = true;
-        rig.place.to.tls_config = &toy_config;
+        rig.place.tls = &toy_config;
         pass_ms(2);
         serve(0, "c");
         settle();
@@ -904,8 +901,7 @@ TEST(stream_names_its_place)
 TEST(stream_fails_with_its_handshake)
 {
     setup("127.0.0.1");
-    rig.place.to.tls = true;
-    rig.place.to.tls_config = &toy_config;
+    rig.place.tls = &toy_config;
     pass_ms(2);
     serve(0, "x");
     settle();
@@ -914,8 +910,7 @@ TEST(stream_fails_with_its_handshake)
     CHECK(!rig.again);
     teardown();
     setup("127.0.0.1");
-    rig.place.to.tls = true;
-    rig.place.to.tls_config = &toy_config;
+    rig.place.tls = &toy_config;
     pass_ms(2);
     hang_up(0);
     settle();
@@ -923,15 +918,13 @@ TEST(stream_fails_with_its_handshake)
     CHECK_STR(rig.message, "TLS with 127.0.0.1:8081: cut");
     teardown();
     setup("127.0.0.1");
-    rig.place.to.tls = true;
-    rig.place.to.tls_config = &toy_config;
+    rig.place.tls = &toy_config;
     pass_ms(5000);
     CHECK_STR(rig.message, "TLS with 127.0.0.1:8081: timed out after 5000 ms: does this port speak TLS?");
     CHECK_INT(rig.stream.took_us[AIOC_STREAM_HANDSHAKE], 4999000);
     teardown();
     setup("127.0.0.1");
-    rig.place.to.tls = true;
-    rig.place.to.tls_config = &toy_config;
+    rig.place.tls = &toy_config;
     net.no_entropy = true;
     pass_ms(2);
     CHECK_STR(rig.message, "TLS with 127.0.0.1:8081: this machine has no randomness to give yet");
