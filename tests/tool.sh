@@ -113,7 +113,7 @@ part_usage() {
     exits 0 "$tool" help import
     prints --rejects
     for command in 'db list' 'db create' 'db delete' 'container list' 'container show' 'container create' \
-        'container delete' 'item create' 'item upsert' 'item replace' 'item get' 'item patch' 'item delete' query import \
+        'container replace' 'container delete' count 'item create' 'item upsert' 'item replace' 'item get' 'item patch' 'item delete' query import \
         export changes; do
         exits 0 "$tool" $command --help
         prints "  aiocosmos $command"
@@ -301,6 +301,23 @@ END
     says "near 'SELEC'"
     exits 0 "$tool" query game players 'SELECT * FROM c WHERE c.id = "nobody"'
     is "$(cat "$work/out")" '' rows
+    exits 0 "$tool" count game players
+    is "$(cat "$work/out")" 1 'items counted'
+    exits 0 "$tool" count game players --where 'c.level > @l -- a comment' --param @l=9 --pk '"eu"'
+    is "$(cat "$work/out")" 0 'items counted'
+    exits 0 "$tool" count game players --where 'WHERE c.level < 9 OR true'
+    is "$(cat "$work/out")" 1 'items counted'
+    exits 2 "$tool" count game players --where 'SELECT * FROM c'
+    says 'a condition is expected'
+    exits 2 "$tool" count game players --where ''
+    exits 1 "$tool" count game players --where 'c.level >'
+    exits 1 "$tool" item replace game players "$work/ann.json" --if-match '"nonsense"'
+    says 412
+    exits 0 "$tool" item get game players ann --pk '"eu"'
+    etag=$(sed 's/.*"_etag":\("\\"[^"]*\\""\).*/\1/; s/^"//; s/"$//; s/\\//g' "$work/out")
+    exits 0 "$tool" item replace game players "$work/ann.json" --if-match "$etag"
+    exits 1 "$tool" item delete game players ann --pk '"eu"' --if-match "$etag"
+    says 412
     exits 0 "$tool" item delete game players ann --pk '"eu"'
     is "$(cat "$work/out")" '' output
     exits 1 "$tool" item delete game players ann --pk '"eu"'
@@ -329,6 +346,13 @@ END
     exits 2 "$tool" --endpoint http://account.example/ --key AAAA db list
     says '--endpoint: http is for loopback addresses only, unless --insecure is set'
 
+    "$tool" container show game players >"$work/definition" 2>/dev/null
+    exits 0 sh -c 'sed "s/\"defaultTtl\":-1/\"defaultTtl\":77/" "$work/definition" | "$tool" container replace game players'
+    prints '"defaultTtl":77'
+    exits 0 "$tool" container show game players
+    prints '"defaultTtl":77'
+    exits 2 "$tool" container replace game players /dev/null
+    exits 2 "$tool" container replace game none "$work/definition"
     exits 0 "$tool" container delete game deep
     says "deleting the container deep, of the account at $(expr "$AIOCOSMOS_ENDPOINT" : 'http://\([^/]*\)')"
     asked

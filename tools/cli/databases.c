@@ -126,6 +126,25 @@ int container_show(tool *t)
     return perform_and_print(t, &request);
 }
 
+int container_replace(tool *t)
+{
+    aiocosmos_request request = {0};
+    char *text = malloc(DOCUMENT_BYTES_MAX);
+    aiocosmos_str definition = { text, 0 };
+    int status = EXIT_USAGE;
+    if (!text) return say(t, "no memory"), EXIT_REFUSED;
+    if (read_all(t, t->operand[2], text, DOCUMENT_BYTES_MAX, &definition.len)) {
+        request.kind = AIOCOSMOS_REPLACE_CONTAINER;
+        request.database = t->operand[0];
+        request.container = t->operand[1];
+        request.body = without_mark(definition);
+        request.if_match = aiocosmos_text(t->option[OPT_IF_MATCH]);
+        status = perform_and_print(t, &request);
+    }
+    free(text);
+    return status;
+}
+
 /* Of a database or a container. */
 int delete_whole(tool *t)
 {

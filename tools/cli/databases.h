@@ -9,6 +9,7 @@ int db_create(tool *t);
 int container_list(tool *t);
 int container_create(tool *t);
 int container_show(tool *t);
+int container_replace(tool *t);
 int delete_whole(tool *t);
 
 #endif

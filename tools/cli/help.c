@@ -71,6 +71,15 @@ const command commands[] = {
       "    aiocosmos container create game players --partition-key /region\n"
       "    aiocosmos container create game events --partition-key /tenant,/user \\\n"
       "        --autoscale 4000 --ttl 86400\n" },
+    { "container replace", "DB ID [FILE]", BIT(OPT_IF_MATCH), 0, 0, container_replace, NULL,
+        "change a container's definition",
+      "Reads the whole definition, as 'container show' prints it, from the file or from\n"
+      "stdin, and prints it as it is then. What does not stand in it is reset, but for\n"
+      "the partition key, which cannot be changed.\n"
+      "\n"
+      "    aiocosmos container show game players |\n"
+      "        jq '.indexingPolicy.excludedPaths += [{\"path\":\"/log/*\"}]' |\n"
+      "        aiocosmos container replace game players\n" },
     { "container delete", "DB ID", BIT(OPT_YES), 0, AIOCOSMOS_DELETE_CONTAINER, delete_whole, NULL,
         "delete a container with its items",
       "Says of which account. On a terminal its name is asked for first, unless --yes\n"
@@ -82,31 +91,34 @@ const command commands[] = {
       "with 409.\n"
       "\n"
       "    aiocosmos item create game players ann.json\n" },
-    { "item upsert", "DB CONTAINER [FILE]", 0, 0, AIOCOSMOS_UPSERT_ITEM, item_write, NULL, "store an item, new or not",
+    { "item upsert", "DB CONTAINER [FILE]", BIT(OPT_IF_MATCH), 0, AIOCOSMOS_UPSERT_ITEM, item_write, NULL, "store an item, new or not",
       "Reads one JSON document from the file, or from stdin if there is none or it is\n"
       "'-', and prints it as it was stored. It needs an \"id\"; its partition key is\n"
       "taken from it. An item that is there already is replaced.\n"
       "\n"
       "    jq '.level += 1' ann.json | aiocosmos item upsert game players\n" },
-    { "item replace", "DB CONTAINER [FILE]", 0, 0, AIOCOSMOS_REPLACE_ITEM, item_write, NULL,
+    { "item replace", "DB CONTAINER [FILE]", BIT(OPT_IF_MATCH), 0, AIOCOSMOS_REPLACE_ITEM, item_write, NULL,
         "replace an item that is there",
       "Reads one JSON document from the file, or from stdin if there is none or it is\n"
       "'-', and prints it as it was stored. If there is no item of its \"id\" and\n"
-      "partition key, this fails with 404.\n" },
+      "partition key, this fails with 404.\n"
+      "\n"
+      "    aiocosmos item replace game players ann.json \\\n"
+      "        --if-match \"$(jq -r ._etag ann.json)\"\n" },
     { "item get", "DB CONTAINER ID", BIT(OPT_PK), BIT(OPT_PK), AIOCOSMOS_READ_ITEM, item_by_id, NULL, "read an item",
       "Prints the item, byte for byte. This is the cheapest way to read one: 1 RU for\n"
       "the first kilobyte.\n"
       "\n"
       "    aiocosmos item get game players ann --pk '\"eu\"'\n"
       "    aiocosmos item get game events 17 --pk '[\"acme\",\"ann\"]'\n" },
-    { "item patch", "DB CONTAINER ID", BIT(OPT_PK) | BIT(OPT_OPS), BIT(OPT_PK) | BIT(OPT_OPS), AIOCOSMOS_PATCH_ITEM,
+    { "item patch", "DB CONTAINER ID", BIT(OPT_PK) | BIT(OPT_OPS) | BIT(OPT_IF_MATCH), BIT(OPT_PK) | BIT(OPT_OPS), AIOCOSMOS_PATCH_ITEM,
       item_by_id, NULL, "change parts of an item",
       "Prints the item as it is then. The operations are add, set, replace, remove,\n"
       "incr and move, at most ten, done all or not at all.\n"
       "\n"
       "    aiocosmos item patch game players ann --pk '\"eu\"' \\\n"
       "        --ops '[{\"op\":\"incr\",\"path\":\"/level\",\"value\":1}]'\n" },
-    { "item delete", "DB CONTAINER ID", BIT(OPT_PK), BIT(OPT_PK), AIOCOSMOS_DELETE_ITEM, item_by_id, NULL,
+    { "item delete", "DB CONTAINER ID", BIT(OPT_PK) | BIT(OPT_IF_MATCH), BIT(OPT_PK), AIOCOSMOS_DELETE_ITEM, item_by_id, NULL,
         "delete an item",
       "    aiocosmos item delete game players ann --pk '\"eu\"'\n" },
     { "query", "DB CONTAINER SQL",
@@ -135,6 +147,13 @@ const command commands[] = {
       "same query with the same parameters and key, on any machine.\n"
       "\n"
       "    aiocosmos query game players 'SELECT * FROM c' --page-size 100 --max-pages 1\n" },
+    { "count", "DB CONTAINER", BIT(OPT_WHERE) | BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_SESSION_TOKEN), 0, 0, count, NULL,
+        "count items",
+      "Prints how many items there are: all, those of a condition, or those of one\n"
+      "partition key.\n"
+      "\n"
+      "    aiocosmos count game players\n"
+      "    aiocosmos count game players --pk '\"eu\"' --where 'c.level > @l' --param @l=9\n" },
     { "import", "DB CONTAINER FILE",
         BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) | BIT(OPT_APPEND_REJECTS) | BIT(OPT_FROM_LINE) |
         BIT(OPT_GIVE_UP), 0, 0, import, import_prepare, "store every line of a file",

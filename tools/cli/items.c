@@ -19,6 +19,7 @@ static int write_item(tool *t, aiocosmos_str text)
     request.database = t->operand[0];
     request.container = t->operand[1];
     request.body = text;
+    request.if_match = aiocosmos_text(t->option[OPT_IF_MATCH]);
     request.want_body = true;
     request.pk = pk_of_document(t, text);
     if (status == EXIT_DONE && !is_set(&request.pk)) status = say_refusal(t, AIOCOSMOS_E_ARGUMENT);
@@ -51,6 +52,7 @@ int item_by_id(tool *t)
     request.database = t->operand[0];
     request.container = t->operand[1];
     request.id = t->operand[2];
+    request.if_match = aiocosmos_text(t->option[OPT_IF_MATCH]);
     if (!pk_of_option(t, &request.pk)) return see_help(t);
     if (request.kind == AIOCOSMOS_PATCH_ITEM) {
         request.body.ptr = t->option[OPT_OPS];

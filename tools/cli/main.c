@@ -278,6 +278,7 @@ int main(int argc, char **argv)
     if (!t.params) return EXIT_REFUSED;
     status = run(&t, argc, argv);
     free(t.params);
+    free(t.values);
     free(t.ca);
     return status;
 }

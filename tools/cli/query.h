@@ -5,5 +5,6 @@
 #include "tool.h"
 
 int query(tool *t);
+int count(tool *t);
 
 #endif

@@ -3,7 +3,9 @@
 #include "io.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /*------------------------------------------------------------------------------
  * MARK: - One request
@@ -58,6 +60,63 @@ int perform_and_print(tool *t, const aiocosmos_request *request)
     if (status == EXIT_DONE && !stdout_works(t)) status = EXIT_REFUSED;
     say_cost(t, "");
     return status;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Queries
+ *----------------------------------------------------------------------------*/
+
+/* "@name=JSON", cut at its '='. */
+static bool param_of(tool *t, char *text, aiocosmos_param *param)
+{
+    char *equals = strchr(text, '=');
+    aiocosmos_json_doc *doc;
+    if (text[0] != '@' || !equals || equals == text + 1) {
+        say(t, "--param %s: @name=value is expected, as in --param '@city=\"Berlin\"' or --param @level=42", text);
+        return false;
+    }
+    if (aiocosmos_json_parse(t->client, equals + 1, strlen(equals + 1), &doc, NULL) < 0) {
+        say(t, "--param %s: the value is not JSON. Text stands in double quotes: --param '@city=\"Berlin\"'", text);
+        return false;
+    }
+    aiocosmos_json_free(doc);
+    *equals = 0;
+    param->name = text;
+    param->value = aiocosmos_json_text(equals + 1, strlen(equals + 1));
+    return true;
+}
+
+bool params_of(tool *t, aiocosmos_query_request *request)
+{
+    size_t i;
+    t->values = calloc(t->param_count + 1, sizeof *t->values);
+    if (!t->values) return say(t, "no memory"), false;
+    for (i = 0; i < t->param_count; i++)
+        if (!param_of(t, t->params[i], &t->values[i])) return false;
+    request->params = t->values;
+    request->param_count = t->param_count;
+    return true;
+}
+
+/* A line end is put behind the condition, which may end in a comment. */
+char *sql_where(tool *t, const char *select)
+{
+    const char *where = t->option[OPT_WHERE];
+    size_t cap = strlen(select) + (where ? strlen(where) : 0) + sizeof " WHERE (\n)";
+    char *sql = malloc(cap);
+    if (!sql) return say(t, "no memory"), NULL;
+    while (where && (*where == ' ' || *where == '\n')) where++;
+    if (where && strncasecmp(where, "where ", 6) == 0) where += 6;
+    if (!where) {
+        snprintf(sql, cap, "%s", select);
+    } else if (*where && strncasecmp(where, "select ", 7) != 0) {
+        snprintf(sql, cap, "%s WHERE (%s\n)", select, where);
+    } else {
+        say(t, "--where %s: a condition is expected, such as --where 'c.level > 9'", where);
+        free(sql);
+        return NULL;
+    }
+    return sql;
 }
 
 /*------------------------------------------------------------------------------

@@ -18,6 +18,11 @@ int perform(tool *t, const aiocosmos_request *request, use_fn use, void *user_da
 int print_answer(tool *t, const aiocosmos_result *result, void *user_data);
 int perform_and_print(tool *t, const aiocosmos_request *request);
 
+/* The values of --param, which the tool keeps. False: said what is wrong. */
+bool params_of(tool *t, aiocosmos_query_request *request);
+/* A query and the condition of --where, if one is given; to be freed. NULL: said why. */
+char *sql_where(tool *t, const char *select);
+
 bool pk_of_option(tool *t, aiocosmos_pk *pk);
 /* The key of a document. Unset: there is none, and the client's last error says why. */
 aiocosmos_pk pk_of_document(tool *t, aiocosmos_str document);

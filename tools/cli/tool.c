@@ -49,7 +49,9 @@ const option_info options[OPT_COUNT] = {
     { "--append-rejects", NULL, "add to the rejects of an earlier run" },
     { "--from-line", "N", "pass over the lines before it, taken by an earlier run" },
     { "--give-up", "SECONDS", "stop when the server has not answered for so long (30)" },
-    { "--yes", NULL, "do not ask whether this is meant" }
+    { "--yes", NULL, "do not ask whether this is meant" },
+    { "--where", "SQL", "only items c of this condition: 'c.level > 9'" },
+    { "--if-match", "ETAG", "only if \"_etag\" still is this, with its quotes" }
 };
 
 bool has(const tool *t, option_id option)

@@ -20,7 +20,7 @@ typedef enum option_id {
     OPT_PARTITION_KEY, OPT_THROUGHPUT, OPT_AUTOSCALE, OPT_TTL, OPT_IF_NOT_EXISTS, OPT_PK, OPT_OPS, OPT_PARAM,
     OPT_PAGE_SIZE, OPT_PAGES, OPT_CONTINUATION, OPT_EXPLAIN, OPT_FROM, OPT_FOLLOW, OPT_STATE, OPT_ALL_VERSIONS,
     OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_APPEND_REJECTS, OPT_FROM_LINE, OPT_GIVE_UP,
-    OPT_YES,
+    OPT_YES, OPT_WHERE, OPT_IF_MATCH,
     OPT_COUNT
 } option_id;
 
@@ -57,6 +57,7 @@ struct tool {
     const char *option[OPT_COUNT];         /* its value, "" of a switch, NULL if not given */
     char **params;                         /* the values of --param */
     size_t param_count;
+    aiocosmos_param *values;               /* the same, read */
     bool help;
     bool local_by_default;                 /* no account was named anywhere */
     const char *endpoint_from, *key_from;  /* the options or variables that named them; NULL: none did */
