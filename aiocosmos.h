@@ -10094,6 +10094,66 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
     aioc_mem_print(out, cap, "%d%s %s%s%s%s%s", http_status, code, name, hint ? ": " : "", hint ? hint : "",
                    quote[0] ? "; the service: " : "", quote);
 }
+
+/*--- What an answer says of itself ---*/
+
+/* A decimal fraction such as "5.71" without the C library's locale; 0 if it is above max. */
+static double aioc_protocol_number(aiocosmos_str text, double max)
+{
+    double number = 0;
+    return text.len && aioc_json_number_parse(text.ptr, text.len, &number) && number >= 0 && number <= max ? number : 0;
+}
+
+/* Whether a status speaks of the state of an item, which is everyday news. */
+static bool aioc_protocol_is_news(int status)
+{
+    return status == 304 || status == 404 || status == 409 || status == 412;
+}
+
+/* Proof that the service itself answered is a header that only it sends. On this machine JSON is enough: there are
+ * emulators that send none with a failure. A success is believed from afar, too, if it is in JSON: the account's own
+ * document comes without. Here it is unless it is a page: the log-in page of some network has done nothing. */
+static bool aioc_protocol_is_service(const aioc_http_response *response, bool loopback, bool whole)
+{
+    static const char json_type[] = "application/json";
+    aiocosmos_str body, type = response->wanted[AIOC_PROTOCOL_H_CONTENT_TYPE];
+    bool page, json;
+    if (response->wanted[AIOC_PROTOCOL_H_ACTIVITY].len || response->wanted[AIOC_PROTOCOL_H_CHARGE].len ||
+        response->wanted[AIOC_PROTOCOL_H_SUBSTATUS].len) return true;
+    if (!whole) return false;
+    body = aioc_text_trim(response->body);
+    if (type.len > sizeof json_type - 1) type.len = sizeof json_type - 1;
+    page = body.len && *body.ptr == '<';
+    json = body.len && !page && (strchr("{[", *body.ptr) || aioc_mem_same_nocase(type, aioc_mem_str(json_type)));
+    if (response->status < 300) return loopback ? !page : json;
+    return loopback && (json || response->status == 304);
+}
+
+/* "dbs/DATABASE/colls/CONTAINER/docs/ID", as far as it goes. */
+static void aioc_protocol_read_link(aiocosmos_str link, aiocosmos_op_info *info)
+{
+    static const char *const types[] = { "dbs", "colls", "docs" };
+    aiocosmos_str *const names[] = { &info->database, &info->container, &info->id };
+    aiocosmos_str part;
+    unsigned i;
+    memset(info, 0, sizeof *info);
+    for (i = 0; i < 3 && aioc_text_split(&link, '/', &part) && aioc_mem_same(part, aioc_mem_str(types[i])); i++)
+        aioc_text_split(&link, '/', names[i]);
+}
+
+/* A UUID of version 4 (RFC 9562, 5.4), with its NUL. */
+static void aioc_protocol_uuid(uint64_t first, uint64_t second, char out[37])
+{
+    static const char form[] = "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx";
+    size_t i;
+    for (i = 0; i < sizeof form; i++) {
+        uint64_t *bits = i < 18 ? &first : &second;
+        out[i] = form[i];
+        if (form[i] < 'x') continue;
+        out[i] = aioc_text_hex_digits[form[i] == 'x' ? *bits & 15u : 8u | (*bits & 3u)];
+        *bits >>= 4;
+    }
+}
 /*========================
  * MARK: - Account               >>account
  *
@@ -10903,6 +10963,49 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
             token->kin = AIOC_ACCOUNT_DEAD;
     }
     aioc_account_drop_dead(container);
+}
+
+/*--- Learning ---*/
+
+/* Takes an answer: the definition, a page of the ranges, behind which there may be more, or that nothing has changed.
+ * FETCHING: the ranges are to be asked for next, behind the continuation or from where they were left. */
+static aioc_account_knowledge aioc_account_learn(aioc_account_container *container, bool definition,
+                                                 const aiocosmos_result *result, aiocosmos_json body, bool more)
+{
+    bool changes = !definition && container->ranges_before > 0;
+    bool unchanged = result->status == 304, some = result->status == 0;
+    uint32_t count = container->range_count;
+    /* Behind a definition it tells nothing new. */
+    if (some && changes) (void)aioc_account_see_own_rid(container, body, false);
+    /* An emulator that proves nothing says 304: all is read that it may have meant. */
+    if (result->http_status == 304 && !unchanged && changes) {
+        aioc_account_forget_ranges(container);
+        return AIOC_ACCOUNT_FETCHING;
+    }
+    /* What was asked for has been forgotten meanwhile: who waits asks anew. A failure is one whatever we knew. */
+    if (container->epoch != container->asked_epoch && (some || unchanged)) return AIOC_ACCOUNT_UNKNOWN;
+    aioc_account_note_failure(container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status, result,
+                              unchanged ? aioc_mem_str("304 to a request without an ETag") : result->message);
+    if (!some && !(unchanged && changes)) return AIOC_ACCOUNT_UNAVAILABLE;
+    if (definition) {
+        if (!aioc_account_read_definition(container, body, false)) return AIOC_ACCOUNT_UNAVAILABLE;
+        aioc_account_resume(container, false);
+        return AIOC_ACCOUNT_FETCHING;
+    }
+    /* Pages of nothing may never end. */
+    if (some && (!aioc_account_add_ranges(container, body) || (more && container->range_count == count)))
+        return AIOC_ACCOUNT_UNAVAILABLE;
+    if (more) return AIOC_ACCOUNT_FETCHING;
+    if (aioc_account_finish_ranges(container)) {
+        /* The feed is read from its start the next time if it has left much text behind, or if there is no memory. */
+        container->ranges_etag.len = 0;
+        if (container->range_text.len <= AIOC_ACCOUNT_RANGE_TEXT_MAX / 4)
+            (void)aioc_mem_set(container->memory, &container->ranges_etag, result->etag);
+        return AIOC_ACCOUNT_KNOWN;
+    }
+    if (!changes) return AIOC_ACCOUNT_UNAVAILABLE;
+    aioc_account_forget_ranges(container);  /* what changed does not fit to what was known: all is read again */
+    return AIOC_ACCOUNT_FETCHING;
 }
 /*========================
  * MARK: - Request             >>request
@@ -11880,21 +11983,6 @@ static uint64_t aioc_op_random(uint64_t *state)
     return x ^ x >> 31;
 }
 
-/* A UUID of version 4 (RFC 9562, 5.4). Ids have to differ, and are no secret. */
-static void aioc_op_make_activity_id(aioc_op_engine *engine, char *out)
-{
-    static const char form[] = "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx";
-    uint64_t bits = aioc_op_random(&engine->activity_state[0]);
-    size_t i;
-    for (i = 0; i < sizeof form; i++) {
-        if (i == 18) bits = aioc_op_random(&engine->activity_state[1]);
-        out[i] = form[i];
-        if (form[i] < 'x') continue;
-        out[i] = aioc_text_hex_digits[form[i] == 'x' ? bits & 15u : 8u | (bits & 3u)];
-        bits >>= 4;
-    }
-}
-
 static aiocosmos_op aioc_op_handle(const aioc_op *op)
 {
     aiocosmos_op handle;
@@ -12226,18 +12314,6 @@ static void aioc_op_detach(aioc_op *op)
     engine->stats.ops_completed++;
 }
 
-/* "dbs/DATABASE/colls/CONTAINER/docs/ID", as far as it goes. */
-static void aioc_op_read_link(aiocosmos_str link, aiocosmos_op_info *info)
-{
-    static const char *const types[] = { "dbs", "colls", "docs" };
-    aiocosmos_str *const names[] = { &info->database, &info->container, &info->id };
-    aiocosmos_str part;
-    unsigned i;
-    memset(info, 0, sizeof *info);
-    for (i = 0; i < 3 && aioc_text_split(&link, '/', &part) && aioc_mem_same(part, aioc_mem_str(types[i])); i++)
-        aioc_text_split(&link, '/', names[i]);
-}
-
 static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
 {
     return (aioc_op_delivery *)(uintptr_t)result->internal;
@@ -12251,7 +12327,7 @@ static void aioc_op_tell(const aiocosmos_result *result)
     aiocosmos_op_info info;
     engine->told = result;
     if (engine->options->on_result) {
-        aioc_op_read_link(aioc_op_link(delivery->op), &info);
+        aioc_protocol_read_link(aioc_op_link(delivery->op), &info);
         info.kind = delivery->kind;
         engine->callbacks++;
         engine->options->on_result(engine->client, result, &info, engine->options->on_result_user_data);
@@ -12308,10 +12384,9 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     if (op->container && op->http_status == 404 && op->sub_status == 1002 && status == AIOCOSMOS_E_TIMEOUT)
         aioc_account_drop_claims(op->container, aioc_op_range(op));
     result.internal = &delivery;
-    /* What the service says of a failure quotes what it was asked: the log has the status only. Items that are missing,
-     * or there already, are everyday news. */
+    /* What the service says of a failure quotes what it was asked: the log has the status only. */
     if (status != 0 && status != 304)
-        aioc_op_log(engine, status == 404 || status == 409 || status == 412 ? 3 : 2, result.op.id,
+        aioc_op_log(engine, aioc_protocol_is_news(status) ? 3 : 2, result.op.id,
                     delivery.response ? aioc_protocol_status_text(status) : message);
     aioc_op_detach(op);
     if (op->role->complete) op->role->complete(op, &result);
@@ -12487,11 +12562,12 @@ static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
 static void aioc_op_put_activity(aioc_op *op, aioc_mem_writer *head)
 {
     aiocosmos_str given = aioc_http_header(aioc_op_part(op, AIOC_OP_LINES), "x-ms-activity-id");
+    uint64_t *state = op->engine->activity_state;
     if (given.ptr) {
         aioc_op_keep_activity(op, given);
         return;
     }
-    aioc_op_make_activity_id(op->engine, op->activity_id);
+    aioc_protocol_uuid(aioc_op_random(&state[0]), aioc_op_random(&state[1]), op->activity_id);
     aioc_request_put_line(head, "x-ms-activity-id: ", aioc_mem_str(op->activity_id));
 }
 
@@ -12866,7 +12942,7 @@ static int aioc_op_meaning(const aioc_op_situation *now, const aioc_op_outcome *
     bool success = (status >= 200 && status < 300) || (status == 409 && now->is.if_not_exists);
     if (outcome->error && (status < 300 || !outcome->from_service)) return outcome->error;
     if (outcome->from_service) return success ? 0 : status;
-    return success || status == 304 || status == 404 || status == 409 || status == 412 ? AIOCOSMOS_E_PROTOCOL : status;
+    return success || aioc_protocol_is_news(status) ? AIOCOSMOS_E_PROTOCOL : status;
 }
 
 static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op_outcome *outcome)
@@ -12905,53 +12981,19 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
 
 /*--- Outcome ---*/
 
-/* A decimal fraction such as "5.71" without the C library's locale. */
-static double aioc_op_number(aiocosmos_str text)
-{
-    double number = 0;
-    return text.len && aioc_json_number_parse(text.ptr, text.len, &number) && number >= 0 ? number : 0;
-}
-
-static double aioc_op_charge(const aioc_http_response *response)
-{
-    double charge_ru = aioc_op_number(response->wanted[AIOC_PROTOCOL_H_CHARGE]);
-    return charge_ru <= AIOC_OP_CHARGE_MAX ? charge_ru : 0;
-}
-
-/* Proof that the service itself answered is a header that only it sends. On this machine JSON is enough: there are
- * emulators that send none with a failure. A success is believed from afar, too, if it is in JSON: the account's own
- * document comes without. Here it is unless it is a page: the log-in page of some network has done nothing. */
-static bool aioc_op_is_service(bool loopback, const aioc_http_response *response, bool whole)
-{
-    static const char json_type[] = "application/json";
-    aiocosmos_str body, type = response->wanted[AIOC_PROTOCOL_H_CONTENT_TYPE];
-    bool page, json;
-    if (response->wanted[AIOC_PROTOCOL_H_ACTIVITY].len || response->wanted[AIOC_PROTOCOL_H_CHARGE].len ||
-        response->wanted[AIOC_PROTOCOL_H_SUBSTATUS].len) return true;
-    if (!whole) return false;
-    body = aioc_text_trim(response->body);
-    if (type.len > sizeof json_type - 1) type.len = sizeof json_type - 1;
-    page = body.len && *body.ptr == '<';
-    json = body.len && !page && (*body.ptr == '{' || *body.ptr == '[' ||
-                                 aioc_mem_same_nocase(type, aioc_mem_str(json_type)));
-    if (response->status < 300) return loopback ? !page : json;
-    return loopback && (json || response->status == 304);
-}
-
 /* The link comes last, for it may be cut. */
-static void aioc_op_trace(const aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru)
+static void aioc_op_trace(const aioc_op *op, const aiocosmos_attempt *now)
 {
     char text[768], range[AIOC_PROTOCOL_QUOTE_MAX + 4] = "", head[32] = "";
-    uint32_t centi_ru = (uint32_t)(charge_ru * 100.0 + 0.5);
-    uint64_t time_us = (uint64_t)outcome->queue_us + outcome->dns_us + outcome->tcp_us + outcome->tls_us +
-                       outcome->first_byte_us + outcome->body_us;
+    uint32_t centi_ru = (uint32_t)(now->charge_ru * 100.0 + 0.5);
+    uint64_t time_us = (uint64_t)now->queue_us + now->dns_us + now->tcp_us + now->tls_us + now->first_byte_us +
+                       now->body_us;
     aiocosmos_str link = aioc_op_link(op);
     if (op->is.by_range) aioc_protocol_quote(aioc_op_part(op, AIOC_OP_PK), range);  /* the server's word */
-    if (outcome->error && outcome->response)
-        aioc_mem_print(head, sizeof head, " behind %d/%d", outcome->response->status, op->sub_status);
-    aioc_mem_print(text, sizeof text, "attempt %u: %s %d/%d%s, %llu us, %u.%02u RU%s%s, %.*s",
-                   (unsigned)op->attempts, op->verb, outcome->error ? outcome->error : outcome->response->status,
-                   outcome->error ? 0 : op->sub_status, head, (unsigned long long)time_us,
+    if (now->status < 0 && now->http_status)
+        aioc_mem_print(head, sizeof head, " behind %d/%d", now->http_status, now->sub_status);
+    aioc_mem_print(text, sizeof text, "attempt %u: %s %d/%d%s, %llu us, %u.%02u RU%s%s, %.*s", (unsigned)now->number,
+                   op->verb, now->status, now->status < 0 ? 0 : now->sub_status, head, (unsigned long long)time_us,
                    (unsigned)(centi_ru / 100u), (unsigned)(centi_ru % 100u), op->is.by_range ? ", range " : "", range,
                    (int)link.len, link.ptr);
     aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
@@ -12959,20 +13001,18 @@ static void aioc_op_trace(const aioc_op *op, const aioc_pool_outcome *outcome, d
 
 static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru)
 {
+    const uint32_t max = AIOC_OP_ATTEMPTS_KEPT;
     int http_status = outcome->response ? outcome->response->status : 0;
     const aiocosmos_attempt now = {
         ++op->attempts, outcome->error ? outcome->error : http_status, http_status, http_status ? op->sub_status : 0,
         outcome->reused, outcome->queue_us, outcome->dns_us, outcome->tcp_us, outcome->tls_us, outcome->first_byte_us,
         outcome->body_us, charge_ru, aioc_mem_str(op->attempt->endpoint->pool.place.host)
     };
-    if (op->engine->options->logger.level_max >= 4) aioc_op_trace(op, outcome, charge_ru);
-    if (!op->kept) {
-        op->kept = (aiocosmos_attempt *)aioc_mem_zalloc(op->engine->memory, AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
-        if (!op->kept) return;  /* only diagnostics are lost */
-    }
-    if (op->attempts > AIOC_OP_ATTEMPTS_KEPT)
-        memmove(op->kept + 3, op->kept + 4, (AIOC_OP_ATTEMPTS_KEPT - 4) * sizeof *op->kept);
-    op->kept[(op->attempts > AIOC_OP_ATTEMPTS_KEPT ? AIOC_OP_ATTEMPTS_KEPT : op->attempts) - 1] = now;
+    if (op->engine->options->logger.level_max >= 4) aioc_op_trace(op, &now);
+    if (!op->kept) op->kept = (aiocosmos_attempt *)aioc_mem_zalloc(op->engine->memory, max * sizeof *op->kept);
+    if (!op->kept) return;  /* only diagnostics are lost */
+    if (op->attempts > max) memmove(op->kept + 3, op->kept + 4, (max - 4) * sizeof *op->kept);
+    op->kept[(op->attempts < max ? op->attempts : max) - 1] = now;
 }
 
 /* Session tokens count on success, 304, 404, 409 and 412, but not on 404/1002: that replica is behind. */
@@ -12984,8 +13024,7 @@ static void aioc_op_capture_session(aioc_op *op, const aioc_http_response *respo
     const char *why = NULL;
     size_t bad_at;
     if (!op->container || !op->is.item_data || engine->options->no_session) return;
-    if (status >= 300 && status != 304 && status != 404 && status != 409 && status != 412) return;
-    if (status == 404 && op->sub_status != 0) return;
+    if ((status >= 300 && !aioc_protocol_is_news(status)) || (status == 404 && op->sub_status != 0)) return;
     if (!aioc_account_see_rid(op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID],
                               op->attempt->epoch != op->container->epoch) || token.len == 0) return;
     if (!aioc_protocol_session_check(token, &bad_at))
@@ -13026,7 +13065,7 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY], lines = aioc_op_part(op, AIOC_OP_LINES);
     attempt->endpoint->answered_once = true;
     /* A 304 that nobody asked for says nothing: who took it for the service's would believe that a query has ended. */
-    outcome->from_service = aioc_op_is_service(attempt->endpoint->loopback, response, outcome->error == 0) &&
+    outcome->from_service = aioc_protocol_is_service(response, attempt->endpoint->loopback, outcome->error == 0) &&
                             (response->status != 304 || aioc_http_header(lines, "A-IM").ptr ||
                              aioc_http_header(lines, "If-None-Match").ptr);
     op->http_status = outcome->http_status = response->status;
@@ -13036,7 +13075,7 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     outcome->sub_status = op->sub_status;
     if (activity.len) aioc_op_keep_activity(op, activity);
     if (response->status < 400) return;
-    wait_ms = aioc_op_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER]);  /* may be fractional */
+    wait_ms = aioc_protocol_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER], DBL_MAX);  /* may be fractional */
     outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
     if (!outcome->from_service || (response->status != 401 && response->status != 403)) return;
     outcome->clock_was_off = engine->signer.has_key && aioc_op_clock_was_off(op, response);
@@ -13143,7 +13182,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     }
     if (outcome->response) {
         aioc_op_read_answer(op, outcome->response, &seen);
-        charge_ru = aioc_op_charge(outcome->response);
+        charge_ru = aioc_protocol_number(outcome->response->wanted[AIOC_PROTOCOL_H_CHARGE], AIOC_OP_CHARGE_MAX);
         if (seen.from_service) aioc_op_capture_session(op, outcome->response);
     }
     op->charge_ru += charge_ru;
@@ -13284,61 +13323,21 @@ static void aioc_op_fetch_container(void *owner, aioc_account_container *contain
                   aioc_text_view(NULL, 0));
 }
 
-/* Takes the definition, a page of the ranges, or that nothing has changed. FETCHING: there is more to ask for, behind
- * *continuation if that is set. */
-static aioc_account_knowledge aioc_op_learn(aioc_op *op, const aiocosmos_result *result, aiocosmos_str *continuation)
-{
-    aioc_account_container *container = op->container;
-    bool definition = strcmp(op->type, "colls") == 0, changes = !definition && container->ranges_before > 0;
-    bool unchanged = result->status == 304, some = result->status == 0;
-    uint32_t count = container->range_count;
-    /* Behind a definition it tells nothing new. */
-    if (some && changes) (void)aioc_account_see_own_rid(container, aioc_op_result_json(result), false);
-    /* An emulator that proves nothing says 304: all is read that it may have meant. */
-    if (result->http_status == 304 && !unchanged && changes) {
-        aioc_account_forget_ranges(container);
-        return AIOC_ACCOUNT_FETCHING;
-    }
-    /* What was asked for has been forgotten meanwhile: who waits asks anew. A failure is one whatever we knew. */
-    if (container->epoch != container->asked_epoch && (some || unchanged)) return AIOC_ACCOUNT_UNKNOWN;
-    aioc_account_note_failure(container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status, result,
-                              unchanged ? aioc_mem_str("304 to a request without an ETag") : result->message);
-    if (!some && !(unchanged && changes)) return AIOC_ACCOUNT_UNAVAILABLE;
-    if (definition) {
-        if (!aioc_account_read_definition(container, aioc_op_result_json(result), false))
-            return AIOC_ACCOUNT_UNAVAILABLE;
-        aioc_account_resume(container, false);
-        return AIOC_ACCOUNT_FETCHING;
-    }
-    if (some) {
-        *continuation = aioc_op_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
-        /* Pages of nothing may never end. */
-        if (!aioc_account_add_ranges(container, aioc_op_result_json(result)) ||
-            (continuation->len && container->range_count == count)) return AIOC_ACCOUNT_UNAVAILABLE;
-        if (continuation->len) return AIOC_ACCOUNT_FETCHING;
-    }
-    if (aioc_account_finish_ranges(container)) {
-        /* The feed is read from its start the next time if it has left much text behind, or if there is no memory. */
-        container->ranges_etag.len = 0;
-        if (container->range_text.len <= AIOC_ACCOUNT_RANGE_TEXT_MAX / 4)
-            (void)aioc_mem_set(container->memory, &container->ranges_etag, result->etag);
-        return AIOC_ACCOUNT_KNOWN;
-    }
-    if (!changes) return AIOC_ACCOUNT_UNAVAILABLE;
-    aioc_account_forget_ranges(container);  /* what changed does not fit to what was known: all is read again */
-    return AIOC_ACCOUNT_FETCHING;
-}
-
 /* Goes on in the time that is left, or ends. */
 static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_op_engine *engine = op->engine;
     uint64_t now_us = engine->reactor->now_us;
     uint32_t left_ms = op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us) / 1000u) : 0;
+    bool definition = strcmp(op->type, "colls") == 0, some = result->status == 0;
     aiocosmos_str continuation = aioc_mem_str("");
+    aiocosmos_json body;
     aioc_account_knowledge knowledge;
+    memset(&body, 0, sizeof body);
     engine->memory->refused = 0;
-    knowledge = aioc_op_learn(op, result, &continuation);
+    if (some) body = aioc_op_result_json(result);
+    if (some && !definition) continuation = aioc_op_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
+    knowledge = aioc_account_learn(op->container, definition, result, body, continuation.len > 0);
     if (knowledge == AIOC_ACCOUNT_FETCHING) aioc_op_fetch(engine, op->container, false, left_ms, continuation);
     else aioc_op_fetched(engine, op->container, knowledge);
 }
@@ -21610,13 +21609,13 @@ static const char *aioc_client_parse_endpoint(const char *at, aioc_client_endpoi
     const char *end;
     uint64_t port;
     out->tls = aioc_client_take_scheme(&at, "https://");
-    if (!out->tls && !aioc_client_take_scheme(&at, "http://")) return "endpoint: it starts with https:// or http://";
+    if (!out->tls && !aioc_client_take_scheme(&at, "http://")) return "it starts with https:// or http://";
     out->authority.ptr = at;
     end = at + strcspn(at, "/?#");
-    if (*end && strcmp(end, "/") != 0) return "endpoint: nothing may follow the host and port";
+    if (*end && strcmp(end, "/") != 0) return "nothing may follow the host and port";
     if (*at == '[') {
         const char *close = strchr(at, ']');
-        if (!close || close > end) return "endpoint: ']' is missing";
+        if (!close || close > end) return "']' is missing";
         out->host = aioc_text_view(at + 1, (size_t)(close - at - 1));
         at = close + 1;
     } else {
@@ -21628,17 +21627,17 @@ static const char *aioc_client_parse_endpoint(const char *at, aioc_client_endpoi
     out->authority.len = (size_t)(at - out->authority.ptr);
     if (*at == ':') {
         if (!aioc_text_parse_u64(aioc_text_view(at + 1, (size_t)(end - at - 1)), &port) || port == 0 || port > 65535)
-            return "endpoint: the port is a number up to 65535";
+            return "the port is a number up to 65535";
         if (port != out->port) out->authority.len = (size_t)(end - out->authority.ptr);
         out->port = (uint16_t)port;
     } else if (at != end) {
-        return "endpoint: a port is expected behind the host";
+        return "a port is expected behind the host";
     }
-    if (out->host.len == 0) return "endpoint: no host";
-    if (out->host.len > 253) return "endpoint: the host is over 253 characters";
+    if (out->host.len == 0) return "no host";
+    if (out->host.len > 253) return "the host is over 253 characters";
     for (at = out->host.ptr; at < out->host.ptr + out->host.len; at++)
         if ((unsigned char)*at <= ' ' || (unsigned char)*at > 0x7E || strchr("@\\\"<>^`{|}", *at))
-            return "endpoint: the host has a character that no host name has";
+            return "the host has a character that no host name has";
     return NULL;
 }
 
@@ -21656,15 +21655,10 @@ static bool aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, aioc_
     return aioc_mem_append(&client->memory, copy, text.ptr, text.len) && aioc_mem_append(&client->memory, copy, "", 1);
 }
 
-static int aioc_client_refuse(char *err, size_t cap, const char *what)
-{
-    aioc_mem_print(err, cap, "%s", what);
-    return AIOCOSMOS_E_ARGUMENT;
-}
-
 /* The certificates to trust are given, or the system's. */
-static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_options *options, char *err, size_t cap)
+static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_options *options)
 {
+    aioc_request_builder *builder = &client->engine.builder;
     aiocosmos_str pem = aioc_text_view(options->trust_pem, options->trust_pem_len);
     aioc_mem_buffer roots = {NULL, 0, 0};
     int status = 0;
@@ -21681,30 +21675,27 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
         if (status) return status;
         if (roots.len) pem = aioc_mem_text(&roots);
     }
-    status = client->tls.table->trust_open(&client->trust, &client->memory, pem.ptr, pem.len, err, cap);
+    status = client->tls.table->trust_open(&client->trust, &client->memory, pem.ptr, pem.len, builder->refusal,
+                                            sizeof builder->refusal);
     aioc_mem_buffer_free(&client->memory, &roots);
     return status;
 }
 
 /* The account key, or a token, or somebody to ask for tokens: one of them. */
-static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_options *options, aiocosmos_str key,
-                                 char *err, size_t cap)
+static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_options *options, aiocosmos_str key)
 {
     aioc_op_engine *engine = &client->engine;
     bool by_token = options->token || options->token_fn;
     size_t error_at = 0;
-    int status = 0;
-    if (!key.len && !by_token) return aioc_client_refuse(err, cap, "key: required, or token, or token_fn");
-    if (key.len && by_token) return aioc_client_refuse(err, cap, "key: and a token are both given");
-    if (key.len) {
-        status = aioc_auth_signer_set_key(&engine->signer, key, &error_at);
-        if (status) aioc_mem_print(err, cap, "key: not base64 at byte %llu", (unsigned long long)error_at);
-        return status;
-    }
+    if (!key.len && !by_token) return aioc_request_refuse(&engine->builder, "key", "required, or token, or token_fn");
+    if (key.len && by_token) return aioc_request_refuse(&engine->builder, "key", "and a token are both given");
+    if (key.len && aioc_auth_signer_set_key(&engine->signer, key, &error_at))
+        return aioc_request_refuse_at(&engine->builder, "key", "not base64", error_at);
     engine->tokens.held.max = options->token_fn ? options->containers_max + UINT64_C(64) : UINT64_MAX;
-    if (options->token)
-        status = aioc_auth_tokens_set(&engine->tokens.held, &client->memory, aioc_mem_str(""), options->token, 0, 0);
-    return status ? aioc_client_refuse(err, cap, "token: empty, too long, or not ASCII") : 0;
+    if (options->token &&
+        aioc_auth_tokens_set(&engine->tokens.held, &client->memory, aioc_mem_str(""), options->token, 0, 0))
+        return aioc_request_refuse(&engine->builder, "token", "empty, too long, or not ASCII");
+    return 0;
 }
 
 /* The header lines that never change. x-ms-version is the one that every current SDK sends. Capabilities: 1, ranges may
@@ -21792,58 +21783,56 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     return aioc_op_open(engine);
 }
 
-static const char *aioc_client_check_options(const aiocosmos_options *options)
+static int aioc_client_check_options(aioc_request_builder *builder, const aiocosmos_options *options)
 {
-    const char *agent = options->user_agent;
+    const char *agent = options->user_agent ? options->user_agent : "", *at = agent;
     if (options->connection_string && (options->endpoint || options->key))
-        return "connection_string: and endpoint or key are both given";
-    if (!options->connection_string && !options->endpoint) return "endpoint: required, or connection_string";
-    if (options->connections_max > 65535) return "connections_max: over 65535";
-    if (options->pending_max > (1u << 24)) return "pending_max: over 2^24";
-    if (options->step_budget_us > 60000000u) return "step_budget_us: over a minute";
-    if (agent) {
-        size_t i;
-        for (i = 0; agent[i]; i++)
-            if (i >= 200 || agent[i] < ' ' || agent[i] > '~') return "user_agent: at most 200 visible ASCII characters";
-    }
-    return NULL;
+        return aioc_request_refuse(builder, "connection_string", "and endpoint or key are both given");
+    if (!options->connection_string && !options->endpoint)
+        return aioc_request_refuse(builder, "endpoint", "required, or connection_string");
+    if (options->connections_max > 65535) return aioc_request_refuse(builder, "connections_max", "over 65535");
+    if (options->pending_max > (1u << 24)) return aioc_request_refuse(builder, "pending_max", "over 2^24");
+    if (options->step_budget_us > 60000000u) return aioc_request_refuse(builder, "step_budget_us", "over a minute");
+    while (*at >= ' ' && *at <= '~') at++;
+    return *at || at > agent + 200
+               ? aioc_request_refuse(builder, "user_agent", "at most 200 visible ASCII characters") : 0;
 }
 
 static void aioc_client_free(aiocosmos_client *client);
 
-static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *options, char *err, size_t cap)
+static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *options)
 {
     aioc_client_endpoint endpoint;
     aioc_auth_connection given;
-    bool insecure;
+    aioc_request_builder *builder = &client->engine.builder;
+    bool insecure, loopback;
     const char *error = NULL;
     char text[512];
-    int status;
-    aioc_request_builder *builder = &client->engine.builder;
+    int status = aioc_client_check_options(builder, options);
+    if (status) return status;
     memset(&endpoint, 0, sizeof endpoint);
     memset(&given, 0, sizeof given);
     given.endpoint = aioc_mem_str(options->endpoint);
     given.key = aioc_mem_str(options->key);
     if (options->connection_string)
         error = aioc_auth_connection_string(aioc_mem_str(options->connection_string), &given);
-    if (error) {
-        aioc_mem_print(err, cap, "connection_string: %s at byte %u", error,
-                       (unsigned)(given.at - options->connection_string));
-        return AIOCOSMOS_E_ARGUMENT;
-    }
-    insecure = aioc_mem_same_nocase(given.insecure, aioc_mem_str("true"));
-    if (given.endpoint.len >= sizeof text) return aioc_client_refuse(err, cap, "endpoint: too long");
+    if (error)
+        return aioc_request_refuse_at(builder, "connection_string", error,
+                                      (size_t)(given.at - options->connection_string));
+    if (given.endpoint.len >= sizeof text) return aioc_request_refuse(builder, "endpoint", "too long");
     memcpy(text, given.endpoint.ptr, given.endpoint.len);
     text[given.endpoint.len] = 0;
     error = aioc_client_parse_endpoint(text, &endpoint);
-    client->engine.endpoint.loopback = !error && aioc_client_is_loopback(endpoint.host);
-    if (!error && !endpoint.tls && !options->allow_http && !client->engine.endpoint.loopback)
-        error = "endpoint: http is for loopback addresses only, unless allow_http is set";
+    if (error) return aioc_request_refuse(builder, "endpoint", error);
+    client->engine.endpoint.loopback = loopback = aioc_client_is_loopback(endpoint.host);
+    if (!endpoint.tls && !options->allow_http && !loopback)
+        return aioc_request_refuse(builder, "endpoint",
+                                   "http is for loopback addresses only, unless allow_http is set");
     /* A string that is copied about is no place to give up the checks of an account's certificate. */
-    if (!error && insecure && endpoint.tls && !options->insecure && !client->engine.endpoint.loopback)
-        error = "connection_string: DisableServerCertificateValidation is for loopback addresses only, unless insecure "
-                "is set";
-    if (error) return aioc_client_refuse(err, cap, error);
+    insecure = aioc_mem_same_nocase(given.insecure, aioc_mem_str("true"));
+    if (insecure && endpoint.tls && !options->insecure && !loopback)
+        return aioc_request_refuse(builder, "connection_string", "DisableServerCertificateValidation is for loopback "
+                                   "addresses only, unless insecure is set");
     client->options.insecure = options->insecure || insecure;
     client->scratch = (char *)aioc_mem_alloc(&client->memory, AIOC_CLIENT_SCRATCH_BYTES);
     if (!client->scratch || !aioc_client_copy(client, endpoint.host, &client->host) ||
@@ -21852,17 +21841,13 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
         return AIOCOSMOS_E_NOMEM;
     client->full_at = UINT64_MAX;
     status = aioc_client_open_engine(client, options);
-    if (!status && options->headers) {
-        status = aioc_request_keep_headers(builder, &builder->client_lines, options->headers);
-        if (status) return aioc_mem_print(err, cap, "%s", builder->refusal), status;
-        builder->default_lines = aioc_mem_text(&builder->client_lines);
-    }
+    if (!status) status = aioc_request_keep_headers(builder, &builder->client_lines, options->headers);
+    builder->default_lines = aioc_mem_text(&builder->client_lines);
     if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent))
         status = AIOCOSMOS_E_NOMEM;
-    if (!status) status = aioc_client_open_auth(client, options, given.key, err, cap);
-    if (!status && endpoint.tls) status = aioc_client_open_trust(client, options, err, cap);
-    if (!status) status = aioc_client_open_network(client, options, &endpoint);
-    return status;
+    if (!status) status = aioc_client_open_auth(client, options, given.key);
+    if (!status && endpoint.tls) status = aioc_client_open_trust(client, options);
+    return status ? status : aioc_client_open_network(client, options, &endpoint);
 }
 
 int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocosmos_options *given,
@@ -21870,7 +21855,6 @@ int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocos
 {
     aiocosmos_options options;
     aiocosmos_client *client;
-    const char *wrong;
     int status;
     *out = NULL;
     if (!err) err_cap = 0;
@@ -21884,8 +21868,6 @@ int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocos
         return AIOCOSMOS_E_ARGUMENT;
     }
     options = aioc_client_defaults(given);
-    wrong = aioc_client_check_options(&options);
-    if (wrong) return aioc_client_refuse(err, err_cap, wrong);
     client = (aiocosmos_client *)aioc_platform_allocate(&options.allocator, NULL, 0, sizeof *client);
     if (!client) {
         aioc_mem_print(err, err_cap, "no memory");
@@ -21902,10 +21884,11 @@ int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocos
     client->pages.readers = &client->readers;
     client->manies.readers = &client->readers;
     client->bulks.engine = &client->engine;
-    status = aioc_client_open(client, &options, err, err_cap);
-    if (status == 0) *out = client;
-    else aioc_client_free(client);
-    if (status && err_cap && err[0] == 0) aioc_mem_print(err, err_cap, "%s", aioc_protocol_status_text(status));
+    status = aioc_client_open(client, &options);
+    if (status == 0) return *out = client, 0;
+    if (!client->engine.builder.refusal[0]) aioc_request_refuse_as(&client->engine.builder, status);
+    aioc_mem_print(err, err_cap, "%s", client->engine.builder.refusal);
+    aioc_client_free(client);
     return status;
 }
 
@@ -22264,85 +22247,58 @@ const aiocosmos_platform *aiocosmos_system_platform(void) { return &aioc_platfor
 
 /*--- Values ---*/
 
-static aiocosmos_value aioc_client_value(aiocosmos_value_type type, const char *str, size_t len)
+static aiocosmos_value aioc_client_value(aiocosmos_value_type type, const char *str, size_t len, double f64,
+                                         int64_t i64)
 {
-    aiocosmos_value value;
-    memset(&value, 0, sizeof value);
-    value.type = str || !len ? type : AIOCOSMOS_VALUE_UNSET;
-    value.str = str;
-    value.len = len;
+    const aiocosmos_value value = { str, len, f64, i64, str || !len ? type : AIOCOSMOS_VALUE_UNSET };
     return value;
-}
-
-aiocosmos_str aiocosmos_text(const char *text)
-{
-    return aioc_mem_str(text);
 }
 
 static aiocosmos_value aioc_client_text(const char *text)
 {
-    return aioc_client_value(text ? AIOCOSMOS_VALUE_STR : AIOCOSMOS_VALUE_UNSET, text, aioc_mem_str(text).len);
+    return aioc_client_value(text ? AIOCOSMOS_VALUE_STR : AIOCOSMOS_VALUE_UNSET, text, aioc_mem_str(text).len, 0, 0);
 }
 
-static aiocosmos_value aioc_client_whole(aiocosmos_value_type type, int64_t number)
-{
-    aiocosmos_value value = aioc_client_value(type, NULL, 0);
-    value.i64 = number;
-    return value;
-}
-
-static aiocosmos_value aioc_client_number(double number)
-{
-    aiocosmos_value value = aioc_client_value(AIOCOSMOS_VALUE_F64, NULL, 0);
-    value.f64 = number;
-    return value;
-}
-
+aiocosmos_str aiocosmos_text(const char *text) { return aioc_mem_str(text); }
 aiocosmos_value aiocosmos_s(const char *text) { return aioc_client_text(text); }
-aiocosmos_value aiocosmos_i(int64_t number) { return aioc_client_whole(AIOCOSMOS_VALUE_I64, number); }
-aiocosmos_value aiocosmos_f(double number) { return aioc_client_number(number); }
-aiocosmos_value aiocosmos_b(bool truth) { return aioc_client_whole(AIOCOSMOS_VALUE_BOOL, truth); }
+aiocosmos_value aiocosmos_i(int64_t number) { return aioc_client_value(AIOCOSMOS_VALUE_I64, NULL, 0, 0, number); }
+aiocosmos_value aiocosmos_f(double number) { return aioc_client_value(AIOCOSMOS_VALUE_F64, NULL, 0, number, 0); }
+aiocosmos_value aiocosmos_b(bool truth) { return aioc_client_value(AIOCOSMOS_VALUE_BOOL, NULL, 0, 0, truth); }
+aiocosmos_value aiocosmos_null(void) { return aioc_client_value(AIOCOSMOS_VALUE_NULL, NULL, 0, 0, 0); }
+aiocosmos_value aiocosmos_none(void) { return aioc_client_value(AIOCOSMOS_VALUE_NONE, NULL, 0, 0, 0); }
 
 aiocosmos_value aiocosmos_sn(const char *text, size_t len)
 {
-    return aioc_client_value(AIOCOSMOS_VALUE_STR, text, len);
+    return aioc_client_value(AIOCOSMOS_VALUE_STR, text, len, 0, 0);
 }
-
-aiocosmos_value aiocosmos_null(void) { return aioc_client_value(AIOCOSMOS_VALUE_NULL, NULL, 0); }
-aiocosmos_value aiocosmos_none(void) { return aioc_client_value(AIOCOSMOS_VALUE_NONE, NULL, 0); }
 
 aiocosmos_value aiocosmos_json_text(const char *text, size_t len)
 {
-    return aioc_client_value(AIOCOSMOS_VALUE_JSON, text, len);
-}
-
-static aiocosmos_pk aioc_client_pk(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
-{
-    aiocosmos_pk pk;
-    pk.level[0] = a;
-    pk.level[1] = b;
-    pk.level[2] = c;
-    return pk;
+    return aioc_client_value(AIOCOSMOS_VALUE_JSON, text, len, 0, 0);
 }
 
 aiocosmos_pk aiocosmos_pk_s(const char *text)
 {
-    return aioc_client_pk(aioc_client_text(text), aioc_client_text(NULL), aioc_client_text(NULL));
+    const aiocosmos_pk pk = { { aioc_client_text(text) } };
+    return pk;
 }
 
 aiocosmos_pk aiocosmos_pk1(aiocosmos_value a)
 {
-    return aioc_client_pk(a, aioc_client_text(NULL), aioc_client_text(NULL));
+    const aiocosmos_pk pk = { { a } };
+    return pk;
 }
 
 aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b)
 {
-    return aioc_client_pk(a, b, aioc_client_text(NULL));
+    const aiocosmos_pk pk = { { a, b } };
+    return pk;
 }
 
 aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
 {
-    return aioc_client_pk(a, b, c);
+    const aiocosmos_pk pk = { { a, b, c } };
+    return pk;
 }
 
 /*--- Operations ---*/
@@ -22778,27 +22734,27 @@ void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text)
 
 void aiocosmos_jw_strn(aiocosmos_jw *w, const char *key, const char *text, size_t len)
 {
-    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_STR, text, len));
+    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_STR, text, len, 0, 0));
 }
 
 void aiocosmos_jw_raw(aiocosmos_jw *w, const char *key, const char *json, size_t len)
 {
-    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_JSON, json, len));
+    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_JSON, json, len, 0, 0));
 }
 
 void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
 {
-    aioc_json_jw_value(w, key, aioc_client_whole(AIOCOSMOS_VALUE_I64, number));
+    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_I64, NULL, 0, 0, number));
 }
 
 void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number)
 {
-    aioc_json_jw_value(w, key, aioc_client_number(number));
+    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_F64, NULL, 0, number, 0));
 }
 
 void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth)
 {
-    aioc_json_jw_value(w, key, aioc_client_whole(AIOCOSMOS_VALUE_BOOL, truth));
+    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_BOOL, NULL, 0, 0, truth));
 }
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
