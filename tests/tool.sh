@@ -797,6 +797,67 @@ part_broken_range() {
     is "$(grep -c '^aiocosmos: export:' "$work/err")" 1 'failures told'
 }
 
+# each_once N: that the lines of $work/all are N items, each whole, and each once.
+each_once() {
+    is "$(grep -c '^{"id":.*}$' "$work/all")" "$(wc -l <"$work/all" | tr -d ' ')" 'whole lines'
+    is "$(sed 's/^{"id":"\([0-9]*\)".*/\1/' "$work/all" | sort -u | wc -l | tr -d ' ')" "$1" 'items exported'
+    is "$(wc -l <"$work/all" | tr -d ' ')" "$1" 'items exported, each once'
+}
+
+# The eleventh page fails here.
+part_resumed_export() {
+    players many
+    documents 300 | "$tool" import game many - >/dev/null 2>&1
+    rm -f "$work/state"
+    : >"$work/all"
+    tries=0
+    until "$tool" export game many --page-size 7 --state "$work/state" >>"$work/all" 2>"$work/err" || [ $tries -eq 20 ]; do
+        tries=$((tries + 1))
+    done
+    last='export that fails and goes on'
+    each_once 300
+    is "$([ $tries -gt 0 ] && echo failed)" failed 'the first run'
+    exits 0 "$tool" export game many --page-size 7 --state "$work/state"
+    is "$(cat "$work/out")" '' 'items behind the last'
+    says 'all was read by an earlier run'
+    exits 2 "$tool" export game many --state "$work/state" --pk '"r1"'
+    says 'it is of another command, account or query'
+    echo '{"of":1}' >"$work/state"
+    exits 2 "$tool" export game many --state "$work/state"
+    echo nonsense >"$work/state"
+    exits 2 "$tool" export game many --state "$work/state"
+    says 'it is no state'
+}
+
+part_interrupted_export() {
+    players many
+    documents 300 | "$tool" import game many - >/dev/null 2>&1
+    rm -f "$work/state" "$work/fifo"
+    mkfifo "$work/fifo"
+    last='export that is interrupted'
+    "$tool" export game many --page-size 1 --concurrency 1 --state "$work/state" >"$work/fifo" 2>"$work/err" &
+    exporter=$!
+    exec 8<"$work/fifo"
+    read -r row <&8
+    kill -INT $exporter
+    { echo "$row"; cat <&8; } >"$work/all"
+    wait $exporter
+    is $? 3 'status of an export that was interrupted'
+    exec 8<&-
+    says 'interrupted: what has been printed is whole'
+    "$tool" export game many --page-size 50 --state "$work/state" >>"$work/all" 2>/dev/null
+    each_once 300
+    exits 0 "$tool" export game many --pk '"r1"'
+    is "$(wc -l <"$work/out" | tr -d ' ')" 6 'items of one key'
+    exits 0 "$tool" export game many --query 'SELECT VALUE COUNT(1) FROM c WHERE c.n > @n' --param @n=200
+    is "$(cat "$work/out")" 100 'rows of a query'
+    rm -f "$work/state"
+    exits 0 "$tool" export game many --query 'SELECT c.id FROM c ORDER BY c.n' --page-size 7 --state "$work/state"
+    sed 's/[^0-9]//g' "$work/out" >"$work/all"
+    exits 0 sort -n -c "$work/all"
+    is "$(tail -n 1 "$work/all")" 300 'the last row'
+}
+
 # changed OPTION...: how many items are printed.
 changed() {
     exits 0 "$tool" changes game changing "$@"
@@ -968,6 +1029,8 @@ with_emulator changes --partitions 4 --shuffle 20 --merge-enabled
 with_emulator shuffled --partitions 4 --shuffle 10 --shuffle-busy 2
 with_emulator no_ranges --fault status=404,path=/pkranges
 with_emulator broken_range --fault status=403,kind=query_items,skip=10
+with_emulator resumed_export --partitions 4 --fault status=403,kind=query_items,skip=10,count=1
+with_emulator interrupted_export --partitions 4 --fault delay_ms=3,kind=query_items
 with_emulator rows --fault action=hang,kind=query_items,skip=1
 skipped=
 if [ -f build/certs/done ]; then

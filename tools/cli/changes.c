@@ -1,16 +1,14 @@
 /* changes.c: what was created and changed in a container. */
 #include "changes.h"
+#include "interrupt.h"
 #include "io.h"
 #include "request.h"
 #include "rows.h"
+#include "state.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/select.h>
-#include <unistd.h>
 
 enum {
     CHANGES_PAUSE_MS = 100,                /* after which changes are asked for again; doubled each time in vain */
@@ -22,83 +20,6 @@ typedef struct follower {
     char *state;                           /* behind the last page printed; NULL: nothing has been heard yet */
     bool nothing_now;
 } follower;
-
-/* Ctrl-C while changes are followed. The second one ends at once. */
-static struct watch {
-    volatile sig_atomic_t over;
-    aiocosmos_client *volatile client;
-} watch;
-
-static void on_watch_over(int signal_number)
-{
-    int kept = errno;
-    (void)signal_number;
-    watch.over = 1;
-    aiocosmos_wake(watch.client);
-    errno = kept;
-}
-
-static void catch_watch_over(aiocosmos_client *client)
-{
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_watch_over;
-    action.sa_flags = (int)(SA_RESTART | SA_RESETHAND);
-    sigemptyset(&action.sa_mask);
-    watch.client = client;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
-/* A signal that comes just before the wait ends it too: it is let in only there. */
-static void wait_for_changes(long ms)
-{
-    sigset_t stopping, before;
-    struct timespec span;
-    span.tv_sec = ms / 1000;
-    span.tv_nsec = ms % 1000 * 1000000;
-    sigemptyset(&stopping);
-    sigaddset(&stopping, SIGINT);
-    sigaddset(&stopping, SIGTERM);
-    sigprocmask(SIG_BLOCK, &stopping, &before);
-    if (!watch.over) pselect(0, NULL, NULL, NULL, &span, &before);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-}
-
-/*--- The state ----------------------------------------------------------------*/
-
-/* The text of a file that an earlier run has left; none yet is fine. */
-static bool read_state(tool *t, const char *path, char **state)
-{
-    const size_t cap = (size_t)1 << 20;
-    size_t len = 0;
-    *state = NULL;
-    if (access(path, F_OK) != 0 && errno == ENOENT) return true;
-    *state = malloc(cap + 1);
-    if (!*state || !read_all(t, path, *state, cap, &len)) return false;
-    while (len && ((*state)[len - 1] == '\n' || (*state)[len - 1] == '\r')) len--;
-    (*state)[len] = 0;
-    if (len) return true;
-    say(t, "--state %s: the file is empty; remove it to begin anew", path);
-    return false;
-}
-
-/* The old state is there until the new one is whole. */
-static bool write_state(tool *t, const char *path, const char *state)
-{
-    char *beside = malloc(strlen(path) + sizeof ".new");
-    FILE *to = NULL;
-    bool ok = false;
-    if (beside) sprintf(beside, "%s.new", path);
-    if (beside) to = fopen(beside, "w");
-    if (to) {
-        ok = fprintf(to, "%s\n", state) > 0;
-        ok = fclose(to) == 0 && ok && rename(beside, path) == 0;
-    }
-    if (!ok) say(t, "--state %s: cannot write it: %s", path, strerror(errno));
-    free(beside);
-    return ok;
-}
 
 /* What has been printed is printed; only then is it behind us. */
 static void keep_state(follower *w, aiocosmos_str token)
@@ -113,14 +34,14 @@ static void keep_state(follower *w, aiocosmos_str token)
     }
     free(w->state);
     w->state = state;
-    if (!same && has(t, OPT_STATE) && !write_state(t, t->option[OPT_STATE], state)) w->rows.status = EXIT_REFUSED;
+    if (!same && has(t, OPT_STATE) && !write_state(t, state)) w->rows.status = EXIT_REFUSED;
 }
 
 static void print_changes(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
 {
     follower *w = user_data;
     (void)client;
-    if (watch.over && page->result->status == AIOCOSMOS_E_CANCELLED) return;
+    if (was_interrupted() && page->result->status == AIOCOSMOS_E_CANCELLED) return;
     w->nothing_now = page->result->status == 304;
     if (!w->nothing_now) put_rows(&w->rows, page);
     if (w->rows.status == EXIT_DONE) keep_state(w, page->continuation);
@@ -170,16 +91,16 @@ static int read_changes(follower *w, aiocosmos_cursor query)
     aiocosmos_client *client = w->rows.tool->client;
     bool follows = has(w->rows.tool, OPT_FOLLOW);
     long pause_ms = CHANGES_PAUSE_MS;
-    while (!watch.over && w->rows.status == EXIT_DONE) {
+    while (!was_interrupted() && w->rows.status == EXIT_DONE) {
         int refused = aiocosmos_cursor_next(client, query, print_changes, w);
         if (refused != 0) return refused;
-        while (!watch.over && aiocosmos_pending(client)) aiocosmos_step(client, -1);
-        if (watch.over || w->rows.status != EXIT_DONE || (w->nothing_now && !follows)) break;
+        while (!was_interrupted() && aiocosmos_pending(client)) aiocosmos_step(client, -1);
+        if (was_interrupted() || w->rows.status != EXIT_DONE || (w->nothing_now && !follows)) break;
         if (!w->nothing_now) {
             pause_ms = CHANGES_PAUSE_MS;
             continue;
         }
-        wait_for_changes(pause_ms);
+        wait_or_interrupt(pause_ms);
         pause_ms = pause_ms * 2 < CHANGES_PAUSE_MAX_MS ? pause_ms * 2 : CHANGES_PAUSE_MAX_MS;
     }
     return 0;
@@ -200,11 +121,12 @@ static int follow(follower *w, const aiocosmos_changes_request *request)
     aiocosmos_cursor query;
     int refused = aiocosmos_changes_open(t->client, request, &query);
     if (refused != 0) return say_refusal(t, refused);
-    catch_watch_over(t->client);
+    catch_interrupts(t->client, NULL);
     refused = read_changes(w, query);
     if (refused != 0) w->rows.status = say_refusal(t, refused);
     aiocosmos_cursor_close(t->client, query);
     aiocosmos_drain(t->client, -1);        /* a page that is owed has our memory in its hands */
+    release_interrupts();
     say_state(w);
     say_rows(&w->rows);
     return w->rows.status;
@@ -224,7 +146,7 @@ int changes(tool *t)
     }
     if (!from_of(t, &request) || !pk_of_option(t, &request.pk) ||
         !number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size)) return see_help(t);
-    if (!has(t, OPT_STATE) || read_state(t, t->option[OPT_STATE], &kept)) {
+    if (!has(t, OPT_STATE) || read_state(t, &kept)) {
         request.database = t->operand[0];
         request.container = t->operand[1];
         request.all_versions = has(t, OPT_ALL_VERSIONS);

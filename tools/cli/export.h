@@ -5,6 +5,5 @@
 #include "tool.h"
 
 int export_items(tool *t);
-void export_prepare(aiocosmos_options *o);
 
 #endif

@@ -6,6 +6,7 @@
 #include "import.h"
 #include "items.h"
 #include "query.h"
+#include "scan.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -186,14 +187,23 @@ const command commands[] = {
       "    aiocosmos import game players players.ndjson --rejects bad.ndjson\n"
       "    jq -c 'select(.document).document' bad.ndjson |\n"
       "        aiocosmos import game players - --upsert\n" },
-    { "export", "DB CONTAINER", BIT(OPT_PAGE_SIZE) | BIT(OPT_CONCURRENCY), 0, 0, export_items, export_prepare,
-        "print every item",
+    { "export", "DB CONTAINER",
+        BIT(OPT_QUERY) | BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_STATE) | BIT(OPT_PAGE_SIZE) | BIT(OPT_CONCURRENCY), 0, 0,
+        export_items, scan_prepare, "print every item",
       "Reads several partition key ranges at a time, so that items come in no order.\n"
       "Each is printed with the properties that the service adds, such as \"_etag\" and\n"
       "\"_ts\". Items that change meanwhile may be seen as they were before or after.\n"
-      "--concurrency 1 spares the container's throughput.\n"
+      "--concurrency 1 spares the container's throughput. With --pk the items of one\n"
+      "partition key are printed, with --query the rows of any query.\n"
       "\n"
-      "    aiocosmos export game players > players.ndjson\n" },
+      "Ctrl-C stops between two pages, with exit status 3. With --state, an export that\n"
+      "was stopped, or has failed, goes on when the command is repeated. The file is\n"
+      "written once a second, and never ahead of what has been printed, so that each\n"
+      "item is printed at least once.\n"
+      "\n"
+      "    aiocosmos export game players > players.ndjson\n"
+      "    aiocosmos export game players --state players.state >> players.ndjson\n"
+      "    aiocosmos export game players --query 'SELECT c.id, c.level FROM c'\n" },
     { "changes", "DB CONTAINER",
         BIT(OPT_FROM) | BIT(OPT_FOLLOW) | BIT(OPT_STATE) | BIT(OPT_CONTINUATION) | BIT(OPT_ALL_VERSIONS) | BIT(OPT_PK) |
         BIT(OPT_PAGE_SIZE) | BIT(OPT_SESSION_TOKEN), 0, 0, changes, NULL, "print what was created and changed",

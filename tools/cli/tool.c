@@ -51,7 +51,8 @@ const option_info options[OPT_COUNT] = {
     { "--give-up", "SECONDS", "stop when the server has not answered for so long (30)" },
     { "--yes", NULL, "do not ask whether this is meant" },
     { "--where", "SQL", "only items c of this condition: 'c.level > 9'" },
-    { "--if-match", "ETAG", "only if \"_etag\" still is this, with its quotes" }
+    { "--if-match", "ETAG", "only if \"_etag\" still is this, with its quotes" },
+    { "--query", "SQL", "the rows of this query, not all items" }
 };
 
 bool has(const tool *t, option_id option)

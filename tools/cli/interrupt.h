@@ -1,0 +1,15 @@
+/* interrupt.h: Ctrl-C and SIGTERM, for what ends in good order. */
+#ifndef CLI_INTERRUPT_H
+#define CLI_INTERRUPT_H
+
+#include "tool.h"
+
+/* The first signal is noted, and wakes these clients (other may be NULL); the second one ends at once. */
+void catch_interrupts(aiocosmos_client *client, aiocosmos_client *other);
+bool was_interrupted(void);
+/* From here on a signal ends the tool: before the clients are destroyed. */
+void release_interrupts(void);
+/* Ends early when a signal comes. */
+void wait_or_interrupt(long ms);
+
+#endif
