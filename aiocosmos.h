@@ -6034,8 +6034,8 @@ struct aioc_tls_table {
 typedef struct aioc_tls_der { const unsigned char *at; size_t len; } aioc_tls_der;
 
 enum {
-    AIOC_TLS_DER_BOOLEAN = 0x01, AIOC_TLS_DER_INTEGER = 0x02, AIOC_TLS_DER_BITS = 0x03, AIOC_TLS_DER_OCTETS = 0x04,
-    AIOC_TLS_DER_OID = 0x06, AIOC_TLS_DER_UTC_TIME = 0x17, AIOC_TLS_DER_TIME = 0x18, AIOC_TLS_DER_BMP_STRING = 0x1E,
+    AIOC_TLS_DER_BOOLEAN = 0x01, AIOC_TLS_DER_INTEGER = 0x02, AIOC_TLS_DER_OCTETS = 0x04, AIOC_TLS_DER_OID = 0x06,
+    AIOC_TLS_DER_UTC_TIME = 0x17, AIOC_TLS_DER_TIME = 0x18, AIOC_TLS_DER_BMP_STRING = 0x1E,
     AIOC_TLS_DER_SEQUENCE = 0x30, AIOC_TLS_DER_SET = 0x31,
     AIOC_TLS_DER_VERSION = 0xA0, AIOC_TLS_DER_EXTENSIONS = 0xA3,
     AIOC_TLS_DER_DNS_NAME = 0x82, AIOC_TLS_DER_IP_ADDRESS = 0x87  /* choices of GeneralName */
@@ -6084,7 +6084,7 @@ static bool aioc_tls_der_take_whole(aioc_tls_der *rest, aioc_tls_der *whole)
 
 static bool aioc_tls_der_is(aioc_tls_der value, const void *bytes, size_t len)
 {
-    return value.len == len && (len == 0 || memcmp(value.at, bytes, len) == 0);
+    return value.len == len && memcmp(value.at, bytes, len) == 0;
 }
 
 /* UTCTime, whose years are 1950 to 2049, or GeneralizedTime (RFC 5280 4.1.2.5). */
@@ -6118,7 +6118,6 @@ static bool aioc_tls_der_is_oid(aioc_tls_der value, const unsigned char *oid)
 /* What the refusals and the checks of names need of a certificate; everything points into its bytes. */
 typedef struct aioc_tls_certificate {
     aioc_tls_der issuer, subject;  /* with their headers */
-    aioc_tls_der key;              /* contents of subjectPublicKeyInfo */
     aioc_tls_der names;            /* contents of subjectAltName; at NULL: has none */
     aioc_tls_der purposes;         /* contents of extKeyUsage; at NULL: has none, good for anything */
     aioc_tls_der signature;        /* object identifier of the algorithm that it is signed with */
@@ -6127,7 +6126,7 @@ typedef struct aioc_tls_certificate {
 
 static bool aioc_tls_certificate_extensions(aioc_tls_certificate *out, aioc_tls_der rest)
 {
-    aioc_tls_der list, extension, oid, critical, value, inner;
+    aioc_tls_der list, extension, oid, critical, value;
     if (!aioc_tls_der_take(&rest, AIOC_TLS_DER_SEQUENCE, &list)) return false;
     while (list.len > 0) {
         aioc_tls_der *wanted = NULL;
@@ -6137,10 +6136,8 @@ static bool aioc_tls_certificate_extensions(aioc_tls_certificate *out, aioc_tls_
         if (!aioc_tls_der_take(&extension, AIOC_TLS_DER_OCTETS, &value)) return false;
         if (aioc_tls_der_is_oid(oid, aioc_tls_oid_alt_name)) wanted = &out->names;
         if (aioc_tls_der_is_oid(oid, aioc_tls_oid_purposes)) wanted = &out->purposes;
-        if (!wanted) continue;
-        if (wanted->at) return false;  /* RFC 5280 4.2: no extension twice, so that nobody can choose which counts */
-        if (!aioc_tls_der_take(&value, AIOC_TLS_DER_SEQUENCE, &inner)) return false;
-        *wanted = inner;
+        /* RFC 5280 4.2: no extension twice, so that nobody can choose which counts. */
+        if (wanted && (wanted->at || !aioc_tls_der_take(&value, AIOC_TLS_DER_SEQUENCE, wanted))) return false;
     }
     return true;
 }
@@ -6158,31 +6155,13 @@ static bool aioc_tls_certificate_read(aioc_tls_certificate *out, aioc_tls_der de
         !aioc_tls_der_take_whole(&body, &out->issuer) ||
         !aioc_tls_der_take(&body, AIOC_TLS_DER_SEQUENCE, &validity) ||
         !aioc_tls_der_take_whole(&body, &out->subject) ||
-        !aioc_tls_der_take(&body, AIOC_TLS_DER_SEQUENCE, &out->key)) return false;
-    if (!aioc_tls_der_take_time(&validity, &out->not_before_s) ||
+        !aioc_tls_der_take_time(&validity, &out->not_before_s) ||
         !aioc_tls_der_take_time(&validity, &out->not_after_s)) return false;
     while (aioc_tls_der_next(&body, &tag, &extensions)) {
         if (tag == AIOC_TLS_DER_EXTENSIONS && !aioc_tls_certificate_extensions(out, extensions)) return false;
     }
     return body.len == 0 && aioc_tls_der_take(&whole, AIOC_TLS_DER_SEQUENCE, &algorithm) &&
            aioc_tls_der_take(&algorithm, AIOC_TLS_DER_OID, &out->signature);
-}
-
-/* Of an RSA key, the bits of its modulus; 0: another kind of key. */
-static unsigned aioc_tls_certificate_rsa_bits(const aioc_tls_certificate *certificate)
-{
-    aioc_tls_der key = certificate->key, algorithm, bits, pair, modulus;
-    unsigned count, top;
-    if (!aioc_tls_der_take(&key, AIOC_TLS_DER_SEQUENCE, &algorithm) ||
-        !aioc_tls_der_take(&key, AIOC_TLS_DER_BITS, &bits) || bits.len < 1) return 0;
-    bits.at++, bits.len--;  /* how many bits of the last byte are not used: none */
-    if (!aioc_tls_der_take(&bits, AIOC_TLS_DER_SEQUENCE, &pair) ||
-        !aioc_tls_der_take(&pair, AIOC_TLS_DER_INTEGER, &modulus)) return 0;
-    while (modulus.len > 0 && modulus.at[0] == 0) modulus.at++, modulus.len--;
-    if (modulus.len == 0) return 0;
-    count = (unsigned)modulus.len * 8;
-    for (top = modulus.at[0]; !(top & 0x80); top <<= 1) count--;
-    return count;
 }
 
 /* RFC 5280 4.2.1.12: with the extension, a certificate is good only for what it lists. */
@@ -6212,16 +6191,16 @@ static size_t aioc_tls_ip(const char *host, unsigned char out[16])
 
 /* RFC 6125 6.4: ASCII letters match in any case; "*" stands for one whole label, the first, and not right below a top
  * level ("*.com"). Names with "*" elsewhere match nothing. */
-static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host, size_t len)
+static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host)
 {
-    aiocosmos_str want = aioc_text_view((const char *)pattern.at, pattern.len), have = aioc_text_view(host, len);
+    aiocosmos_str want = aioc_text_view((const char *)pattern.at, pattern.len);
     if (want.len > 2 && want.ptr[0] == '*' && want.ptr[1] == '.') {
-        const char *dot = (const char *)memchr(host, '.', len);
-        want.ptr++, want.len--;
+        const char *dot = strchr(host, '.');
+        want = aioc_text_behind(want, 1);
         if (!dot || dot == host || !memchr(want.ptr + 1, '.', want.len - 1)) return false;
-        have = aioc_text_view(dot, len - (size_t)(dot - host));
+        host = dot;
     }
-    return want.len > 0 && aioc_mem_same_nocase(want, have);
+    return want.len > 0 && aioc_mem_same_nocase(want, aioc_mem_str(host));
 }
 
 /*--- Trust ---*/
@@ -6257,10 +6236,9 @@ static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size
         if (i < len && !aioc_text_is_space(text[i])) digits[filled++] = text[i];
         if (i < len && filled < sizeof digits) continue;
         reader->broken = !aioc_text_base64_decode(aioc_text_view(digits, filled), out, sizeof out, &got, &error_at);
+        if (!reader->broken) br_x509_decoder_push(&reader->decoder, out, got);
+        reader->broken = reader->broken || reader->decoder.err != 0;
         filled = 0;
-        if (reader->broken) return;
-        br_x509_decoder_push(&reader->decoder, out, got);
-        reader->broken = reader->decoder.err != 0;
     }
 }
 
@@ -6331,13 +6309,13 @@ static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_mem *memory, con
     memset(trust, 0, sizeof *trust);
     while (pem && (at = aioc_tls_find(at, end, begin)) != NULL) {
         aioc_tls_reader reader;
-        const char *body = at + sizeof begin - 1, *stop = aioc_tls_find(body, end, "-----");
-        if (!stop) stop = end;
+        const char *body = at + sizeof begin - 1;
+        at = aioc_tls_find(body, end, "-----");
+        if (!at) at = end;
         reader.name_len = 0;
-        reader.broken = (size_t)(end - stop) < sizeof finish - 1 || memcmp(stop, finish, sizeof finish - 1) != 0;
+        reader.broken = (size_t)(end - at) < sizeof finish - 1 || memcmp(at, finish, sizeof finish - 1) != 0;
         br_x509_decoder_init(&reader.decoder, aioc_tls_reader_name, &reader);
-        aioc_tls_reader_feed(&reader, body, (size_t)(stop - body));
-        at = stop;
+        aioc_tls_reader_feed(&reader, body, (size_t)(at - body));
         if (reader.broken || !br_x509_decoder_get_pkey(&reader.decoder)) {
             trust->skipped++;
         } else if (!aioc_tls_trust_add(trust, memory, &reader)) {
@@ -6356,29 +6334,22 @@ static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_mem *memory, con
 
 /*--- A session of BearSSL ---*/
 
-typedef struct aioc_tls_bear aioc_tls_bear;
-
-/* Checks the certificates of the server. BearSSL knows it by its first field and hands it their bytes; it hands them on
- * to the "minimal" engine, one whole certificate at a time, and keeps its own eye on each. */
-typedef struct aioc_tls_check {
-    const br_x509_class *vtable;
-    aioc_tls_bear *session;
-    unsigned char *der;  /* the certificate that is arriving */
-    size_t der_len, der_size;
-    unsigned count;    /* certificates so far */
-    int verdict;       /* BR_ERR_X509_…; 0: none yet */
-    int leaf_verdict;  /* on name and purpose; it counts when the chain is good */
+typedef struct aioc_tls_bear {
+    aioc_tls_session base;
+    br_ssl_client_context client;
+    br_ec_impl curves;  /* those of the key exchange */
+    /* BearSSL hands the bytes of the server's certificates to this, and knows only where it lies. They are handed on to
+     * the "minimal" engine, one whole certificate at a time, with an eye of our own on each. */
+    const br_x509_class *checks;
     union {
         br_x509_minimal_context minimal;
         br_x509_decoder_context decoder;  /* when insecure: just takes the key out */
     } engine;
-} aioc_tls_check;
-
-struct aioc_tls_bear {
-    aioc_tls_session base;
-    br_ssl_client_context client;
-    br_ec_impl curves;  /* those of the key exchange */
-    aioc_tls_check check;
+    unsigned char *der;  /* the certificate that is arriving */
+    size_t der_len, der_size;
+    unsigned certificates;  /* so far */
+    int verdict;            /* BR_ERR_X509_…; 0: none yet */
+    int leaf_verdict;       /* on name and purpose; it counts when the chain is good */
     aioc_mem *memory;
     const aioc_tls_config *config;
     aioc_tls_resumption *resumption;
@@ -6389,18 +6360,18 @@ struct aioc_tls_bear {
     char host[256];                    /* without the dot that may end a name */
     unsigned char in[BR_SSL_BUFSIZE_INPUT];
     unsigned char out[BR_SSL_BUFSIZE_OUTPUT];
-};
+} aioc_tls_bear;
 
 typedef char aioc_tls_session_is_small_enough[sizeof(aioc_tls_bear) <= AIOC_TLS_SESSION_MAX ? 1 : -1];
 typedef char aioc_tls_saved_is_large_enough[sizeof(br_ssl_session_parameters) <= AIOC_TLS_SAVED_MAX ? 1 : -1];
 
-/* The text that says why is put together from pieces. Some were sent by a server that may mean ill: only printable
- * ASCII passes. */
-static void aioc_tls_say_bytes(aioc_tls_bear *session, const void *bytes, size_t len)
+/* The text that says why is put together from pieces. Some were sent by a server that may mean ill: only so many bytes,
+ * and only printable ASCII, pass. */
+static void aioc_tls_say_bytes(aioc_tls_bear *session, const void *bytes, size_t len, size_t max)
 {
     char *why = session->base.why;
     size_t at = strlen(why), i;
-    for (i = 0; i < len && at + 1 < AIOC_TLS_WHY_MAX; i++) {
+    for (i = 0; i < len && i < max && at + 1 < AIOC_TLS_WHY_MAX; i++) {
         char c = ((const char *)bytes)[i];
         why[at++] = c >= 0x20 && c < 0x7F ? c : '?';
     }
@@ -6429,10 +6400,9 @@ static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 /* The common name of a distinguished name, or else its organization. */
 static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
 {
-    aioc_tls_der rest, set, pair, oid, text, found;
+    aioc_tls_der rest, set, pair, oid, text, found = {NULL, 0};
     unsigned tag, found_tag = 0;
     bool common = false;
-    memset(&found, 0, sizeof found);
     if (!aioc_tls_der_take(&name, AIOC_TLS_DER_SEQUENCE, &rest)) return;
     while (aioc_tls_der_take(&rest, AIOC_TLS_DER_SET, &set)) {
         if (!aioc_tls_der_take(&set, AIOC_TLS_DER_SEQUENCE, &pair) ||
@@ -6444,9 +6414,9 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
     }
     aioc_tls_say(session, "'");
     for (; found_tag == AIOC_TLS_DER_BMP_STRING && found.len >= 2; found.at += 2, found.len -= 2) {
-        aioc_tls_say_bytes(session, found.at[0] ? "?" : (const char *)found.at + 1, 1);  /* two bytes a character */
+        aioc_tls_say_bytes(session, found.at[0] ? "?" : (const char *)found.at + 1, 1, 1);  /* two bytes a character */
     }
-    aioc_tls_say_bytes(session, found.at, found.len < 64 ? found.len : 64);
+    aioc_tls_say_bytes(session, found.at, found.len, 64);
     aioc_tls_say(session, "'");
 }
 
@@ -6454,7 +6424,7 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
 
 static void aioc_tls_say_which(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
-    aioc_tls_say(session, "the %s certificate ", session->check.count == 0 ? "server's" : "intermediate");
+    aioc_tls_say(session, "the %s certificate ", session->certificates == 0 ? "server's" : "intermediate");
     aioc_tls_say_subject(session, certificate->subject);
 }
 
@@ -6465,9 +6435,7 @@ static bool aioc_tls_is_for_host(const aioc_tls_bear *session, const aioc_tls_ce
     while (aioc_tls_der_next(&rest, &tag, &name)) {
         if (session->ip_len > 0) {
             if (tag == AIOC_TLS_DER_IP_ADDRESS && aioc_tls_der_is(name, session->ip, session->ip_len)) return true;
-        } else if (tag == AIOC_TLS_DER_DNS_NAME) {
-            if (aioc_tls_name_matches(name, session->host, strlen(session->host))) return true;
-        }
+        } else if (tag == AIOC_TLS_DER_DNS_NAME && aioc_tls_name_matches(name, session->host)) return true;
     }
     return false;
 }
@@ -6489,26 +6457,22 @@ static void aioc_tls_say_ip(aioc_tls_bear *session, aioc_tls_der ip)
 static void aioc_tls_say_names(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
     aioc_tls_der rest = certificate->names, name;
-    unsigned tag, listed = 0, more = 0;
+    unsigned tag, count = 0;
     aioc_tls_say(session, "the server's certificate is not for ");
-    aioc_tls_say_bytes(session, session->host, strlen(session->host) < 100 ? strlen(session->host) : 100);
+    aioc_tls_say_bytes(session, session->host, strlen(session->host), 100);
     while (aioc_tls_der_next(&rest, &tag, &name)) {
         if (tag != AIOC_TLS_DER_DNS_NAME && tag != AIOC_TLS_DER_IP_ADDRESS) continue;
-        if (listed == 4) {
-            more++;
-            continue;
-        }
-        aioc_tls_say(session, "%s", listed++ == 0 ? " but for " : ", ");
+        if (count++ >= 4) continue;
+        aioc_tls_say(session, "%s", count == 1 ? " but for " : ", ");
         if (tag == AIOC_TLS_DER_IP_ADDRESS) aioc_tls_say_ip(session, name);
-        else aioc_tls_say_bytes(session, name.at, name.len < 64 ? name.len : 64);
+        else aioc_tls_say_bytes(session, name.at, name.len, 64);
     }
-    if (more > 0) aioc_tls_say(session, " and %u more", more);
+    if (count > 4) aioc_tls_say(session, " and %u more", count - 4);
     /* RFC 6125 6.4.4 lets the common name stand in; RFC 9525 2 and every browser no longer do. */
-    if (listed == 0) aioc_tls_say(session, ": it has no subjectAltName with a DNS name or IP address");
+    if (count == 0) aioc_tls_say(session, ": it has no subjectAltName with a DNS name or IP address");
 }
 
 static const aioc_text_phrase aioc_tls_signatures[] = {  /* RFC 8017 appendix C */
-    {0x02, " is signed with MD5, which is no longer safe"},
     {0x04, " is signed with MD5, which is no longer safe"},
     {0x05, " is signed with SHA-1, which is no longer safe"},
     {0x0A, " is signed with RSA-PSS, which is not supported"},
@@ -6537,6 +6501,7 @@ static void aioc_tls_say_validity(aioc_tls_bear *session, const aioc_tls_certifi
 }
 
 static const aioc_text_phrase aioc_tls_faults[] = {
+    {BR_ERR_X509_WEAK_PUBLIC_KEY, " has an RSA key of fewer than 2048 bits"},
     {BR_ERR_X509_LIMIT_EXCEEDED, " has a key or signature of more than 4096 bits"},
     {BR_ERR_X509_DN_MISMATCH, " did not issue the one before it: the chain is out of order"},
     {BR_ERR_X509_BAD_SIGNATURE, " did not sign the one before it: the signature is wrong"},
@@ -6547,20 +6512,12 @@ static const aioc_text_phrase aioc_tls_faults[] = {
 };
 
 /* Says why BearSSL's engine refuses the certificate that it just got. */
-static void aioc_tls_check_explain(aioc_tls_check *check, const aioc_tls_certificate *certificate)
+static void aioc_tls_say_refused(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
-    aioc_tls_bear *session = check->session;
-    session->base.why[0] = '\0';
     aioc_tls_say_which(session, certificate);
-    switch (check->verdict) {
-    case BR_ERR_X509_EXPIRED: aioc_tls_say_validity(session, certificate); break;
-    case BR_ERR_X509_UNSUPPORTED: aioc_tls_say_signature(session, certificate); break;
-    case BR_ERR_X509_WEAK_PUBLIC_KEY:
-        aioc_tls_say(session, " has an RSA key of only %u bits: 2048 is the least",
-                     aioc_tls_certificate_rsa_bits(certificate));
-        break;
-    default: aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_faults, check->verdict)); break;
-    }
+    if (session->verdict == BR_ERR_X509_EXPIRED) aioc_tls_say_validity(session, certificate);
+    else if (session->verdict == BR_ERR_X509_UNSUPPORTED) aioc_tls_say_signature(session, certificate);
+    else aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_faults, session->verdict));
 }
 
 /* Says that no anchor vouches for the chain, of which this is the last certificate. */
@@ -6568,7 +6525,6 @@ static void aioc_tls_say_untrusted(aioc_tls_bear *session, const aioc_tls_certif
 {
     const br_x509_trust_anchor *anchor = (const br_x509_trust_anchor *)session->config->trust->anchors;
     uint32_t left = session->config->trust->count;
-    session->base.why[0] = '\0';
     if (aioc_tls_der_is(certificate->issuer, certificate->subject.at, certificate->subject.len)) {
         aioc_tls_say_which(session, certificate);
         aioc_tls_say(session, " is self-signed and not among the trusted ones");
@@ -6581,64 +6537,65 @@ static void aioc_tls_say_untrusted(aioc_tls_bear *session, const aioc_tls_certif
                                          : " is unknown here, or an intermediate certificate is missing");
 }
 
-static void aioc_tls_check_leaf(aioc_tls_check *check, const aioc_tls_certificate *certificate)
+static void aioc_tls_check_leaf(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
-    aioc_tls_bear *session = check->session;
     if (!aioc_tls_is_for_host(session, certificate)) {
-        check->leaf_verdict = BR_ERR_X509_BAD_SERVER_NAME;
+        session->leaf_verdict = BR_ERR_X509_BAD_SERVER_NAME;
         aioc_tls_say_names(session, certificate);
     } else if (!aioc_tls_certificate_is_server(certificate)) {
-        check->leaf_verdict = BR_ERR_X509_FORBIDDEN_KEY_USAGE;
+        session->leaf_verdict = BR_ERR_X509_FORBIDDEN_KEY_USAGE;
         aioc_tls_say(session, "the server's certificate is not for servers: its extended key usage lacks serverAuth");
     }
 }
 
-static void aioc_tls_check_refuse(aioc_tls_check *check, int verdict, const char *why)
+static void aioc_tls_check_refuse(aioc_tls_bear *session, int verdict, const char *why)
 {
-    check->verdict = verdict;
-    aioc_mem_print(check->session->base.why, AIOC_TLS_WHY_MAX, "%s", why);
+    session->verdict = verdict;
+    aioc_mem_print(session->base.why, AIOC_TLS_WHY_MAX, "%s", why);
 }
 
 /* One whole certificate is there. The engine's error is read from its context: only that says which certificate was
  * refused, and so with which date. */
-static void aioc_tls_check_certificate(aioc_tls_check *check)
+static void aioc_tls_check_certificate(aioc_tls_bear *session)
 {
     aioc_tls_certificate certificate;
-    br_x509_minimal_context *minimal = &check->engine.minimal;
-    aioc_tls_der der;
-    der.at = check->der;
-    der.len = check->der_len;
-    if (check->der_len != check->der_size || !aioc_tls_certificate_read(&certificate, der)) {
-        aioc_tls_check_refuse(check, BR_ERR_X509_INVALID_VALUE, "the server sent something that is no certificate");
+    br_x509_minimal_context *minimal = &session->engine.minimal;
+    aioc_tls_der der = {session->der, session->der_len};
+    if (!aioc_tls_certificate_read(&certificate, der)) {
+        aioc_tls_check_refuse(session, BR_ERR_X509_INVALID_VALUE, "the server sent something that is no certificate");
         return;
     }
-    if (check->count == 0) aioc_tls_check_leaf(check, &certificate);
+    if (session->certificates == 0) aioc_tls_check_leaf(session, &certificate);
     minimal->vtable->start_cert(&minimal->vtable, (uint32_t)der.len);
     minimal->vtable->append(&minimal->vtable, der.at, der.len);
     minimal->vtable->end_cert(&minimal->vtable);
-    check->verdict = minimal->err;
-    if (check->verdict == BR_ERR_X509_OK) return;
-    if (check->verdict == 0 && check->leaf_verdict == 0) aioc_tls_say_untrusted(check->session, &certificate);
-    else if (check->verdict != 0) aioc_tls_check_explain(check, &certificate);
+    session->verdict = minimal->err;
+    if (session->verdict == BR_ERR_X509_OK || (session->verdict == 0 && session->leaf_verdict != 0)) return;
+    session->base.why[0] = '\0';
+    if (session->verdict == 0) aioc_tls_say_untrusted(session, &certificate);
+    else aioc_tls_say_refused(session, &certificate);
 }
 
-static void aioc_tls_check_drop(aioc_tls_check *check)
+static void aioc_tls_check_drop(aioc_tls_bear *session)
 {
-    aioc_mem_free(check->session->memory, check->der, check->der_size);
-    check->der = NULL;
-    check->der_len = check->der_size = 0;
+    aioc_mem_free(session->memory, session->der, session->der_size);
+    session->der = NULL;
+    session->der_len = session->der_size = 0;
 }
 
-static void aioc_tls_check_start_chain(const br_x509_class **self, const char *server_name)
+static aioc_tls_bear *aioc_tls_check_of(const void *checks)
 {
-    aioc_tls_check *check = (aioc_tls_check *)(void *)self;
-    br_x509_minimal_context *minimal = &check->engine.minimal;
-    const aioc_tls_trust *trust = check->session->config->trust;
-    int64_t days = check->session->wall_s / 86400;
+    return (aioc_tls_bear *)(void *)((uintptr_t)checks - offsetof(aioc_tls_bear, checks));
+}
+
+static void aioc_tls_check_start_chain(const br_x509_class **checks, const char *server_name)
+{
+    aioc_tls_bear *session = aioc_tls_check_of(checks);
+    br_x509_minimal_context *minimal = &session->engine.minimal;
+    const aioc_tls_trust *trust = session->config->trust;
+    int64_t days = session->wall_s / 86400;
     (void)server_name;  /* names are compared here, not by the engine: it knows no addresses */
-    check->count = 0;
-    check->verdict = check->leaf_verdict = 0;
-    if (check->session->config->insecure) return;
+    if (session->config->insecure) return;
     br_x509_minimal_init(minimal, &br_sha256_vtable, (const br_x509_trust_anchor *)trust->anchors, trust->count);
     br_x509_minimal_set_hash(minimal, br_sha256_ID, &br_sha256_vtable);
     br_x509_minimal_set_hash(minimal, br_sha384_ID, &br_sha384_vtable);
@@ -6646,77 +6603,74 @@ static void aioc_tls_check_start_chain(const br_x509_class **self, const char *s
     br_x509_minimal_set_rsa(minimal, br_rsa_pkcs1_vrfy_get_default());
     br_x509_minimal_set_ecdsa(minimal, br_ec_get_default(), br_ecdsa_vrfy_asn1_get_default());
     br_x509_minimal_set_minrsa(minimal, 2048 / 8);
-    br_x509_minimal_set_time(minimal, (uint32_t)(days + 719528), (uint32_t)(check->session->wall_s - days * 86400));
+    br_x509_minimal_set_time(minimal, (uint32_t)(days + 719528), (uint32_t)(session->wall_s - days * 86400));
     minimal->vtable->start_chain(&minimal->vtable, NULL);
 }
 
-static void aioc_tls_check_start(const br_x509_class **self, uint32_t length)
+/* What comes after the verdict is not wanted. */
+static void aioc_tls_check_start(const br_x509_class **checks, uint32_t length)
 {
-    aioc_tls_check *check = (aioc_tls_check *)(void *)self;
-    if (check->verdict != 0 || (check->session->config->insecure && check->count > 0)) return;
-    if (check->count == AIOC_TLS_CHAIN_MAX) {
-        aioc_tls_check_refuse(check, BR_ERR_X509_LIMIT_EXCEEDED, "the server sent too many certificates");
+    aioc_tls_bear *session = aioc_tls_check_of(checks);
+    const char *why = "no memory for the server's certificate";
+    if (session->verdict != 0) return;
+    if (session->certificates == AIOC_TLS_CHAIN_MAX) {
+        why = "the server sent too many certificates";
     } else if (length == 0 || length > AIOC_TLS_CERTIFICATE_MAX) {
-        aioc_tls_check_refuse(check, BR_ERR_X509_LIMIT_EXCEEDED, "the server sent an empty or too large certificate");
+        why = "the server sent an empty or too large certificate";
     } else {
-        check->der = (unsigned char *)aioc_mem_alloc(check->session->memory, length);
-        check->der_size = check->der ? length : 0;
-        if (check->der) return;
-        aioc_tls_check_refuse(check, BR_ERR_X509_LIMIT_EXCEEDED, "no memory for the server's certificate");
+        session->der = (unsigned char *)aioc_mem_alloc(session->memory, length);
+        session->der_size = session->der ? length : 0;
     }
+    if (!session->der) aioc_tls_check_refuse(session, BR_ERR_X509_LIMIT_EXCEEDED, why);
 }
 
-static void aioc_tls_check_append(const br_x509_class **self, const unsigned char *bytes, size_t len)
+static void aioc_tls_check_append(const br_x509_class **checks, const unsigned char *bytes, size_t len)
 {
-    aioc_tls_check *check = (aioc_tls_check *)(void *)self;
-    if (len > check->der_size - check->der_len) len = check->der_size - check->der_len;
+    aioc_tls_bear *session = aioc_tls_check_of(checks);
+    if (len > session->der_size - session->der_len) len = session->der_size - session->der_len;
     if (len == 0) return;
-    memcpy(check->der + check->der_len, bytes, len);
-    check->der_len += len;
+    memcpy(session->der + session->der_len, bytes, len);
+    session->der_len += len;
 }
 
-static void aioc_tls_check_end(const br_x509_class **self)
+static void aioc_tls_check_end(const br_x509_class **checks)
 {
-    aioc_tls_check *check = (aioc_tls_check *)(void *)self;
-    if (!check->der) return;  /* refused already, or not wanted */
-    if (check->session->config->insecure) {
-        br_x509_decoder_init(&check->engine.decoder, NULL, NULL);
-        br_x509_decoder_push(&check->engine.decoder, check->der, check->der_len);
-        check->verdict = br_x509_decoder_last_error(&check->engine.decoder);
-        if (check->verdict != 0) {
-            aioc_tls_check_refuse(check, check->verdict, "the server's certificate has no key that can be used");
-        }
+    aioc_tls_bear *session = aioc_tls_check_of(checks);
+    if (!session->der) return;
+    if (!session->config->insecure) {
+        aioc_tls_check_certificate(session);
     } else {
-        aioc_tls_check_certificate(check);
+        br_x509_decoder_init(&session->engine.decoder, NULL, NULL);
+        br_x509_decoder_push(&session->engine.decoder, session->der, session->der_len);
+        session->verdict = br_x509_decoder_last_error(&session->engine.decoder);
+        aioc_mem_print(session->base.why, AIOC_TLS_WHY_MAX, "the server's certificate has no key that can be used");
+        if (session->verdict == 0) session->verdict = BR_ERR_X509_OK;
     }
-    check->count++;
-    aioc_tls_check_drop(check);
+    session->certificates++;
+    aioc_tls_check_drop(session);
 }
 
-static unsigned aioc_tls_check_end_chain(const br_x509_class **self)
+static unsigned aioc_tls_check_end_chain(const br_x509_class **checks)
 {
-    aioc_tls_check *check = (aioc_tls_check *)(void *)self;
-    if (check->session->config->insecure && check->count > 0) return (unsigned)check->verdict;
-    if (check->verdict == 0) check->verdict = BR_ERR_X509_NOT_TRUSTED;
-    if (check->verdict == BR_ERR_X509_OK) check->verdict = check->leaf_verdict;
-    if (check->verdict == 0) check->session->base.why[0] = '\0';
-    return (unsigned)check->verdict;
+    aioc_tls_bear *session = aioc_tls_check_of(checks);
+    if (session->verdict == 0) session->verdict = BR_ERR_X509_NOT_TRUSTED;
+    if (session->verdict == BR_ERR_X509_OK) session->verdict = session->leaf_verdict;
+    if (session->verdict == 0) session->base.why[0] = '\0';
+    return (unsigned)session->verdict;
 }
 
-static const br_x509_pkey *aioc_tls_check_key(const br_x509_class *const *self, unsigned *usages)
+static const br_x509_pkey *aioc_tls_check_key(const br_x509_class *const *checks, unsigned *usages)
 {
-    aioc_tls_check *check = (aioc_tls_check *)(void *)(uintptr_t)self;
-    br_x509_minimal_context *minimal = &check->engine.minimal;
-    if (check->session->config->insecure) {
-        if (usages) *usages = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
-        return br_x509_decoder_get_pkey(&check->engine.decoder);
-    }
-    return minimal->vtable->get_pkey((const br_x509_class *const *)&minimal->vtable, usages);
+    aioc_tls_bear *session = aioc_tls_check_of(checks);
+    const br_x509_class *const *minimal = (const br_x509_class *const *)&session->engine.minimal.vtable;
+    if (!session->config->insecure) return (*minimal)->get_pkey(minimal, usages);
+    if (usages) *usages = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
+    return br_x509_decoder_get_pkey(&session->engine.decoder);
 }
 
 static const br_x509_class aioc_tls_check_class = {
-    sizeof(aioc_tls_check), aioc_tls_check_start_chain, aioc_tls_check_start, aioc_tls_check_append, aioc_tls_check_end,
-    aioc_tls_check_end_chain, aioc_tls_check_key
+    sizeof(const br_x509_class *), aioc_tls_check_start_chain, aioc_tls_check_start, aioc_tls_check_append,
+    aioc_tls_check_end, aioc_tls_check_end_chain, aioc_tls_check_key
 };
 
 /*--- Why a handshake or a connection failed ---*/
@@ -6774,7 +6728,7 @@ static void aioc_tls_learn(aioc_tls_bear *session, int error)
         resumption->expires_s = 0;
         aioc_mem_wipe(resumption->saved, sizeof resumption->saved);
         session->base.again = true;
-    } else if (error == BR_ERR_RECV_FATAL_ALERT + 40 && session->check.count == 0 && !resumption->all_curves) {
+    } else if (error == BR_ERR_RECV_FATAL_ALERT + 40 && session->certificates == 0 && !resumption->all_curves) {
         resumption->all_curves = session->base.again = true;  /* handshake_failure, before any certificate */
     }
 }
@@ -6784,15 +6738,13 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
     bool handshake = session->base.state == AIOC_TLS_HANDSHAKE;
     if (handshake) aioc_tls_learn(session, error);
     session->base.state = AIOC_TLS_FAILED;
-    if (session->check.verdict != 0 && session->check.verdict == error) return;  /* the check has said why */
+    if (error != 0 && error == session->verdict) return;  /* the check has said why */
     session->base.why[0] = '\0';
     if (error == 0) {
         aioc_tls_say(session, "%s", !handshake ? "the connection was cut: the server did not say that it is the end"
                               : session->seen_len ? "the server closed the connection during the TLS handshake"
                               : "the server closed the connection instead of answering: does this port speak TLS?");
-    } else if (error >= BR_ERR_SEND_FATAL_ALERT) {
-        aioc_tls_say(session, "the server broke the TLS protocol");
-    } else if (error >= BR_ERR_RECV_FATAL_ALERT) {
+    } else if (error >= BR_ERR_RECV_FATAL_ALERT) {  /* 0.6 sends none */
         error -= BR_ERR_RECV_FATAL_ALERT;
         aioc_tls_say(session, "the server %s: alert %s (%d)",
                      handshake ? "refused the TLS handshake" : "ended the TLS connection",
@@ -6832,7 +6784,7 @@ static void aioc_tls_bear_settle(aioc_tls_bear *session)
         session->base.state = AIOC_TLS_CLOSED;  /* our own close_notify may still wait in to_send */
     } else if (session->base.state == AIOC_TLS_HANDSHAKE && (now & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))) {
         session->base.state = AIOC_TLS_OPEN;
-        session->base.resumed = session->check.count == 0;
+        session->base.resumed = session->certificates == 0;
         if (session->base.resumed) session->resumption->hits++;
         else aioc_tls_bear_save(session);
     }
@@ -6907,7 +6859,7 @@ static void aioc_tls_bear_start(aioc_tls_bear *session, const unsigned char entr
     br_ssl_engine_context *engine = &session->client.eng;
     aioc_tls_resumption *resumption = session->resumption;
     aioc_tls_bear_configure(session);
-    br_ssl_engine_set_x509(engine, &session->check.vtable);
+    br_ssl_engine_set_x509(engine, &session->checks);
     br_ssl_engine_set_buffers_bidi(engine, session->in, sizeof session->in, session->out, sizeof session->out);
     br_ssl_engine_inject_entropy(engine, entropy, 32);
     /* BearSSL would also ask the system: but randomness is the platform's business, so that a test can replay it. */
@@ -6933,8 +6885,7 @@ static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_con
     memset(session, 0, offsetof(aioc_tls_bear, in));
     session->base.table = config->table;
     session->base.state = AIOC_TLS_HANDSHAKE;
-    session->check.vtable = &aioc_tls_check_class;
-    session->check.session = session;
+    session->checks = &aioc_tls_check_class;
     session->memory = memory;
     session->config = config;
     session->resumption = resumption;
@@ -6951,7 +6902,7 @@ static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_con
 static void aioc_tls_bear_close(aioc_mem *memory, aioc_tls_session *base)
 {
     aioc_tls_bear *session = (aioc_tls_bear *)base;
-    aioc_tls_check_drop(&session->check);
+    aioc_tls_check_drop(session);
     aioc_mem_wipe(session, sizeof *session);
     aioc_mem_free(memory, session, sizeof *session);
 }
@@ -6967,8 +6918,7 @@ static void aioc_tls_bear_received(aioc_tls_session *base, size_t len)
     br_ssl_engine_context *engine = &session->client.eng;
     size_t room, i;
     const unsigned char *at = br_ssl_engine_recvrec_buf(engine, &room);
-    AIOCOSMOS_ASSERT(len <= room);
-    if (len == 0 || len > room) return;
+    AIOCOSMOS_ASSERT(len > 0 && len <= room);
     for (i = 0; i < len && session->seen_len < sizeof session->seen; i++) session->seen[session->seen_len++] = at[i];
     br_ssl_engine_recvrec_ack(engine, len);
     aioc_tls_bear_settle(session);
