@@ -17493,18 +17493,24 @@ static void aioc_range_lacks_memory(aioc_range_reader *reader)
     aioc_range_stir(&reader->task);
 }
 
+/* Whether an operation is under way: not one that is composed of others, which may have none and wait for memory, too. */
+static bool aioc_range_is_any_under_way(const aioc_op_engine *engine)
+{
+    uint32_t i;
+    for (i = 0; i < engine->slot_count; i++)
+        if (engine->slots[i].op && !engine->slots[i].op->role->stop_parts) return true;
+    return false;
+}
+
 /* A page that there is no memory for fails only if nobody holds answers or is under way. Else it is tried again when
  * its turn comes, and then now and again, for who ends tells nobody; at once, nobody would. */
 static bool aioc_range_waits_for_memory(aioc_range_reader *reader)
 {
     aioc_range_readers *all = reader->all;
     aioc_reactor *reactor = all->engine->reactor;
-    const aioc_range_reader *at = all->first;
-    uint32_t others = all->engine->slot_count - all->engine->free_count;
-    if (reader->tally.status != AIOCOSMOS_E_NOMEM) return false;
-    for (; at; at = at->next)
-        if (aioc_range_is_owed(at)) others--;  /* that of a page is not under way itself */
-    if (!others && all->held + all->reserved == reader->held + reader->reserved) return false;
+    if (reader->tally.status != AIOCOSMOS_E_NOMEM ||
+        (all->held + all->reserved == reader->held + reader->reserved && !aioc_range_is_any_under_way(all->engine)))
+        return false;
     reader->tally.status = 0;
     aioc_range_yield(reader);
     aioc_range_calm(&reader->task);

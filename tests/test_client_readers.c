@@ -300,6 +300,44 @@ TEST(readers_in_little_memory_wait_for_each_other)
     close_world(client);
 }
 
+static aiocosmos_pull pull_later(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    (void)client; (void)item; (void)user_data;
+    return AIOCOSMOS_PULL_LATER;
+}
+
+static void keep_status(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    (void)client;
+    *(int *)user_data = page->status;
+}
+
+/* A bulk that has nothing in flight has nothing to give back: a page does not wait for it until it is out of time. */
+TEST(readers_do_not_wait_for_the_memory_of_an_idle_bulk)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    aiocosmos_bulk_request bulk;
+    aiocosmos_query_request query;
+    aiocosmos_cursor cursor;
+    aiocosmos_op op;
+    int status = 1;
+    furnish_evenly(client, 30000);
+    memset(&bulk, 0, sizeof bulk);
+    memset(&query, 0, sizeof query);
+    bulk.container = query.container = "c";
+    bulk.next = pull_later;
+    query.timeout_ms = 1000;
+    CHECK_INT(aiocosmos_bulk(client, &bulk, &op), 0);
+    CHECK_INT(aiocosmos_query_open(client, &query, &cursor), 0);
+    client->memory.max = client->memory.used - client->memory.kept + 4000;  /* a request takes more */
+    CHECK_INT(aiocosmos_cursor_next(client, cursor, keep_status, &status), 0);
+    while (status == 1) CHECK(aiocosmos_step(client, 1000) >= 0);
+    CHECK_INT(status, AIOCOSMOS_E_NOMEM);
+    client->memory.max = client->options.memory_max;
+    CHECK(aiocosmos_cancel(client, op));
+    close_world(client);
+}
+
 /* One allocation after the other fails, alone or with those behind it, in a client whose readers wait for each other's
  * memory. */
 TEST(readers_survive_allocations_that_fail)

@@ -217,15 +217,31 @@ TEST(all_the_memory_goes_to_one_page_at_a_time)
     close_world();
 }
 
+static void stop(aioc_op *op)
+{
+    (void)op;
+}
+
 /* A page that lacks memory, while others may give some back: to try again at once would keep them from it. */
 TEST(who_waits_for_memory_has_no_work_meanwhile)
 {
     aioc_range_reader *reader = &world.readers[0];
+    static const aioc_op_role single, composed = {NULL, stop, NULL, false, true};
+    static aioc_op page, other;
+    static aioc_op_slot slots[3];
     open_world();
-    world.engine.slot_count = world.engine.free_count + 2;  /* the page's own operation, and another */
+    page.role = &composed;
+    other.role = &single;
+    slots[0].op = &page;
+    slots[2].op = &other;
+    world.engine.slots = slots;
+    world.engine.slot_count = 3;
     reader->need = AIOC_RANGE_OWED;
     aioc_range_stir(&reader->task);
     aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "");
+    slots[2].op = NULL;
+    CHECK(!aioc_range_waits_for_memory(reader));           /* there is nobody but itself */
+    slots[2].op = &other;
     CHECK(aioc_range_waits_for_memory(reader));
     CHECK_INT(reader->need, AIOC_RANGE_ALONE);
     CHECK(!aioc_range_has_work(&world.all));
