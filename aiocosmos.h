@@ -16790,7 +16790,7 @@ static void aioc_range_stir(aioc_range_task *task)
 }
 
 /* Whether there is room for a request. If not, the task has work again when there is. */
-static bool aioc_range_has_room(aioc_range_task *task)
+static bool aioc_range_finds_room(aioc_range_task *task)
 {
     if (aioc_op_has_room_for_fetch(task->all->engine)) return true;
     if (task->state != AIOC_RANGE_IDLE) return false;
@@ -16836,6 +16836,11 @@ static void aioc_range_fail(aioc_range_tally *tally, int status, const char *mes
     if (tally->status) return;
     tally->status = status;
     aioc_mem_print(tally->message, sizeof tally->message, "%s", message);
+}
+
+static void aioc_range_no_memory(aioc_range_tally *tally)
+{
+    aioc_range_fail(tally, AIOCOSMOS_E_NOMEM, "out of memory: raise the client's memory_max");
 }
 
 /* Ends an operation that was composed of what has been added up, and counts anew. */
@@ -16894,24 +16899,6 @@ static void aioc_range_keep_index_metrics(aioc_mem *memory, aioc_range_costs *co
     if (*text.ptr != '{' && aioc_text_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at))
         out->len = len;
     else aioc_mem_set(memory, out, text);
-}
-
-/* The place of a range among those that were asked. NULL: no memory. */
-static aioc_range_asked *aioc_range_asked_of(aioc_mem *memory, aioc_range_costs *costs, aiocosmos_str id)
-{
-    aioc_range_asked *asked;
-    uint32_t i;
-    for (i = 0; i < costs->range_count; i++)
-        if (aioc_mem_same(aioc_mem_str(costs->ranges[i].id), id)) return &costs->ranges[i];
-    if (id.len >= sizeof asked->id) return NULL;
-    asked = (aioc_range_asked *)aioc_mem_more(memory, costs->ranges, costs->range_count, &costs->range_cap,
-                                             sizeof *asked);
-    if (!asked) return NULL;
-    costs->ranges = asked;
-    asked += costs->range_count++;
-    memset(asked, 0, sizeof *asked);
-    if (id.len) memcpy(asked->id, id.ptr, id.len);
-    return asked;
 }
 
 static void aioc_range_add_costs(aioc_mem *memory, aioc_range_costs *costs, const aiocosmos_result *result)
@@ -17305,16 +17292,27 @@ static bool aioc_range_has_inside(const aioc_range_stream *stream, aiocosmos_str
     return aioc_protocol_epk_compare(stream->min, epk) < 0 && aioc_protocol_epk_compare(epk, stream->max) < 0;
 }
 
-/* Cuts [min, max) at the borders of the ranges into streams from a place on. The place behind them, or UINT32_MAX: no
+/* Cuts [min, max) at the borders of the ranges into streams from a place on: for each range one, as wide as the plan's
+ * spans in it, for what lies between them the query leaves out by itself. The place behind them, or UINT32_MAX: no
  * memory. */
 static uint32_t aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocosmos_str min, aiocosmos_str max,
-                               aiocosmos_str continuation)
+                               aiocosmos_str continuation, const aioc_plan *plan)
 {
     const aioc_account_container *container = reader->ranges.container;
+    const aioc_plan_span *span = plan ? plan->spans : NULL, *end = plan ? span + plan->span_count : NULL;
     uint32_t i;
     for (i = 0; i < container->range_count; i++) {
         aiocosmos_str from = aioc_range_greater(min, aioc_account_text(container, container->ranges[i].min));
         aiocosmos_str to = aioc_range_lesser(max, aioc_account_text(container, container->ranges[i].max));
+        if (plan) {
+            const aioc_plan_span *last;
+            while (span != end && aioc_protocol_epk_compare(span->max, from) <= 0) span++;
+            for (last = span; last != end && aioc_protocol_epk_compare(last->min, to) < 0; last++) continue;
+            if (last == span) continue;
+            from = aioc_range_greater(from, span->min);
+            to = aioc_range_lesser(to, last[-1].max);
+            span = last - 1;  /* which may reach into the next range */
+        }
         if (aioc_protocol_epk_compare(from, to) >= 0) continue;
         if (!aioc_range_stream_new(reader, place, from, to, continuation)) return UINT32_MAX;
         place++;
@@ -17327,7 +17325,7 @@ static uint32_t aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocos
 static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
 {
     aioc_range_stream *old = reader->streams[place];
-    uint32_t end = aioc_range_cut(reader, place + 1, old->min, old->max, aioc_range_ask_from(old)), i;
+    uint32_t end = aioc_range_cut(reader, place + 1, old->min, old->max, aioc_range_ask_from(old), NULL), i;
     bool ok = end != UINT32_MAX;
     for (i = place + 1; ok && i < end; i++) {
         aioc_range_stream *heir = reader->streams[i];
@@ -17351,32 +17349,18 @@ static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
     return true;
 }
 
-/* Streams for what is asked for, or all, from rest_min on: for each range one, as wide as the plan's spans in it: what
- * lies between them, the query leaves out by itself. */
-static bool aioc_range_cut_spans(aioc_range_reader *reader, const aioc_plan *plan, bool whole, aiocosmos_str rest_min)
+/* Streams for what is asked for, from rest_min on. */
+static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str rest_min)
 {
-    const aioc_account_container *container = reader->ranges.container;
-    aiocosmos_str asked_max = whole ? aioc_mem_str("") : aioc_range_max(&reader->edges);
-    const aioc_plan_span *span = plan ? plan->spans : NULL, *end = plan ? span + plan->span_count : NULL;
-    uint32_t i;
-    if (!whole) rest_min = aioc_range_greater(aioc_range_min(&reader->edges), rest_min);
-    for (i = 0; i < container->range_count; i++) {
-        aiocosmos_str min = aioc_range_greater(aioc_account_text(container, container->ranges[i].min), rest_min);
-        aiocosmos_str max = aioc_account_text(container, container->ranges[i].max);
-        if (asked_max.len) max = aioc_range_lesser(max, asked_max);
-        while (span != end && aioc_protocol_epk_compare(span->max, min) <= 0) span++;
-        if (plan) {
-            const aioc_plan_span *last = span;
-            while (last != end && aioc_protocol_epk_compare(last->min, max) < 0) last++;
-            if (last == span) continue;
-            min = aioc_range_greater(min, span->min);
-            max = aioc_range_lesser(max, last[-1].max);
-            span = last - 1;  /* which may reach into the next range */
-        }
-        if (aioc_protocol_epk_compare(min, max) < 0 &&
-            !aioc_range_stream_new(reader, reader->stream_count, min, max, aioc_mem_str(""))) return false;
-    }
-    return true;
+    aiocosmos_str min = aioc_range_greater(aioc_range_min(&reader->edges), rest_min);
+    aiocosmos_str max = aioc_range_max(&reader->edges);
+    return aioc_range_cut(reader, reader->stream_count, min, max.len ? max : aioc_mem_str("FF"), aioc_mem_str(""),
+                          plan) != UINT32_MAX;
+}
+
+static bool aioc_range_cut_all(aioc_range_reader *reader)
+{
+    return aioc_range_cut(reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), aioc_mem_str(""), NULL) != UINT32_MAX;
 }
 
 /* The streams that a token tells of. */
@@ -17385,7 +17369,7 @@ static bool aioc_range_cut_pieces(aioc_range_reader *reader, const aioc_pos *fro
     uint32_t i;
     for (i = 0; i < from->piece_count; i++)
         if (aioc_range_cut(reader, reader->stream_count, from->pieces[i].min, from->pieces[i].max,
-                           from->pieces[i].continuation) == UINT32_MAX) return false;
+                           from->pieces[i].continuation, NULL) == UINT32_MAX) return false;
     return true;
 }
 
@@ -17405,7 +17389,7 @@ static void aioc_range_span_prefix(aioc_range_reader *reader, const char *line)
     if (aioc_range_set_edges(reader->memory, &reader->edges, aioc_text_view(min, min_len),
                              aioc_text_view(max, max_len)) &&
         aioc_mem_append_str(reader->memory, &reader->question->lines, line)) reader->levels = 0;
-    else aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
+    else aioc_range_no_memory(&reader->tally);
 }
 
 /*--- Memory ---*/
@@ -17493,7 +17477,7 @@ static void aioc_range_lacks_memory(aioc_range_reader *reader)
     aioc_range_stir(&reader->task);
 }
 
-/* Whether an operation is under way: not one that is composed of others, which may have none and wait for memory, too. */
+/* Whether an operation is under way: one that is composed of others may have none, and wait for memory, too. */
 static bool aioc_range_is_any_under_way(const aioc_op_engine *engine)
 {
     uint32_t i;
@@ -17672,7 +17656,7 @@ static bool aioc_range_send(aioc_range_stream *stream, const aioc_account_range 
 {
     aioc_range_reader *reader = stream->reader;
     int refused;
-    if (!aioc_range_has_room(&reader->task) ||
+    if (!aioc_range_finds_room(&reader->task) ||
         !aioc_range_may_take(reader, aioc_range_expected(stream), needed)) return false;
     refused = aioc_range_ask(stream, range);
     if (!refused) aioc_range_has_taken(reader);
@@ -17698,7 +17682,7 @@ static int aioc_range_ask_at(aioc_range_reader *reader, uint32_t place, bool nee
     if (aioc_protocol_epk_compare(aioc_account_text(container, range->max), stream->max) >= 0)
         return aioc_range_send(stream, range, needed);
     if (aioc_range_recut(reader, place)) return -1;
-    aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory to follow a split");
+    aioc_range_no_memory(&reader->tally);
     return 0;
 }
 
@@ -17776,15 +17760,24 @@ static void aioc_range_failed(aioc_range_stream *stream, const aiocosmos_result 
 static uint32_t aioc_range_note(const aioc_range_stream *stream, const aioc_op *op, const aiocosmos_result *result)
 {
     aioc_range_costs *costs = stream->reader->costs;
-    aioc_mem *memory = op->engine->memory;
-    aioc_range_asked *asked = NULL;
-    if (op->is.by_range) asked = aioc_range_asked_of(memory, costs, aioc_op_part(op, AIOC_OP_PK));
-    if (!asked) return 0;
-    asked->requests++;
-    asked->charge_ru += result->charge_ru;
-    if (asked->edges.len == 0 && !aioc_mem_append(memory, &asked->edges, stream->edges.data, stream->edges.len))
-        asked->edges.len = 0;
-    return (uint32_t)(asked - costs->ranges) + 1;
+    aioc_mem *memory = stream->reader->memory;
+    aioc_range_asked *asked = costs->ranges;
+    aiocosmos_str id = aioc_op_part(op, AIOC_OP_PK);
+    uint32_t at = 0;
+    if (!op->is.by_range || id.len >= sizeof asked->id) return 0;
+    while (at < costs->range_count && !aioc_mem_same(aioc_mem_str(asked[at].id), id)) at++;
+    if (at == costs->range_count) {
+        asked = (aioc_range_asked *)aioc_mem_more(memory, asked, at, &costs->range_cap, sizeof *asked);
+        if (!asked) return 0;
+        costs->ranges = asked;
+        costs->range_count++;
+        memset(&asked[at], 0, sizeof *asked);
+        memcpy(asked[at].id, id.ptr, id.len);
+        aioc_mem_set(memory, &asked[at].edges, aioc_mem_text(&stream->edges));
+    }
+    asked[at].requests++;
+    asked[at].charge_ru += result->charge_ru;
+    return at + 1;
 }
 
 static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result)
@@ -18419,7 +18412,7 @@ static bool aioc_page_show(aioc_page_cursor *cursor)
         aioc_mem_append_str(reader->memory, &cursor->text, tail);
     }
     if (!ok || !aioc_page_mark(cursor, cursor->continuation_max)) {
-        aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for the page");
+        aioc_range_no_memory(&reader->tally);
         cursor->unshown = true;
         return false;
     }
@@ -18743,7 +18736,7 @@ static void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *result)
         reader->ranges.container->no_plans = true;
         aioc_query_go_direct(query, 0, NULL);
     } else if (status == AIOCOSMOS_E_NOMEM) {
-        aioc_range_fail(&reader->tally, status, "no memory for the query plan");
+        aioc_range_no_memory(&reader->tally);
     } else if (result->status == 0 || aioc_query_is_refusal(status)) {
         aioc_query_go_direct(query, status, result->status ? result->message.ptr : why);
     } else {
@@ -19162,7 +19155,7 @@ static bool aioc_query_cut_in_order(aioc_query *query)
     aioc_range_reader *reader = &query->reader;
     aiocosmos_str min = query->cursor->from.min, max = query->cursor->from.max;
     uint32_t place;
-    if (!aioc_range_cut_spans(reader, query->plan, false, aioc_mem_str(""))) return false;
+    if (!aioc_range_cut_asked(reader, query->plan, aioc_mem_str(""))) return false;
     for (place = 0; place < reader->stream_count; place++) {
         aioc_range_stream *stream = reader->streams[place];
         bool at_min = aioc_range_has_inside(stream, min);
@@ -19188,10 +19181,10 @@ static bool aioc_query_cut(aioc_query *query)
     const aioc_pos *from = &query->cursor->from;
     bool whole = query->plan && query->plan->hybrid &&  /* of all that is there, not of what is asked for */
                  query->chain.u.rrf.reading == AIOC_ROW_STATISTICS;
-    if (whole) return aioc_range_cut_spans(&query->reader, NULL, true, aioc_mem_str(""));
+    if (whole) return aioc_range_cut_all(&query->reader);
     if (query->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_query_cut_in_order(query);
     if (from->place == AIOC_POS_IN_SEQUENCE && !aioc_range_cut_pieces(&query->reader, from)) return false;
-    return aioc_range_cut_spans(&query->reader, query->plan, false, from->place == AIOC_POS_IN_SEQUENCE
+    return aioc_range_cut_asked(&query->reader, query->plan, from->place == AIOC_POS_IN_SEQUENCE
                                 ? from->rest_min : aioc_mem_str(""));
 }
 
@@ -19216,7 +19209,7 @@ static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const
     }
     if (!aioc_query_build_bodies(query, sql.len ? sql : aioc_mem_text(&query->sql)) || !aioc_query_cut(query)) {
         aioc_range_drop_all(reader);
-        aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
+        aioc_range_no_memory(&reader->tally);
     } else {
         query->stage = AIOC_QUERY_READING;
         aioc_range_stir(&reader->task);  /* it may be that nothing is to be read */
@@ -19238,7 +19231,7 @@ static void aioc_query_begin_component(aioc_query *query)
     uint32_t component = query->chain.u.rrf.reading;
     int status = aioc_row_rrf_component_text(&query->chain.u.rrf, component, &sql, why, sizeof why);
     if (status == AIOCOSMOS_E_NOMEM)
-        aioc_range_fail(&query->reader.tally, status, "no memory for a component's query");
+        aioc_range_no_memory(&query->reader.tally);
     else if (status) aioc_page_break(query->cursor, status, why);
     else aioc_query_begin_reading(query, aioc_mem_text(&sql), &query->plan->components[component].info);
     aioc_mem_buffer_free(query->memory, &sql);
@@ -19271,7 +19264,7 @@ static void aioc_query_give(aioc_query *query)
         if (found == 1) aioc_page_put(query->cursor, row);
     }
     if (found < 0) {
-        aioc_range_fail(&query->reader.tally, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
+        aioc_range_no_memory(&query->reader.tally);
     } else if (found > 0 && !aioc_query_page_is_full(query)) {
         aioc_range_stir(&query->reader.task);
     } else {
@@ -19333,7 +19326,7 @@ static void aioc_query_begin_again(aioc_query *query)
     reader->yielded = false;
     if (ok && aioc_query_resume(query, query->info) == 0)
         aioc_query_begin_reading(query, query->info->rewritten, query->info);
-    else aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory to go on behind the last row");
+    else aioc_range_no_memory(&reader->tally);
     reader->yielded = reader->tally.status != 0;
 }
 
@@ -19378,7 +19371,7 @@ static void aioc_query_begin(aioc_query *query)
     }
     memcpy(query->reader.rid, query->reader.ranges.container->rid, sizeof query->reader.rid);
     status = aioc_query_begin_chain(query, info);
-    if (status) aioc_range_fail(&query->reader.tally, status, "no memory to begin the query");
+    if (status == AIOCOSMOS_E_NOMEM) aioc_range_no_memory(&query->reader.tally);
     if (status || query->stage == AIOC_QUERY_GIVING) return;
     if (hybrid && !query->plan->needs_statistics) aioc_query_begin_component(query);
     else if (hybrid) aioc_query_begin_reading(query, query->plan->statistics, &query->plain);
@@ -19782,11 +19775,11 @@ static bool aioc_change_cut(aioc_page_cursor *cursor)
         ok = aioc_range_stream_new(reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), from->place
                                    ? from->pieces[0].continuation : aioc_mem_str("")) != NULL;
     else ok = from->place ? aioc_range_cut_pieces(reader, from)
-                          : aioc_range_cut_spans(reader, NULL, false, aioc_mem_str(""));
+                          : aioc_range_cut_asked(reader, NULL, aioc_mem_str(""));
     for (place = 0; place < reader->stream_count; place++) reader->streams[place]->hot = true;
     if (ok) return true;
     aioc_range_drop_all(reader);
-    aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory to begin the change feed");
+    aioc_range_no_memory(&reader->tally);
     return false;
 }
 
@@ -19811,7 +19804,7 @@ static void aioc_change_prepare(aioc_page_cursor *cursor)
     } else {
         aioc_range_span_prefix(reader, "");
         if (known && reader->levels && reader->levels < container->pk_def.path_count)
-            aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a key");
+            aioc_range_no_memory(&reader->tally);
         if (!placed) reader->by_key = reader->levels > 0;
         if (!reader->tally.status) cursor->begun = aioc_change_cut(cursor);
     }
@@ -19937,7 +19930,7 @@ static void aioc_change_work(aioc_page_cursor *cursor)
             return;
         }
         if (aioc_page_mark(cursor, UINT32_MAX)) aioc_page_end(cursor, 304, "nothing has changed", AIOC_RANGE_AHEAD);
-        else aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for the state");
+        else aioc_range_no_memory(&reader->tally);
     }
 }
 
@@ -20733,7 +20726,7 @@ static bool aioc_many_send(aioc_many *many)
     aioc_many_part *part = many->parts;
     bool roomy = many->in_flight < many->request.parallel_max;
     while (part && part->state != AIOC_MANY_PART_MORE) part = part->next;
-    if (roomy && (part || many->unsent) && !aioc_range_has_room(&many->task)) return false;
+    if (roomy && (part || many->unsent) && !aioc_range_finds_room(&many->task)) return false;
     if (part && roomy) {
         int refused = aioc_many_ask_part(part);
         if (refused && many->in_flight) return false;

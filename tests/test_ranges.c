@@ -117,11 +117,11 @@ TEST(who_finds_no_room_works_again_when_there_is_some)
     uint32_t room;
     open_world();
     room = world.engine.free_count;
-    CHECK(aioc_range_has_room(&world.readers[1].task));
+    CHECK(aioc_range_finds_room(&world.readers[1].task));
     world.engine.free_count = 0;
-    CHECK(!aioc_range_has_room(&world.readers[1].task));
-    CHECK(!aioc_range_has_room(&world.readers[0].task));
-    CHECK(!aioc_range_has_room(&world.readers[1].task));
+    CHECK(!aioc_range_finds_room(&world.readers[1].task));
+    CHECK(!aioc_range_finds_room(&world.readers[0].task));
+    CHECK(!aioc_range_finds_room(&world.readers[1].task));
     CHECK(!aioc_range_work(&world.all));
     aioc_range_stir(&world.readers[2].task);               /* others work meanwhile */
     CHECK(aioc_range_work(&world.all));
@@ -137,8 +137,8 @@ TEST(one_that_waits_for_room_may_go)
 {
     open_world();
     world.engine.free_count = 0;
-    CHECK(!aioc_range_has_room(&world.readers[0].task));
-    CHECK(!aioc_range_has_room(&world.readers[1].task));
+    CHECK(!aioc_range_finds_room(&world.readers[0].task));
+    CHECK(!aioc_range_finds_room(&world.readers[1].task));
     aioc_range_calm(&world.readers[1].task);
     world.engine.free_count = AIOC_OP_SPARE_SLOTS;
     while (aioc_range_work(&world.all)) continue;
@@ -151,17 +151,17 @@ TEST(a_reader_has_a_stream_for_each_range_of_what_is_asked_for)
 {
     aioc_range_reader *reader = &world.readers[0];
     open_world();
-    CHECK(aioc_range_cut_spans(reader, NULL, false, aioc_mem_str("")));
+    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str("")));
     CHECK_STR(streams(), "-55 55-AA AA-FF");
     aioc_range_drop_all(reader);
     CHECK(aioc_range_set_edges(&world.memory, &reader->edges, aioc_mem_str("30"), aioc_mem_str("AA")));
-    CHECK(aioc_range_cut_spans(reader, NULL, false, aioc_mem_str("")));
+    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str("")));
     CHECK_STR(streams(), "30-55 55-AA");
     aioc_range_drop_all(reader);
-    CHECK(aioc_range_cut_spans(reader, NULL, false, aioc_mem_str("60")));
+    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str("60")));
     CHECK_STR(streams(), "60-AA");
     aioc_range_drop_all(reader);
-    CHECK(aioc_range_cut_spans(reader, NULL, true, aioc_mem_str("")));
+    CHECK(aioc_range_cut_all(reader));
     CHECK_STR(streams(), "-55 55-AA AA-FF");
     close_world();
 }
@@ -172,7 +172,7 @@ TEST(a_split_range_goes_on_as_those_that_it_became_each_from_where_it_stood)
     aioc_pos_piece pieces[8];
     aiocosmos_str rest = aioc_mem_str("FF");
     open_world();
-    CHECK(aioc_range_cut_spans(reader, NULL, false, aioc_mem_str("")));
+    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str("")));
     CHECK(aioc_mem_set(&world.memory, &reader->streams[1]->position, aioc_mem_str("p")));
     reader->streams[1]->skipping = reader->streams[1]->hot = true;
     tell_ranges("{\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"55\"},"
@@ -271,7 +271,7 @@ TEST(who_has_no_answers_to_give_back_has_no_work_for_that)
     aioc_range_answer *answer;
     open_world();
     reader->need = AIOC_RANGE_OWED;
-    CHECK(aioc_range_cut_spans(reader, NULL, true, aioc_mem_str("")));
+    CHECK(aioc_range_cut_all(reader));
     answer = aioc_mem_zalloc(&world.memory, sizeof *answer);
     CHECK(answer != NULL);
     reader->streams[0]->first = reader->streams[0]->last = answer;
