@@ -97,6 +97,10 @@ static inline aiocosmos_str link_of(const char *path, char type[32])
     } else {
         snprintf(type, 32, "%.*s", (int)(last - 1 - last_but_one), link.ptr + last_but_one);
     }
+    if (strcmp(type, "operations") == 0) {                 /* of a container, and signed as that */
+        link.len = (size_t)(strstr(path, "/operations") - path - 1);
+        snprintf(type, 32, "colls");
+    }
     if (strcmp(type, "offers") == 0 && link.len) link = aioc_mem_str(link.ptr + last);
     return link;
 }

@@ -1629,14 +1629,27 @@ static void work(void)
         { "POST", "/dbs/D/users", NULL, "{\"id\":\"u\"}" },
         { "POST", "/dbs/D/users/u/permissions", NULL, "{\"id\":\"p\",\"permissionMode\":\"All\","
           "\"resource\":\"dbs/D/colls/C\"}" },
+        { "PUT", "/dbs/D/users/u/permissions/p", NULL, "{\"id\":\"p\",\"permissionMode\":\"Read\","
+          "\"resource\":\"dbs/D/colls/C\"}" },
+        { "POST", "/dbs/D/colls/C/sprocs", NULL, "{\"id\":\"s\",\"body\":\"\"}" },
+        { "POST", "/dbs/D/colls/C/sprocs/s", PK("[\"a\"]"), "[1]" },
+        { "GET", "/dbs/D/colls/C/sprocs", NULL, NULL },
         { "POST", "/_emulator/faults", NULL, "[{\"status\":503,\"count\":1},{\"status\":503,\"count\":1}]" },
         { "DELETE", "/_emulator/faults", NULL, NULL },
         { "PUT", "/_emulator/split", NULL, "{\"database\":\"D\",\"container\":\"C\"}" },
         { "POST", "/offers", QUERY, "{\"query\":\"SELECT * FROM c\"}" },
         { "DELETE", DOCS "/1", PK("[\"a\"]"), NULL },
+        { "POST", "/dbs/D/colls/C/operations/partitionkeydelete", PK("[\"b\"]"), NULL },
         { "DELETE", "/dbs/D/colls/C", NULL, NULL } };
     size_t i;
     for (i = 0; i < sizeof steps / sizeof *steps; i++) send_alone(steps[i][0], steps[i][1], steps[i][2], steps[i][3]);
+}
+
+static int nothing_done(aiocosmos_emulator_call *call, void *user_data)
+{
+    (void)user_data;
+    aiocosmos_emulator_answer(call, call->input.ptr, call->input.len);
+    return 200;
 }
 
 /* The nth allocation fails, and then once more all from the nth on. */
@@ -1660,6 +1673,7 @@ TEST(every_allocation_may_fail)
             aioc_auth_signer_set_key(&w.signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &error_at);
             w.core = aiocosmos_emulator_open(&options, NULL);
             if (w.core) {
+                aiocosmos_emulator_register(w.core, "s", nothing_done, NULL);
                 work();
                 aiocosmos_emulator_close(w.core);
             }

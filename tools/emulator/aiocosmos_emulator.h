@@ -117,6 +117,28 @@ bool aiocosmos_emulator_merge(aiocosmos_emulator *emulator, const char *database
 bool aiocosmos_emulator_set_shuffle(aiocosmos_emulator *emulator, const aiocosmos_emulator_shuffle *shuffle);
 
 /*------------------------
+ * MARK: - Scripts
+ *------------------------*/
+
+/* One call of a stored procedure or of a trigger. All lent until the function returns. */
+typedef struct aiocosmos_emulator_call {
+    aiocosmos_str id;                /* of the script */
+    aiocosmos_str input;             /* JSON: a procedure's arguments, an array; the document that a trigger is about */
+    aiocosmos_str partition_key;     /* JSON, as the request has it */
+} aiocosmos_emulator_call;
+
+/* Returns an HTTP status: from 400 on it is refused, and what was answered is why. Not to call the emulator but for the
+ * two functions below. */
+typedef int (*aiocosmos_emulator_script)(aiocosmos_emulator_call *call, void *user_data);
+
+/* JavaScript is stored and listed here, but not run: scripts of this id run a function in C, in all containers that
+ * have one; run NULL: no more. A pre-trigger's answer takes the document's place. False: no memory. */
+bool aiocosmos_emulator_register(aiocosmos_emulator *emulator, const char *id, aiocosmos_emulator_script run,
+                                 void *user_data);
+void aiocosmos_emulator_answer(aiocosmos_emulator_call *call, const char *json, size_t len);   /* appends */
+void aiocosmos_emulator_print(aiocosmos_emulator_call *call, const char *text);                /* to the call's log */
+
+/*------------------------
  * MARK: - Connections, for who has a network: request bytes in, answer bytes out
  *------------------------*/
 

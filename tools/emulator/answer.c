@@ -28,15 +28,20 @@ static char *emu_put_decimal(char *at, double number)
     return at;
 }
 
+/* What the resource, or the list, is in: Java makes links of it. */
 static char *emu_put_owner(char *at, const emu_exchange *x)
 {
     const emu_container *c = x->container;
+    const emu_resource *database = &x->database->resource;
+    const char *rid = c ? c->rid : x->database->rid;
     at = EMU_PUT(at, "x-ms-alt-content-path: dbs/");
-    at += aioc_auth_percent_encode(emu_str(c->database->resource.id, c->database->resource.id_len), at);
-    at = EMU_PUT(at, "/colls/");
-    at += aioc_auth_percent_encode(emu_str(c->resource.id, c->resource.id_len), at);
+    at += aioc_auth_percent_encode(emu_str(database->id, database->id_len), at);
+    if (c) {
+        at = EMU_PUT(at, "/colls/");
+        at += aioc_auth_percent_encode(emu_str(c->resource.id, c->resource.id_len), at);
+    }
     at = EMU_PUT(at, "\r\nx-ms-content-path: ");
-    at = emu_put_at(at, c->rid, strlen(c->rid));
+    at = emu_put_at(at, rid, strlen(rid));
     return EMU_PUT(at, "\r\n");
 }
 
@@ -94,7 +99,7 @@ static char *emu_put_service_lines(char *at, const emu_exchange *x)
     at = emu_put_named(at, "etag: ", x->etag);
     at = emu_put_named(at, "x-ms-continuation: ", x->continuation);
     at = emu_put_named(at, "", x->extra);
-    if (x->container) at = emu_put_owner(at, x);
+    if (x->database && emu_kind_subject(x->kind) != EMU_PERMISSIONS) at = emu_put_owner(at, x);
     return x->range ? emu_put_range(at, x) : at;
 }
 
@@ -135,7 +140,8 @@ static void emu_put_chunked(emu_text *out, aiocosmos_str body)
 void emu_answer_write(emu_text *out, emu_exchange *x, bool chunked)
 {
     aiocosmos_str body = emu_str(x->core->body.buffer.data, x->has_body ? x->core->body.buffer.len : 0);
-    size_t owner = x->container ? 3 * (x->container->resource.id_len + x->container->database->resource.id_len) : 0;
+    size_t owner = 3 * ((x->database ? x->database->resource.id_len : 0) +
+                        (x->container ? x->container->resource.id_len : 0));
     char *start, *at;
     bool bodiless = x->status == 204 || x->status == 304;  /* RFC 9110, 6.4.1 */
     if (out->failed || !aioc_mem_reserve(out->memory, &out->buffer, 3072 + strlen(x->extra) + owner + body.len)) {

@@ -177,7 +177,7 @@ static bool emu_token_allows(emu_exchange *x, aiocosmos_str link, bool all, aioc
                  (link.len == x->link.len || x->link.ptr[link.len] == '/');
     bool above = x->link.len < link.len && memcmp(link.ptr, x->link.ptr, x->link.len) == 0 &&
                  link.ptr[x->link.len] == '/';
-    bool items = emu_kind_subject(x->kind) == EMU_ITEMS;
+    bool items = emu_kind_subject(x->kind) == EMU_ITEMS || x->kind == EMU_EXECUTE_SCRIPT;
     if (x->segments == 0) return true;
     if (!below && !(above && x->request->verb == EMU_GET && !items))
         return emu_forbidden(x, "the token is for another resource.");
@@ -236,7 +236,7 @@ static bool emu_authorize_aad(emu_exchange *x, aiocosmos_str token)
     const char *known = x->core->options.aad_token;
     aiocosmos_str jwt = emu_str(token.ptr + 21, token.len - 21);
     emu_subject subject = emu_kind_subject(x->kind);
-    bool control = subject != EMU_ITEMS && x->request->verb != EMU_GET;
+    bool control = subject != EMU_ITEMS && x->kind != EMU_EXECUTE_SCRIPT && x->request->verb != EMU_GET;
     if (!known || !emu_is(jwt, known))
         return emu_refuse(x, 401, 0, "The Entra token is not one that this account knows.");
     if (control || subject == EMU_OFFERS)

@@ -3,6 +3,7 @@
 #include "held.h"
 #include "http.h"
 #include "network.h"
+#include "script.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,7 @@ void aiocosmos_emulator_close(emu_core *core)
     emu_network_close(core->network);
     while (core->store.databases) emu_drop_database(&core->store, core->store.databases);
     aiocosmos_emulator_clear_faults(core);
+    emu_functions_free(core);
     aioc_mem_free(&core->store.memory, core->endpoint, core->endpoint_size);
     aioc_mem_buffer_free(&core->store.memory, &core->store.scratch.buffer);
     aioc_mem_buffer_free(&core->store.memory, &core->body.buffer);

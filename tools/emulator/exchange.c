@@ -147,13 +147,16 @@ emu_range *emu_named_range(emu_exchange *x, aiocosmos_str id)
  * MARK: - Request units and sessions
  *----------------------------------------------------------------------------*/
 
+#define EMU_DEBT_S 5.0
+
 /* Each physical partition has its share of a second's RU. What runs while some are left may overdraw them, as the
- * service lets it, and the next one waits for that. */
+ * service lets it, and the next one waits for that, though not for longer than some seconds. */
 bool emu_spend(emu_exchange *x, emu_range *range)
 {
     double rate = x->core->options.ru_per_second / range->container->range_count;
     int64_t passed = x->now_ms - range->ru_ms;
     if (rate <= 0 || x->paid) return true;
+    if (range->ru < -EMU_DEBT_S * rate) range->ru = -EMU_DEBT_S * rate;
     if (range->ru_ms < 0) range->ru = rate;
     else if (passed > 0) range->ru += rate * (double)passed / 1000;
     if (range->ru > rate) range->ru = rate;

@@ -13,6 +13,7 @@
 
 typedef struct emu_fault emu_fault;                        /* fault.h */
 typedef struct emu_held emu_held;                          /* held.h */
+struct emu_function;                                       /* script.h */
 
 /* One request on its way to its answer. */
 typedef struct emu_exchange {
@@ -58,6 +59,7 @@ struct aiocosmos_emulator {
     size_t endpoint_size;
     uint8_t header_slot[256];
     emu_fault *faults;
+    struct emu_function *functions;
     uint64_t requests;
     emu_held *held;                                        /* the last used first */
     struct emu_network *network;                           /* network.h; NULL: nobody has asked for it */

@@ -48,7 +48,8 @@ static const char *const emu_header_names[EMU_H_COUNT] = {
     "x-ms-cosmos-supported-query-features", "x-ms-documentdb-populatequerymetrics", "x-ms-cosmos-populateindexmetrics",
     "x-ms-cosmos-populateindexmetrics-v2", "x-ms-cosmos-sdk-supportedcapabilities", "x-ms-cosmos-batch-atomic",
     "x-ms-cosmos-batch-continue-on-error", "origin", "x-ms-documentdb-pre-trigger-include",
-    "x-ms-documentdb-post-trigger-include", "x-ms-indexing-directive"
+    "x-ms-documentdb-post-trigger-include", "x-ms-indexing-directive",
+    "x-ms-documentdb-script-enable-logging"
 };
 
 static size_t emu_header_hash(const char *name, size_t len)

@@ -1,6 +1,7 @@
 /* item.c: one item at a time: create, upsert, read, replace, patch, delete. */
 #include "item.h"
 #include "patch.h"
+#include "script.h"
 #include "sql/sql.h"
 
 #include <string.h>
@@ -181,17 +182,10 @@ static emu_item *emu_lookup(emu_exchange *x, aiocosmos_str id)
  * MARK: - Operations
  *----------------------------------------------------------------------------*/
 
-/* Nothing that a request asks for is passed over: there are no triggers here. */
+/* Nothing that a request asks for is passed over. */
 static bool emu_write_headers_ok(emu_exchange *x)
 {
-    static const emu_header triggers[] = { EMU_H_PRE_TRIGGER, EMU_H_POST_TRIGGER };
     aiocosmos_str directive = x->request->header[EMU_H_INDEXING];
-    size_t i;
-    for (i = 0; i < 2; i++) {
-        aiocosmos_str name = x->request->header[triggers[i]];
-        if (name.len) return emu_refuse(x, 400, 0, "The trigger '%.*s' does not exist: this emulator runs no scripts.",
-                                        EMU_CUT(name, 100));
-    }
     return !directive.len || emu_is(directive, "Default") || emu_is(directive, "Include") ||
            emu_is(directive, "Exclude") ||
            emu_refuse(x, 400, 0, "The indexing directive '%.*s' is none of Default, Include and Exclude.",
@@ -409,15 +403,68 @@ static void emu_patch_item(emu_exchange *x)
     emu_commit(x, &draft, item, 200, 1.9);
 }
 
-void emu_item_operation(emu_exchange *x)
+/* All items of a partition key, at once, where the service takes its time. */
+void emu_delete_key(emu_exchange *x)
 {
-    if (x->request->verb != EMU_GET && !emu_write_headers_ok(x)) return;
+    emu_partition *partition;
+    uint32_t left, slot;
+    if (!emu_is(x->segment[5], "partitionkeydelete")) {
+        emu_refuse(x, 404, 0, "The requested operation is unknown to this server.");
+        return;
+    }
+    if (!emu_item_key(x) || !emu_enter(x)) return;
+    emu_charge(x, x->range, 1);
+    partition = emu_find_partition(x->container, &x->core->header_key);
+    left = partition ? partition->items.live : 0;          /* it goes with its last item */
+    slot = partition ? partition->items.count : 0;
+    while (left > 0) {
+        if (slot > partition->items.count) slot = partition->items.count;      /* holes were closed */
+        if (!partition->items.at[--slot]) continue;
+        emu_charge(x, x->range, 5.7);
+        left--;
+        if (emu_remove_item(x->store, x->container, partition->items.at[slot], false, x->now_ms)) continue;
+        emu_no_memory(x);
+        return;
+    }
+    x->status = 200;
+}
+
+static void emu_item_write(emu_exchange *x)
+{
     switch (emu_kind_alone(x->kind)) {
     case EMU_CREATE_ITEM: emu_create(x, false); break;
     case EMU_UPSERT_ITEM: emu_create(x, true); break;
-    case EMU_READ_ITEM: emu_read(x); break;
     case EMU_REPLACE_ITEM: emu_replace(x); break;
     case EMU_PATCH_ITEM: emu_patch_item(x); break;
     default: emu_delete(x);
     }
+}
+
+static void emu_item_write_with_triggers(emu_exchange *x)
+{
+    const emu_request *asked = x->request;
+    emu_request changed = *asked;
+    emu_text made;
+    if (emu_kind_alone(x->kind) != x->kind) {
+        emu_refuse(x, 400, 0, "A batch runs no triggers.");
+        return;
+    }
+    memset(&made, 0, sizeof made);
+    made.memory = &x->store->memory;
+    if (emu_run_triggers(x, &made)) {
+        if (made.buffer.len) changed.body = emu_text_str(&made);
+        x->request = &changed;
+        emu_item_write(x);
+        x->request = asked;
+    }
+    aioc_mem_buffer_free(made.memory, &made.buffer);
+}
+
+void emu_item_operation(emu_exchange *x)
+{
+    const aiocosmos_str *header = x->request->header;
+    if (x->request->verb == EMU_GET) emu_read(x);
+    else if (!emu_write_headers_ok(x)) return;
+    else if (header[EMU_H_PRE_TRIGGER].len || header[EMU_H_POST_TRIGGER].len) emu_item_write_with_triggers(x);
+    else emu_item_write(x);
 }

@@ -6,5 +6,6 @@
 
 /* On one item, as x->kind says. */
 EMU_PRIVATE void emu_item_operation(emu_exchange *x);
+EMU_PRIVATE void emu_delete_key(emu_exchange *x);
 
 #endif

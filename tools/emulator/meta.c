@@ -2,6 +2,7 @@
 #include "meta.h"
 #include "definition.h"
 #include "listing.h"
+#include "script.h"
 #include "users.h"
 
 #include <stdio.h>
@@ -51,6 +52,10 @@ static void emu_read_account(emu_exchange *x)
 /*------------------------------------------------------------------------------
  * MARK: - Throughput: offers
  *----------------------------------------------------------------------------*/
+
+/* More than the partitions that there are can give takes the service some time; here so much. */
+#define EMU_QUICK_THROUGHPUT 10000
+#define EMU_REPLACE_MS       2000
 
 static bool emu_throughput_ok(emu_exchange *x, int64_t manual, int64_t autoscale)
 {
@@ -123,7 +128,8 @@ static void emu_put_offer(emu_text *out, const emu_offer *offer)
 static void emu_answer_offer(emu_exchange *x, const emu_offer *offer)
 {
     emu_put_offer(&x->core->body, offer);
-    snprintf(x->extra, sizeof x->extra, "x-ms-cosmos-min-throughput: %d", offer->autoscale_max ? 1000 : 400);
+    snprintf(x->extra, sizeof x->extra, "x-ms-cosmos-min-throughput: %d\r\nx-ms-offer-replace-pending: %s",
+             offer->autoscale_max ? 1000 : 400, x->now_ms < offer->pending_until_ms ? "true" : "false");
     emu_etag_text(x->etag, offer->etag, offer->ts);
     x->status = 200;
     x->has_body = true;
@@ -161,6 +167,7 @@ static void emu_replace_offer(emu_exchange *x, emu_offer *offer)
         }
     }
     if (!emu_throughput_ok(x, manual, autoscale)) return;
+    if ((autoscale ? autoscale : manual) > EMU_QUICK_THROUGHPUT) offer->pending_until_ms = x->now_ms + EMU_REPLACE_MS;
     offer->autoscale_max = autoscale;
     offer->throughput = autoscale ? autoscale / 10 : manual;
     offer->etag = ++x->store->next_etag;
@@ -250,19 +257,20 @@ static void emu_create_database(emu_exchange *x)
 
 static void emu_databases_route(emu_exchange *x)
 {
-    emu_verb verb = x->request->verb;
+    emu_database *database = x->database;
+    x->database = NULL;                                    /* it is not in itself */
     if (x->segments == 1) {
         if (x->kind == EMU_CREATE_DATABASE) emu_create_database(x);
         else emu_list_databases(x);
         return;
     }
-    if (verb == EMU_DELETE) {
-        if (!emu_matches(x, x->database->resource.etag, x->database->resource.ts)) return;
-        emu_drop_database(x->store, x->database);
+    if (x->request->verb == EMU_DELETE) {
+        if (!emu_matches(x, database->resource.etag, database->resource.ts)) return;
+        emu_drop_database(x->store, database);
         emu_answer_deleted(x);
     } else {
-        emu_put_database(&x->core->body, x->database);
-        emu_answer_resource(x, &x->database->resource, 200, 2);
+        emu_put_database(&x->core->body, database);
+        emu_answer_resource(x, &database->resource, 200, 2);
     }
 }
 
@@ -463,6 +471,14 @@ static void emu_list_ranges(emu_exchange *x)
     x->item_count = count;
 }
 
+/* There is one region, and so there are none. */
+static void emu_conflicts_route(emu_exchange *x)
+{
+    emu_listing listing;
+    if (x->segments == 6) emu_absent(x);
+    else if (emu_listing_begin(&listing, x, "Conflicts", x->container->rid)) emu_listing_end(&listing);
+}
+
 /*------------------------------------------------------------------------------
  * MARK: - Routes
  *----------------------------------------------------------------------------*/
@@ -475,6 +491,12 @@ void emu_meta_route(emu_exchange *x)
     case EMU_OFFERS: emu_offers_route(x); return;
     case EMU_RANGES:
         if (emu_find_owner(x)) emu_list_ranges(x);
+        return;
+    case EMU_SCRIPTS:
+        if (emu_find_owner(x)) emu_scripts_route(x);
+        return;
+    case EMU_CONFLICTS:
+        if (emu_find_owner(x)) emu_conflicts_route(x);
         return;
     default: break;
     }

@@ -28,6 +28,7 @@ typedef struct emu_item emu_item;
 typedef struct emu_offer emu_offer;
 typedef struct emu_user emu_user;
 typedef struct emu_permission emu_permission;
+typedef struct emu_script emu_script;
 typedef struct emu_event emu_event;                        /* one change */
 
 /* Items in the order of their numbers, that is of their _rid. A deleted one leaves a hole; holes are closed when they
@@ -64,6 +65,7 @@ struct emu_offer {
     char     rid[EMU_RID_MAX];
     char     self[80], owner_rid[EMU_RID_MAX];
     int64_t  throughput, autoscale_max;                    /* autoscale_max 0: manual */
+    int64_t  pending_until_ms;
     uint64_t etag;
     int64_t  ts;
 };
@@ -79,6 +81,14 @@ struct emu_user {
     emu_resource resource;
     char rid[EMU_RID_MAX];
     emu_permission *permissions;
+};
+
+typedef enum emu_script_type { EMU_SPROCS, EMU_TRIGGERS, EMU_UDFS, EMU_SCRIPT_TYPES } emu_script_type;
+
+struct emu_script {
+    emu_script *next;
+    emu_resource resource;
+    char rid[EMU_RID_MAX];
 };
 
 struct emu_database {
@@ -109,6 +119,7 @@ struct emu_container {
     unsigned char raw_rid[8];
     char rid[EMU_RID_MAX];
     emu_offer *offer;
+    emu_script *scripts[EMU_SCRIPT_TYPES];
     aioc_protocol_pk_def key;
     aiocosmos_str key_path[EMU_LEVELS];                    /* views into definition */
     bool    has_ttl;

@@ -8,6 +8,7 @@
 #include "meta.h"
 #include "plan.h"
 #include "query.h"
+#include "script.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -48,11 +49,24 @@ static const emu_route emu_routes[] = {
     { EMU_GET,    3, { "dbs", "users", NULL },          EMU_LIST_USERS },
     { EMU_POST,   3, { "dbs", "users", NULL },          EMU_CREATE_USER },
     { EMU_GET,    4, { "dbs", "users", NULL },          EMU_READ_USER },
+    { EMU_PUT,    4, { "dbs", "users", NULL },          EMU_REPLACE_USER },
     { EMU_DELETE, 4, { "dbs", "users", NULL },          EMU_DELETE_USER },
     { EMU_GET,    5, { "dbs", "users", "permissions" }, EMU_LIST_PERMISSIONS },
     { EMU_POST,   5, { "dbs", "users", "permissions" }, EMU_CREATE_PERMISSION },
     { EMU_GET,    6, { "dbs", "users", "permissions" }, EMU_READ_PERMISSION },
-    { EMU_DELETE, 6, { "dbs", "users", "permissions" }, EMU_DELETE_PERMISSION }
+    { EMU_PUT,    6, { "dbs", "users", "permissions" }, EMU_REPLACE_PERMISSION },
+    { EMU_DELETE, 6, { "dbs", "users", "permissions" }, EMU_DELETE_PERMISSION },
+    { EMU_GET,    5, { "dbs", "colls", "scripts" },     EMU_LIST_SCRIPTS },
+    { EMU_POST,   5, { "dbs", "colls", "scripts" },     EMU_CREATE_SCRIPT },
+    { EMU_GET,    6, { "dbs", "colls", "scripts" },     EMU_READ_SCRIPT },
+    { EMU_PUT,    6, { "dbs", "colls", "scripts" },     EMU_REPLACE_SCRIPT },
+    { EMU_DELETE, 6, { "dbs", "colls", "scripts" },     EMU_DELETE_SCRIPT },
+    { EMU_POST,   6, { "dbs", "colls", "sprocs" },      EMU_EXECUTE_SCRIPT },
+    { EMU_GET,    5, { "dbs", "colls", "conflicts" },   EMU_LIST_CONFLICTS },
+    { EMU_POST,   5, { "dbs", "colls", "conflicts" },   EMU_QUERY_CONFLICTS },
+    { EMU_GET,    6, { "dbs", "colls", "conflicts" },   EMU_READ_CONFLICT },
+    { EMU_DELETE, 6, { "dbs", "colls", "conflicts" },   EMU_DELETE_CONFLICT },
+    { EMU_POST,   6, { "dbs", "colls", "operations" },  EMU_DELETE_KEY }
 };
 
 /* Splits the path at '/' and decodes it: ids come percent-encoded, once. */
@@ -90,7 +104,8 @@ static const struct { emu_kind kind; emu_header header; emu_kind meant; } emu_po
     { EMU_CREATE_DATABASE,   EMU_H_QUERY,  EMU_QUERY_DATABASES },
     { EMU_CREATE_CONTAINER,  EMU_H_QUERY,  EMU_QUERY_CONTAINERS },
     { EMU_CREATE_USER,       EMU_H_QUERY,  EMU_QUERY_USERS },
-    { EMU_CREATE_PERMISSION, EMU_H_QUERY,  EMU_QUERY_PERMISSIONS }
+    { EMU_CREATE_PERMISSION, EMU_H_QUERY,  EMU_QUERY_PERMISSIONS },
+    { EMU_CREATE_SCRIPT,     EMU_H_QUERY,  EMU_QUERY_SCRIPTS }
 };
 
 static emu_kind emu_post_kind(const emu_exchange *x, emu_kind kind)
@@ -102,6 +117,11 @@ static emu_kind emu_post_kind(const emu_exchange *x, emu_kind kind)
     return kind;
 }
 
+static bool emu_is_type(aiocosmos_str segment, const char *type)
+{
+    return emu_is(segment, type) || (strcmp(type, "scripts") == 0 && emu_script_type_of(segment) < EMU_SCRIPT_TYPES);
+}
+
 static const emu_route *emu_find_route(emu_exchange *x)
 {
     size_t i, k;
@@ -109,7 +129,7 @@ static const emu_route *emu_find_route(emu_exchange *x)
     for (i = 0; i < sizeof emu_routes / sizeof emu_routes[0]; i++) {
         const emu_route *route = &emu_routes[i];
         if (route->segments != x->segments) continue;
-        for (k = 0; 2 * k < x->segments && emu_is(x->segment[2 * k], route->type[k]); k++) continue;
+        for (k = 0; 2 * k < x->segments && emu_is_type(x->segment[2 * k], route->type[k]); k++) continue;
         if (2 * k < x->segments) continue;
         if (route->verb == x->request->verb) return route;
         other_verb = true;
@@ -123,8 +143,10 @@ static const emu_route *emu_find_route(emu_exchange *x)
 /* What is signed: the path as far as its last name, and the type before or behind that. */
 static void emu_set_link(emu_exchange *x)
 {
-    size_t named = x->segments / 2 * 2;
-    aiocosmos_str type = x->segments == 0 ? emu_str("", 0) : x->segment[(x->segments - 1) / 2 * 2];
+    bool of_container = x->kind == EMU_DELETE_KEY;         /* which is what its name stands behind */
+    size_t named = of_container ? 4 : x->segments / 2 * 2;
+    size_t of_type = of_container ? 2 : (x->segments - 1) / 2 * 2;
+    aiocosmos_str type = x->segments == 0 ? emu_str("", 0) : x->segment[of_type];
     x->link = named == 0 ? emu_str("", 0)
                          : emu_str(x->path, (size_t)(x->segment[named - 1].ptr + x->segment[named - 1].len - x->path));
     memcpy(x->type, type.ptr, type.len);                   /* of a route, so it is short */
@@ -195,6 +217,7 @@ static void emu_run_items(emu_exchange *x)
     switch (x->kind) {
     case EMU_PLAN_ITEMS: emu_query_plan(x); break;
     case EMU_BATCH_ITEMS: emu_batch(x); break;
+    case EMU_DELETE_KEY: emu_delete_key(x); break;
     case EMU_QUERY_ITEMS: emu_query_items(x, true); break;
     case EMU_LIST_ITEMS:
         if (!emu_read_headers_ok(x)) return;

@@ -369,14 +369,27 @@ void emu_shadow_close(emu_store *store, emu_container *shadow)
     emu_free_ranges(store, shadow);
 }
 
+void emu_drop_script(emu_store *store, emu_container *container, emu_script_type type, emu_script *script)
+{
+    emu_script **at = &container->scripts[type];
+    while (*at != script) at = &(*at)->next;
+    *at = script->next;
+    emu_resource_free(store, &script->resource);
+    aioc_mem_free(&store->memory, script, sizeof *script);
+}
+
 void emu_drop_container(emu_store *store, emu_container *container)
 {
     emu_container **at = &container->database->containers;
+    int type;
     while (*at && *at != container) at = &(*at)->next;
     if (*at) *at = container->next;
     if (store->dropping) store->dropping(store->user, container);
     emu_drop_items(store, container);
     emu_free_ranges(store, container);
+    for (type = 0; type < EMU_SCRIPT_TYPES; type++)
+        while (container->scripts[type])
+            emu_drop_script(store, container, (emu_script_type)type, container->scripts[type]);
     emu_drop_offer(store, container->offer);
     emu_resource_free(store, &container->resource);
     aioc_mem_free(&store->memory, container->unique, container->unique_count * sizeof *container->unique);

@@ -35,6 +35,7 @@ EMU_PRIVATE bool emu_shadow_take(emu_store *store, const emu_container *containe
 EMU_PRIVATE void emu_shadow_close(emu_store *store, emu_container *shadow);
 
 EMU_PRIVATE void emu_drop_container(emu_store *store, emu_container *container);
+EMU_PRIVATE void emu_drop_script(emu_store *store, emu_container *container, emu_script_type type, emu_script *script);
 EMU_PRIVATE void emu_drop_permission(emu_store *store, emu_user *user, emu_permission *permission);
 EMU_PRIVATE void emu_drop_user(emu_store *store, emu_database *database, emu_user *user);
 EMU_PRIVATE void emu_drop_database(emu_store *store, emu_database *database);

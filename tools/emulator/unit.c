@@ -27,6 +27,7 @@
 #include "held.c"
 #include "query.c"
 #include "listing.c"
+#include "script.c"
 #include "feed.c"
 #include "item.c"
 #include "batch.c"

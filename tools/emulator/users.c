@@ -24,32 +24,42 @@ static emu_user *emu_find_user(emu_database *database, aiocosmos_str name)
     return user;
 }
 
-static void emu_create_user(emu_exchange *x)
+static emu_user *emu_make_user(emu_exchange *x)
 {
-    emu_core *core = x->core;
-    char room[AIOC_PROTOCOL_ITEM_ID_MAX + 1];
     unsigned char raw[8];
-    aiocosmos_json root;
-    aiocosmos_str id;
-    emu_user *user, **last = &x->database->users;
-    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
-    if (emu_find_user(x->database, id)) {
-        emu_exists(x);
-        return;
-    }
-    user = (emu_user *)aioc_mem_zalloc(&core->store.memory, sizeof *user);
-    if (!user || !emu_resource_set(&core->store, &user->resource, id, root)) {
-        aioc_mem_free(&core->store.memory, user, sizeof *user);
-        emu_no_memory(x);
-        return;
-    }
+    emu_user **last = &x->database->users, *user;
+    user = (emu_user *)aioc_mem_zalloc(&x->store->memory, sizeof *user);
+    if (!user) return NULL;
     memcpy(raw, x->database->raw_rid, 4);
-    emu_store32be(raw + 4, ++core->store.next_user);   /* top bit clear: a user */
+    emu_store32be(raw + 4, ++x->store->next_user);         /* top bit clear: a user */
     emu_rid_text(user->rid, raw, sizeof raw);
     while (*last) last = &(*last)->next;
     *last = user;
-    emu_put_user(&core->body, x->database, user);
-    emu_answer_resource(x, &user->resource, 201, EMU_CONTAINERS_CHARGE);
+    return user;
+}
+
+/* user NULL: a new one. */
+static void emu_write_user(emu_exchange *x, emu_user *user)
+{
+    char room[AIOC_PROTOCOL_ITEM_ID_MAX + 1];
+    aiocosmos_json root;
+    aiocosmos_str id;
+    emu_user *other;
+    bool made = !user;
+    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
+    other = emu_find_user(x->database, id);
+    if (other && other != user) {
+        emu_exists(x);
+        return;
+    }
+    if (made) user = emu_make_user(x);
+    if (!user || !emu_resource_set(x->store, &user->resource, id, root)) {
+        if (made && user) emu_drop_user(x->store, x->database, user);
+        emu_no_memory(x);
+        return;
+    }
+    emu_put_user(&x->core->body, x->database, user);
+    emu_answer_resource(x, &user->resource, made ? 201 : 200, EMU_CONTAINERS_CHARGE);
 }
 
 void emu_users_route(emu_exchange *x)
@@ -57,7 +67,7 @@ void emu_users_route(emu_exchange *x)
     emu_listing listing;
     emu_user *user;
     if (x->segments == 3 && x->kind == EMU_CREATE_USER) {
-        emu_create_user(x);
+        emu_write_user(x, NULL);
     } else if (x->segments == 3) {
         if (!emu_listing_begin(&listing, x, "Users", x->database->rid)) return;
         for (user = x->database->users; user; user = user->next) {
@@ -68,6 +78,10 @@ void emu_users_route(emu_exchange *x)
         emu_listing_end(&listing);
     } else if ((user = emu_find_user(x->database, x->segment[3])) == NULL) {
         emu_absent(x);
+    } else if (x->request->verb != EMU_GET && !emu_matches(x, user->resource.etag, user->resource.ts)) {
+        return;
+    } else if (x->request->verb == EMU_PUT) {
+        emu_write_user(x, user);
     } else if (x->request->verb == EMU_DELETE) {
         emu_drop_user(x->store, x->database, user);
         emu_answer_deleted(x);
@@ -157,34 +171,48 @@ static bool emu_put_permission(emu_exchange *x, emu_text *out, const emu_user *u
     return true;
 }
 
-static void emu_create_permission(emu_exchange *x, emu_user *user)
+static emu_permission *emu_find_permission(emu_user *user, aiocosmos_str name)
 {
-    emu_core *core = x->core;
+    emu_permission *permission = user->permissions;
+    while (permission && !emu_is(name, permission->resource.id) && !emu_is(name, permission->rid))
+        permission = permission->next;
+    return permission;
+}
+
+/* old NULL: a new one. Else it takes the old one's place, if all about it is right. */
+static void emu_write_permission(emu_exchange *x, emu_user *user, emu_permission *old)
+{
     char room[AIOC_PROTOCOL_ITEM_ID_MAX + 1];
     unsigned char raw[16];
     aiocosmos_json root;
     aiocosmos_str id;
-    emu_permission *permission, **last = &user->permissions;
+    emu_permission *permission, *other, **last = &user->permissions;
     if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
-    for (; *last; last = &(*last)->next) {
-        if (!emu_is(id, (*last)->resource.id)) continue;
+    other = emu_find_permission(user, id);
+    if (other && other != old) {
         emu_exists(x);
         return;
     }
-    permission = (emu_permission *)aioc_mem_zalloc(&core->store.memory, sizeof *permission);
-    if (!permission || !emu_resource_set(&core->store, &permission->resource, id, root)) {
-        aioc_mem_free(&core->store.memory, permission, sizeof *permission);
+    permission = (emu_permission *)aioc_mem_zalloc(&x->store->memory, sizeof *permission);
+    if (!permission || !emu_resource_set(x->store, &permission->resource, id, root)) {
+        aioc_mem_free(&x->store->memory, permission, sizeof *permission);
         emu_no_memory(x);
         return;
     }
     memset(raw, 0, sizeof raw);
     memcpy(raw, x->database->raw_rid, 4);
-    aioc_text_store64le(raw + 8, ++core->store.next_user);
+    aioc_text_store64le(raw + 8, ++x->store->next_user);
     emu_rid_text(permission->rid, raw, sizeof raw);
+    if (old) memcpy(permission->rid, old->rid, sizeof permission->rid);
+    while (*last && *last != old) last = &(*last)->next;
+    permission->next = *last;                              /* old, or the end */
     *last = permission;
-    if (emu_put_permission(x, &core->body, user, permission))
-        emu_answer_resource(x, &permission->resource, 201, EMU_CONTAINERS_CHARGE);
-    else emu_drop_permission(&core->store, user, permission);
+    if (!emu_put_permission(x, &x->core->body, user, permission)) {
+        emu_drop_permission(x->store, user, permission);
+        return;
+    }
+    emu_answer_resource(x, &permission->resource, old ? 200 : 201, EMU_CONTAINERS_CHARGE);
+    if (old) emu_drop_permission(x->store, user, old);
 }
 
 static void emu_list_permissions(emu_exchange *x, const emu_user *user)
@@ -213,14 +241,17 @@ void emu_permissions_route(emu_exchange *x)
         return;
     }
     if (x->segments == 5) {
-        if (x->kind == EMU_CREATE_PERMISSION) emu_create_permission(x, user);
+        if (x->kind == EMU_CREATE_PERMISSION) emu_write_permission(x, user, NULL);
         else emu_list_permissions(x, user);
         return;
     }
-    permission = user->permissions;
-    while (permission && !emu_is(x->segment[5], permission->resource.id)) permission = permission->next;
+    permission = emu_find_permission(user, x->segment[5]);
     if (!permission) {
         emu_absent(x);
+    } else if (x->request->verb != EMU_GET && !emu_matches(x, permission->resource.etag, permission->resource.ts)) {
+        return;
+    } else if (x->request->verb == EMU_PUT) {
+        emu_write_permission(x, user, permission);
     } else if (x->request->verb == EMU_DELETE) {
         emu_drop_permission(x->store, user, permission);
         emu_answer_deleted(x);
