@@ -875,8 +875,8 @@ typedef struct aiocosmos_read_many_request {
     uint32_t timeout_ms;               /* per request (default: the client's request_timeout_ms; OFF: none) */
     uint32_t deadline_ms;              /* of the whole (default: none) */
     /* Required: once for each pair, as the answers come, in no order. 0: found; the item is lent until the callback
-     * returns. 404: there is none, unless done says 404 too: then it is the container that is missing. Else why that is
-     * not known, as the status of a result. */
+     * returns. 404: there is none. Else why that is not known, as the status of a result; 410 where that is a 404 of
+     * more than the item, such as its container. */
     void (*item)(aiocosmos_client *client, size_t index, int status, aiocosmos_json item, void *user_data);
     /* Once, at the end: status 0 when every pair was found or is missing, else the first failure. */
     void (*done)(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_many_totals *totals,
@@ -20206,8 +20206,9 @@ static bool aioc_many_give_pair(aioc_many *many, uint32_t pair, int status, bool
     aioc_op_engine *engine = many->engine;
     many->pairs[pair].answered = true;
     many->left--;
+    if (status == 404 && !known) status = 410;  /* it is not the item that is missing */
     if (status == 0) many->totals.found++;
-    else if (status == 404 && known) many->totals.missing++;
+    else if (status == 404) many->totals.missing++;
     else many->totals.failed++;
     if (many->request.item) {
         engine->callbacks++;
@@ -20260,15 +20261,17 @@ static void aioc_many_finish_if_over(aioc_many *many)
 {
     aioc_op *op = many->op;
     aioc_op_engine *engine = op->engine;
+    int status = op->stop ? op->stop : many->tally.status;
     if (many->left || many->parts) return;
-    if (op->stop) {
+    if (status == AIOCOSMOS_E_TIMEOUT && many->totals.failed == 0) status = 0;  /* in time, and told too late */
+    if (op->stop && status) {
         aioc_mem_print(engine->message, sizeof engine->message, "%s with %llu of %u items not known",
                        aioc_protocol_status_text(op->stop), (unsigned long long)many->totals.failed,
                        (unsigned)many->pair_count);
     } else {
-        aioc_mem_print(engine->message, sizeof engine->message, "%s", many->tally.message);
+        aioc_mem_print(engine->message, sizeof engine->message, "%s", status ? many->tally.message : "");
     }
-    aioc_range_tally_end(&many->tally, op, op->stop ? op->stop : many->tally.status, engine->message);
+    aioc_range_tally_end(&many->tally, op, status, engine->message);
 }
 
 /* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */

@@ -40,7 +40,7 @@
 #define SIM_SLOTS      2048                  /* of operations in one client, its own included */
 
 /* Kinds of operations that are not aiocosmos_kind. */
-enum { SIM_PAGE = 100, SIM_BULK };
+enum { SIM_PAGE = 100, SIM_BULK, SIM_MANY };
 
 typedef struct sim sim;
 typedef struct sim_client sim_client;
@@ -52,7 +52,7 @@ typedef struct sim_op {
     sim_client *client;
     unsigned life;                           /* of the client: a handle is of that one only */
     long     number;
-    int      kind;                           /* aiocosmos_kind, or SIM_PAGE, SIM_BULK */
+    int      kind;                           /* aiocosmos_kind, or SIM_PAGE, SIM_BULK, SIM_MANY */
     aiocosmos_op handle;
     sim_item *item;                          /* NULL: about none */
     uint64_t submitted_us, deadline_us;      /* deadline_us 0: none */

@@ -770,6 +770,7 @@ static void sim_act_outside(sim_client *client)
     if (client->token_asked && client->token_due_us <= s->world.now_us) sim_give_token(client);
     sim_tend_bulks(client);
     sim_tend_queries(client);
+    sim_tend_feeds(client);
     if (s->world.now_us < client->next_act_us || s->calm) return;
     client->next_act_us = s->world.now_us + 1000;
     while (client->owed < s->plan.in_flight && s->op_count < s->plan.operations) {
@@ -872,6 +873,7 @@ static uint64_t sim_next_act(const sim_client *client)
         if (query->client == client && query->born == client->born && !query->over && !query->page &&
             query->again_us < next_us)
             next_us = query->again_us;
+    if (sim_next_feed_us(client) < next_us) next_us = sim_next_feed_us(client);
     return next_us;
 }
 

@@ -1,9 +1,9 @@
 /* sim_work.h: what the clients of a simulation do: single operations, queries, bulks; and what they do to them while
- * they are under way: cancel, close, destroy. A further kind of work is one more line in sim_tasks. */
+ * they are under way: cancel, close, destroy. Other readers are in sim_readers.h. A further kind of work is one more line in sim_tasks. */
 #ifndef SIM_WORK_H
 #define SIM_WORK_H
 
-#include "sim_model.h"
+#include "sim_readers.h"
 
 /* True: something was accepted. */
 typedef struct sim_task {
@@ -665,7 +665,9 @@ static const sim_task sim_tasks[] = {
     { "item",     80, sim_start_item },
     { "metadata",  3, sim_start_metadata },
     { "query",     5, sim_start_query },
-    { "bulk",      2, sim_start_bulk }
+    { "bulk",      2, sim_start_bulk },
+    { "many",      3, sim_start_many },
+    { "changes",   3, sim_start_changes }
 };
 
 static bool sim_start_something(sim_client *client)
@@ -684,6 +686,7 @@ static bool sim_start_something(sim_client *client)
 
 static void sim_work_free(void)
 {
+    sim_readers_free();
     while (sim_queries) {
         sim_query *query = sim_queries;
         sim_queries = query->next;

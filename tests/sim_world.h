@@ -86,7 +86,9 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(host_draws_frames) X(two_clients) X(proxy_answered_html) X(proxy_answered_json) X(failed_over) \
     X(request_met_failover) X(hung_up_behind_answer) X(entropy_failed) X(token_of_the_future) X(black_hole) \
     X(read_left_black_hole) X(metadata_silent) X(merge_enabled) X(query_in_order) X(query_of_big_pages) \
-    X(query_waited_for_memory) X(container_made_anew)
+    X(query_waited_for_memory) X(container_made_anew) \
+    X(many_done) X(many_failed) X(many_found_some) X(changes_page) X(changes_all_seen) X(changes_resumed) \
+    X(changes_page_failed)
 
 typedef enum sim_covered {
 #define SIM_NAME(name) SIM_##name,
@@ -144,7 +146,7 @@ struct sim_world {
     sim_event *events;                   /* a binary heap */
     size_t   event_count, event_cap;
     uint64_t event_order, events_run;
-    sim_random config, net, weather, work, host, memory, trouble;
+    sim_random config, net, weather, work, host, memory, trouble, readers;
     sim_heap server_heap;
 };
 
@@ -317,6 +319,7 @@ static void sim_world_open(sim_world *world, uint64_t seed, sim_report *report, 
     world->host = sim_stream(seed, 5);
     world->memory = sim_stream(seed, 6);
     world->trouble = sim_stream(seed, 7);
+    world->readers = sim_stream(seed, 8);
     sim_heap_init(&world->server_heap, world, "the emulator");
     sim_running = world;
 }

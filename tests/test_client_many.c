@@ -652,6 +652,7 @@ TEST(a_container_that_is_not_there_is_said_to_be_missing)
     got->request.container = "nowhere";
     CHECK_INT(read_many(client, got), 404);
     CHECK_INT(got->totals.failed, 50);
+    CHECK_INT(got->status[0], 410);          /* not 404: of the items nothing is known */
     must(client, create_container("nowhere", "/pk"));
     new_reading(got);
     add_filled(got, 0, 50, 5);
