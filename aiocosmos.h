@@ -44,17 +44,16 @@
  *
  * THE CONTRACT
  *  1. Nothing blocks and nothing runs behind your back: work happens, and callbacks run, only inside aiocosmos_step()
- *     and aiocosmos_destroy() (aiocosmos_run() and aiocosmos_drain() step for you). Never inside submit, cancel or any
- *     other call. No threads are created, no signals raised, no globals kept.
- *  2. A submit that returns 0 leads to exactly one callback, or to none once aiocosmos_forget() has let go of it; one
- *     that returns < 0 leads to none.
+ *     and aiocosmos_destroy() (aiocosmos_run() and aiocosmos_drain() step for you). No threads, signals or globals.
+ *  2. A submit that returns 0 leads to exactly one callback, or to none after aiocosmos_forget(); one that returns < 0
+ *     leads to none.
  *  3. Inputs are copied before submit returns. Outputs are lent until the callback returns, unless taken.
- *  4. A callback may call everything but abandon; a nested step, run or drain returns E_REENTERED. destroy inside one
- *     marks the client: later submits return E_SHUTDOWN, the running step unwinds, completes every operation with
- *     E_SHUTDOWN, frees, and returns E_DESTROYED without touching the client again. Hooks (resolve, token, pull,
- *     allocator, logger) may answer at once, and may not submit, step or destroy.
- *  5. A client belongs to one thread at a time; only aiocosmos_wake() may be called from another thread or from a
- *     signal handler. Clients share nothing, so a program scales by one client a thread.
+ *  4. A callback may call everything but abandon; a nested step, run or drain returns E_REENTERED. After destroy
+ *     submits return E_SHUTDOWN; the running step completes every operation with E_SHUTDOWN, frees, and returns
+ *     E_DESTROYED. Hooks (resolve, token, pull, allocator, logger) may answer at once, and may not submit, step or
+ *     destroy.
+ *  5. A client belongs to one thread at a time; only aiocosmos_wake() may be called from another thread or a signal
+ *     handler. Clients share nothing: a program scales by one client a thread.
  *
  * THE LIFE OF AN OPERATION, all of it in aiocosmos_step()
  *
@@ -139,9 +138,8 @@ typedef struct aiocosmos_cursor { uint64_t id; } aiocosmos_cursor;         /* an
 typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;    /* bytes, not NUL-terminated */
 AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text);     /* those of a NUL-terminated text, which it borrows */
 
-/* One integer says who said no. 0: fine. Above 0: the HTTP status (404, 409, 412, 429 and so on; 304 is an answer to
- * if_none_match); 304, 404, 409 and 412 are the service's own word, others may be a proxy's. Below 0: this library
- * refused or gave up, one of these. */
+/* One integer says who said no. 0: fine. Above 0: the HTTP status; 304, 404, 409 and 412 are the service's own word,
+ * others may be a proxy's. Below 0: this library refused or gave up, one of these. */
 typedef enum aiocosmos_error {
     AIOCOSMOS_OK = 0,
     AIOCOSMOS_E_ARGUMENT = -1,    /* the caller's input cannot be sent; aiocosmos_last_error() says what and where */
@@ -151,29 +149,28 @@ typedef enum aiocosmos_error {
     AIOCOSMOS_E_SHUTDOWN = -5,    /* the client is being destroyed */
     AIOCOSMOS_E_TIMEOUT = -6,     /* the operation's own deadline */
     AIOCOSMOS_E_DNS = -7, AIOCOSMOS_E_CONNECT = -8, AIOCOSMOS_E_TLS = -9,
-    AIOCOSMOS_E_PROTOCOL = -10,   /* the answer is not HTTP, contradicts itself, or is not the service's: it has neither
-                                   * x-ms-activity-id nor x-ms-request-charge nor x-ms-substatus, nor is the endpoint
-                                   * loopback and the answer JSON. http_status says what a proxy, say, has answered */
+    AIOCOSMOS_E_PROTOCOL = -10,   /* the answer is not HTTP, contradicts itself, or is not the service's: it lacks
+                                   * x-ms-activity-id, x-ms-request-charge and x-ms-substatus (on loopback: and is no
+                                   * JSON); http_status says what a proxy, say, has answered */
     AIOCOSMOS_E_TOO_LARGE = -11,  /* the answer is over response_bytes_max or a header limit */
     AIOCOSMOS_E_REENTERED = -12,  /* step, run or drain inside a callback */
     AIOCOSMOS_E_DESTROYED = -13,  /* a callback destroyed the client: it is gone */
     AIOCOSMOS_E_AUTH = -14        /* the host's token callback gave no token */
 } aiocosmos_error;
 
-/* THE ERROR GUIDE. R, W: how often a read and a write were tried again before this became the result (+: as long as
- * retries_max and the deadline let them). Fate: of a write, A: answered, it was not applied; N: not sent; M: maybe
- * applied: look at the item before you repeat it. With an ETag in if_match it is repeated for you, and may meet its own
- * first try: a 404, 409 or 412 of fate M may be the echo of what you have written.
+/* THE ERROR GUIDE. R, W: how often a read and a write were tried again before this became the result (+: as
+ * retries_max and the deadline let them). Fate: of a write, A: answered, not applied; N: not sent; M: maybe applied:
+ * look at the item before you repeat it. With an ETag in if_match it is repeated for you: a 404, 409 or 412 of fate M
+ * may be the echo of its own first try.
  *
  *     status       R W fate  what it means, and what to do
  *     304          - - A     unchanged since if_none_match, or no changes in a feed: no failure
  *     400          - - A     not a request the service takes: mend it; the message quotes the reason
  *     400/1001     - - A     pk is not the key in the body: aiocosmos_pk_of() takes it from there
  *     400/1024     1 1 A     as 410/1000: the container was deleted and created anew; open cursors anew
- *     401          - - A     the key, the token or the date: check the key. A new key or token and a clock that was off
- *                            are tried once more
+ *     401          - - A     key, token or date: check the key. A new key or token, or a corrected clock, is tried once
  *     403          - - A     firewall, role or quota of the account; 403/1014: 20 GB of one partition key are full
- *     403/3        + + A     as 403/1008: the account moves to another region, which may take minutes: try later
+ *     403/3        + + A     as 403/1008: the account moves to another region, for minutes: try later
  *     404          - - A     there is no such item; of a query: no such container
  *     404/1002     + + A     no replica has reached the session token: try later; is it of this container?
  *     404/1003     1 1 A     the database or container is missing: create it
@@ -187,15 +184,15 @@ typedef enum aiocosmos_error {
  *     429          + + A     over the throughput for throttle_wait_ms: send less, or provision more
  *     449          + + A     other writes of the same item came first, again and again
  *     503          + + A     the service is busy: try later
- *     E_CONNECT    + - M     nobody listens, or the connection broke; N if it did before the request was out.
- *                            3 where nobody has answered yet, as for E_DNS
+ *     E_CONNECT    + - M     nobody listens, or the connection broke; N if before the request was out. 3 where nobody
+ *                            has answered yet, as for E_DNS
  *     E_DNS        + + N     the host's name: check the endpoint and the network
  *     E_TLS        - - N     the certificate or handshake, by the rule that the message names: trust_pem, the clock
  *     E_PROTOCOL   3 - M     a proxy, or something that is not Cosmos DB, answered: http_status says what
  *     E_TOO_LARGE  - - A     raise response_bytes_max, or ask for smaller pages; of a write only the answer was lost
  *     E_TIMEOUT              N or M: a longer timeout_ms, or fewer at a time
- *     E_CANCELLED            N or M, as cancelling comes before or after the last byte was sent; E_SHUTDOWN too
- *     E_AUTH                 N: token_fn has to give a token for the link that the message names
+ *     E_CANCELLED            N or M: before or after the last byte was sent; E_SHUTDOWN too
+ *     E_AUTH                 N: token_fn has to give a token for the link in the message
  *     E_FULL, E_NOMEM        not accepted (or N): step and submit again, see on_room; close cursors; raise memory_max
  */
 
@@ -208,8 +205,8 @@ typedef enum aiocosmos_error {
 #define AIOCOSMOS_EMULATOR_CONNECTION \
     "AccountEndpoint=http://localhost:8081/;AccountKey=" AIOCOSMOS_EMULATOR_KEY ";"
 
-/* Of the compiled half; create refuses a header of another. What is promised is of source: from 1.0 on structs grow at
- * their end only, until then anything may change. Who mixes versions recompiles. */
+/* Of the compiled half; create refuses a header of another. The promise is of source: from 1.0 on structs grow at their
+ * end only. */
 AIOCOSMOS_API uint32_t aiocosmos_version(void);
 /* A short name for a status, such as "Not Found" or "timed out". Static string, never NULL. */
 AIOCOSMOS_API const char *aiocosmos_status_text(int status);
@@ -218,9 +215,9 @@ AIOCOSMOS_API const char *aiocosmos_status_text(int status);
  * MARK: - Hooks: allocator, logger, tokens, names, platform
  *------------------------*/
 
-/* One function, so that it cannot be half overridden. new_size 0 frees and the answer is ignored. old_size is exact.
- * Alignment as malloc's. NULL for growth is survivable: the operation concerned fails with E_NOMEM, the client lives
- * on. Called on the client's thread only, but by aiocosmos_body_free(). fn NULL: realloc and free. */
+/* new_size 0 frees, the answer is ignored. old_size is exact. Alignment as malloc's. NULL for growth fails the
+ * operation with E_NOMEM. Called on the client's thread only, but by aiocosmos_body_free(). fn NULL: realloc and free.
+ * */
 typedef struct aiocosmos_allocator {
     void *(*fn)(void *ptr, size_t old_size, size_t new_size, void *user_data);
     void *user_data;
@@ -235,10 +232,9 @@ typedef struct aiocosmos_logger {
 } aiocosmos_logger;
 
 /* Asks the host for a token that covers resource_link (such as "dbs/game/colls/players"; "" for the account itself).
- * Answer at once or later with aiocosmos_set_token(). Operations that need it wait, each within its own deadline; while
- * one does, the host is asked again every 5 s. It is also asked when 80 % of a token's lifetime are over and an
- * operation uses it, which does not wait. claims: NULL, or JSON that whoever issues the next token must be given: the
- * service demanded it with a 401 (Entra's claims challenge). Both are lent until fn returns. */
+ * Answer at once or later with aiocosmos_set_token(). Operations that need it wait within their deadlines; meanwhile
+ * the host is asked again every 5 s. It is also asked when a token is used after 80 % of its lifetime. claims: NULL, or
+ * JSON for whoever issues the next token: the service's demand, in a 401 (Entra's claims challenge). Both are lent. */
 typedef void (*aiocosmos_token_fn)(aiocosmos_client *client, const char *resource_link, const char *claims,
                                    void *user_data);
 
@@ -253,9 +249,9 @@ typedef struct aiocosmos_address {
 /* Asks the host to resolve a name. Answer, at once or later, with aiocosmos_resolved(client, question, ...). */
 typedef void (*aiocosmos_resolve_fn)(aiocosmos_client *client, const char *host, uint64_t question, void *user_data);
 
-/* Everything that the library wants of the system. A host ports the library, or a test simulates a network and a clock,
- * by giving its own table. Every function is called on the client's thread, except wake. No function may block, except
- * poller_wait up to its timeout. Negative answers are aiocosmos_io values. */
+/* Everything that the library wants of the system: a port, or a test's network and clock, is another table. All but
+ * wake are called on the client's thread; none may block but poller_wait, up to its timeout. Negative answers are
+ * aiocosmos_io values. */
 typedef enum aiocosmos_io {
     AIOCOSMOS_IO_AGAIN = -1,         /* not now: wait until the poller says so */
     AIOCOSMOS_IO_CLOSED = -2,        /* reset, aborted, broken pipe */
@@ -268,9 +264,8 @@ typedef enum aiocosmos_io {
 
 typedef struct aiocosmos_slice { const void *ptr; size_t len; } aiocosmos_slice;
 
-/* An error and the end of both directions count as all three. HUNG_UP is a hint that comes with READABLE: behind what
- * can be received is the end, for the peer says no more. It is never asked for, and a table that cannot tell leaves it
- * out; one that can spares writes the fate of being sent to a peer that has gone. */
+/* An error and the end of both directions count as all three. HUNG_UP comes with READABLE where a table can tell:
+ * behind what can be received is the end, so that no write is sent to a peer that has gone. It is never asked for. */
 enum { AIOCOSMOS_READABLE = 1, AIOCOSMOS_WRITABLE = 2, AIOCOSMOS_HUNG_UP = 4 };
 
 typedef struct aiocosmos_event {
@@ -282,8 +277,7 @@ typedef struct aiocosmos_platform {
     void *user_data;                 /* first argument of every function */
     uint64_t  (*monotonic_us)(void *user_data);
     int64_t   (*wall_ms)(void *user_data);                                 /* since 1970, UTC */
-    int       (*entropy)(void *user_data, void *out, size_t len);    /* 0, or < 0: none to be had: then no TLS, nor
-                                                                      * questions to name servers, until there is */
+    int       (*entropy)(void *user_data, void *out, size_t len);    /* < 0: none yet; until then no TLS and no DNS */
     /* Opens a non-blocking socket and starts connecting it. 0: connected. AGAIN: writable when decided, then ask
      * socket_error. Other: failed, no socket. A datagram socket is connected too: it hears its peer only. */
     int       (*socket_open)(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer);
@@ -357,14 +351,13 @@ typedef struct aiocosmos_options {
     bool     retry_writes;             /* send a maybe-applied write again (default: only with an ETag in if_match) */
     bool     no_session;               /* keep and send no session tokens: for accounts without Session consistency */
     uint32_t retries_max;              /* attempts after the first (AIOCOSMOS_DEFAULT_RETRIES; OFF: none); while an
-                                        * account moves to another region, up to 120 more, 1 s apart */
+                                        * account moves to another region 120 more, 1 s apart */
     uint32_t throttle_wait_ms;         /* total wait on 429 per operation, then its status is 429
                                         * (AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS; OFF: up to the operation's deadline) */
     uint32_t request_timeout_ms;       /* one operation, queue and retries included; one item of a bulk; one page of a
                                         * query (AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS; OFF: none) */
-    uint32_t attempt_timeout_ms;       /* one attempt without a byte sent or heard, then its connection is given up: a
-                                        * read is tried again, a write only as after a lost answer. Those of databases
-                                        * and containers may take longer: they have request_timeout_ms alone
+    uint32_t attempt_timeout_ms;       /* an attempt without a byte sent or heard, then its answer counts as lost; not
+                                        * of writes of databases and containers
                                         * (AIOCOSMOS_DEFAULT_ATTEMPT_TIMEOUT_MS; OFF: none) */
     uint32_t connect_timeout_ms;       /* name, TCP and TLS together (AIOCOSMOS_DEFAULT_CONNECT_TIMEOUT_MS) */
     uint32_t idle_timeout_ms;          /* an idle connection is closed after it (AIOCOSMOS_DEFAULT_IDLE_TIMEOUT_MS) */
@@ -416,9 +409,9 @@ AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client);
  * but not at all with nothing pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
 AIOCOSMOS_API int  aiocosmos_step(aiocosmos_client *client, int timeout_ms);
 /* For a host with its own loop: it waits until the descriptor, which stays the same, is readable, or the timeout is
- * over, and then calls aiocosmos_step(client, 0). The descriptor speaks for sockets and wake (-1 in builds without
- * epoll: then aiocosmos_poll_fds() is needed); the timeout for all the rest, such as timers, new submits and a spent
- * budget: 0: step now; -1: no need. A host needs both, the timeout asked again after every step and submit. */
+ * over, then calls aiocosmos_step(client, 0). The descriptor speaks for sockets and wake (-1 without epoll: see
+ * aiocosmos_poll_fds()); the timeout, to be asked after every step and submit, for all the rest: timers, new submits,
+ * a spent budget. 0: step now; -1: no need. A host needs both. */
 AIOCOSMOS_API intptr_t aiocosmos_fd(const aiocosmos_client *client);
 AIOCOSMOS_API int  aiocosmos_next_timeout_ms(const aiocosmos_client *client);
 /* For hosts that poll by themselves: fills at most cap entries, returns how many there are. */
@@ -435,8 +428,8 @@ AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32
 AIOCOSMOS_API int  aiocosmos_set_key(aiocosmos_client *client, const char *key);
 /* A token that covers resource_link and all below it ("" for everything), for lifetime_s seconds (0: until replaced).
  * token NULL: there is none: operations that need it fail with E_AUTH, for 5 s (or lifetime_s, if less), then token_fn
- * is asked again. A token held for this link goes, unless token_fn was asked for its successor. Where token_fn can be
- * asked again, the containers_max + 64 most recently used are kept. 0, E_ARGUMENT, E_NOMEM. */
+ * is asked again; one held for this link goes, unless its successor was asked for. With token_fn, the
+ * containers_max + 64 most recently used are kept. 0, E_ARGUMENT, E_NOMEM. */
 AIOCOSMOS_API int  aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token,
                                        uint32_t lifetime_s);
 /* The answer to resolve_fn. count 0: the name has no address. ttl_s is held to 1 to 300. Ports are ignored.
@@ -492,8 +485,8 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b);
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c);
 /* That of an item, by the container's own definition; a property that the item lacks is NONE. The values are parts of
  * body. container: a name in the default_database, or "dbs/game/colls/players". All unset, and aiocosmos_last_error()
- * says why: body is no JSON object; an object or array stands where the key should be; or the definition is not known
- * yet: AIOCOSMOS_READ_CONTAINER makes it known, before its callback; creating one does not. */
+ * says why: body is no JSON object, an object or array is where the key should be, or the definition is not known yet:
+ * AIOCOSMOS_READ_CONTAINER makes it known, before its callback; creating one does not. */
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body);
 
 /*------------------------
@@ -583,8 +576,8 @@ struct aiocosmos_op_info {
     aiocosmos_str container, id;
 };
 
-/* One struct for every operation with one answer. Strings are UTF-8 and copied; what is an aiocosmos_str takes what a
- * result has as it is. What a kind takes, beside database (but READ_ACCOUNT and RAW), want_body (but RAW), headers,
+/* One struct for every operation with one answer. Strings are UTF-8 and copied. What a kind takes, beside database (but
+ * READ_ACCOUNT and RAW), want_body (but RAW), headers,
  * order_key, timeout_ms and done: "!" it has to be given, "+" it may be, "." it is refused. Container, Id, Pk, Body;
  * if_Match, if_None_match; Session_token, if_not_eXists; Ttl and policies, unique_Keys and partition_key_paths,
  * throughput_Ru or autoscale_max_ru; raW_verb and raw_link.
@@ -620,8 +613,8 @@ typedef struct aiocosmos_request {
                                         * ptr NULL: no condition; one of length 0 is refused */
     aiocosmos_str if_none_match;       /* read: 304 if the item still is that version */
     aiocosmos_str session_token;       /* for this request, merged with the one that the client holds */
-    const char *const *headers;        /* extra "name: value" lines, NULL-terminated: see below. What the library sets,
-                                        * and what belongs to the connection, is refused */
+    const char *const *headers;        /* extra "name: value" lines, NULL-terminated: see below. What is the library's
+                                        * or the connection's is refused */
     const char *raw_verb;              /* "GET", "POST", ...: see below */
     const char *raw_link;              /* the path without its first '/', of names, not percent-encoded, such as
                                         * "dbs/game/colls/players/sprocs/trade"; "": the account */
@@ -671,10 +664,9 @@ AIOCOSMOS_API int  aiocosmos_submit(aiocosmos_client *client, const aiocosmos_re
 /* True: its callback will say E_CANCELLED, from a later step, wherever it was. A cancelled write may still have been
  * applied: see the result's fate. False: unknown or already called back; harmless. Queries: close them. */
 AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op);
-/* Lets go: no callback comes any more, nor is its user_data touched, which may be freed. The operation goes on unless
- * cancelled, before or after: drain waits for its end; on_result, on_failure and stats see it. But a bulk pulls no
- * more, and a read of many is cancelled. Legal in every callback and pull. False: unknown, or being called back for the
- * last time; harmless. */
+/* Lets go: no callback comes any more, nor is its user_data touched. The operation goes on unless cancelled: drain
+ * waits for it; on_result, on_failure and stats see it. But a bulk pulls no more, and a read of many is cancelled.
+ * Legal in every callback and pull. False: unknown, or being called back for the last time; harmless. */
 AIOCOSMOS_API bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op);
 /* All operations, reads of many, bulks (not by item_data) and owed pages with their cursors that have this very
  * user_data; says how many. NULL: none. */
@@ -726,8 +718,8 @@ AIOCOSMOS_API bool aiocosmos_result_attempt(const aiocosmos_result *result, uint
  * does. */
 AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap);
 
-/* Takes the body out of the result, without a copy where it stands alone in memory: it outlives the callback, and the
- * client. It is yours, so that memory_max does not count it; free it once. text.ptr NULL: no memory. */
+/* Takes the body out of the result, without a copy where it stands alone in memory: it outlives callback and client.
+ * memory_max does not count it; free it once. text.ptr NULL: no memory. */
 typedef struct aiocosmos_body {
     aiocosmos_str text;
     void *owner; size_t owner_size;
@@ -738,15 +730,15 @@ AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *
  * which looks at the same bytes. Leaves it empty; freeing an empty one (zeroed, or freed before) does nothing. */
 AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_body *body);
 
-/* For programs without a loop: submits, steps until it is done (other callbacks run meanwhile), hands over the body if
- * out is not NULL: free it, whatever is returned. That is the operation's status, or why it was refused; request->done
- * is called too. */
+/* For programs without a loop: submits, steps until it is done (other callbacks run meanwhile, request->done too),
+ * hands over the body if out is not NULL: free it, whatever is returned: the operation's status, or why it was refused.
+ * */
 AIOCOSMOS_API int  aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out);
 
 /* The session token of a container as a composite, "0:-1#42,1:-1#7", to carry in a cookie; lent until the next call;
- * len 0 when there is none. merge takes it back, for all requests: 0, or E_ARGUMENT (form, length) or E_NOMEM. What
- * comes from outside, as a cookie does, is safe as a request's session_token: one that no server gave ends that read
- * alone with 404/1002. Merged, it so ends a read of anybody, before it is dropped. */
+ * len 0 when there is none. merge takes it back, for all requests: 0, E_ARGUMENT (form, length), E_NOMEM. What comes
+ * from outside, as a cookie does, is safer as a request's session_token: one that no server gave ends that read alone
+ * with 404/1002; merged, one of anybody, before it is dropped. */
 AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database,
                                                   const char *container);
 AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
@@ -770,13 +762,11 @@ typedef enum aiocosmos_feed {
 #define AIOCOSMOS_DEFAULT_QUERY_MEMORY         ((size_t)64 << 20)
 #define AIOCOSMOS_DEFAULT_CONTINUATION_BYTES   (16u << 10)
 
-/* Pages are pulled: one accepted next() leads to one callback, so the host sets the pace.
- *
- * Without a key the query is planned by the service, sent to the partition key ranges that its WHERE leaves, several at
- * a time, and merged here: ORDER BY, TOP, OFFSET LIMIT, DISTINCT, aggregates, GROUP BY, vector and hybrid search. What
- * streams is handed over page by page as soon as it is final; ties of ORDER BY go to the range with the smaller hash.
- * Splits and merges of ranges are followed meanwhile. Where the server makes no plans, its gateway serves the query as
- * far as it can. */
+/* Pages are pulled: one accepted next() leads to one callback, so the host sets the pace. Without a key the query is
+ * planned by the service, sent to the partition key ranges that its WHERE leaves, several at a time, and merged here:
+ * ORDER BY, TOP, OFFSET LIMIT, DISTINCT, aggregates, GROUP BY, vector and hybrid search. Ties of ORDER BY go to the
+ * range with the smaller hash. Splits and merges of ranges are followed. Where the server makes no plans, its gateway
+ * serves the query as far as it can. */
 typedef struct aiocosmos_query_request {
     const char *database, *container;
     const char *sql;                   /* NULL: everything, in the service's order */
@@ -792,10 +782,9 @@ typedef struct aiocosmos_query_request {
     size_t   memory_max;               /* bytes of answers read ahead; and of groups and of hashes of distinct rows,
                                         * which end the query with E_TOO_LARGE (AIOCOSMOS_DEFAULT_QUERY_MEMORY). Of
                                         * each range that is merged, one answer is held whatever this says */
-    aiocosmos_str continuation;        /* go on where the page with this token ended, with the same container, sql,
-                                        * params, key or span; the page size may differ; len 0: from the start. One of
-                                        * something else is refused at once; one of a container that was created anew
-                                        * fails the first page, with E_ARGUMENT. What was read ahead is read again */
+    aiocosmos_str continuation;        /* go on behind the page with this token, with the same container, sql, params,
+                                        * key or span; len 0: from the start. One of something else is refused; one of
+                                        * a container that was created anew fails the first page, with E_ARGUMENT */
     uint32_t continuation_bytes_max;   /* a longer token is not made (AIOCOSMOS_DEFAULT_CONTINUATION_BYTES) */
     aiocosmos_str session_token;
     const char *const *headers;        /* as in aiocosmos_request */
@@ -818,9 +807,9 @@ typedef void (*aiocosmos_page_fn)(aiocosmos_client *client, const aiocosmos_page
 /* 0 and *cursor set, or < 0 as submit. An open query holds memory: close it. */
 AIOCOSMOS_API int  aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
                                         aiocosmos_cursor *cursor);
-/* Asks for the next page. 0: page is called exactly once, from a later step. E_ARGUMENT: unknown, closed or ended, or
- * a page is still owed. E_FULL: step, then try again. After a page that failed, asks for the same page again; but where
- * it would fail the same way again, the query has ended. */
+/* Asks for the next page. 0: page is called exactly once, from a later step. E_ARGUMENT: unknown, closed or ended, or a
+ * page is still owed. E_FULL: step, then try again. After a page that failed, asks for the same again, unless it would
+ * fail the same way: then the query has ended. */
 AIOCOSMOS_API int  aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor cursor, aiocosmos_page_fn page,
                                          void *user_data);
 /* A page still owed is called back with E_CANCELLED from a later step. Unknown or closed: harmless. */
@@ -862,10 +851,9 @@ typedef struct aiocosmos_many_totals {
     double   charge_ru;
 } aiocosmos_many_totals;
 
-/* Any number of (id, partition key) pairs, gathered by the partition key range that they are in and asked for in few
- * requests: a query of up to 1000 pairs each, a plain read where a range has one only. What is asked for twice is
- * answered twice. Splits and merges of ranges are followed. A request that fails fails its own pairs; the others go
- * on. */
+/* Any number of (id, partition key) pairs, asked for in few requests: a query of up to 1000 pairs of one partition key
+ * range each, a plain read where a range has one only. What is asked for twice is answered twice. Splits and merges of
+ * ranges are followed. A request that fails fails its own pairs only. */
 typedef struct aiocosmos_read_many_request {
     const char *database, *container;
     const aiocosmos_item_key *items; size_t item_count;
@@ -898,13 +886,12 @@ typedef enum aiocosmos_changes_from {
     AIOCOSMOS_FROM_TIME                /* what was last changed at from_time_s or later */
 } aiocosmos_changes_from;
 
-/* What was created and changed in a container: its items as they are by now, each once, however often it changed
- * meanwhile; of items that were deleted, nothing. With all_versions every change by itself, deletions too, as
- * {"current":{...},"previous":{...},"metadata":{"operationType":"create","lsn":n,...}}, as far back as the container's
- * retention reaches; without such a policy the service refuses that.
+/* What was created and changed in a container: its items as they are by now, each once; of deleted ones, nothing. With
+ * all_versions every change by itself, deletions too, as {"current":{...},"previous":{...},"metadata":{"operationType":
+ * "create","lsn":n,...}}, as far back as the container's retention policy reaches.
  *
  * Changes of one partition key come in their order; of different keys, in none. A page is what one partition key range
- * has; several are asked at a time, and take turns, so that a busy one does not keep the others waiting. */
+ * has; several are asked at a time, and take turns. */
 typedef struct aiocosmos_changes_request {
     const char *database, *container;
     aiocosmos_pk pk;                   /* of this partition key, or of all keys that begin so; unset: of all */
@@ -916,9 +903,9 @@ typedef struct aiocosmos_changes_request {
                                         * so that a page may hold more */
     uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
-    uint32_t poll_ms;                  /* not 0: a page of status 304 is not called back: it stays owed, also for drain,
-                                        * and is asked for again after it, with timeout_ms anew. Nor is the first of
-                                        * FROM_NOW: to have a position before any change, ask for one page without */
+    uint32_t poll_ms;                  /* not 0: a page of status 304, the first of FROM_NOW too, is not called back: it
+                                        * stays owed, also for drain, and is asked for again after it, with timeout_ms
+                                        * anew */
     size_t   memory_max;               /* bytes of answers read ahead (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
     aiocosmos_str continuation;        /* go on where the page with this token ended */
     aiocosmos_str session_token;
@@ -926,12 +913,11 @@ typedef struct aiocosmos_changes_request {
 } aiocosmos_changes_request;
 
 /* As aiocosmos_query_open(). The cursor is read and closed as that of a query, and has no last page. A page of status
- * 304 has no items: nothing had changed when it was asked for, in no range; ask again after a while.
+ * 304 has no items: nothing has changed, in no range; ask again after a while.
  *
- * page->continuation stands in every page that did not fail, 304 or not: where the reader is. Store it when the page
- * has been dealt with. It is good in another process, after any splits and merges of ranges, and for as long as the
- * container is there: behind it nothing is left out and nothing comes twice. A container that was deleted and created
- * anew has other changes: E_ARGUMENT. */
+ * page->continuation is in every page that did not fail, 304 or not. Store it when the page has been dealt with. It is
+ * good in another process, after any splits and merges, for as long as the container is there: behind it nothing is
+ * left out and nothing comes twice. A container that was created anew has other changes: E_ARGUMENT. */
 AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
                                           aiocosmos_cursor *cursor);
 
