@@ -11234,9 +11234,9 @@ static int aioc_request_add_etag(aioc_request_builder *builder, const char *what
     return aioc_request_add_text(builder, line, etag);
 }
 
-/* Whether a header changes how messages are framed or read, or is one that the library sets: a raw request those that
- * any has, others those that say what they mean, too. `why` says what to use instead. Each name ends with a blank, or
- * with '=' and what to use; '-' before that: names that begin so. */
+/* Whether a header changes how messages are framed or read, or is one that the library sets: in a raw request those of
+ * any, in others those of their meaning, too. `why` says what to use instead. Each name ends with a blank, or with '='
+ * and what to use; '-' before that: names that begin so. */
 static bool aioc_request_is_our_header(aiocosmos_str name, bool raw, char *why, size_t cap)
 {
     static const char *const lists[] = {
@@ -11317,34 +11317,29 @@ static int aioc_request_keep_headers(aioc_request_builder *builder, aioc_mem_buf
                ? builder->status : aioc_request_keep(builder, buffer, aioc_mem_text(&builder->lines));
 }
 
-static int aioc_request_add_throughput(aioc_request_builder *builder, const aiocosmos_request *request)
-{
-    char text[80];
-    uint32_t ru = request->throughput_ru + request->autoscale_max_ru;  /* one of them is 0 */
-    if (!ru) return 0;
-    aioc_mem_print(text, sizeof text, request->throughput_ru ? "x-ms-offer-throughput: %u"
-                   : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}", (unsigned)ru);
-    return aioc_request_add_line(builder, "", text);
-}
-
 static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos_request *request,
                                   const aioc_request_kind *kind)
 {
+    char ru[80];
     const char *type = request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json" : "application/json";
-    bool raw = request->kind == AIOCOSMOS_RAW;
+    bool raw = request->kind == AIOCOSMOS_RAW, sends = kind->verb[0] == 'P';
+    aioc_mem_writer lines;
     builder->lines.len = 0;
-    if ((kind->verb[0] == 'P' && aioc_request_add_line(builder, "Content-Type: ", type)) ||
-        (request->kind == AIOCOSMOS_UPSERT_ITEM &&
-         aioc_request_add_line(builder, "x-ms-documentdb-is-upsert: ", "True")) ||
-        (kind->verb[0] == 'P' && strchr(kind->takes, 'k') && !request->want_body &&
-         aioc_request_add_line(builder, "Prefer: ", "return=minimal")) ||
-        aioc_request_add_etag(builder, "if_match", "If-Match: ", request->if_match) ||
+    lines = aioc_mem_write(builder->memory, &builder->lines);
+    if (sends) aioc_request_put_line(&lines, "Content-Type: ", aioc_mem_str(type));
+    if (request->kind == AIOCOSMOS_UPSERT_ITEM) aioc_mem_put_text(&lines, "x-ms-documentdb-is-upsert: True\r\n");
+    if (sends && strchr(kind->takes, 'k') && !request->want_body)
+        aioc_mem_put_text(&lines, "Prefer: return=minimal\r\n");
+    aioc_mem_print(ru, sizeof ru, request->throughput_ru ? "x-ms-offer-throughput: %u\r\n"
+                   : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}\r\n",
+                   (unsigned)(request->throughput_ru + request->autoscale_max_ru));  /* one of them is 0 */
+    if (request->throughput_ru || request->autoscale_max_ru) aioc_mem_put_text(&lines, ru);
+    if (!aioc_mem_written(&lines)) return aioc_request_no_memory(builder);
+    if (aioc_request_add_etag(builder, "if_match", "If-Match: ", request->if_match) ||
         aioc_request_add_etag(builder, "if_none_match", "If-None-Match: ", request->if_none_match) ||
-        aioc_request_add_throughput(builder, request) || aioc_request_add_headers(builder, request->headers, raw))
-        return builder->status;
-    if (raw && request->body.len && !aioc_http_header(aioc_mem_text(&builder->lines), "content-type").ptr)
-        return aioc_request_add_line(builder, "Content-Type: ", type);
-    return 0;
+        aioc_request_add_headers(builder, request->headers, raw)) return builder->status;
+    return raw && request->body.len && !aioc_http_header(aioc_mem_text(&builder->lines), "content-type").ptr
+               ? aioc_request_add_line(builder, "Content-Type: ", type) : 0;
 }
 
 static int aioc_request_add_pk(aioc_request_builder *builder, const aiocosmos_pk *pk)
@@ -11388,8 +11383,7 @@ static int aioc_request_parse(aioc_request_builder *builder, aiocosmos_str body)
     return status ? aioc_request_refuse_at(builder, "body", doc->error, doc->error_at) : 0;
 }
 
-/* The item is a JSON object whose "id" is a string that the service takes. Create and upsert have their id there
- * only. */
+/* The item is a JSON object whose "id" is a string that the service takes. */
 static int aioc_request_check_item(aioc_request_builder *builder, aiocosmos_str body)
 {
     aiocosmos_json id;
@@ -11453,8 +11447,8 @@ static int aioc_request_write_key_paths(aioc_request_builder *builder, const cha
             return builder->status;
     }
     /* Version 2 is asked for: absent would mean 1. */
-    aioc_mem_put_text(&builder->out, i > 1 ? "],\"kind\":\"MultiHash\",\"version\":2}"
-                                           : "],\"kind\":\"Hash\",\"version\":2}");
+    aioc_mem_put_text(&builder->out, i > 1 ? "],\"kind\":\"MultiHash" : "],\"kind\":\"Hash");
+    aioc_mem_put_text(&builder->out, "\",\"version\":2}");
     for (; i < 3; i++)
         if (paths[i]) return aioc_request_refuse(builder, "partition_key_paths", "a gap between the levels");
     return 0;
@@ -11479,8 +11473,8 @@ static bool aioc_request_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
     return row[b.len] <= most;
 }
 
-/* A member of the properties that the host gives as JSON. What we do not know is for the service to take or refuse, but
- * not what is nearly something else, such as "uniqueKeys" or "unique_key_policy": the service may take no notice. */
+/* A member of the properties that the host gives as JSON. What we do not know is the service's affair, but not what is
+ * nearly something else, such as "uniqueKeys" or "unique_key_policy", of which it may take no notice. */
 static int aioc_request_check_member(aioc_request_builder *builder, const aiocosmos_request *request,
                                      aiocosmos_json key)
 {
@@ -11634,9 +11628,9 @@ static int aioc_request_split_path(aioc_request_builder *builder, const char *pa
     return 0;
 }
 
-/* CONNECT would make a tunnel of the connection, and TRACE hand out the signature (RFC 9110, 9.3.6 and 9.3.8). Of all
- * that is inside a container only items, and POST to a stored procedure, are answered by its replicas, whose session
- * tokens they are. An ETag binds an upsert, but no stored procedure. */
+/* CONNECT would make a tunnel, and TRACE hand out the signature (RFC 9110, 9.3.6 and 9.3.8). Only items, and POST to a
+ * stored procedure, are answered by replicas, whose session tokens they are. An ETag binds an upsert, but no stored
+ * procedure. */
 static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosmos_request *request,
                                     aioc_request_spec *spec)
 {
@@ -11767,16 +11761,15 @@ typedef enum aioc_op_state {
     AIOC_OP_COMPOSED  /* made of other operations, which do the work */
 } aioc_op_state;
 
-/* Why an attempt may be followed by another: each reason has a patience of its own, all together, but for MOVED, are
- * held to retries_max. */
+/* Why an attempt may be followed by another: each reason has a counter and a patience of its own. */
 typedef enum aioc_op_reason {
     AIOC_OP_FINAL,      /* none may */
     AIOC_OP_TRANSPORT,  /* there is no answer of the service */
-    AIOC_OP_UNCLEAR,    /* there is one, but it does not say whether a write was applied */
-    AIOC_OP_GONE,       /* not processed: the service was busy, or lost a race */
-    AIOC_OP_MOVED,      /* not processed: the account's region is another one */
-    AIOC_OP_RANGES,     /* not processed: the partition key range is another one */
-    AIOC_OP_METADATA,   /* not processed: the container is another one */
+    AIOC_OP_UNCLEAR,    /* one that does not say what has happened */
+    AIOC_OP_GONE,       /* not processed: the service was busy, or lost a race; */
+    AIOC_OP_MOVED,      /* the account's region is another one; */
+    AIOC_OP_RANGES,     /* the partition key range is; */
+    AIOC_OP_METADATA,   /* the container is */
     AIOC_OP_SESSION,
     AIOC_OP_THROTTLE,
     AIOC_OP_REASONS
@@ -11983,9 +11976,8 @@ static void aioc_op_leave_tokenless(aioc_op *op)
     op->state = AIOC_OP_READY;
 }
 
-/* Who waits for a token goes on: those for whom there is one, or who was denied it; or all, because the host has not
- * answered, and may have lost the question. The others have been asked for, and wait until it is their turn, or a host
- * whose answers never fit would be asked for ever. */
+/* Those who wait for a token and have one, or were denied it, go on; or all, because the host may have lost the
+ * question. The others wait for their turn, or a host whose answers never fit would be asked for ever. */
 static void aioc_op_tokens_changed(aioc_op_engine *engine, bool all)
 {
     aioc_mem_node *node = engine->tokens.waiting.first, *next;
@@ -12149,7 +12141,7 @@ static bool aioc_op_copy_texts(aioc_op *op, const aioc_request_spec *spec)
     return true;
 }
 
-/* How long an attempt may be silent; 0: as long as it likes. Metadata comes quickly or not at all, says .NET's
+/* How long an attempt may be silent; 0: for ever. Metadata comes quickly or not at all, says .NET's
  * HttpTimeoutPolicyControlPlaneRetriableHotPath. */
 static uint64_t aioc_op_silence_max_us(const aioc_op *op)
 {
@@ -12159,8 +12151,8 @@ static uint64_t aioc_op_silence_max_us(const aioc_op *op)
     return max_ms * UINT64_C(1000);
 }
 
-/* Starts the one timer anew: from_us is when the operation was heard of last. Neither sending nor an answer touches it,
- * for whether an attempt has been silent is found out only when it fires. */
+/* Starts the one timer anew: from_us is when the operation was heard of last. Whether an attempt has been silent is
+ * found out only when it fires. */
 static void aioc_op_time(aioc_op *op, uint64_t from_us)
 {
     uint64_t max_us = aioc_op_silence_max_us(op), due_us = op->deadline_us;
@@ -12194,8 +12186,7 @@ static void aioc_op_enlist(aioc_op *op)
     }
 }
 
-/* Accepts an operation: it will complete exactly once, from a later step. NULL: no memory; the caller has seen to
- * aioc_op_has_room(). */
+/* It will complete exactly once, from a later step. NULL: no memory; the caller has seen to aioc_op_has_room(). */
 static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spec, const aioc_op_role *role,
                             void *owner)
 {
@@ -12255,7 +12246,7 @@ static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
     return (aioc_op_delivery *)(uintptr_t)result->internal;
 }
 
-/* What the host hears of is told before its own callback, which the host may forget meanwhile. */
+/* Told before its own callback, which the host may forget meanwhile. */
 static void aioc_op_tell(const aiocosmos_result *result)
 {
     const aioc_op_delivery *delivery = aioc_op_delivered(result);
@@ -12284,7 +12275,7 @@ static void aioc_op_hand_over(aioc_op *op, const aiocosmos_result *result)
     op->done(engine->client, result, op->user_data);
 }
 
-/* Ends an operation: out of every list, then its callback, then its memory. The response, if there is one, is lent. */
+/* Out of every list, then its callback, then its memory. The response, if there is one, is lent. */
 static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const aioc_pool_outcome *outcome,
                            const char *message)
 {
@@ -12340,8 +12331,7 @@ static void aioc_op_fail(aioc_op *op, int status, const char *message)
 
 static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru);
 
-/* Takes an operation out of the pool. An attempt that was under way is an attempt, even if nobody waits for its answer
- * any more; of its times only that is known. Returns whether its last byte was sent. */
+/* Takes an operation out of the pool; an attempt that was under way counts. Returns whether its last byte was sent. */
 static bool aioc_op_give_up(aioc_op *op, int status)
 {
     aioc_op_attempt *attempt = op->attempt;
@@ -12401,7 +12391,7 @@ static void aioc_op_stop(aioc_op *op, int status)
     aioc_op_make_ready(op);
 }
 
-/* The operation that on_result or on_failure is looking at, which has no slot any more. NULL: none. */
+/* The one that on_result or on_failure is looking at, which has no slot any more. NULL: none. */
 static aioc_op *aioc_op_told(const aioc_op_engine *engine)
 {
     return engine->told ? aioc_op_delivered(engine->told)->op : NULL;
@@ -12457,7 +12447,7 @@ static void aioc_op_put_session(aioc_op *op, aioc_mem_writer *head)
     else head->out->len = start;
 }
 
-/* An offer has no name: it is signed for by its id alone, in lower case, which stands behind its type. */
+/* An offer is signed for by its id alone, which is in lower case. */
 static aiocosmos_str aioc_op_signed_link(const aioc_op *op)
 {
     return strcmp(op->type, "offers") == 0 ? aioc_mem_str(op->type + sizeof "offers") : aioc_op_link(op);
@@ -12493,8 +12483,8 @@ static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
     op->activity_id[len] = 0;
 }
 
-/* Each attempt has an id of its own, by which the service's support finds it even if its answer was lost; unless the
- * caller gave one. */
+/* Each attempt has an id by which the service's support finds it even if its answer was lost; or the caller gave one.
+ * */
 static void aioc_op_put_activity(aioc_op *op, aioc_mem_writer *head)
 {
     aiocosmos_str given = aioc_http_header(aioc_op_part(op, AIOC_OP_LINES), "x-ms-activity-id");
@@ -12507,8 +12497,8 @@ static void aioc_op_put_activity(aioc_op *op, aioc_mem_writer *head)
     aioc_request_put_line(head, "x-ms-activity-id: ", aioc_mem_str(op->activity_id));
 }
 
-/* The partition key header. An item without the key's property has its place in a container that was made before there
- * were keys under "[]", elsewhere under "[{}]". */
+/* An item without the key's property is under "[]" in a container made before there were keys, elsewhere under "[{}]".
+ * */
 static aiocosmos_str aioc_op_pk_header(const aioc_op *op)
 {
     aiocosmos_str pk = aioc_op_part(op, AIOC_OP_PK);
@@ -12579,7 +12569,7 @@ static aiocosmos_str aioc_op_token_link(const aioc_op *op)
     return op->container ? op->container->link : aioc_op_link(op);
 }
 
-/* Hands the host a copy of the question: it may answer at once, and what it was given has to outlive that. */
+/* A copy of the question, for the host may answer at once. */
 static bool aioc_op_ask_host(aioc_op_engine *engine, aiocosmos_str link)
 {
     aioc_mem_buffer text = { NULL, 0, 0 };
@@ -12594,7 +12584,7 @@ static bool aioc_op_ask_host(aioc_op_engine *engine, aiocosmos_str link)
     return out.ok;
 }
 
-/* Waits for a token; the host is asked once for all who wait for the same one. */
+/* The host is asked once for all who wait for the same token. */
 static void aioc_op_ask_token(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
@@ -12607,8 +12597,8 @@ static void aioc_op_ask_token(aioc_op *op)
     aioc_op_fail(op, AIOCOSMOS_E_NOMEM, "no memory to ask for a token");
 }
 
-/* A token is there. If not, it has been asked for, or the operation is over. One that will end soon is used, while the
- * host is asked for its successor. */
+/* If no token is there, it has been asked for, or the operation is over. One that will end soon is used, while the host
+ * is asked for its successor. */
 static bool aioc_op_has_token(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
@@ -12631,9 +12621,9 @@ static bool aioc_op_has_token(aioc_op *op)
     return false;
 }
 
-/* Asks for the metadata if it is of use. True: the operation cannot do without, and waits for it, once: its remedy is
- * the look-up; or which header says that an item lacks the key's property, which the definition tells; or the tokens of
- * all ranges, which are sent where its own is not known, are too long. */
+/* Asks for the metadata if it is of use. True: the operation waits for it, once, for the look-up is its remedy; or the
+ * definition tells how an item without the key's property is named; or the tokens of all ranges, sent where its own is
+ * not known, are too long. */
 static bool aioc_op_waits_for_metadata(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
@@ -12709,8 +12699,8 @@ static void aioc_op_resume(aioc_account_waiter *waiter)
     aioc_op_go_on((aioc_op *)waiter->owner);
 }
 
-/* The first time that an attempt has been silent for too long, it gets a little more time: its host may have been away,
- * and the answer be there, unread. True: it is over. */
+/* An attempt that has been silent for too long gets a little more time, once: the host may have been away, and the
+ * answer be there, unread. True: it is over. */
 static bool aioc_op_abandoned(aioc_op *op)
 {
     uint64_t now_us = op->engine->reactor->now_us, max_us = aioc_op_silence_max_us(op);
@@ -12731,7 +12721,6 @@ static void aioc_op_timer_fired(aioc_reactor_timer *timer)
 {
     aioc_op *op = (aioc_op *)timer->owner;
     if (op->deadline_us && op->engine->reactor->now_us >= op->deadline_us) {
-        /* One that was cancelled before this step ends as cancelled: its caller was promised that. */
         aioc_op_abort(op, op->stop ? op->stop : AIOCOSMOS_E_TIMEOUT);
         return;
     }
@@ -12843,8 +12832,7 @@ static uint64_t aioc_op_backoff_us(uint32_t tries, uint32_t base_ms, uint32_t ma
     return wait_us / 2 + random % (wait_us / 2 + 1);
 }
 
-/* Never less than the service asks for, and up to a fifth more: a storm that was told one time does not come back as
- * one. */
+/* Never less than the service asks for, and up to a fifth more, lest a storm come back as one. */
 static uint64_t aioc_op_wait_us(const aioc_op_situation *now, const aioc_op_outcome *outcome, const aioc_op_rule *rule)
 {
     uint32_t tries = now->past.tries[rule->reason];
@@ -12870,8 +12858,8 @@ static bool aioc_op_may_again(const aioc_op_situation *now, const aioc_op_outcom
     return now->past.retries < now->retries_max;
 }
 
-/* 0, a status of the service, or an error of ours. Who else answers may refuse, but not say what the service holds: a
- * game that takes a proxy's 404 for "no such player" saves an empty profile over a real one. */
+/* 0, a status of the service, or an error of ours. Who else answers may not say what the service holds: a game that
+ * takes a proxy's 404 for "no such player" saves an empty profile over a real one. */
 static int aioc_op_meaning(const aioc_op_situation *now, const aioc_op_outcome *outcome)
 {
     int status = outcome->http_status;
@@ -13000,7 +12988,7 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     aioc_mem_buffer *claims = &engine->tokens.claims;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY], lines = aioc_op_part(op, AIOC_OP_LINES);
     attempt->endpoint->answered_once = true;
-    /* A 304 that nobody asked for says nothing: who took it for the service's would believe that a query has ended. */
+    /* A 304 that nobody asked for says nothing. */
     outcome->from_service = aioc_protocol_is_service(response, attempt->endpoint->loopback, outcome->error == 0) &&
                             (response->status != 304 || aioc_http_header(lines, "A-IM").ptr ||
                              aioc_http_header(lines, "If-None-Match").ptr);
@@ -13074,8 +13062,8 @@ static bool aioc_op_too_late(const aioc_op *op, const aioc_op_verdict *verdict)
     return op->deadline_us && op->engine->reactor->now_us + verdict->wait_us >= op->deadline_us;
 }
 
-/* What is known of a container that was deleted, or of those of a database, is of no use; of one that was replaced, the
- * session goes on. What the host reads of one is known from then on. */
+/* Nothing is known any more of a container that was deleted, or of those of a database; of one that was replaced, the
+ * session goes on. What the host reads of one is known. */
 static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
 {
     aioc_mem_node *node = op->is.forgets_container ? op->engine->account.used.first : NULL;
@@ -13180,7 +13168,7 @@ static aiocosmos_json aioc_op_result_json(const aiocosmos_result *result)
     return delivery->root;
 }
 
-/* A body that was collected in a block of its own changes hands; one that stands in a shared buffer is copied. */
+/* A body in a block of its own changes hands; one in a shared buffer is copied. */
 static aiocosmos_body aioc_op_take_body(const aiocosmos_result *result)
 {
     aioc_op_delivery *delivery = aioc_op_delivered(result);
@@ -13220,8 +13208,7 @@ static void aioc_op_fetched(aioc_op_engine *engine, aioc_account_container *cont
     aioc_account_settle(container, knowledge, engine->reactor->now_us);
 }
 
-/* Asks for the definition; or for a page of the feed of ranges: from where it was left, from its start, or behind a
- * continuation. */
+/* Asks for the definition; or for a page of the feed of ranges, from where it was left or behind a continuation. */
 static void aioc_op_fetch(aioc_op_engine *engine, aioc_account_container *container, bool definition,
                           uint32_t timeout_ms, aiocosmos_str continuation)
 {
@@ -21636,10 +21623,9 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
     return 0;
 }
 
-/* The header lines that never change. x-ms-version is the one that every current SDK sends. Capabilities: 1, ranges may
- * merge, which an account with merges switched on demands in every request; 2, a change feed that goes on behind a
- * merge sends its first If-Modified-Since beside its position. 449 is retried here, within the deadline, and so not at
- * the gateway. */
+/* The header lines that never change. x-ms-version is that of every current SDK. Capabilities: 1, ranges may merge,
+ * which accounts with merges demand in every request; 2, a change feed that goes on behind a merge sends its first
+ * If-Modified-Since, too. 449 is retried here, not at the gateway. */
 static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aioc_client_endpoint *endpoint,
                                              const char *agent)
 {
@@ -21705,8 +21691,7 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->options = &client->options;
     engine->builder.timeout_ms = options->request_timeout_ms;
     engine->builder.default_database = client->default_database.data;
-    /* Early in a boot there may be none. TLS asks for its own when it needs it, and fails without; for jitter, hash
-     * keys and activity ids the clocks do. */
+    /* Early in a boot there may be none: for jitter, hash keys and activity ids the clocks do. */
     if (client->platform.entropy(client->platform.user_data, seed, sizeof seed) < 0) {
         seed[1] = client->platform.monotonic_us(client->platform.user_data);
         seed[2] = (uint64_t)client->platform.wall_ms(client->platform.user_data);
@@ -21832,7 +21817,7 @@ int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocos
 
 /*--- Destroy ---*/
 
-/* Frees everything; what has not been opened is zeroed. No operation is left, or nobody is to hear of it. */
+/* What has not been opened is zeroed. */
 static void aioc_client_free(aiocosmos_client *client)
 {
     aiocosmos_allocator allocator = client->memory.allocator;  /* the host's, for the client itself */
@@ -21916,8 +21901,7 @@ static uint64_t aioc_client_ended(const aiocosmos_client *client)
     return client->engine.stats.ops_completed + client->pages.closed;
 }
 
-/* What a call returns goes through here: a success leaves no reason behind, which may be of an earlier call, or of what
- * the library asked for itself; and no call memory for huge requests. E_DESTROYED: there is no client any more. */
+/* What a call returns goes through here: a success leaves no reason behind, and no call memory for huge requests. */
 static int aioc_client_returns(aiocosmos_client *client, int status)
 {
     aioc_request_builder *builder = &client->engine.builder;
@@ -21931,8 +21915,7 @@ static int aioc_client_returns(aiocosmos_client *client, int status)
 
 /*--- Step ---*/
 
-/* A quarter is free of each limit that a call may have been refused for, or there is nothing left to wait for. Where
- * nothing has ended since, what did not fit would not fit now, either. */
+/* Something has ended since, and a quarter is free of each limit, or there is nothing left to wait for. */
 static bool aioc_client_has_room(const aiocosmos_client *client)
 {
     const aioc_op_engine *engine = &client->engine;
@@ -21959,8 +21942,8 @@ static bool aioc_client_work_one(aiocosmos_client *client)
            aioc_bulk_work(&client->bulks) || aioc_pool_work(&client->engine.endpoint.pool);
 }
 
-/* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client.
- * Without a budget, too, callbacks that always lead to further ones do not keep the host for ever. */
+/* False: the budget is spent, or a callback destroyed the client. Without a budget, too, callbacks that always lead to
+ * further ones do not keep the host for ever. */
 static bool aioc_client_work(aiocosmos_client *client)
 {
     uint32_t left = client->engine.slot_count * AIOC_CLIENT_PIECES;
@@ -22015,8 +21998,8 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
     while (!client->doomed && aioc_reactor_dispatch_one(&client->reactor))   /* what the last budget left over */
         if (aioc_reactor_hurry(&client->reactor)) return false;
     if (client->doomed) return false;
-    /* Which of the idle connections the server has closed meanwhile only the poller knows: it is asked before anything
-     * is sent, lest a write be lost on a dead one; and in each step, lest a small budget go to other work for ever. */
+    /* Which idle connections the server has closed only the poller knows: it is asked before anything is sent, lest a
+     * write be lost on a dead one; and in each step, lest a small budget go to other work for ever. */
     wait_ms = aioc_client_wait_ms(client, timeout_ms);
     aioc_client_poll(client, wait_ms);
     if (!aioc_client_work(client)) return false;
@@ -22027,7 +22010,7 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
 }
 
 /* Handshakes come last. If the budget is spent, one goes on nevertheless, or a busy client would never get another
- * connection; and one timer, or one that is talked to all the time would have no deadlines. */
+ * connection; and one timer, or it would have no deadlines. */
 static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
 {
     bool finished = aioc_client_step_ready(client, timeout_ms);
@@ -22339,7 +22322,7 @@ size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size
     return len;
 }
 
-/* A client does not know when a body that it has given away is freed, and may be gone by then. */
+/* It may be freed after the client. */
 static aiocosmos_body aioc_client_take_body(const aiocosmos_result *result)
 {
     aioc_mem *memory = aioc_op_delivered(result)->op->engine->memory;
@@ -22400,7 +22383,7 @@ int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, ai
     return runner.status;
 }
 
-/* The host lets go of what it has callbacks to expect from. False: it is none of that, but a part of something. */
+/* False: the host expects no callback from it, as it is a part of something. */
 static bool aioc_client_forget(aioc_op *op)
 {
     if (op->role->internal || op->role->pacer) return false;
