@@ -6979,11 +6979,11 @@ static const aioc_tls_table aioc_tls_bearssl = {
 /*========================
  * MARK: - HTTP                     >>http
  *
- * Turns the bytes of an HTTP/1.1 response (RFC 9110, RFC 9112) into status, headers and body. Never reads a socket:
- * feed it whatever arrived, it says how many bytes it used. Bytes that it leaves do not belong to this response.
+ * Turns the bytes of an HTTP/1.1 response (RFC 9110, RFC 9112) into status, headers and body: feed it whatever arrived,
+ * it says how many bytes it used. Bytes that it leaves do not belong to this response.
  *
- * A response that comes in one piece is handed out as views into that piece, without a copy and without memory. What
- * comes in several is collected in two buffers, head and body. The answer is the same wherever the bytes were cut.
+ * A response that comes in one piece is handed out as views into that piece, without memory. What comes in several is
+ * collected in two buffers, head and body. The answer is the same wherever the bytes were cut.
  *
  * May call: memory, text.    Knows nothing of: sockets, TLS, Cosmos, time.
  *========================*/
@@ -7187,21 +7187,16 @@ static aioc_http_state aioc_http_first_bytes(aioc_http_parser *parser, const cha
  * bytes long. */
 static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *text, size_t len, size_t *head_len)
 {
-    static const char too_large[] = "the answer's head is over the limit";
     aioc_http_state state = AIOC_HTTP_MORE;
     if (parser->line == 0 && len > 0) state = aioc_http_first_bytes(parser, text, len);
     while (state == AIOC_HTTP_MORE) {
         size_t end = parser->scan = aioc_http_control(text, parser->scan, len), next = end + 1;
-        if ((end < len ? next : len) > parser->head_max)
-            return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, too_large);
-        if (end == len) return AIOC_HTTP_MORE;
-        if (text[end] == '\r') {
-            if (next == len) return AIOC_HTTP_MORE;
-            next++;
-        }
+        if (end < len && text[end] == '\r') next++;
+        if ((next < len ? next : len) > parser->head_max)
+            return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's head is over the limit");
+        if (next > len) return AIOC_HTTP_MORE;
         /* A bare LF ends a line, too (RFC 9112, 2.2); a bare CR, or NUL, does not. */
         if (text[next - 1] != '\n') return aioc_http_refuse(parser, "the answer's head has a control character");
-        if (next > parser->head_max) return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, too_large);
         if (parser->line == 0) state = aioc_http_status_line(parser, text, end);
         else if (end > parser->line) state = aioc_http_header_line(parser, text + parser->line, end - parser->line);
         else state = AIOC_HTTP_DONE;
@@ -7310,34 +7305,26 @@ static aioc_http_state aioc_http_head_done(aioc_http_parser *parser)
 static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
 {
     aioc_http_state state;
-    size_t head_len = 0, held = parser->head.len;
-    if (held == 0) {
-        const char *text = data + *at;
-        state = aioc_http_lines(parser, text, len - *at, &head_len);
-        if (state == AIOC_HTTP_MORE) {
-            if (!aioc_http_keep(parser, text, text, len - *at)) {
-                aioc_http_reset(parser);
-                return AIOC_HTTP_PAUSED;
-            }
-            *at = len;
-            return AIOC_HTTP_MORE;
-        }
-        parser->response.head.ptr = text;
-    } else {
+    const char *text = data + *at;
+    size_t head_len = 0, held = parser->head.len, more = len - *at;
+    if (held > 0) {
         /* Where the head ends is not known yet: what is copied beyond it is cut off again. */
-        size_t more = parser->head_max + 1 - held;
-        if (more > len - *at) more = len - *at;
-        if (!aioc_http_keep(parser, parser->head.data, data + *at, more)) return AIOC_HTTP_PAUSED;
-        state = aioc_http_lines(parser, parser->head.data, parser->head.len, &head_len);
-        if (state == AIOC_HTTP_MORE) {
-            *at += more;
-            return AIOC_HTTP_MORE;
-        }
-        parser->head.len = head_len;
-        parser->response.head.ptr = parser->head.data;
+        if (more > parser->head_max + 1 - held) more = parser->head_max + 1 - held;
+        if (!aioc_http_keep(parser, parser->head.data, text, more)) return AIOC_HTTP_PAUSED;
+        text = parser->head.data;
     }
+    state = aioc_http_lines(parser, text, held + more, &head_len);
     if (state == AIOC_HTTP_FAILED) return state;
-    parser->response.head.len = head_len;
+    if (state == AIOC_HTTP_MORE) {
+        if (held == 0 && !aioc_http_keep(parser, text, text, more)) {
+            aioc_http_reset(parser);
+            return AIOC_HTTP_PAUSED;
+        }
+        *at += more;
+        return state;
+    }
+    if (held > 0) parser->head.len = head_len;
+    parser->response.head = aioc_text_view(text, head_len);
     *at += head_len - held;
     return aioc_http_head_done(parser);
 }
@@ -7351,14 +7338,6 @@ static aioc_http_state aioc_http_complete(aioc_http_parser *parser)
         parser->response.body = aioc_text_view(parser->body.data, parser->body.len);
     }
     return AIOC_HTTP_DONE;
-}
-
-/* The whole body stands in the fed piece: lent from there. */
-static aioc_http_state aioc_http_lend(aioc_http_parser *parser, const char *bytes, size_t len)
-{
-    parser->response.body = aioc_text_view(bytes, len);
-    parser->body_len = len;
-    return aioc_http_complete(parser);
 }
 
 /* Adds to the body that is being collected. False: no memory now. */
@@ -7379,13 +7358,13 @@ static bool aioc_http_collect(aioc_http_parser *parser, const char *bytes, size_
 static aioc_http_state aioc_http_feed_length(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
 {
     size_t here = len - *at < parser->left ? len - *at : parser->left;
-    if (here == parser->length && !parser->draining) {
+    if (!parser->draining && here == parser->length) {  /* the whole of it stands here: it is lent */
+        parser->response.body = aioc_text_view(data + *at, here);
         *at += here;
-        return aioc_http_lend(parser, data + *at - here, here);
+        return aioc_http_complete(parser);
     }
-    if (!parser->body.cap && !parser->draining) {
-        if (!aioc_http_reserve(parser, &parser->body, parser->left)) return AIOC_HTTP_PAUSED;
-    }
+    if (!parser->draining && !parser->body.cap && !aioc_http_reserve(parser, &parser->body, parser->left))
+        return AIOC_HTTP_PAUSED;
     if (!aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
     *at += here;
     parser->left -= here;
@@ -7419,10 +7398,11 @@ static aioc_http_state aioc_http_chunk_data(aioc_http_parser *parser, const char
     static const char end[] = "\r\n0\r\n\r\n";
     const size_t end_len = sizeof end - 1;
     size_t have = len - *at, here = have < parser->left ? have : parser->left;
-    if (parser->body_len == 0 && !parser->draining && have >= end_len && have - end_len >= parser->left &&
+    if (parser->body_len == 0 && !parser->draining && have - here >= end_len &&
         memcmp(data + *at + here, end, end_len) == 0) {
+        parser->response.body = aioc_text_view(data + *at, here);
         *at += here + end_len;
-        return aioc_http_lend(parser, data + *at - end_len - here, here);
+        return aioc_http_complete(parser);
     }
     if (!aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
     *at += here;
@@ -7443,8 +7423,7 @@ static aioc_http_state aioc_http_skip(aioc_http_parser *parser, char byte, int p
     return AIOC_HTTP_MORE;
 }
 
-/* Behind an LF. */
-static aioc_http_state aioc_http_next_line(aioc_http_parser *parser, int phase)
+static aioc_http_state aioc_http_behind_lf(aioc_http_parser *parser, int phase)
 {
     parser->phase = (uint8_t)phase;
     parser->cr = false;
@@ -7476,9 +7455,9 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
         /* fall through */
     case AIOC_HTTP_CHUNK_EXTENSION:
         if (!lf) return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
-        return aioc_http_next_line(parser, parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER);
+        return aioc_http_behind_lf(parser, parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER);
     case AIOC_HTTP_CHUNK_END:
-        if (lf) return aioc_http_next_line(parser, AIOC_HTTP_CHUNK_FIRST);
+        if (lf) return aioc_http_behind_lf(parser, AIOC_HTTP_CHUNK_FIRST);
         break;
     case AIOC_HTTP_TRAILER:  /* at the start of a line: an empty one is the end */
         if (lf) return aioc_http_complete(parser);
@@ -7490,7 +7469,7 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
         break;
     case AIOC_HTTP_TRAILER_VALUE:
         if (!lf) return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
-        return aioc_http_next_line(parser, AIOC_HTTP_TRAILER);
+        return aioc_http_behind_lf(parser, AIOC_HTTP_TRAILER);
     default: break;
     }
     return aioc_http_refuse(parser, parser->phase < AIOC_HTTP_TRAILER ? "the answer's chunks are malformed"
@@ -7543,15 +7522,13 @@ static aioc_http_state aioc_http_feed(aioc_http_parser *parser, const char *data
         head_at = at;
         state = aioc_http_feed_head(parser, data, len, &at);
     }
-    if (state == AIOC_HTTP_MORE) {
-        switch (parser->phase) {
-        case AIOC_HTTP_HEAD: break;
-        case AIOC_HTTP_LENGTH: if (at < len) state = aioc_http_feed_length(parser, data, len, &at); break;
-        case AIOC_HTTP_UNTIL_CLOSE: state = aioc_http_feed_until_close(parser, data, len, &at); break;
-        case AIOC_HTTP_COMPLETE: state = AIOC_HTTP_DONE; break;
-        case AIOC_HTTP_BROKEN: state = AIOC_HTTP_FAILED; break;
-        default: state = aioc_http_feed_chunks(parser, data, len, &at);
-        }
+    if (state == AIOC_HTTP_MORE) switch (parser->phase) {
+    case AIOC_HTTP_HEAD: break;
+    case AIOC_HTTP_LENGTH: if (at < len) state = aioc_http_feed_length(parser, data, len, &at); break;
+    case AIOC_HTTP_UNTIL_CLOSE: state = aioc_http_feed_until_close(parser, data, len, &at); break;
+    case AIOC_HTTP_COMPLETE: state = AIOC_HTTP_DONE; break;
+    case AIOC_HTTP_BROKEN: state = AIOC_HTTP_FAILED; break;
+    default: state = aioc_http_feed_chunks(parser, data, len, &at);
     }
     /* The piece that was fed will be gone; a head that lies in it has to be kept, or read once more. */
     if (state != AIOC_HTTP_DONE && state != AIOC_HTTP_FAILED && parser->phase != AIOC_HTTP_HEAD && !parser->head.len) {
