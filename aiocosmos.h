@@ -9052,7 +9052,7 @@ static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
  * What Cosmos means by the bytes of HTTP: paths, partition keys and their
  * hashes, session tokens, statuses in words. No state, no clock, no socket.
  *
- * May call: platform, memory, text, json, auth, http.    Knows nothing of: retries.
+ * May call: memory, text, json, auth, http.    Knows nothing of: retries.
  *========================*/
 
 /* The answer headers that anybody here reads, for http to pick out in its one pass. */
@@ -9078,37 +9078,21 @@ static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_name
 #define AIOC_PROTOCOL_ITEM_ID_MAX 1023  /* bytes, of items */
 #define AIOC_PROTOCOL_NAME_MAX    255   /* UTF-16 units, of databases and containers */
 
-static unsigned long long aioc_protocol_ull(size_t number)
-{
-    return (unsigned long long)number;
-}
-
 /* Whether an id can stand in a path. `why` then says what is wrong and at which byte, counted from 0. '/' and '\' are
  * the service's own rule; '?' and '#' end a path on the way there; "." and ".." are steps in one (RFC 3986, 5.2.4). */
 static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, size_t cap)
 {
-    size_t i, len = id ? strlen(id) : 0, bad_at = 0;
+    size_t len = id ? strlen(id) : 0, i = 0, bad_at;
     if (cap) *why = 0;
-    for (i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)id[i];
-        if (c < ' ' || c == 127) {
-            aioc_mem_print(why, cap, "control character %u at byte %llu", (unsigned)c, aioc_protocol_ull(i));
-            return false;
-        }
-        if (strchr("/\\?#", c)) {
-            aioc_mem_print(why, cap, "'%.*s' at byte %llu", 1, id + i, aioc_protocol_ull(i));
-            return false;
-        }
-    }
-    if (len == 0) aioc_mem_print(why, cap, "%s", id ? "empty" : "missing");
+    while (i < len && (unsigned char)id[i] >= ' ' && id[i] != 127 && !strchr("/\\?#", id[i])) i++;
+    if (i < len && strchr("/\\?#", id[i])) aioc_mem_print(why, cap, "'%.*s' at byte %u", 1, id + i, (unsigned)i);
+    else if (i < len) aioc_mem_print(why, cap, "control character %d at byte %u", id[i], (unsigned)i);
+    else if (len == 0) aioc_mem_print(why, cap, "%s", id ? "empty" : "missing");
     else if (len > max_bytes)
-        aioc_mem_print(why, cap, "%llu bytes, at most %llu are allowed", aioc_protocol_ull(len),
-                       aioc_protocol_ull(max_bytes));
-    else if (id[len - 1] == ' ')
-        aioc_mem_print(why, cap, "a space at the end, byte %llu", aioc_protocol_ull(len - 1));
+        aioc_mem_print(why, cap, "%u bytes, at most %u are allowed", (unsigned)len, (unsigned)max_bytes);
+    else if (id[len - 1] == ' ') aioc_mem_print(why, cap, "a space at the end, byte %u", (unsigned)len - 1);
     else if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0) aioc_mem_print(why, cap, "'%s' is a step in a path", id);
-    else if (!aioc_json_utf8_ok(id, len, &bad_at))
-        aioc_mem_print(why, cap, "not UTF-8 at byte %llu", aioc_protocol_ull(bad_at));
+    else if (!aioc_json_utf8_ok(id, len, &bad_at)) aioc_mem_print(why, cap, "not UTF-8 at byte %u", (unsigned)bad_at);
     else return true;
     return false;
 }
@@ -9123,8 +9107,7 @@ static bool aioc_protocol_name_ok(const char *name, char *why, size_t cap)
         units += (c & 0xC0) == 0x80 ? 0u : c >= 0xF0 ? 2u : 1u;
     }
     if (units <= AIOC_PROTOCOL_NAME_MAX) return true;
-    aioc_mem_print(why, cap, "%llu characters, at most %d are allowed", aioc_protocol_ull(units),
-                   AIOC_PROTOCOL_NAME_MAX);
+    aioc_mem_print(why, cap, "%u characters, at most %d are allowed", (unsigned)units, AIOC_PROTOCOL_NAME_MAX);
     return false;
 }
 
@@ -9176,11 +9159,11 @@ static aiocosmos_json aioc_protocol_scalar(aiocosmos_str text)
 /* What keeps a string from being a key goes to `why`; false: nothing does. The same for the functions below. */
 static bool aioc_protocol_bad_string(const char *text, size_t len, char *why, size_t cap)
 {
-    size_t bad_at = 0;
+    size_t bad_at;
     if (len > AIOC_PROTOCOL_PK_BYTES)
-        aioc_mem_print(why, cap, "%llu bytes, at most %d are allowed", aioc_protocol_ull(len), AIOC_PROTOCOL_PK_BYTES);
+        aioc_mem_print(why, cap, "%u bytes, at most %d are allowed", (unsigned)len, AIOC_PROTOCOL_PK_BYTES);
     else if (!aioc_json_utf8_ok(text, len, &bad_at))
-        aioc_mem_print(why, cap, "not UTF-8 at byte %llu", aioc_protocol_ull(bad_at));
+        aioc_mem_print(why, cap, "not UTF-8 at byte %u", (unsigned)bad_at);
     else return false;
     return true;
 }
@@ -9202,24 +9185,22 @@ static bool aioc_protocol_bad_integer(aiocosmos_str number, char *why, size_t ca
 
 static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
 {
-    const char *error = NULL;
-    size_t error_at = 0;
+    const char *error;
+    size_t error_at;
     double number;
     char string[AIOC_PROTOCOL_PK_BYTES + 1];
     aiocosmos_json value = aioc_protocol_scalar(text);
     if (value.type == AIOCOSMOS_JSON_NONE) aioc_mem_print(why, cap, "empty, and not JSON");
     else if (aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, &error, &error_at) < 0)
-        aioc_mem_print(why, cap, "not JSON at byte %llu: %s", aioc_protocol_ull(error_at), error ? error : "");
+        aioc_mem_print(why, cap, "not JSON at byte %u: %s", (unsigned)error_at, error);
     else if (value.type == AIOCOSMOS_JSON_OBJ || value.type == AIOCOSMOS_JSON_ARR)
         aioc_mem_print(why, cap, "an %s cannot be a key", value.type == AIOCOSMOS_JSON_OBJ ? "object" : "array");
     else if (value.type == AIOCOSMOS_JSON_NUM && !aioc_json_number_parse(value.ptr, value.len, &number))
         aioc_mem_print(why, cap, "a number beyond the range of doubles");
     else if (value.type == AIOCOSMOS_JSON_NUM)
         return aioc_protocol_bad_integer(aioc_text_view(value.ptr, value.len), why, cap);
-    else if (value.type == AIOCOSMOS_JSON_STR) {
-        size_t len = aioc_json_get_str(value, string, sizeof string);
-        return aioc_protocol_bad_string(string, len, why, cap);
-    }
+    else if (value.type == AIOCOSMOS_JSON_STR)
+        return aioc_protocol_bad_string(string, aioc_json_get_str(value, string, sizeof string), why, cap);
     else return false;
     return true;
 }
@@ -9252,35 +9233,30 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
     char reason[160];
     bool ok = true;
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
-        if (pk->level[i].type == AIOCOSMOS_VALUE_UNSET) continue;
+        aiocosmos_value value = pk->level[i];
+        if (value.type == AIOCOSMOS_VALUE_UNSET) continue;
         if (count < i) {
             aioc_mem_print(why, cap, "level %d is set, level %d is not", (int)i + 1, (int)count + 1);
-            return AIOCOSMOS_E_ARGUMENT;
+            break;
         }
-        if (aioc_protocol_bad_level(&pk->level[i], reason, sizeof reason)) {
+        if (aioc_protocol_bad_level(&value, reason, sizeof reason)) {
             aioc_mem_print(why, cap, "level %d: %s", (int)i + 1, reason);
-            return AIOCOSMOS_E_ARGUMENT;
+            break;
         }
-        count++;
-    }
-    if (count == 0) {
-        aioc_mem_print(why, cap, "no partition key is given");
-        return AIOCOSMOS_E_ARGUMENT;
-    }
-    for (i = 0; i < count && ok; i++) {
-        aiocosmos_value value = pk->level[i];
         if (value.type == AIOCOSMOS_VALUE_F64 && value.f64 == 0) value.f64 = 0;  /* -0 and 0 are the same key */
         if (value.type == AIOCOSMOS_VALUE_JSON) {  /* blanks of JSON may be line ends, which would end the header */
             aiocosmos_json scalar = aioc_protocol_scalar(aioc_text_view(value.str, value.len));
             value.str = scalar.ptr;
             value.len = scalar.len;
         }
-        ok = aioc_mem_append(memory, buffer, i ? "," : "[", 1) &&
+        ok = ok && aioc_mem_append(memory, buffer, i ? "," : "[", 1) &&
              aioc_json_append_value(memory, buffer, &value, true, AIOC_JSON_DEPTH_MAX);
+        count++;
     }
-    if (ok && aioc_mem_append(memory, buffer, "]", 1)) return 0;
+    if (count == 0 && i == AIOC_PROTOCOL_PK_LEVELS) aioc_mem_print(why, cap, "no partition key is given");
+    else if (i == AIOC_PROTOCOL_PK_LEVELS && ok && aioc_mem_append(memory, buffer, "]", 1)) return 0;
     buffer->len = start;
-    return AIOCOSMOS_E_NOMEM;
+    return count > 0 && i == AIOC_PROTOCOL_PK_LEVELS ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_ARGUMENT;
 }
 
 /* Where the element of an array that begins at `at` ends: at its comma or at the closing bracket. */
@@ -9511,15 +9487,13 @@ static uint64_t aioc_protocol_double_bits(double number)
  * that ends it. Returns its size; out has room for AIOC_PROTOCOL_PK_BYTES + 2. 0: this cannot be hashed. */
 static size_t aioc_protocol_hashed_form(const aiocosmos_value *value, unsigned char string_end, unsigned char *out)
 {
-    uint64_t bits;
     switch (value->type) {
     case AIOCOSMOS_VALUE_NONE: *out = 0; return 1;
     case AIOCOSMOS_VALUE_NULL: *out = 1; return 1;
     case AIOCOSMOS_VALUE_BOOL: *out = value->i64 ? 3 : 2; return 1;
-    case AIOCOSMOS_VALUE_I64: case AIOCOSMOS_VALUE_F64:
-        bits = aioc_protocol_double_bits(value->type == AIOCOSMOS_VALUE_I64 ? (double)value->i64 : value->f64);
+    case AIOCOSMOS_VALUE_F64:
         *out = 5;
-        aioc_text_store64le(out + 1, bits);
+        aioc_text_store64le(out + 1, aioc_protocol_double_bits(value->f64));
         return 9;
     case AIOCOSMOS_VALUE_STR:
         if (value->len > AIOC_PROTOCOL_PK_BYTES) return 0;
@@ -9527,7 +9501,7 @@ static size_t aioc_protocol_hashed_form(const aiocosmos_value *value, unsigned c
         if (value->len) memcpy(out + 1, value->str, value->len);
         out[1 + value->len] = string_end;
         return value->len + 2;
-    default: return 0;  /* JSON: pk_components reads it first */
+    default: return 0;  /* pk_components makes one of these of all else */
     }
 }
 
@@ -9556,7 +9530,6 @@ static size_t aioc_protocol_sorted_form(const aiocosmos_value *value, const unsi
 {
     size_t i;
     if (value->type == AIOCOSMOS_VALUE_F64) return aioc_protocol_sorted_number(value->f64, out);
-    if (value->type == AIOCOSMOS_VALUE_I64) return aioc_protocol_sorted_number((double)value->i64, out);
     memcpy(out, hashed, len);
     for (i = 1; i + 1 < len; i++) out[i] = (unsigned char)(hashed[i] + 1u);  /* strings; their 0 stays last */
     return len;
@@ -9928,22 +9901,20 @@ static const char *aioc_protocol_hint_of(int status, int sub_status)
  * only, "..." where it was cut. Returns its length; out has room for AIOC_PROTOCOL_QUOTE_MAX + 4. */
 static size_t aioc_protocol_quote(aiocosmos_str text, char *out)
 {
-    size_t at = 0, len = 0, bad_at;
-    while (at < text.len && text.ptr[at] != '\r' && text.ptr[at] != '\n') {
-        unsigned char c = (unsigned char)text.ptr[at];
-        size_t size = c < 0x80 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+    const char *at = text.ptr, *end = at + text.len;
+    size_t len = 0;
+    while (at < end && *at != '\r' && *at != '\n') {
+        unsigned char c = (unsigned char)*at;
+        size_t size = aioc_json_utf8_len(at, end);
+        bool blank = c < ' ' || c == 127, bad = size == 0 || (c == 0xC2 && (unsigned char)at[1] < 0xA0);  /* C1 too */
+        if (bad) size = 1;
         if (len + size > AIOC_PROTOCOL_QUOTE_MAX) {
             memcpy(out + len, "...", 4);
             return len + 3;
         }
-        if (c < ' ' || c == 127) out[len++] = ' ', at++;
-        else if (size > text.len - at || !aioc_json_utf8_ok(text.ptr + at, size, &bad_at) ||
-                 (c == 0xC2 && (unsigned char)text.ptr[at + 1] < 0xA0)) out[len++] = '?', at++;  /* C1 controls too */
-        else {
-            memcpy(out + len, text.ptr + at, size);
-            len += size;
-            at += size;
-        }
+        memcpy(out + len, blank ? " " : bad ? "?" : at, size);
+        len += size;
+        at += size;
     }
     out[len] = 0;
     return len;
@@ -13806,7 +13777,7 @@ static int aioc_plan_read(aioc_mem *memory, aiocosmos_str json, aioc_plan **out,
     aioc_json_open(&doc, memory);
     result = aioc_json_parse(&doc, json.ptr, json.len);
     if (result != 0) {
-        aioc_mem_print(why, cap, "the query plan is not JSON at byte %llu: %s", aioc_protocol_ull(doc.error_at),
+        aioc_mem_print(why, cap, "the query plan is not JSON at byte %u: %s", (unsigned)doc.error_at,
                        doc.error ? doc.error : "");
         aioc_json_close(&doc);
         return result == AIOCOSMOS_E_NOMEM ? result : AIOCOSMOS_E_PROTOCOL;

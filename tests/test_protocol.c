@@ -461,6 +461,12 @@ static aiocosmos_value random_value(char *room)
     }
 }
 
+/* As the text of a key gives it back: all numbers are doubles. */
+static aiocosmos_value as_component(aiocosmos_value value)
+{
+    return value.type == AIOCOSMOS_VALUE_I64 ? number((double)value.i64) : value;
+}
+
 static void check_same_key(const aiocosmos_value *got, const aiocosmos_value *want)
 {
     if (want->type == AIOCOSMOS_VALUE_I64 || want->type == AIOCOSMOS_VALUE_F64) {
@@ -494,6 +500,7 @@ TEST(keys_come_back_from_their_text)
         CHECK(aioc_protocol_pk_components(&memory, &texts, view(text.data, text.len), components, &got));
         CHECK_INT(got, count);
         for (i = 0; i < count; i++) check_same_key(&components[i], &pk.level[i]);
+        for (i = 0; i < count; i++) pk.level[i] = as_component(pk.level[i]);
         CHECK(aioc_protocol_epk(&def, pk.level, count, epk, &len));
         CHECK(aioc_protocol_epk(&def, components, count, again, &len_again));
         CHECK_STR(epk, again);
@@ -943,14 +950,8 @@ TEST(keys_that_cannot_be_hashed_here_are_left_to_the_service)
     three[0] = number(1.1);
     CHECK(!aioc_protocol_epk(&def, three, 2, epk, &len));
     CHECK(aioc_protocol_epk(&def, three, 1, epk, &len));
-    three[0] = integer(5);
-    three[1] = number(5);
     {
-        char other[AIOC_PROTOCOL_EPK_MAX];
         aiocosmos_value four[4];
-        CHECK(aioc_protocol_epk(&def, &three[0], 1, epk, &len));
-        CHECK(aioc_protocol_epk(&def, &three[1], 1, other, &len));
-        CHECK_STR(epk, other);
         four[0] = four[1] = four[2] = four[3] = string(large, 1500);
         def.version = 2;
         CHECK(!aioc_protocol_epk(&def, four, 4, epk, &len));
@@ -1043,7 +1044,7 @@ TEST(the_end_of_a_key_is_behind_it_and_before_the_next)
     seed = 77;
     for (round = 0; round < 2000; round++) {
         char epk[AIOC_PROTOCOL_EPK_MAX], end[AIOC_PROTOCOL_EPK_MAX], next[AIOC_PROTOCOL_EPK_MAX], room[64];
-        aiocosmos_value value = random_value(room);
+        aiocosmos_value value = as_component(random_value(room));
         aioc_protocol_pk_def def = {AIOC_PROTOCOL_MULTI_HASH, 2, 2, false};
         size_t len, end_len, next_len;
         aiocosmos_value two[2];
@@ -1053,7 +1054,7 @@ TEST(the_end_of_a_key_is_behind_it_and_before_the_next)
         aioc_protocol_epk_end(round % 2, end, &end_len);
         CHECK(aioc_protocol_epk_compare(view(epk, len), view(end, end_len)) < 0);
         two[0] = value;
-        two[1] = integer(round);
+        two[1] = number(round);
         CHECK(aioc_protocol_epk(&def, two, 2, next, &next_len));
         CHECK_INT(next_len, 64);
         CHECK(aioc_protocol_epk_compare(view(epk, len), view(next, next_len)) < 0);
