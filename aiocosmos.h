@@ -3712,16 +3712,15 @@ static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
     {0xC3B8358109E84F07, 0x0A862F80EC4700C8, 0x02606EA01029DC37},
     {0x9E19DB92B4E31BA9, 0x6C07A2C26A8346D1, 0x4944D9F52CD0DEC2}
     };
-    static const uint64_t steps[27] = {  /* 10^0, 10^1, ... 10^26: of 10^n the bits of 5^n */
-    0x8000000000000000, 0xA000000000000000, 0xC800000000000000, 0xFA00000000000000, 0x9C40000000000000,
-    0xC350000000000000, 0xF424000000000000, 0x9896800000000000, 0xBEBC200000000000, 0xEE6B280000000000,
-    0x9502F90000000000, 0xBA43B74000000000, 0xE8D4A51000000000, 0x9184E72A00000000, 0xB5E620F480000000,
-    0xE35FA931A0000000, 0x8E1BC9BF04000000, 0xB1A2BC2EC5000000, 0xDE0B6B3A76400000, 0x8AC7230489E80000,
-    0xAD78EBC5AC620000, 0xD8D726B7177A8000, 0x878678326EAC9000, 0xA968163F0A57B400, 0xD3C21BCECCEDA100,
-    0x84595161401484A0, 0xA56FA5B99019A5C8
+    static const uint64_t steps[27] = {  /* 5^0, 5^1, ... 5^26: the bits of 10^0, 10^1, ... */
+    1, 5, 25, 125, 625, 3125, 15625, 78125, 390625, 1953125, 9765625, 48828125, 244140625, 1220703125, 6103515625,
+    30517578125, 152587890625, 762939453125, 3814697265625, 19073486328125, 95367431640625, 476837158203125,
+    2384185791015625, 11920928955078125, 59604644775390625, 298023223876953125, 1490116119384765625
     };
     const uint64_t *base = bases[(ten + 351) / 27];
-    uint64_t factor = steps[(ten + 351) % 27], word[3], lowest, carry = aioc_json_multiply(base[2], factor, &lowest);
+    uint64_t factor = steps[(ten + 351) % 27], word[3], lowest, carry;
+    factor <<= aioc_json_leading_zeros(factor);
+    carry = aioc_json_multiply(base[2], factor, &lowest);
     aioc_json_multiply_long(factor, base[0], base[1], word);
     word[0] += carry;
     carry = word[0] < carry;
@@ -3735,76 +3734,50 @@ static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
     *low = word[1];
 }
 
-static bool aioc_json_power_is_exact(int ten)
+/* The same power, rounded up. */
+static void aioc_json_power_up(int ten, uint64_t *high, uint64_t *low)
 {
-    return ten >= 0 && ten <= 55;
+    if ((ten < 0 || ten > 55) && ++*low == 0) ++*high;
 }
 
 /*--- Text to number ---*/
 
-/* A number's digits from the first to the last that is not 0, maybe with the point between them. */
+/* digits * 10^exponent, or, with more, a little above that. */
 typedef struct aioc_json_decimal {
-    const char *first, *end;
-    uint64_t count;     /* of the digits; 0: the number is 0 */
-    int64_t  exponent;  /* the last digit counts 10^exponent */
+    uint64_t digits;  /* the first 19: so many fit */
+    int64_t  exponent;
+    bool     more;    /* not all digits behind these are 0 */
     bool     negative;
 } aioc_json_decimal;
 
 /* Takes a number apart whose form was checked. */
-static aioc_json_decimal aioc_json_decimal_of(const char *at, const char *end)
+static inline aioc_json_decimal aioc_json_decimal_of(const char *at, const char *end)
 {
-    aioc_json_decimal decimal;
-    const char *point = NULL, *last = NULL, *mantissa_end;
     const int64_t enough = INT64_C(1) << 48;  /* no text has so many digits that they make up for more */
-    bool negative_exponent = false;
+    aioc_json_decimal decimal = {0, 0, false, *at == '-'};
+    uint64_t digits = 0;
     int64_t exponent = 0;
-    memset(&decimal, 0, sizeof decimal);
-    decimal.negative = *at == '-';
-    for (at += decimal.negative; at < end && (*at | 0x20) != 'e'; at++) {
-        if (*at == '.') {
-            point = at;
-        } else if (*at != '0') {
-            if (!last) decimal.first = at;
-            last = at;
+    const char *point = NULL;
+    bool divided;
+    for (at += decimal.negative; at < end; at++) {
+        unsigned digit = (unsigned char)*at - (unsigned)'0';
+        if (digit > 9) {
+            if (*at != '.') break;
+            point = at + 1;
+        } else if (digits < UINT64_C(1000000000000000000)) {
+            digits = digits * 10 + digit;
+        } else {
+            decimal.exponent++;
+            if (digit > 0) decimal.more = true;
         }
     }
-    mantissa_end = at;
-    for (at += at < end; at < end; at++) {
-        if (*at == '-') negative_exponent = true;
-        else if (*at != '+' && exponent < enough) exponent = exponent * 10 + (*at - '0');
-    }
-    if (!last) return decimal;
-    if (!point) point = mantissa_end;
-    decimal.end = last + 1;
-    decimal.count = (uint64_t)(decimal.end - decimal.first) - (decimal.first < point && point < last);
-    decimal.exponent = (negative_exponent ? -exponent : exponent) + (point - last) - (point > last);
+    decimal.digits = digits;
+    if (point) decimal.exponent -= at - point;
+    if (at == end) return decimal;
+    divided = *++at == '-';
+    for (at += divided || *at == '+'; at < end && exponent < enough; at++) exponent = exponent * 10 + (*at - '0');
+    decimal.exponent += divided ? -exponent : exponent;
     return decimal;
-}
-
-/* The first digits, 19 at most: so many fit. */
-static uint64_t aioc_json_decimal_digits(const aioc_json_decimal *decimal, uint64_t *taken)
-{
-    const char *at = decimal->first;
-    uint64_t digits = 0, count = 0;
-    for (; at < decimal->end && count < 19; at++) {
-        if (*at == '.') continue;
-        digits = digits * 10 + (uint64_t)(*at - '0');
-        count++;
-    }
-    *taken = count;
-    return digits;
-}
-
-/* A whole number below 2^63, or -2^63: without a double in between, which has 53 bits only. */
-static bool aioc_json_decimal_i64(const aioc_json_decimal *decimal, int64_t *out)
-{
-    uint64_t taken, number = aioc_json_decimal_digits(decimal, &taken);
-    int64_t exponent = decimal->exponent;
-    if (exponent < 0 || exponent > 19 || decimal->count + (uint64_t)exponent > 19) return false;
-    while (exponent-- > 0) number *= 10;
-    if (number > (uint64_t)INT64_MAX + decimal->negative) return false;
-    *out = decimal->negative ? -(int64_t)(number - (number > 0)) - (number > 0) : (int64_t)number;
-    return true;
 }
 
 /* The bits of the double nearest to (high + something below 1 if more) * 2^exponent, to even if it is halfway; of
@@ -3825,13 +3798,11 @@ static uint64_t aioc_json_round(uint64_t high, bool more, int exponent)
     return ((uint64_t)(biased - 1) << 52) + mantissa;  /* the highest bit of a normal one adds 1 */
 }
 
-/* digits * 10^ten, with the power rounded down or up. The lower bits only count as more. */
-static uint64_t aioc_json_scale(uint64_t digits, int ten, bool up)
+/* digits * 10^ten, by the high 128 bits of the power. The lower bits of the product only count as more. */
+static uint64_t aioc_json_scale(uint64_t digits, int ten, uint64_t high, uint64_t low)
 {
-    uint64_t high, low, product[3];
+    uint64_t product[3];
     int zeros = aioc_json_leading_zeros(digits);
-    aioc_json_power(ten, &high, &low);
-    if (up && ++low == 0) high++;
     aioc_json_multiply_long(digits << zeros, high, low, product);
     if (!(product[2] >> 63)) {
         zeros++;
@@ -3844,23 +3815,21 @@ static uint64_t aioc_json_scale(uint64_t digits, int ten, bool up)
 /* The nearest double, by libc, of a number so near the middle of two that 128 bits of its power of ten do not tell.
  * Without a point its text means the same in every locale. The middle of two doubles has no more than 767 digits, so
  * whatever follows 768 says only that the number is larger than they are: a last digit 1 says that too. */
-static uint64_t aioc_json_nearest(const aioc_json_decimal *decimal)
+static uint64_t aioc_json_nearest(const char *at, const char *end, const aioc_json_decimal *decimal)
 {
     char text[800];
-    const char *at = decimal->first;
-    int64_t exponent;
+    int64_t point = decimal->exponent + (int64_t)aioc_text_put_u64(text, decimal->digits);  /* behind so many digits */
     uint64_t bits;
     double number;
     size_t len = 0;
-    for (; at < decimal->end && len < 768; at++) {
-        if (*at != '.') text[len++] = *at;
+    bool more = false;
+    for (; at < end && (*at | 0x20) != 'e'; at++) {
+        if (*at == '.' || (*at == '0' && len == 0)) continue;
+        if (len < 768) text[len++] = *at;
+        else if (*at != '0') more = true;
     }
-    exponent = decimal->exponent + (int64_t)(decimal->count - len);
-    if (decimal->count > len) {
-        text[len++] = '1';
-        exponent--;
-    }
-    aioc_mem_print(text + len, sizeof text - len, "e%d", (int)exponent);
+    if (more) text[len++] = '1';
+    aioc_mem_print(text + len, sizeof text - len, "e%d", (int)(point - (int64_t)len));
     number = strtod(text, NULL);
     memcpy(&bits, &number, sizeof bits);
     return bits;
@@ -3873,57 +3842,31 @@ static double aioc_json_double_of(uint64_t bits)
     return number;
 }
 
-/* The nearest double, to even if there are two. False: it would be infinite. */
-static bool aioc_json_decimal_f64(const aioc_json_decimal *decimal, double *out)
-{
-    uint64_t bits = 0, above, taken, digits = aioc_json_decimal_digits(decimal, &taken);
-    int64_t ten = decimal->exponent + (int64_t)(decimal->count - taken);
-    bool more = decimal->count > taken;
-    if (decimal->count > 0 && ten > 308) return false;
-    if (decimal->count > 0 && ten >= AIOC_JSON_POWER_MIN) {  /* else it rounds to 0 */
-        bits = aioc_json_scale(digits, (int)ten, false);
-        above = aioc_json_scale(digits + more, (int)ten, !aioc_json_power_is_exact((int)ten));
-        if (above != bits) bits = aioc_json_nearest(decimal);
-    }
-    *out = aioc_json_double_of(bits | (uint64_t)decimal->negative << 63);
-    return bits < UINT64_C(2047) << 52;
-}
-
-/* Most numbers are short and have no exponent: they are digits / 10^places, at a fraction of the cost. False: not this
- * one. */
-static inline bool aioc_json_is_short(const char *at, const char *end, uint64_t *digits, size_t *places)
-{
-    const char *point = end - 1;
-    uint64_t number = 0;
-    if (end - at > 18) return false;  /* below 2^63 */
-    for (; at < end; at++) {
-        unsigned digit = (unsigned char)*at - (unsigned)'0';
-        if (digit <= 9) number = number * 10 + digit;
-        else if (*at == '.') point = at;
-        else return false;
-    }
-    *digits = number;
-    *places = (size_t)(end - 1 - point);
-    return true;
-}
-
-/* The text was checked to be a JSON number. */
+/* The nearest double, to even if there are two, of a text that was checked to be a JSON number. False: it would be
+ * infinite. */
 static bool aioc_json_f64(const char *text, const char *end, double *out)
 {
     static const double powers[18] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
                                       1e15, 1e16, 1e17};
-    bool negative = *text == '-';
-    aioc_json_decimal decimal;
-    uint64_t digits;
-    size_t places;
-    if (FLT_EVAL_METHOD == 0 && aioc_json_is_short(text + negative, end, &digits, &places) &&
-        digits <= UINT64_C(1) << 53) {
+    const aioc_json_decimal decimal = aioc_json_decimal_of(text, end);
+    const int64_t ten = decimal.exponent;
+    uint64_t bits = 0, high, low;
+    if (FLT_EVAL_METHOD == 0 && decimal.digits <= UINT64_C(1) << 53 && ten <= 0 && ten > -18) {
         /* Both are doubles exactly, so that the one operation rounds once. */
-        *out = (negative ? -(double)digits : (double)digits) / powers[places];
+        *out = (double)(int64_t)decimal.digits / (decimal.negative ? -powers[-ten] : powers[-ten]);
         return true;
     }
-    decimal = aioc_json_decimal_of(text, end);
-    return aioc_json_decimal_f64(&decimal, out);
+    if (decimal.digits > 0 && ten > 308) return false;
+    if (decimal.digits > 0 && ten >= AIOC_JSON_POWER_MIN) {  /* else it rounds to 0 */
+        aioc_json_power((int)ten, &high, &low);
+        bits = aioc_json_scale(decimal.digits, (int)ten, high, low);
+        aioc_json_power_up((int)ten, &high, &low);
+        if (aioc_json_scale(decimal.digits + decimal.more, (int)ten, high, low) != bits) {
+            bits = aioc_json_nearest(text + decimal.negative, end, &decimal);
+        }
+    }
+    *out = aioc_json_double_of(bits | (uint64_t)decimal.negative << 63);
+    return bits < UINT64_C(2047) << 52;
 }
 
 /* The whole text is a JSON number. */
@@ -3960,7 +3903,7 @@ static uint64_t aioc_json_shortest(uint64_t bits, int *ten)
     mantissa = biased > 0 ? fraction | UINT64_C(1) << 52 : fraction;
     *ten = aioc_json_shift((int64_t)two * 1262611 - (nearer ? 524031 : 0), 22);       /* log10 of 2^two, or of 3/4 */
     aioc_json_power(-*ten, &high, &low);
-    if (!aioc_json_power_is_exact(-*ten) && ++low == 0) high++;
+    aioc_json_power_up(-*ten, &high, &low);
     shift = two + aioc_json_log2_of_power(-*ten) + 1;
     below = aioc_json_scale_odd((4 * mantissa - 2 + nearer) << shift, high, low) + odd;
     exact = aioc_json_scale_odd((4 * mantissa) << shift, high, low);
@@ -4035,20 +3978,22 @@ static size_t aioc_json_number_write(double number, char out[AIOC_JSON_NUMBER_MA
 
 /*--- Getting ---*/
 
+/* A whole number below 2^63, or -2^63: without a double in between, which has 53 bits only. */
 static bool aioc_json_get_i64(aiocosmos_json value, int64_t *out)
 {
-    const char *end;
     aioc_json_decimal decimal;
-    uint64_t digits;
-    size_t places;
+    uint64_t number;
     if (value.type != AIOCOSMOS_JSON_NUM) return false;
-    end = value.ptr + value.len;
-    if (aioc_json_is_short(value.ptr + (*value.ptr == '-'), end, &digits, &places) && places == 0) {
-        *out = *value.ptr == '-' ? -(int64_t)digits : (int64_t)digits;
-        return true;
+    decimal = aioc_json_decimal_of(value.ptr, value.ptr + value.len);
+    number = decimal.digits;
+    if (decimal.exponent != 0 && number > 0) {
+        for (; decimal.exponent < 0 && number % 10 == 0; decimal.exponent++) number /= 10;
+        for (; decimal.exponent > 0 && number <= UINT64_MAX / 10; decimal.exponent--) number *= 10;
+        if (decimal.exponent != 0) return false;
     }
-    decimal = aioc_json_decimal_of(value.ptr, end);
-    return aioc_json_decimal_i64(&decimal, out);
+    if (decimal.more || number > (uint64_t)INT64_MAX + decimal.negative) return false;
+    *out = decimal.negative ? -(int64_t)(number - (number > 0)) - (number > 0) : (int64_t)number;
+    return true;
 }
 
 static bool aioc_json_get_f64(aiocosmos_json value, double *out)

@@ -924,18 +924,23 @@ TEST(json_every_power_of_ten_is_right_to_128_bits)
     int ten;
     for (ten = AIOC_JSON_POWER_MIN; ten <= AIOC_JSON_POWER_MAX; ten++) {
         large wanted, got, next;
-        uint64_t high, low;
+        uint64_t high, low, high_up, low_up;
+        bool exact;
         int shift = 127 - aioc_json_log2_of_power(ten);
         aioc_json_power(ten, &high, &low);
         CHECK(high >> 63);
         CHECK(high != UINT64_MAX || low != UINT64_MAX);                    /* it may be rounded up, too */
+        high_up = high, low_up = low;
+        aioc_json_power_up(ten, &high_up, &low_up);
+        exact = high_up == high && low_up == low;
         big_make_u128(&got, high, low);
         big_make_u128(&next, high + (low == UINT64_MAX), low + 1);
+        if (!exact) CHECK(high_up == high + (low == UINT64_MAX) && low_up == low + 1);
         big_make(&wanted, shift > 0 ? shift : 0, ten > 0 ? ten : 0);
         if (ten < 0) big_multiply_fives(&got, -ten), big_double(&got, -ten);
         if (ten < 0) big_multiply_fives(&next, -ten), big_double(&next, -ten);
         if (shift < 0) big_double(&got, -shift), big_double(&next, -shift);
-        CHECK_INT(big_compare(&got, &wanted), aioc_json_power_is_exact(ten) ? 0 : -1);
+        CHECK_INT(big_compare(&got, &wanted), exact ? 0 : -1);
         CHECK_INT(big_compare(&next, &wanted), 1);
     }
 }
