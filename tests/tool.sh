@@ -113,7 +113,7 @@ part_usage() {
     exits 0 "$tool" help import
     prints --rejects
     for command in 'db list' 'db create' 'db delete' 'container list' 'container show' 'container create' \
-        'container replace' 'container delete' count 'item create' 'item upsert' 'item replace' 'item get' 'item patch' 'item delete' query import \
+        'container replace' 'container delete' count copy delete 'item create' 'item upsert' 'item replace' 'item get' 'item patch' 'item delete' query import \
         export changes; do
         exits 0 "$tool" $command --help
         prints "  aiocosmos $command"
@@ -380,6 +380,112 @@ asked() {
     is $status 0 'status of a deletion that was meant'
     types nonsense "'$tool' db create other && '$tool' db delete other --yes"
     is $status 0 'status of a deletion without a question'
+}
+
+#--- Many items at once ------------------------------------------------------------
+
+# One deletion is refused here, as if the item had changed meanwhile.
+part_delete() {
+    players many
+    documents 300 | "$tool" import game many - >/dev/null 2>&1
+    exits 2 "$tool" delete game many
+    says '--where or --pk'
+    exits 2 "$tool" delete game many --where ''
+    exits 1 "$tool" delete game many --where 'c.n >'
+    exits 1 "$tool" delete game none --where true
+    says "there is no container 'none'"
+    exits 0 "$tool" delete game many --where 'c.n <= @n' --param @n=100
+    is "$(total ok),$(total failed)" 100,0 'ok, failed'
+    says 'deleting items of the container many, of the account at'
+    is "$(count many)" 200 'items left'
+    exits 0 "$tool" delete game many --pk '"r7"'
+    is "$(total ok)" 4 ok
+    exits 0 "$tool" delete game many --pk '"r8"' --where 'c.n > 200'
+    is "$(total ok)" 2 ok
+    exits 3 "$tool" delete game many --where true
+    is "$(total ok),$(total failed)" 193,1 'ok, failed'
+    is "$(grep -c '^{"reason":"412 .*"status":412,"sub_status":0,"maybe_applied":false,"document":{"id":' "$work/err")" 1 \
+        'items that changed'
+    is "$(count many)" 1 'items left'
+    exits 0 "$tool" delete game many --where true
+    is "$(count many)" 0 'items left'
+
+    "$tool" container create game deep --partition-key '/a/b,/"c d"/e,/f' >/dev/null 2>&1
+    printf '{"id":"1","a":{"b":1},"c d":{"e":null}}\n{"id":"2","a":{"b":"x"},"c d":{"e":true},"f":"\\u00e4\\""}\n{"id":"3"}\n' |
+        "$tool" import game deep - >/dev/null 2>&1
+    is "$(count deep)" 3 'items of a deep key'
+    exits 0 "$tool" delete game deep --where true
+    is "$(count deep)" 0 'items of a deep key'
+    command -v script >/dev/null || return
+    documents 10 | "$tool" import game many - >/dev/null 2>&1
+    types nonsense "'$tool' delete game many --where 'c.n > 7'"
+    is $status 1 'status of a deletion that was not meant'
+    prints 'deleting 3 items of the container many'
+    types many "'$tool' delete game many --where 'c.n > 7'"
+    is "$(count many)" 7 'items left'
+}
+
+# bodies CONTAINER: the items as they were made, in order.
+bodies() {
+    "$tool" export game "$1" 2>/dev/null | sed 's/,"_rid".*/}/' | sort
+}
+
+part_copy_items() {
+    players many
+    documents 300 | "$tool" import game many - >/dev/null 2>&1
+    "$tool" container create game other --partition-key /n,/region >/dev/null 2>&1
+    exits 2 "$tool" copy game many game many
+    says 'the same container'
+    exits 1 "$tool" copy game many game none
+    says "there is no container 'none'"
+    exits 1 "$tool" copy game none game many
+    exits 0 "$tool" copy game many game other
+    is "$(total ok),$(total failed)" 300,0 'ok, failed'
+    is "$(bodies other | cksum)" "$(documents 300 | sort | cksum)" 'the items as they were made'
+    players third
+    exits 0 "$tool" copy game many game third --query 'SELECT c.id, c.region FROM c WHERE c.n <= 10' --to-endpoint \
+        "$AIOCOSMOS_ENDPOINT"
+    is "$(total ok)" 10 'rows copied by another client'
+    exits 3 "$tool" copy game many game third --query 'SELECT c.region FROM c' --pk '"r1"'
+    is "$(total ok),$(total failed)" 0,6 'ok, failed'
+    says '"document":{"region":"r1"}}'
+    exits 2 env AIOCOSMOS_TO_KEY=AAAA "$tool" copy game many game third
+    says 'AIOCOSMOS_TO_KEY is given without --to-endpoint'
+    exits 1 env AIOCOSMOS_TO_CONNECTION_STRING='AccountEndpoint=http://localhost:1/;AccountKey=AAAA;' \
+        "$tool" copy game many game third
+}
+
+# Upserts take 10 ms here, and one fails for no reason of its own.
+part_resumed_copy() {
+    players many
+    players other
+    documents 300 | "$tool" import game many - >/dev/null 2>&1
+    rm -f "$work/state"
+    last='copy that fails, is interrupted and goes on'
+    "$tool" copy game many game other --concurrency 3 --state "$work/state" >"$work/out" 2>"$work/err"
+    is $? 1 'status of a copy that fails'
+    says 'To go on, repeat the command'
+    is "$([ "$(count other)" -lt 300 ] && echo some)" some 'items of a copy that fails'
+    "$tool" copy game many game other --concurrency 3 --state "$work/state" >"$work/out" 2>"$work/err" &
+    copier=$!
+    await_more other
+    kill -TERM $copier
+    wait $copier
+    is $? 3 'status of a copy that was interrupted'
+    says 'interrupted: not all has been done'
+    exits 0 "$tool" copy game many game other --state "$work/state"
+    is "$(count other)" 300 'items in the end'
+    exits 0 "$tool" copy game many game other --state "$work/state"
+    is "$(total ok)" 0 'copied when all is'
+    players third
+    exits 2 "$tool" copy game many game third --state "$work/state"
+}
+
+# await_more CONTAINER: until it has more items than now.
+await_more() {
+    before=$(count "$1")
+    tries=0
+    while [ "$(count "$1")" -le "$before" ] && [ $tries -lt 200 ]; do tries=$((tries + 1)); done
 }
 
 #--- Accounts --------------------------------------------------------------------
@@ -1012,6 +1118,9 @@ fi
 echo '{"id":"a","region":"eu"}' >"$work/ann.ndjson"
 part_usage
 with_emulator commands --merge-enabled
+with_emulator delete --partitions 4 --fault status=412,kind=delete_item,skip=150,count=1
+with_emulator copy_items --partitions 4
+with_emulator resumed_copy --fault status=403,kind=upsert_item,skip=40,count=1 --fault delay_ms=10,kind=upsert_item
 with_emulator token --aad-token secret
 with_emulator import
 with_emulator interrupt

@@ -88,9 +88,12 @@ static bool read_ca(tool *t, aiocosmos_options *o)
 {
     const size_t cap = (size_t)4 << 20;
     if (!has(t, OPT_CA)) return true;
-    t->ca = malloc(cap);
-    if (!t->ca || !read_all(t, t->option[OPT_CA], t->ca, cap, &o->trust_pem_len)) return false;
+    if (!t->ca) {
+        t->ca = malloc(cap);
+        if (!t->ca || !read_all(t, t->option[OPT_CA], t->ca, cap, &t->ca_len)) return false;
+    }
     o->trust_pem = t->ca;
+    o->trust_pem_len = t->ca_len;
     if (o->trust_pem_len == 0) say(t, "--ca %s: the file is empty", t->option[OPT_CA]);
     return o->trust_pem_len > 0;
 }
@@ -125,20 +128,54 @@ static void say_wrong_setting(tool *t, const char *why)
 }
 
 /* Returns the exit status. */
+static int create_client(tool *t, aiocosmos_options *o)
+{
+    char why[256];
+    name_host(t, o);
+    if (t->command->prepare) t->command->prepare(o);
+    if (aiocosmos_create(o, &t->client, why, sizeof why) == 0) return EXIT_DONE;
+    say_wrong_setting(t, why);
+    return see_help(t);
+}
+
+/* All but the account. */
+static bool read_settings(tool *t, aiocosmos_options *o)
+{
+    long concurrency = 0;
+    if (!read_ca(t, o) || !read_timeout(t, o) || !number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency))
+        return false;
+    o->insecure = o->allow_http = has(t, OPT_INSECURE);
+    o->user_agent = "aiocosmos-tool";
+    o->connections_max = (uint32_t)concurrency;
+    o->pending_max = CONCURRENCY_MAX + 24;
+    return true;
+}
+
 int open_client(tool *t)
 {
     aiocosmos_options o = {0};
-    char why[256];
-    long concurrency = 0;
-    if (!choose_account(t, &o) || !read_ca(t, &o) || !read_timeout(t, &o) ||
-        !number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency)) return see_help(t);
-    name_host(t, &o);
-    o.insecure = o.allow_http = has(t, OPT_INSECURE);
-    o.user_agent = "aiocosmos-tool";
-    o.connections_max = (uint32_t)concurrency;
-    o.pending_max = CONCURRENCY_MAX + 24;
-    if (t->command->prepare) t->command->prepare(&o);
-    if (aiocosmos_create(&o, &t->client, why, sizeof why) == 0) return EXIT_DONE;
-    say_wrong_setting(t, why);
-    return see_help(t);
+    return choose_account(t, &o) && read_settings(t, &o) ? create_client(t, &o) : see_help(t);
+}
+
+int open_target(tool *t)
+{
+    aiocosmos_options o = {0};
+    t->endpoint_from = t->key_from = NULL;
+    if (has(t, OPT_TO_CONNECTION_STRING) && (has(t, OPT_TO_ENDPOINT) || has(t, OPT_TO_KEY))) {
+        say(t, "--to-connection-string names endpoint and key: give it alone");
+        return see_help(t);
+    }
+    if (!has(t, OPT_TO_ENDPOINT))
+        o.connection_string = given(t, OPT_TO_CONNECTION_STRING, "AIOCOSMOS_TO_CONNECTION_STRING", &t->endpoint_from);
+    t->key_from = t->endpoint_from;
+    if (!o.connection_string) {
+        o.endpoint = given(t, OPT_TO_ENDPOINT, "AIOCOSMOS_TO_ENDPOINT", &t->endpoint_from);
+        o.key = given(t, OPT_TO_KEY, "AIOCOSMOS_TO_KEY", &t->key_from);
+        if (!o.endpoint && !o.key) return EXIT_DONE;       /* the same account */
+        if (!o.endpoint) return say(t, "%s is given without --to-endpoint", t->key_from), see_help(t);
+        if (!o.key && is_local(o.endpoint)) o.key = AIOCOSMOS_EMULATOR_KEY;
+        if (!o.key) return say(t, "the key of --to-endpoint is missing: set AIOCOSMOS_TO_KEY"), see_help(t);
+    }
+    t->client = NULL;
+    return read_settings(t, &o) ? create_client(t, &o) : see_help(t);
 }

@@ -4,7 +4,9 @@
 
 #include "tool.h"
 
-/* Returns the exit status. */
+/* They return the exit status. */
 int open_client(tool *t);
+/* The account of --to-...; where there is none, the client stays the one that there is. */
+int open_target(tool *t);
 
 #endif

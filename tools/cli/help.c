@@ -1,12 +1,15 @@
 /* help.c: the commands, and what is said about them on the terminal and on the manual page. */
 #include "help.h"
 #include "changes.h"
+#include "copy.h"
 #include "databases.h"
 #include "export.h"
 #include "import.h"
 #include "items.h"
 #include "query.h"
+#include "remove.h"
 #include "scan.h"
+#include "transfer.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -204,6 +207,37 @@ const command commands[] = {
       "    aiocosmos export game players > players.ndjson\n"
       "    aiocosmos export game players --state players.state >> players.ndjson\n"
       "    aiocosmos export game players --query 'SELECT c.id, c.level FROM c'\n" },
+    { "copy", "DB CONTAINER TO_DB TO_CONTAINER",
+        BIT(OPT_TO_CONNECTION_STRING) | BIT(OPT_TO_ENDPOINT) | BIT(OPT_TO_KEY) | BIT(OPT_QUERY) | BIT(OPT_PARAM) |
+        BIT(OPT_PK) | BIT(OPT_STATE) | BIT(OPT_CONCURRENCY), 0, 0, copy, transfer_prepare,
+        "copy the items of a container to another one",
+      "The container to copy to has to be there; its partition key may be another one.\n"
+      "Items that it has already are replaced. What the service adds, such as \"_etag\"\n"
+      "and \"_ts\", is not copied. With --query, its rows are; each needs an \"id\".\n"
+      "\n"
+      "Items that cannot be stored are told on stderr, one JSON object each, and the\n"
+      "others go on. Ctrl-C stops, and with --state it goes on when the command is\n"
+      "repeated: the state is never ahead of what is stored.\n"
+      "\n"
+      "The last line, on stdout, is a JSON object with the totals, as of an import.\n"
+      "\n"
+      "    aiocosmos copy game players game players2 --state copy.state\n"
+      "    AIOCOSMOS_TO_CONNECTION_STRING='AccountEndpoint=...' \\\n"
+      "        aiocosmos copy game players backup players\n" },
+    { "delete", "DB CONTAINER",
+        BIT(OPT_WHERE) | BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_YES) | BIT(OPT_CONCURRENCY), 0, 0, delete_items,
+        transfer_prepare, "delete the items of a condition",
+      "Deletes the items that meet a condition, of one partition key or of all, or all\n"
+      "those of one partition key. On a terminal it says how many they are and where,\n"
+      "and asks for the container's name first, unless --yes is given; scripts are not\n"
+      "asked.\n"
+      "\n"
+      "An item that changed after it met the condition stays, and is told on stderr\n"
+      "with what else was refused; the exit status is 3 then. The last line, on stdout,\n"
+      "is a JSON object with the totals, as of an import.\n"
+      "\n"
+      "    aiocosmos delete game players --where 'c.level < @least' --param @least=3\n"
+      "    aiocosmos delete game players --pk '\"eu\"' --yes\n" },
     { "changes", "DB CONTAINER",
         BIT(OPT_FROM) | BIT(OPT_FOLLOW) | BIT(OPT_STATE) | BIT(OPT_CONTINUATION) | BIT(OPT_ALL_VERSIONS) | BIT(OPT_PK) |
         BIT(OPT_PAGE_SIZE) | BIT(OPT_SESSION_TOKEN), 0, 0, changes, NULL, "print what was created and changed",

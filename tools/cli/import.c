@@ -726,9 +726,7 @@ static int report_import(importer *im)
     if (totals->failed && has(t, OPT_REJECTS)) fprintf(stderr, ": see %s", t->option[OPT_REJECTS]);
     fprintf(stderr, "; %.2f RU, %" PRIu64 " retries, %.2f s, %.0f a second\n", totals->charge_ru, totals->retries,
             im->seconds, per_second);
-    printf("{\"ok\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"retries\":%" PRIu64, totals->succeeded, totals->failed,
-           totals->retries);
-    printf(",\"ru\":%.2f,\"seconds\":%.3f,\"per_second\":%.1f}\n", totals->charge_ru, im->seconds, per_second);
+    put_totals(totals, im->seconds);
     if (!stdout_works(t) || im->broken) return EXIT_REFUSED;
     if (im->given_up && totals->failed == 0) return EXIT_REFUSED;
     return totals->failed || im->stopped ? EXIT_INCOMPLETE : EXIT_DONE;

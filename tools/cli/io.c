@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,6 +28,14 @@ void put_document(FILE *to, const char *text, size_t len)
         text += part;
         len -= part;
     }
+}
+
+void put_totals(const aiocosmos_bulk_totals *totals, double seconds)
+{
+    double per_second = seconds > 0 ? (double)totals->succeeded / seconds : 0;
+    printf("{\"ok\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"retries\":%" PRIu64, totals->succeeded, totals->failed,
+           totals->retries);
+    printf(",\"ru\":%.2f,\"seconds\":%.3f,\"per_second\":%.1f}\n", totals->charge_ru, seconds, per_second);
 }
 
 bool stdout_works(tool *t)

@@ -13,6 +13,8 @@ char *text_of(aiocosmos_str from);         /* to be freed; NULL: no memory */
 void put_document(FILE *to, const char *text, size_t len);
 void put_string(FILE *to, const char *text, size_t len);
 void put_argument(FILE *to, const char *text);
+/* The last line of an import and its like. */
+void put_totals(const aiocosmos_bulk_totals *totals, double seconds);
 bool stdout_works(tool *t);
 
 int open_input(tool *t, const char *path);

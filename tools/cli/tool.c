@@ -52,7 +52,11 @@ const option_info options[OPT_COUNT] = {
     { "--yes", NULL, "do not ask whether this is meant" },
     { "--where", "SQL", "only items c of this condition: 'c.level > 9'" },
     { "--if-match", "ETAG", "only if \"_etag\" still is this, with its quotes" },
-    { "--query", "SQL", "the rows of this query, not all items" }
+    { "--query", "SQL", "the rows of this query, not all items" },
+    { "--to-connection-string", "S", "the account to copy to, if it is another; better in\n"
+                                     "AIOCOSMOS_TO_CONNECTION_STRING" },
+    { "--to-endpoint", "URL", "the same, with" },
+    { "--to-key", "KEY", "its key; better in AIOCOSMOS_TO_KEY" }
 };
 
 bool has(const tool *t, option_id option)
@@ -297,11 +301,16 @@ int say_refusal(tool *t, int status)
 }
 
 /* Who answers is somebody at a terminal; scripts have been written by somebody who meant it. */
+bool asks(const tool *t)
+{
+    return !has(t, OPT_YES) && isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+}
+
 bool confirm(tool *t, const char *what, const char *name)
 {
     char typed[1024];
     say(t, "%s %s, of the account at %s", what, name, t->host);
-    if (has(t, OPT_YES) || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) return true;
+    if (!asks(t)) return true;
     fprintf(stderr, "There is no way back. Type %s to go on: ", name);
     if (!fgets(typed, sizeof typed, stdin)) fputc('\n', stderr);
     else if (typed[strcspn(typed, "\n")] = 0, strcmp(typed, name) == 0) return true;

@@ -20,7 +20,7 @@ typedef enum option_id {
     OPT_PARTITION_KEY, OPT_THROUGHPUT, OPT_AUTOSCALE, OPT_TTL, OPT_IF_NOT_EXISTS, OPT_PK, OPT_OPS, OPT_PARAM,
     OPT_PAGE_SIZE, OPT_PAGES, OPT_CONTINUATION, OPT_EXPLAIN, OPT_FROM, OPT_FOLLOW, OPT_STATE, OPT_ALL_VERSIONS,
     OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_APPEND_REJECTS, OPT_FROM_LINE, OPT_GIVE_UP,
-    OPT_YES, OPT_WHERE, OPT_IF_MATCH, OPT_QUERY,
+    OPT_YES, OPT_WHERE, OPT_IF_MATCH, OPT_QUERY, OPT_TO_CONNECTION_STRING, OPT_TO_ENDPOINT, OPT_TO_KEY,
     OPT_COUNT
 } option_id;
 
@@ -64,7 +64,8 @@ struct tool {
     bool reading_definition;               /* of the container, before anything is done in it */
     aiocosmos_client *client;
     char host[280];                        /* of the account, with its port: what is to be deleted is deleted there */
-    char *ca;
+    char *ca;                              /* the text of --ca */
+    size_t ca_len;
     char key[4096];                        /* of --key-file */
     struct timespec started;
     bool progress_shown;                   /* a line on the terminal, to be wiped before anything else is printed */
@@ -85,6 +86,8 @@ int    see_help(tool *t);
 void   say_failure(tool *t, const aiocosmos_result *result);
 /* The library would not take a call, and sent nothing. */
 int    say_refusal(tool *t, int status);
+/* Whether confirm() will ask. */
+bool   asks(const tool *t);
 /* Before something is deleted: where, and, on a terminal, whether it is really meant: its name is to be typed. */
 bool   confirm(tool *t, const char *what, const char *name);
 /* The last line of a command: what it cost. */

@@ -1,0 +1,97 @@
+/* copy.c: the items of a container, into another one. */
+#include "copy.h"
+#include "account.h"
+#include "io.h"
+#include "request.h"
+#include "transfer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { COPY_RANGES = 8 };                  /* that are read at a time */
+
+static bool is_of_service(aiocosmos_json name)
+{
+    static const char *const names[] = { "_rid", "_self", "_etag", "_attachments", "_ts", "_lsn" };
+    size_t i;
+    for (i = 0; i < sizeof names / sizeof *names; i++)
+        if (aiocosmos_json_is_str(name, names[i])) return true;
+    return false;
+}
+
+/* All properties of its own, each byte for byte. What is no object stays as it is, and is refused in its turn. */
+static void keep_item(FILE *to, aiocosmos_json row)
+{
+    aiocosmos_json name, value = {0};
+    bool some = false;
+    if (row.type != AIOCOSMOS_JSON_OBJ) {
+        fwrite(row.ptr, 1, row.len, to);
+        return;
+    }
+    fputc('{', to);
+    while (aiocosmos_json_next(row, &name, &value)) {
+        if (is_of_service(name)) continue;
+        if (some) fputc(',', to);
+        some = true;
+        fwrite(name.ptr, 1, name.len, to);
+        fputc(':', to);
+        fwrite(value.ptr, 1, value.len, to);
+    }
+    fputc('}', to);
+}
+
+static void fill_upsert(transfer *tr, aiocosmos_str row, aiocosmos_bulk_item *item)
+{
+    item->kind = AIOCOSMOS_UPSERT_ITEM;
+    item->body = row;
+    item->pk = pk_of_document(tr->to, row);
+}
+
+static bool is_same_container(const tool *from, const tool *to)
+{
+    return strcmp(from->host, to->host) == 0 && strcmp(from->operand[0], to->operand[0]) == 0 &&
+           strcmp(from->operand[1], to->operand[1]) == 0;
+}
+
+static int copy_items(tool *t, tool *to)
+{
+    static transfer tr;                    /* zeroed */
+    aiocosmos_query_request query = {0};
+    char target[LINK_BYTES];
+    int status;
+    if (is_same_container(t, to)) {
+        say(t, "copy: both are the same container");
+        return see_help(t);
+    }
+    if (!params_of(t, &query) || !pk_of_option(t, &tr.scan.pk)) return see_help(t);
+    status = read_definition(to);
+    if (status != EXIT_DONE) return status;
+    snprintf(target, sizeof target, "%s", to->host);
+    tr.scan.rows.tool = t;
+    tr.scan.sql = t->option[OPT_QUERY];
+    tr.scan.whole = tr.scan.sql != NULL;
+    tr.scan.params = query.params;
+    tr.scan.param_count = query.param_count;
+    tr.scan.at_a_time = COPY_RANGES;
+    tr.scan.target = target;
+    tr.to = to;
+    tr.keep = keep_item;
+    tr.fill = fill_upsert;
+    status = transfer_run(&tr);
+    say_cost(t, "read: ");
+    if (to->client != t->client) say_cost(to, "written: ");
+    return status;
+}
+
+int copy(tool *t)
+{
+    tool to = *t;                          /* the same command, done elsewhere */
+    int status;
+    to.operand[0] = t->operand[2];
+    to.operand[1] = t->operand[3];
+    to.operands = 2;
+    status = open_target(&to);
+    if (status == EXIT_DONE) status = copy_items(t, &to);
+    if (to.client != t->client) aiocosmos_destroy(to.client);
+    return status;
+}
