@@ -4268,6 +4268,7 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
 #define AIOC_AUTH_KEY_BYTES_MAX 256       /* decoded; the service's keys have 64 */
 #define AIOC_AUTH_TOKEN_MAX     16384     /* as a header value; the service takes no longer one */
 #define AIOC_AUTH_DENIAL_US     5000000u  /* so long at most "there is none" holds */
+#define AIOC_AUTH_SKEW_MIN_MS   60000     /* a clock this far from the server's is corrected */
 #ifndef AIOC_AUTH_WAYS
 #define AIOC_AUTH_WAYS          4  /* slots that one signature may be in */
 #endif
@@ -4662,6 +4663,16 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
     return out->key.len ? NULL : "AccountKey is missing";
 }
 
+
+/* The server's clock minus ours, if its Date says that the one we signed by was off (RFC 9110 6.6.1). */
+static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_ms, int64_t *skew_ms)
+{
+    int64_t server_s, off_ms;
+    if (!aioc_auth_parse_date(date, &server_s)) return false;
+    *skew_ms = server_s * 1000 - now_ms;
+    off_ms = *skew_ms - used_ms;
+    return off_ms >= AIOC_AUTH_SKEW_MIN_MS || off_ms <= -AIOC_AUTH_SKEW_MIN_MS;
+}
 /*========================
  * MARK: - Resolve               >>resolve
  *
@@ -9056,6 +9067,12 @@ static bool aioc_protocol_name_ok(const char *name, char *why, size_t cap)
     return false;
 }
 
+/* An offer is signed for by its id alone, in lower case, which stands behind its type. */
+static aiocosmos_str aioc_protocol_signed_link(const char *type, aiocosmos_str link)
+{
+    return strcmp(type, "offers") == 0 ? aioc_mem_str(type + sizeof "offers") : link;
+}
+
 /* "/" and the link with each of its segments percent-encoded: the signature has the raw link, the path this one. */
 static bool aioc_protocol_append_path(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str raw_link)
 {
@@ -10796,6 +10813,45 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
 
 /*--- Learning ---*/
 
+/* An item without the key's property is under "[]" in a container made before there were keys, else under "[{}]". */
+static aiocosmos_str aioc_account_pk_header(const aioc_account_container *container, aiocosmos_str pk)
+{
+    return container->pk_def.system_key && aioc_mem_same(pk, aioc_mem_str("[{}]")) ? aioc_mem_str("[]") : pk;
+}
+
+/* Session tokens count on success, 304, 404, 409 and 412, but not on 404/1002: that replica is behind. Returns what
+ * people should know. */
+static const char *aioc_account_see_answer(aioc_account_container *container, int status, int sub_status,
+                                           aiocosmos_str rid, aiocosmos_str token, bool late)
+{
+    size_t bad_at;
+    if ((status >= 300 && !aioc_protocol_is_news(status)) || (status == 404 && sub_status != 0)) return NULL;
+    if (!aioc_account_see_rid(container, rid, late) || token.len == 0) return NULL;
+    if (!aioc_protocol_session_check(token, &bad_at)) return "the answer's x-ms-session-token is malformed: ignored";
+    return aioc_account_session_take(container, token, false)
+               ? NULL : "no room to keep a session token: reads may be stale";
+}
+
+/* Nothing is known any more of a container that was deleted, or of those of a database; of one that was replaced, the
+ * session goes on. */
+static void aioc_account_changed(aioc_account *account, aiocosmos_str link, bool deleted)
+{
+    aioc_mem_node *node = account->used.first;
+    for (; node; node = node->next) {
+        aioc_account_container *container = (aioc_account_container *)node;
+        aiocosmos_str start = container->link;
+        if (start.len < link.len || (start.len > link.len && start.ptr[link.len] != '/')) continue;
+        start.len = link.len;
+        if (!aioc_mem_same(start, link)) continue;
+        if (deleted) {
+            aioc_account_forget(container);
+            container->pk_paths.len = 0;
+        } else {
+            aioc_account_forget_ranges(container);
+        }
+    }
+}
+
 /* Takes an answer: the definition, a page of the ranges, behind which there may be more, or that nothing has changed.
  * FETCHING: the ranges are to be asked for next, behind the continuation or from where they were left. */
 static aioc_account_knowledge aioc_account_learn(aioc_account_container *container, bool definition,
@@ -11615,7 +11671,6 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
 #define AIOC_OP_SPARE_SLOTS 64  /* beyond pending_max, for what the library asks on its own account */
 #define AIOC_OP_ORDER_BUCKETS 256
 #define AIOC_OP_ATTEMPTS_KEPT 6      /* the first three and the last three */
-#define AIOC_OP_SKEW_MIN_MS 60000    /* a clock this far from the server's is corrected */
 #define AIOC_OP_COPIED_MAX 4096u      /* bytes of a body that go behind the head, so that one send() takes both */
 #define AIOC_OP_NODES_KEPT 16384u    /* JSON nodes kept from one result to the next: 256 KiB */
 #define AIOC_OP_TOKEN_US 5000000u    /* after it, the host is asked again for a token that is still wanted */
@@ -12340,12 +12395,6 @@ static void aioc_op_put_session(aioc_op *op, aioc_mem_writer *head)
     else head->out->len = start;
 }
 
-/* An offer is signed for by its id alone, which is in lower case. */
-static aiocosmos_str aioc_op_signed_link(const aioc_op *op)
-{
-    return strcmp(op->type, "offers") == 0 ? aioc_mem_str(op->type + sizeof "offers") : aioc_op_link(op);
-}
-
 /* The token or signature for this attempt. len 0: none is held. */
 static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
 {
@@ -12353,7 +12402,8 @@ static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
     const aioc_auth_token *token;
     op->attempt->token = engine->signer.serial;
     if (engine->signer.has_key)
-        return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_op_signed_link(op), wall_s);
+        return aioc_auth_sign(&engine->signer, op->verb, op->type,
+                              aioc_protocol_signed_link(op->type, aioc_op_link(op)), wall_s);
     token = aioc_auth_tokens_find(&engine->tokens.held, aioc_op_link(op), engine->reactor->now_us);
     if (!token) return aioc_text_view(NULL, 0);
     op->attempt->token = token->serial;
@@ -12390,16 +12440,6 @@ static void aioc_op_put_activity(aioc_op *op, aioc_mem_writer *head)
     aioc_request_put_line(head, "x-ms-activity-id: ", aioc_mem_str(op->activity_id));
 }
 
-/* An item without the key's property is under "[]" in a container made before there were keys, elsewhere under "[{}]".
- * */
-static aiocosmos_str aioc_op_pk_header(const aioc_op *op)
-{
-    aiocosmos_str pk = aioc_op_part(op, AIOC_OP_PK);
-    if (op->container && op->container->pk_def.system_key && aioc_mem_same(pk, aioc_mem_str("[{}]")))
-        return aioc_mem_str("[]");
-    return pk;
-}
-
 /* A container that was created anew under the same name refuses what was meant for its predecessor: 400/1024. */
 static void aioc_op_put_rid(aioc_op *op, aioc_mem_writer *head)
 {
@@ -12416,12 +12456,13 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     aioc_op *op = (aioc_op *)exchange->owner;
     aioc_op_engine *engine = op->engine;
     aioc_op_attempt *attempt = op->attempt;
-    aiocosmos_str lines = aioc_op_part(op, AIOC_OP_LINES), pk = aioc_op_pk_header(op), authorization;
+    aiocosmos_str lines = aioc_op_part(op, AIOC_OP_LINES), pk = aioc_op_part(op, AIOC_OP_PK), authorization;
     aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
     size_t copied = body.len <= AIOC_OP_COPIED_MAX ? body.len : 0;
     int64_t wall_s = (engine->platform->wall_ms(engine->platform->user_data) + attempt->endpoint->skew_ms) / 1000;
     char number[20];
     aioc_mem_writer head;
+    if (op->container) pk = aioc_account_pk_header(op->container, pk);
     authorization = aioc_op_authorization(op, wall_s);
     if (authorization.len == 0) return AIOCOSMOS_E_AUTH;
     attempt->head.len = 0;
@@ -12832,41 +12873,24 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
     op->kept[(op->attempts < max ? op->attempts : max) - 1] = now;
 }
 
-/* Session tokens count on success, 304, 404, 409 and 412, but not on 404/1002: that replica is behind. */
-static void aioc_op_capture_session(aioc_op *op, const aioc_http_response *response)
+static void aioc_op_see_session(aioc_op *op, const aioc_http_response *response)
 {
-    aioc_op_engine *engine = op->engine;
-    aiocosmos_str token = response->wanted[AIOC_PROTOCOL_H_SESSION];
-    int status = response->status;
-    const char *why = NULL;
-    size_t bad_at;
-    if (!op->container || !op->is.item_data || engine->options->no_session) return;
-    if ((status >= 300 && !aioc_protocol_is_news(status)) || (status == 404 && op->sub_status != 0)) return;
-    if (!aioc_account_see_rid(op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID],
-                              op->attempt->epoch != op->container->epoch) || token.len == 0) return;
-    if (!aioc_protocol_session_check(token, &bad_at))
-        why = "the answer's x-ms-session-token is malformed: ignored";
-    else if (!aioc_account_session_take(op->container, token, false))
-        why = "no room to keep a session token: reads may be stale";
-    if (why) aioc_op_log(engine, 2, aioc_op_handle(op).id, why);
+    const aiocosmos_str *wanted = response->wanted;
+    const char *why;
+    if (!op->container || !op->is.item_data || op->engine->options->no_session) return;
+    why = aioc_account_see_answer(op->container, response->status, op->sub_status, wanted[AIOC_PROTOCOL_H_OWNER_RID],
+                                  wanted[AIOC_PROTOCOL_H_SESSION], op->attempt->epoch != op->container->epoch);
+    if (why) aioc_op_log(op->engine, 2, aioc_op_handle(op).id, why);
 }
 
-static bool aioc_op_is_off(int64_t skew_ms)
-{
-    return skew_ms >= AIOC_OP_SKEW_MIN_MS || skew_ms <= -AIOC_OP_SKEW_MIN_MS;
-}
-
-/* Our clock is off if the server's Date says so (RFC 9110 6.6.1); signatures then use the server's. */
+/* Signatures follow the server's clock once ours is off. */
 static bool aioc_op_clock_was_off(aioc_op *op, const aioc_http_response *response)
 {
     aioc_op_engine *engine = op->engine;
     aioc_op_endpoint *endpoint = op->attempt->endpoint;
-    int64_t server_s, now_ms = engine->platform->wall_ms(engine->platform->user_data), skew_ms;
-    if (!aioc_auth_parse_date(response->wanted[AIOC_PROTOCOL_H_DATE], &server_s)) return false;
-    skew_ms = server_s * 1000 - now_ms;
-    if (!aioc_op_is_off(skew_ms - op->attempt->skew_ms)) return false;
-    /* Else another's answer has corrected it meanwhile. */
-    if (aioc_op_is_off(skew_ms - endpoint->skew_ms))
+    int64_t now_ms = engine->platform->wall_ms(engine->platform->user_data), skew_ms;
+    if (!aioc_auth_skew(response->wanted[AIOC_PROTOCOL_H_DATE], now_ms, op->attempt->skew_ms, &skew_ms)) return false;
+    if (endpoint->skew_ms == op->attempt->skew_ms)  /* else another's answer has corrected it meanwhile */
         aioc_op_log(engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
     endpoint->skew_ms = skew_ms;
     return true;
@@ -12955,26 +12979,13 @@ static bool aioc_op_too_late(const aioc_op *op, const aioc_op_verdict *verdict)
     return op->deadline_us && op->engine->reactor->now_us + verdict->wait_us >= op->deadline_us;
 }
 
-/* Nothing is known any more of a container that was deleted, or of those of a database; of one that was replaced, the
- * session goes on. What the host reads of one is known. */
+/* What the host reads of a container is known, what it changes is not. */
 static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
 {
-    aioc_mem_node *node = op->is.forgets_container ? op->engine->account.used.first : NULL;
     aiocosmos_json_doc *doc = &op->engine->doc;
-    size_t len = op->ends[AIOC_OP_LINK];
     if (op->is.reads_definition && aioc_json_parse(doc, body.ptr, body.len) == 0)
         aioc_account_read_definition(op->container, aioc_json_root(doc), op->attempt->epoch != op->container->epoch);
-    for (; node; node = node->next) {
-        aioc_account_container *container = (aioc_account_container *)node;
-        if (container->link.len < len || memcmp(container->link.ptr, op->texts, len) != 0) continue;
-        if (container->link.ptr[len] && container->link.ptr[len] != '/') continue;
-        if (op->verb[0] == 'D') {
-            aioc_account_forget(container);
-            container->pk_paths.len = 0;
-        } else {
-            aioc_account_forget_ranges(container);
-        }
-    }
+    if (op->is.forgets_container) aioc_account_changed(&op->engine->account, aioc_op_link(op), op->verb[0] == 'D');
 }
 
 /* The pool is done with an attempt. */
@@ -13000,7 +13011,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     if (outcome->response) {
         aioc_op_read_answer(op, outcome->response, &seen);
         charge_ru = aioc_protocol_number(outcome->response->wanted[AIOC_PROTOCOL_H_CHARGE], AIOC_OP_CHARGE_MAX);
-        if (seen.from_service) aioc_op_capture_session(op, outcome->response);
+        if (seen.from_service) aioc_op_see_session(op, outcome->response);
     }
     op->charge_ru += charge_ru;
     engine->stats.charge_ru += charge_ru;
