@@ -7572,8 +7572,6 @@ static void aioc_http_drain(aioc_http_parser *parser)
 
 typedef struct aioc_stream aioc_stream;
 
-typedef struct aioc_stream_queue { aioc_stream *first, *last; } aioc_stream_queue;
-
 /* What all streams to one host and port share; it and what it points to outlive them. Zeroed at first. */
 typedef struct aioc_stream_place {
     aioc_reactor *reactor;
@@ -7588,8 +7586,8 @@ typedef struct aioc_stream_place {
     void (*failed)(aioc_stream *stream, int error, const char *message, bool again);
     bool (*readable)(aioc_stream *stream);  /* false: the stream is closed */
     void (*writable)(aioc_stream *stream);
-    aioc_stream_queue asking;      /* who wants addresses, or more of them; first, who has not asked since any came */
-    aioc_stream_queue handshakes;  /* who has a record of one to read */
+    aioc_mem_list asking;      /* who wants addresses, or more of them; first, who has not asked since any came */
+    aioc_mem_list handshakes;  /* who has a record of one to read */
     aiocosmos_address preferred;    /* connected last: tried first; family 0: none */
     aioc_tls_resumption resumption;
     uint64_t bytes_sent, bytes_received;
@@ -7615,10 +7613,10 @@ typedef enum aioc_stream_state {
 } aioc_stream_state;
 
 struct aioc_stream {  /* zeroed at first */
+    aioc_mem_node node;
+    aioc_mem_list *queue;      /* in which it waits; NULL: in none. Once it is OPEN, its owner's */
     aioc_reactor_source source;
     aioc_stream_place *place;
-    aioc_stream_queue *queue;  /* in which it waits; NULL: in none */
-    aioc_stream *next;         /* in that */
     aioc_stream_race *race;    /* while CONNECTING */
     aioc_tls_session *tls;
     const char *rest;          /* received, and not used yet */
@@ -7649,23 +7647,16 @@ static const char *aioc_stream_say(aioc_stream_place *place, const char *what, c
     return place->message;
 }
 
-static void aioc_stream_enqueue(aioc_stream *stream, aioc_stream_queue *queue)
+static void aioc_stream_enqueue(aioc_stream *stream, aioc_mem_list *queue)
 {
     AIOCOSMOS_ASSERT(!stream->queue);
-    *(queue->first ? &queue->last->next : &queue->first) = stream;
-    queue->last = stream;
+    aioc_mem_list_add(queue, &stream->node);
     stream->queue = queue;
 }
 
 static void aioc_stream_dequeue(aioc_stream *stream)
 {
-    aioc_stream_queue *queue = stream->queue;
-    aioc_stream *before = NULL, *at;
-    if (!queue) return;
-    for (at = queue->first; at != stream; at = at->next) before = at;
-    *(before ? &before->next : &queue->first) = stream->next;
-    if (queue->last == stream) queue->last = before;
-    stream->next = NULL;
+    if (stream->queue) aioc_mem_list_remove(stream->queue, &stream->node);
     stream->queue = NULL;
 }
 
@@ -8079,14 +8070,15 @@ static void aioc_stream_race_join(aioc_stream *stream, const aioc_dns_found *fou
 
 static bool aioc_stream_wants_address(const aioc_stream_place *place)
 {
-    return place->asking.first && place->asking.first->asked != place->resolver->answered;
+    const aioc_stream *first = (const aioc_stream *)place->asking.first;
+    return first && first->asked != place->resolver->answered;
 }
 
 /* Who has waited longest asks for addresses, and begins to connect to one, or lets those race that are new. One look-up
  * serves all who wait. */
 static void aioc_stream_look_up(aioc_stream_place *place)
 {
-    aioc_stream *stream = place->asking.first;
+    aioc_stream *stream = (aioc_stream *)place->asking.first;
     aioc_stream_race *race = stream->race;
     aioc_dns_found found;
     int result = aioc_dns_ask(place->resolver, place->host, &found);
@@ -8150,9 +8142,9 @@ static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
     stream->since_us = now_us;
     stream->asked = UINT64_MAX;
     stream->queue = &place->asking;
-    stream->next = place->asking.first;
-    if (!stream->next) place->asking.last = stream;
-    place->asking.first = stream;
+    stream->node.next = place->asking.first;
+    *(place->asking.first ? &place->asking.first->prev : &place->asking.last) = &stream->node;
+    place->asking.first = &stream->node;
     aioc_reactor_timer_start(place->reactor, &stream->limit,
                              now_us + (uint64_t)place->connect_timeout_ms * 1000u);
 }
@@ -8175,7 +8167,7 @@ static void aioc_stream_get_stats(const aioc_stream_place *place, aiocosmos_stat
  * ones wait in the socket. False: none waits. */
 static bool aioc_stream_handshake_work(aioc_stream_place *place)
 {
-    aioc_stream *stream = place->handshakes.first;
+    aioc_stream *stream = (aioc_stream *)place->handshakes.first;
     ptrdiff_t got;
     size_t cap;
     if (!stream) return false;
@@ -8196,17 +8188,17 @@ static bool aioc_stream_handshake_work(aioc_stream_place *place)
  *
  * The connections of one endpoint, and the queue of exchanges (one request, one answer) in front of them. Connections
  * are opened when exchanges wait and none is idle, never more than wait; the one used last is used next, so that the
- * rest grow old and close. In steady state an exchange costs one send and one receive and nothing else: no memory, no
- * timer, no call to the poller, which watches every connection for reading as long as it lives.
+ * rest grow old and close. In steady state an exchange costs one send and one receive: no memory, no timer, no call to
+ * the poller, which watches every connection for reading as long as it lives.
  *
- * Callbacks run from the reactor (events, timers) and from aioc_pool_work, and only when the pool is consistent: they
- * may start and cancel exchanges, but not close the pool. An idle connection that was closed is seen by polling: poll
- * before aioc_pool_work.
+ * Callbacks run from the reactor and from aioc_pool_work, and only when the pool is consistent: they may start and
+ * cancel exchanges, but not close the pool. That an idle connection was closed is seen by polling: poll before
+ * aioc_pool_work.
  *
- * Words. Doomed: those in the queue up to some number, for what they waited for has come to nothing; they are told in
- * their turn. Patience: while it runs, no further connection is opened. Incident: what makes connections fail together,
- * and counts once. Hungry: its answer needs more memory, or may. Grower: of the hungry, the one that may take what
- * there is, and what it may need, others leave to it. Holder: its bytes lie in the scratch, waiting for memory.
+ * Words. Doomed: those in the queue up to some number, told in their turn that what they waited for came to nothing.
+ * Patience: while it runs, no further connection is opened. Incident: what makes connections fail together, and counts
+ * once. Hungry: its answer needs more memory, or may. Grower: the one of the hungry to which others leave what it may
+ * need. Holder: its bytes lie in the scratch, waiting for memory.
  *
  * May call: platform, reactor, memory, resolve, http, stream.    Knows nothing of: TLS, Cosmos, retries, deadlines.
  *========================*/
@@ -8215,12 +8207,12 @@ static bool aioc_stream_handshake_work(aioc_stream_place *place)
 #define AIOC_POOL_BACKOFF_US    50000u   /* after a failed connect; doubled by each further one */
 #define AIOC_POOL_BACKOFF_MAX   5        /* doublings: 1.6 s */
 #define AIOC_POOL_AGAIN_MAX     2        /* handshakes repeated at once */
-#define AIOC_POOL_WARMING_MAX   4        /* connections that warming up opens at the same time */
-#define AIOC_POOL_DRAIN_BYTES   65536u   /* of an answer that nobody wants, before the connection is not worth it */
+#define AIOC_POOL_WARMING_MAX   4        /* connections opened at once ahead of need */
+#define AIOC_POOL_DRAIN_BYTES   65536u   /* of an answer that nobody wants; then the connection is not worth it */
 #define AIOC_POOL_DRAIN_US      1000000u
 #define AIOC_POOL_RETIRE_US     300000000u  /* a connection's life: names move, old servers should be let go */
 #define AIOC_POOL_RETIRE_MORE   60000000u   /* and a random part of this, so that not all go at once */
-#define AIOC_POOL_LEAVE_US      1000000u /* after leaving, what is on its way is kept so long; so often one may leave */
+#define AIOC_POOL_LEAVE_US      1000000u /* between leaving twice; what is on its way when leaving is kept so long */
 #define AIOC_POOL_PAUSE_US      10000u  /* how often who lacks memory tries again */
 #define AIOC_POOL_PAUSES_MAX    3000    /* and how many times: 30 s */
 
@@ -8230,14 +8222,13 @@ typedef struct aioc_pool_exchange aioc_pool_exchange;
 
 /* How an exchange ended. All pointers are lent until done returns. */
 typedef struct aioc_pool_outcome {
-    int error;                           /* 0: response is there; else E_DNS, CONNECT, TLS, PROTOCOL, TOO_LARGE, NOMEM,
-                                          * or what prepare said */
+    int error;                        /* 0, or E_DNS, CONNECT, TLS, PROTOCOL, TOO_LARGE, NOMEM, or what prepare said */
     const char *message;              /* why, for people; NULL if error is 0 or prepare's */
     bool sent;                        /* the last byte of the request has reached send() */
     bool reused;                      /* the connection was there before the exchange */
     bool silent;                      /* not a byte of an answer came */
-    aioc_http_response *response;     /* if error is not 0: its head alone, or NULL if not even that came whole */
-    aioc_http_parser *parser;         /* of the response, to take its body; NULL if error is not 0 */
+    aioc_http_response *response;     /* after an error: its head alone, or NULL if not even that came whole */
+    aioc_http_parser *parser;         /* of the response, to take its body; NULL after an error */
     uint32_t queue_us;                /* waiting, without what follows */
     uint32_t dns_us, tcp_us, tls_us;  /* of a connection that is not reused */
     uint32_t first_byte_us, body_us;  /* from sending to the first byte, from there to the last */
@@ -8249,10 +8240,9 @@ struct aioc_pool_exchange {  /* embedded in an attempt; zeroed at first, prepare
     uint64_t started_us;
     uint64_t number;  /* of all exchanges started in this pool */
     uint8_t state;
-    bool no_body;    /* the answer has none, whatever its head says: the request is a HEAD */
-    /* A connection is there and the request is about to be written: fills head and body; they stay valid until done or
-     * cancel. < 0: the exchange ends with that error; done is called; but E_NOMEM: asked again while others are under
-     * way. May not call the pool. */
+    bool no_body;    /* the request is a HEAD: the answer has none, whatever its head says */
+    /* The request is about to be written: fills head and body, which stay valid until done or cancel. < 0: the exchange
+     * is done with that error; but E_NOMEM: asked again while others are under way. May not call the pool. */
     int  (*prepare)(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
     /* Exactly once, unless cancelled. The exchange is out of the pool and may be started again. */
     void (*done)(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
@@ -8283,9 +8273,8 @@ typedef enum aioc_pool_state {
 struct aioc_pool_connection {
     aioc_stream stream;
     aioc_pool *pool;
-    aioc_pool_connection *prev, *next;            /* all of the pool */
-    aioc_pool_connection *idle_prev, *idle_next;  /* idle, the most recently used first */
-    aioc_pool_exchange *exchange;                 /* BUSY, PAUSED */
+    aioc_pool_connection *prev, *next;  /* all of the pool */
+    aioc_pool_exchange *exchange;       /* BUSY, PAUSED */
     aioc_http_parser http;
     aiocosmos_slice request[2];
     size_t request_len, written;
@@ -8293,8 +8282,8 @@ struct aioc_pool_connection {
     uint64_t limit;            /* pool->exchanges when it was begun: it was opened for these */
     uint64_t open_us;          /* since when it is there; 0: it has served */
     uint64_t idle_us, sent_us;
-    uint64_t first_us;         /* something of an answer has come; 0: not yet */
-    uint64_t retire_us;        /* not used any more from then on; 0: not known yet */
+    uint64_t first_us;         /* something of an answer came; 0: not yet */
+    uint64_t retire_us;        /* not used from then on; 0: not known yet */
     uint32_t incident;         /* pool->incidents when it was begun */
     uint32_t drained, pauses;
     uint8_t state;
@@ -8309,7 +8298,7 @@ struct aioc_pool {
     aioc_pool_outcome doom;            /* of those up to this number */
     uint64_t doom_number;
     aioc_pool_connection *connections;
-    aioc_pool_connection *idle, *idle_last;
+    aioc_mem_list idle;     /* streams; the most recently used is the last */
     uint32_t queued, opening, open, idle_count;
     uint32_t warm;          /* connections to have, whether anybody waits or not */
     uint32_t failures;      /* incidents in a row in which connecting failed */
@@ -8358,15 +8347,7 @@ static void aioc_pool_queue_remove(aioc_pool *pool, aioc_pool_exchange *exchange
 
 /*--- The end of a connection ---*/
 
-static void aioc_pool_idle_remove(aioc_pool *pool, aioc_pool_connection *connection)
-{
-    *(connection->idle_prev ? &connection->idle_prev->idle_next : &pool->idle) = connection->idle_next;
-    *(connection->idle_next ? &connection->idle_next->idle_prev : &pool->idle_last) = connection->idle_prev;
-    connection->idle_prev = connection->idle_next = NULL;
-    pool->idle_count--;
-}
-
-/* The connection needs no more memory. Of those who do, the oldest has the next turn. */
+/* It needs no more memory. Of those who do, the oldest has the next turn. */
 static void aioc_pool_sate(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
@@ -8385,7 +8366,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     aioc_pool *pool = connection->pool;
     aioc_stream_close(&connection->stream);
     aioc_pool_untime(pool, &connection->timer);
-    if (connection->state == AIOC_POOL_IDLE) aioc_pool_idle_remove(pool, connection);
+    if (connection->state == AIOC_POOL_IDLE) pool->idle_count--;
     if (connection->state == AIOC_POOL_OPENING) pool->opening--;
     else pool->open--;
     *(connection->prev ? &connection->prev->next : &pool->connections) = connection->next;
@@ -8410,12 +8391,13 @@ static aioc_pool_outcome aioc_pool_failure(int error, const char *message)
 
 static void aioc_pool_tell_opening(const aioc_pool_connection *connection, aioc_pool_outcome *outcome)
 {
-    outcome->dns_us = connection->stream.took_us[AIOC_STREAM_RESOLVING];
-    outcome->tcp_us = connection->stream.took_us[AIOC_STREAM_CONNECTING];
-    outcome->tls_us = connection->stream.took_us[AIOC_STREAM_HANDSHAKE];
+    const uint32_t *took_us = connection->stream.took_us;
+    outcome->dns_us = took_us[AIOC_STREAM_RESOLVING];
+    outcome->tcp_us = took_us[AIOC_STREAM_CONNECTING];
+    outcome->tls_us = took_us[AIOC_STREAM_HANDSHAKE];
 }
 
-/* It has waited until then, but not for what was the opening of its connection. */
+/* It has waited until then, but for the time that opening its connection took. */
 static void aioc_pool_tell_queue(aioc_pool_outcome *outcome, const aioc_pool_exchange *exchange, uint64_t end_us)
 {
     uint32_t opening_us = outcome->dns_us + outcome->tcp_us + outcome->tls_us;
@@ -8441,12 +8423,13 @@ static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, ai
     return exchange;
 }
 
-/* What has been idle since then is not used any more. Closing takes a while over TLS: the timer does it, one a call. */
+/* What has been idle since then is not used any more. Closing takes a while over TLS: the timer does one a call. */
 static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
 {
-    aioc_pool_connection *at = pool->idle_last;
-    if (!at || at->idle_us > idle_us) return;
-    for (; at && at->idle_us <= idle_us; at = at->idle_prev) at->retire_us = aioc_pool_now(pool);
+    aioc_mem_node *at = pool->idle.first;
+    if (!at || ((aioc_pool_connection *)at)->idle_us > idle_us) return;
+    for (; at && ((aioc_pool_connection *)at)->idle_us <= idle_us; at = at->next)
+        ((aioc_pool_connection *)at)->retire_us = aioc_pool_now(pool);
     aioc_pool_time(pool, &pool->idle_timer, 0);
 }
 
@@ -8460,8 +8443,8 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
         outcome.error = error;
         outcome.message = aioc_stream_say(&pool->place, "", why);
         if (connection->http.response.head.len) outcome.response = &connection->http.response;
-        /* What has killed a connection while it was idle has probably killed those, too, that were idle for longer:
-         * then a second try would only meet the next dead one. */
+        /* What killed it while it was idle has probably killed those that were idle for longer, too: lest a second try
+         * meet the next dead one. */
         if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent)
             aioc_pool_retire_idle(pool, connection->idle_us);
         exchange->done(exchange, &outcome);
@@ -8469,8 +8452,7 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
     aioc_pool_close_connection(connection);
 }
 
-/* As long as some of the doomed have not been told, nobody else fails of something else: whoever is in the queue then
- * has a further try. */
+/* Until all of the doomed have been told, nobody is doomed by something else: he has a further try. */
 static bool aioc_pool_is_doomed(const aioc_pool *pool)
 {
     return pool->queue.first && ((const aioc_pool_exchange *)pool->queue.first)->number <= pool->doom_number;
@@ -8494,21 +8476,21 @@ static void aioc_pool_fail_queued(aioc_pool *pool, aioc_pool_exchange *exchange,
 
 /*--- Opening a connection ---*/
 
-/* Opens nothing for a while after a failure, lest a dead server be stormed. What has been begun before the last failure
+/* Opens nothing for a while after a failure, lest a dead server be stormed. What was begun before the last failure
  * fails of the same, and is no further one. */
 static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
 {
-    uint64_t half_us = (uint64_t)AIOC_POOL_BACKOFF_US / 2
-                       << (pool->failures < AIOC_POOL_BACKOFF_MAX ? pool->failures : AIOC_POOL_BACKOFF_MAX);
+    uint64_t half_us = AIOC_POOL_BACKOFF_US / 2;
     if (incident != pool->incidents) return;
+    half_us <<= pool->failures < AIOC_POOL_BACKOFF_MAX ? pool->failures : AIOC_POOL_BACKOFF_MAX;
     pool->incidents++;
     pool->failures++;
     aioc_pool_time(pool, &pool->patience, half_us + aioc_pool_random(pool, half_us + 1));
 }
 
 /* A connection that is being opened comes to nothing. If there are others, the queue is theirs; if not, those who have
- * waited for this one fail with it. Those who came later have a try of their own. again: one more handshake will avoid
- * what was wrong (it does not try to resume, say), so nobody fails yet. */
+ * waited for this one fail with it, and who came later has a try of his own. again: one more handshake will avoid what
+ * was wrong, so nobody fails yet. */
 static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *message, bool again)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;  /* its first field */
@@ -8520,9 +8502,8 @@ static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *me
     if (again) {
         pool->repeated++;
         aioc_pool_untime(pool, &pool->patience);
-    }
+    } else if (!left) aioc_pool_back_off(pool, connection->incident);
     aioc_pool_tell_opening(connection, &outcome);
-    if (!again && !left) aioc_pool_back_off(pool, connection->incident);
     aioc_pool_close_connection(connection);
     if (again || left) return;
     pool->warm = 0;
@@ -8531,7 +8512,7 @@ static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *me
     aioc_pool_doom(pool, limit, &outcome);
 }
 
-/* Somebody waits for whom no connection is on its way, or it should be warm here, and one may be opened. */
+/* Somebody waits for whom no connection is on its way, or some are to be there ahead of need, and one may be opened. */
 static bool aioc_pool_wants_connection(const aioc_pool *pool)
 {
     uint32_t total = pool->open + pool->opening;
@@ -8542,29 +8523,28 @@ static bool aioc_pool_wants_connection(const aioc_pool *pool)
 
 static uint64_t aioc_pool_idle_end_us(const aioc_pool *pool)
 {
-    uint64_t end_us = pool->idle_last->idle_us + (uint64_t)pool->options.idle_timeout_ms * 1000u;
-    return end_us < pool->idle_last->retire_us ? end_us : pool->idle_last->retire_us;
+    const aioc_pool_connection *oldest = (const aioc_pool_connection *)pool->idle.first;
+    uint64_t end_us = oldest->idle_us + (uint64_t)pool->options.idle_timeout_ms * 1000u;
+    return end_us < oldest->retire_us ? end_us : oldest->retire_us;
 }
 
 static void aioc_pool_idle_fire(aioc_reactor_timer *timer)
 {
     aioc_pool *pool = (aioc_pool *)timer->owner;
-    if (pool->idle_last && aioc_pool_idle_end_us(pool) <= aioc_pool_now(pool))
-        aioc_pool_close_connection(pool->idle_last);
-    if (pool->idle_last) aioc_reactor_timer_start(pool->place.reactor, timer, aioc_pool_idle_end_us(pool));
+    if (pool->idle.first && aioc_pool_idle_end_us(pool) <= aioc_pool_now(pool))
+        aioc_pool_close_connection((aioc_pool_connection *)pool->idle.first);
+    if (pool->idle.first) aioc_reactor_timer_start(pool->place.reactor, timer, aioc_pool_idle_end_us(pool));
 }
 
-/* The connection is free. One timer serves all idle ones: it is set for the one that has been idle longest, and left
- * alone when that is used after all. */
+/* One timer serves all idle connections: it is set for the one that has been idle longest, and left alone when that is
+ * used after all. */
 static void aioc_pool_make_idle(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
     aioc_http_start(&connection->http, false);
     connection->state = AIOC_POOL_IDLE;
     connection->idle_us = aioc_pool_now(pool);
-    connection->idle_next = pool->idle;
-    *(pool->idle ? &pool->idle->idle_prev : &pool->idle_last) = connection;
-    pool->idle = connection;
+    aioc_stream_enqueue(&connection->stream, &pool->idle);
     pool->idle_count++;
     if (!pool->idle_timer.armed)
         aioc_reactor_timer_start(pool->place.reactor, &pool->idle_timer, aioc_pool_idle_end_us(pool));
@@ -8574,10 +8554,9 @@ static void aioc_pool_opened(aioc_stream *stream)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
     aioc_pool *pool = connection->pool;
-    connection->open_us = aioc_pool_now(pool);
+    uint64_t now_us = connection->open_us = aioc_pool_now(pool);
     if (connection->retire_us == 0)
-        connection->retire_us = connection->open_us + AIOC_POOL_RETIRE_US +
-                                aioc_pool_random(pool, AIOC_POOL_RETIRE_MORE);
+        connection->retire_us = now_us + AIOC_POOL_RETIRE_US + aioc_pool_random(pool, AIOC_POOL_RETIRE_MORE);
     pool->opening--;
     pool->open++;
     pool->opened++;
@@ -8594,7 +8573,8 @@ static void aioc_pool_write(aioc_pool_connection *connection)
 
 /*--- Reading. Functions that return bool say whether the connection still is there. ---*/
 
-/* The answer is complete. clean: nothing came behind it. The callback runs while the connection belongs to nobody. */
+/* The answer is complete. clean: nothing came behind it. The callback runs while the connection belongs to nobody, and
+ * may leave the place. */
 static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
 {
     bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->stream.broken &&
@@ -8608,45 +8588,40 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
     } else {
         aioc_pool_untime(connection->pool, &connection->timer);
     }
-    keep = keep && aioc_pool_now(connection->pool) < connection->retire_us;  /* the callback may have left */
-    if (keep) {
-        connection->open_us = 0;
-        aioc_pool_make_idle(connection);
-    } else {
+    if (!keep || aioc_pool_now(connection->pool) >= connection->retire_us) {
         aioc_pool_close_connection(connection);
+        return false;
     }
-    return keep;
+    connection->open_us = 0;
+    aioc_pool_make_idle(connection);
+    return true;
 }
 
 /* The peer has closed (io 0) or the connection broke. complete: nothing is missing, as far as the transport knows. */
 static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool complete)
 {
-    const char *why;
     if (complete && connection->exchange && aioc_http_end(&connection->http)) {
         aioc_pool_answered(connection, false);
         return;
     }
-    if (connection->first_us) why = "the connection was closed in the middle of the answer";
-    else if (!connection->sent) why = "the connection was closed before the request was sent";
-    else why = "the connection was closed before the answer";
-    if (io == AIOCOSMOS_IO_UNREACHABLE) why = "the connection broke: the host cannot be reached any more";
-    aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, why);
+    aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT,
+                   io == AIOCOSMOS_IO_UNREACHABLE ? "the connection broke: the host cannot be reached any more"
+                   : connection->first_us ? "the connection was closed in the middle of the answer"
+                   : connection->sent ? "the connection was closed before the answer"
+                   : "the connection was closed before the request was sent");
 }
 
-/* Lest answers that wait for memory all wait for each other, one at a time, the oldest, may use up what there is; to
- * all others it is as if the most that it may still need were taken. An answer that fits alone arrives. */
+/* Lest answers that wait for memory all wait for each other, one at a time, the oldest, may use up what there is: for
+ * all others the most that it may still need is taken. An answer that fits alone arrives. */
 static void aioc_pool_share(aioc_pool_connection *connection)
 {
     const aioc_pool *pool = connection->pool;
-    size_t most = pool->options.body_max + pool->options.head_max + AIOC_MEM_LARGEST, spare = 0;
-    if (pool->grower && pool->grower != connection) {
-        size_t has = pool->grower->http.body.cap;
-        spare = has < most ? most - has : 1;
-    }
-    connection->http.spare = spare;
+    size_t most = pool->options.body_max + pool->options.head_max + AIOC_MEM_LARGEST;
+    size_t has = pool->grower ? pool->grower->http.body.cap : 0;
+    connection->http.spare = !pool->grower || pool->grower == connection ? 0 : has < most ? most - has : 1;
 }
 
-/* Parses what arrived. *used: how much of it; all, unless the connection is paused. */
+/* *used: how much of it; all, unless the connection is paused. */
 static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, size_t len, size_t *used)
 {
     aioc_http_state state;
@@ -8675,8 +8650,8 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     return false;
 }
 
-/* No memory to parse the rest of what arrived, or no place to receive more. The rest stays in the scratch, where nobody
- * else receives meanwhile; nothing more is read, and soon both are tried again. */
+/* No memory to parse the rest of what arrived, which stays in the scratch, or no place to receive more. Nothing more is
+ * read, and soon both are tried again. */
 static bool aioc_pool_pause(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
@@ -8692,8 +8667,8 @@ static bool aioc_pool_pause(aioc_pool_connection *connection)
     return true;
 }
 
-/* Parses what was received. An answer that is complete is lent from where it was received, so that place is given back
- * only afterwards; what is behind the answer counts as unasked for, and closes the connection. */
+/* Parses what was received. A complete answer is lent from there, so the place is given back only afterwards; what is
+ * behind the answer was not asked for, and closes the connection. */
 static bool aioc_pool_take(aioc_pool_connection *connection)
 {
     aioc_stream *stream = &connection->stream;
@@ -8715,7 +8690,7 @@ static bool aioc_pool_take(aioc_pool_connection *connection)
     return false;
 }
 
-/* Memory may have come back: the bytes put aside first, then the socket again. */
+/* Memory may have come back: first the bytes put aside, then the socket. */
 static void aioc_pool_resume(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
@@ -8735,8 +8710,8 @@ static void aioc_pool_timer_fire(aioc_reactor_timer *timer)
     else aioc_pool_close_connection(connection);  /* drained for too long */
 }
 
-/* A body that is collected has a place of its own. All else is received into the scratch or, while another's bytes lie
- * there, piece by piece. NULL: nowhere now. */
+/* A body that is collected has a place of its own, all else the scratch or, while another's bytes lie there, what the
+ * stream has. NULL: nowhere now. */
 static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *cap)
 {
     aioc_pool *pool = connection->pool;
@@ -8751,7 +8726,7 @@ static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *ca
     return pool->holder || (direct && aioc_http_grows(&connection->http)) ? NULL : pool->options.scratch;
 }
 
-/* Reads what there is. A piece shorter than its room was the last for now: the poller will say when there is more. */
+/* A piece shorter than its room was the last for now: the poller will say when there is more. */
 static bool aioc_pool_read(aioc_stream *stream)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
@@ -8835,13 +8810,11 @@ static void aioc_pool_start(aioc_pool *pool, aioc_pool_exchange *exchange)
 static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
 {
     aioc_pool_connection *connection = exchange->connection;
-    uint8_t state = exchange->state;
-    bool sent;
+    bool sent = connection && connection->sent;
+    if (exchange->state == AIOC_POOL_QUEUED) aioc_pool_queue_remove(pool, exchange);
     exchange->state = AIOC_POOL_OUTSIDE;
     exchange->connection = NULL;
-    if (state == AIOC_POOL_QUEUED) aioc_pool_queue_remove(pool, exchange);
-    if (state != AIOC_POOL_ACTIVE) return false;
-    sent = connection->sent;
+    if (!connection) return false;
     connection->exchange = NULL;
     if (!sent || connection->stream.broken || connection->state == AIOC_POOL_PAUSED) {
         aioc_pool_close_connection(connection);
@@ -8855,8 +8828,8 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
     return sent;
 }
 
-/* When a byte of the exchange was sent or heard last. 0: it has no connection yet. Now, if its answer waits for memory:
- * that is not its server's fault. */
+/* When a byte of the exchange was sent or heard last. 0: it has no connection yet. Now, while its answer waits for
+ * memory, which is not the server's fault. */
 static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
 {
     const aioc_pool_connection *connection = exchange->connection;
@@ -8864,15 +8837,15 @@ static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
     return connection->state == AIOC_POOL_PAUSED ? aioc_pool_now(connection->pool) : connection->stream.moved_us;
 }
 
-/* Ends an exchange that has a connection as if the connection had broken, and closes it; done is called, with why. */
+/* Ends an exchange that has a connection as if that had broken; done is called, with why. */
 static void aioc_pool_abandon(aioc_pool_exchange *exchange, const char *why)
 {
     aioc_pool_fail(exchange->connection, AIOCOSMOS_E_CONNECT, why);
 }
 
-/* The endpoint has moved, says its old place: connections there end as soon as their exchanges have, the name is asked
- * anew. Calls nobody, so callbacks may call it. False: it was left within the last second; many answers at once say the
- * same, or the name has not followed yet. */
+/* The endpoint has moved, says its old place: connections there end with their exchanges, the name is asked anew. Calls
+ * nobody, so callbacks may call it. False: it was left within the last second; many answers at once say the same, or
+ * the name has not followed yet. */
 static bool aioc_pool_leave(aioc_pool *pool)
 {
     uint64_t now_us = aioc_pool_now(pool);
@@ -8913,16 +8886,16 @@ static void aioc_pool_open_connection(aioc_pool *pool)
     pool->opening++;
     aioc_http_open(&connection->http, memory, options->names, options->head_max, options->body_max);
     aioc_stream_open(&connection->stream, &pool->place);
-    /* As long as no connection is open, or the last try failed, only one is being opened, and each 250 ms one more: if
-     * the server is down, it is not stormed; if it is up, the first finds out which address works, and gets the TLS
-     * session that all others resume. */
+    /* Until a connection is open, and after a failure, only one more is opened each 250 ms: a server that is down is
+     * not stormed; if it is up, the first finds out which address works, and gets the TLS session that all others
+     * resume. */
     if (pool->open == 0 || pool->failures > 0) aioc_pool_time(pool, &pool->patience, AIOC_POOL_PATIENCE_US);
 }
 
 /* The oldest exchange gets the connection used last. */
 static void aioc_pool_serve(aioc_pool *pool)
 {
-    aioc_pool_connection *connection = pool->idle;
+    aioc_pool_connection *connection = (aioc_pool_connection *)pool->idle.last;
     aioc_pool_exchange *exchange = (aioc_pool_exchange *)pool->queue.first;
     aiocosmos_slice *request = connection->request;
     int error;
@@ -8942,7 +8915,8 @@ static void aioc_pool_serve(aioc_pool *pool)
         return;
     }
     aioc_pool_queue_remove(pool, exchange);
-    aioc_pool_idle_remove(pool, connection);
+    aioc_stream_dequeue(&connection->stream);
+    pool->idle_count--;
     connection->state = AIOC_POOL_BUSY;
     connection->exchange = exchange;
     connection->http.no_body = exchange->no_body;
@@ -8959,14 +8933,14 @@ static void aioc_pool_serve(aioc_pool *pool)
 
 static bool aioc_pool_can_serve(const aioc_pool *pool)
 {
-    return pool->queue.first && pool->idle && !pool->hunger.armed;
+    return pool->queue.first && pool->idle.first && !pool->hunger.armed;
 }
 
 /* Does one thing that can be done now. False: there was none. */
 static bool aioc_pool_work(aioc_pool *pool)
 {
     if (aioc_pool_is_doomed(pool)) {
-        /* The callback may lead to another doom: it gets a copy of the message. */
+        /* The callback, which may lead to another doom, gets a copy of the message. */
         pool->doom.message = (char *)memcpy(pool->place.message, pool->doom_message, sizeof pool->doom_message);
         aioc_pool_fail_queued(pool, (aioc_pool_exchange *)pool->queue.first, pool->doom);
     } else if (aioc_pool_can_serve(pool)) {
@@ -8991,7 +8965,8 @@ static bool aioc_pool_has_work(const aioc_pool *pool)
 /* Opens so many ahead of need, a few at a time. They close again when idle. */
 static void aioc_pool_warm(aioc_pool *pool, uint32_t connections)
 {
-    pool->warm = connections < pool->options.connections_max ? connections : pool->options.connections_max;
+    uint32_t max = pool->options.connections_max;
+    pool->warm = connections < max ? connections : max;
 }
 
 static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)

@@ -9,14 +9,15 @@ static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
 {
     const aioc_pool_connection *c = pool->connections;
     const aioc_dns_name *name;
-    const aioc_stream *at;
+    const aioc_mem_node *at;
     bool work = aioc_pool_has_work(pool);
     uint32_t asking = 0;
     if (pool->queue.first && pool->open + pool->opening < pool->options.connections_max &&
         pool->queued > pool->opening &&
-        !pool->idle && !work && !pool->patience.armed) return "the queue waits for a connection that nobody opens";
-    if (pool->queue.first && pool->idle && !work && !pool->hunger.armed) return "the queue waits beside idle connections";
-    if (pool->idle && !pool->idle_timer.armed) return "idle connections never close";
+        !pool->idle.first && !work && !pool->patience.armed) return "the queue waits for a connection that nobody opens";
+    if (pool->queue.first && pool->idle.first && !work && !pool->hunger.armed)
+        return "the queue waits beside idle connections";
+    if (pool->idle.first && !pool->idle_timer.armed) return "idle connections never close";
     for (; c; c = c->next) {
         const aioc_stream *stream = &c->stream;
         bool opening = c->state == AIOC_POOL_OPENING, unsent = c->written < c->request_len;
@@ -38,7 +39,8 @@ static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
     }
     for (at = pool->place.asking.first; at; at = at->next) {
         if (asking-- == 0) return "somebody else's stream asks for addresses";
-        if (at->next && at->asked == pool->place.resolver->answered && at->next->asked != at->asked)
+        uint64_t asked = ((const aioc_stream *)at)->asked;
+        if (at->next && asked == pool->place.resolver->answered && ((const aioc_stream *)at->next)->asked != asked)
             return "who has not asked is behind who has";
     }
     if (asking > 0) return "a stream is in no queue";

@@ -442,13 +442,13 @@ TEST(stream_leaves_its_queue_from_the_middle)
         aioc_stream_open(&more[0], &rig.place);
         aioc_stream_open(&more[1], &rig.place);
         aioc_stream_open(&more[2], &rig.place);
-        CHECK(rig.place.asking.first == &more[2] && rig.place.asking.last == &rig.stream);
+        CHECK(rig.place.asking.first == &more[2].node && rig.place.asking.last == &rig.stream.node);
         settle();                                  /* all have asked: the first is behind the others */
         aioc_stream_close(&more[i]);
-        CHECK(!more[i].queue && !more[i].next);
+        CHECK(!more[i].queue);
         aioc_stream_close(&more[(i + 1) % 3]);
         aioc_stream_close(&more[(i + 2) % 3]);
-        CHECK(rig.place.asking.first == &rig.stream && rig.place.asking.last == &rig.stream);
+        CHECK(rig.place.asking.first == &rig.stream.node && rig.place.asking.last == &rig.stream.node);
         teardown();
     }
 }
