@@ -3013,8 +3013,7 @@ static size_t aioc_json_utf8_put(uint32_t code, char out[4])
 /* The character that valid UTF-8 of this length means. */
 static uint32_t aioc_json_utf8_code(const char *at, size_t len)
 {
-    static const unsigned char lead_bits[5] = {0, 0x7F, 0x1F, 0x0F, 0x07};
-    uint32_t code = (uint32_t)((unsigned char)*at & lead_bits[len]);
+    uint32_t code = (unsigned char)*at & (len == 1 ? 0x7Fu : 0x7Fu >> len);
     size_t i;
     for (i = 1; i < len; i++) code = code << 6 | ((unsigned char)at[i] & 0x3Fu);
     return code;
@@ -3075,35 +3074,15 @@ static void aioc_json_scan_begin(aioc_json_scan *scan, const char *text, size_t 
     scan->text = scan->error_at = text ? text : "";
     scan->end = scan->text + len;
     scan->depth_max = AIOC_JSON_DEPTH_MAX;
-#if SIZE_MAX > UINT32_MAX
-    if (len > UINT32_MAX) {
-        scan->error = "the text is larger than 4 GiB";
-        scan->result = AIOCOSMOS_E_ARGUMENT;
-    }
-#endif
 }
 
-/* Notes an error. False, so that whoever meets it can return that; the second form is for those that return a
- * position. */
-static bool aioc_json_fail(aioc_json_scan *scan, const char *at, const char *error)
+/* Notes an error. NULL, so that whoever meets it can return that. */
+static const char *aioc_json_stop(aioc_json_scan *scan, const char *at, const char *error)
 {
     scan->error = error;
     scan->error_at = at;
     scan->result = AIOCOSMOS_E_ARGUMENT;
-    return false;
-}
-
-static const char *aioc_json_stop(aioc_json_scan *scan, const char *at, const char *error)
-{
-    aioc_json_fail(scan, at, error);
     return NULL;
-}
-
-/* Whether a container was just opened: then its end would do as well. */
-static bool aioc_json_is_opened(const aioc_json_scan *scan, const char *at)
-{
-    while (at > scan->text && (unsigned char)at[-1] <= ' ') at--;
-    return at > scan->text && (at[-1] == '[' || at[-1] == '{');
 }
 
 /* Of an escape, from behind the backslash to behind the escape. */
@@ -3186,35 +3165,17 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_number(aioc_json_scan *scan, const c
     return aioc_json_scan_digits(scan, at + (c == '+' || c == '-'), end);
 }
 
-/* Anything but a string, a number or a container. */
-AIOC_TEXT_INLINE const char *aioc_json_scan_other(aioc_json_scan *scan, const char *at, uint32_t *info)
+/* Anything but a string, a number or a container. Where it is the first of one, the end of that would do as well. */
+AIOC_TEXT_INLINE const char *aioc_json_scan_other(aioc_json_scan *scan, const char *at, bool first, uint32_t *info)
 {
     unsigned c = aioc_json_peek(at, scan->end);
     const char *word = c == 't' ? "true" : c == 'f' ? "false" : c == 'n' ? "null" : NULL;
     size_t behind = c == 'f';  /* the last four bytes are compared at once */
     *info = c == 'n' ? AIOCOSMOS_JSON_NULL : AIOCOSMOS_JSON_BOOL;
     if (word && scan->end - at > 4 && memcmp(at + behind, word + behind, 4) == 0) return at + behind + 4;
-    if (!word)
-        return aioc_json_stop(scan, at, aioc_json_is_opened(scan, at) ? "a value or ']' is expected"
-                                                                      : "a value is expected");
+    if (!word) return aioc_json_stop(scan, at, first ? "a value or ']' is expected" : "a value is expected");
     while (*word && aioc_json_peek(at, scan->end) == (unsigned char)*word) word++, at++;
     return *word ? aioc_json_stop(scan, at, "true, false or null is expected") : at;
-}
-
-/* A property name, from where it should start to behind it. */
-AIOC_TEXT_INLINE const char *aioc_json_scan_name(aioc_json_scan *scan, const char *at, const char *end, uint32_t *info)
-{
-    if (aioc_json_peek(at, end) == '"') return aioc_json_scan_string(scan, at + 1, info);
-    return aioc_json_stop(scan, at, aioc_json_is_opened(scan, at) ? "a property name or '}' is expected"
-                                                                  : "a property name is expected");
-}
-
-/* From behind a name to its value. */
-AIOC_TEXT_INLINE const char *aioc_json_scan_colon(aioc_json_scan *scan, const char *at, const char *end)
-{
-    at = aioc_json_skip_space(at, end);
-    if (aioc_json_peek(at, end) != ':') return aioc_json_stop(scan, at, "a colon is expected");
-    return aioc_json_skip_space(at + 1, end);
 }
 
 /* Whether a string or name has escapes. Only its node knows for sure without looking. */
@@ -3258,8 +3219,8 @@ static bool aioc_json_means(aiocosmos_json string, aiocosmos_str name, bool toke
     return aioc_json_inside_is(string.ptr + 1, string.ptr + string.len - 1, aioc_json_has_escapes(string), name, token);
 }
 
-/* Makes room for more nodes: at first for as many as documents have, and then for as many as the text up to `at` lets
- * expect, so that they are rarely copied. Returns where the next one goes. */
+/* Makes room for more nodes: at first for as many as documents have, then for as many as the text up to `at` lets
+ * expect. Returns where the next one goes. */
 static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, const aioc_json_node *node,
                                       aioc_json_node **limit)
 {
@@ -3275,7 +3236,7 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, cons
         if (nodes || cap == least) break;  /* a text of few values needs less */
     }
     if (!nodes) {
-        aioc_json_fail(scan, scan->text, "there is no memory for so many values");
+        aioc_json_stop(scan, scan->text, "there is no memory for so many values");
         scan->result = AIOCOSMOS_E_NOMEM;
         return NULL;
     }
@@ -3301,22 +3262,10 @@ AIOC_TEXT_INLINE void aioc_json_note(aioc_json_node *node, const char *text, con
     node->info = info;
 }
 
-/* A container's node when its end, behind which the next node goes, is met. */
-AIOC_TEXT_INLINE void aioc_json_note_end(aioc_json_node *container, const aioc_json_node *next, size_t end,
-                                         uint32_t members)
-{
-    container->len = (uint32_t)end - container->at;
-    container->next = (uint32_t)(next - container);
-    container->info |= members << 4;
-}
-
 /* A value without a node, by its text, of which only the first character is looked at. */
 static aiocosmos_json aioc_json_alone(const char *text, size_t len)
 {
-    aiocosmos_json value;
-    memset(&value, 0, sizeof value);
-    value.ptr = text;
-    value.len = len;
+    aiocosmos_json value = {NULL, text, len, AIOCOSMOS_JSON_NUM};
     switch (len > 0 ? *text : '\0') {
     case '\0': value.type = AIOCOSMOS_JSON_NONE; break;
     case '{': value.type = AIOCOSMOS_JSON_OBJ; break;
@@ -3324,23 +3273,23 @@ static aiocosmos_json aioc_json_alone(const char *text, size_t len)
     case '"': value.type = AIOCOSMOS_JSON_STR; break;
     case 'n': value.type = AIOCOSMOS_JSON_NULL; break;
     case 't': case 'f': value.type = AIOCOSMOS_JSON_BOOL; break;
-    default: value.type = AIOCOSMOS_JSON_NUM;
+    default: break;
     }
     return value;
 }
 
 /* What is there instead of a comma or the end of a container. */
-static bool aioc_json_lacks(aioc_json_scan *scan, const char *at, unsigned closing)
+static const char *aioc_json_lacks(aioc_json_scan *scan, const char *at, unsigned closing)
 {
     at = aioc_json_skip_space(at, scan->end);
-    return aioc_json_fail(scan, at, closing == '}' ? "a comma or '}' is expected" : "a comma or ']' is expected");
+    return aioc_json_stop(scan, at, closing == '}' ? "a comma or '}' is expected" : "a comma or ']' is expected");
 }
 
 /* Reads the whole text: one value with white space around it. It is compiled three times: with nodes and without for
  * texts that end in a closing bracket, and for other texts. end is NULL for the first two: no step can pass that last
  * bracket unseen, so none has to look out for the end, but for two that do: strings, and what follows a closing
  * bracket. */
-AIOC_TEXT_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, const char *end)
+AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool noting, const char *end)
 {
     aioc_json_frame frames[AIOC_JSON_DEPTH_MAX], *frame = frames, *deepest = frames + scan->depth_max;
     const char *text = scan->text, *at = aioc_json_skip_space(text, end), *start, *wanted = NULL;
@@ -3349,38 +3298,43 @@ AIOC_TEXT_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
     unsigned c, closing = 0;
     bool named;
     if (noting) {
-        if (scan->doc->cap == 0 && !aioc_json_more(scan, at, NULL, &limit)) return false;
+        if (scan->doc->cap == 0 && !aioc_json_more(scan, at, NULL, &limit)) return NULL;
         node = scan->doc->nodes;
         limit = node + scan->doc->cap - 1;  /* a name and a value are noted before this is asked again */
     }
     for (;;) {
         if (noting && node >= limit) {
             node = aioc_json_more(scan, at, node, &limit);
-            if (!node) return false;
+            if (!node) return NULL;
         }
         if (closing == '}') {
             start = at;
-            at = aioc_json_scan_name(scan, at, end, &info);
-            if (!at) return false;
+            if (aioc_json_peek(at, end) != '"') {
+                return aioc_json_stop(scan, at, members == 1 ? "a property name or '}' is expected"
+                                                             : "a property name is expected");
+            }
+            at = aioc_json_scan_string(scan, at + 1, &info);
+            if (!at) return NULL;
             if (noting) aioc_json_note(node++, text, start, at, info);
             named = !noting && frame == frames + 1 && scan->found &&
                     aioc_json_inside_is(start + 1, at - 1, (info & AIOC_JSON_ESCAPED) != 0, scan->name, false);
-            at = aioc_json_scan_colon(scan, at, end);
-            if (!at) return false;
+            at = aioc_json_skip_space(at, end);
+            if (aioc_json_peek(at, end) != ':') return aioc_json_stop(scan, at, "a colon is expected");
+            at = aioc_json_skip_space(at + 1, end);
             if (named) wanted = at;
         }
         start = at;
         c = aioc_json_peek(at, end);
         if (c == '"') {
             at = aioc_json_scan_string(scan, at + 1, &info);
-            if (!at) return false;
+            if (!at) return NULL;
             if (noting) aioc_json_note(node++, text, start, at, info);
         } else if (c - '0' <= 9 || c == '-') {
             at = aioc_json_scan_number(scan, at, end);
-            if (!at) return false;
+            if (!at) return NULL;
             if (noting) aioc_json_note(node++, text, start, at, AIOCOSMOS_JSON_NUM);
         } else if (c == '{' || c == '[') {
-            if (frame == deepest) return aioc_json_fail(scan, at, "nested deeper than 128 levels");
+            if (frame == deepest) return aioc_json_stop(scan, at, "nested deeper than 128 levels");
             if (noting) {
                 frame->node = (uint32_t)(node - scan->doc->nodes);
                 aioc_json_note(node++, text, at, at, c == '{' ? AIOCOSMOS_JSON_OBJ : AIOCOSMOS_JSON_ARR);
@@ -3393,8 +3347,8 @@ AIOC_TEXT_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
             members = aioc_json_peek(at, end) != closing;
             if (members) continue;
         } else {
-            at = aioc_json_scan_other(scan, at, &info);
-            if (!at) return false;
+            at = aioc_json_scan_other(scan, at, members == 1 && closing == ']', &info);
+            if (!at) return NULL;
             if (noting) aioc_json_note(node++, text, start, at, info);
         }
         /* Behind a value: a comma, or the ends of containers up to a comma or to the end. */
@@ -3404,9 +3358,10 @@ AIOC_TEXT_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
                 wanted = NULL;
             }
             if (frame == frames) {
-                if (noting) scan->doc->count = (uint32_t)(node - scan->doc->nodes);
                 at = aioc_json_skip_space(at, scan->end);
-                return at == scan->end || aioc_json_fail(scan, at, "nothing may follow the value");
+                if (at < scan->end) return aioc_json_stop(scan, at, "nothing may follow the value");
+                if (noting) scan->doc->count = (uint32_t)(node - scan->doc->nodes);
+                return at;
             }
             at = aioc_json_skip_space(at, end);
             c = aioc_json_peek(at, end);
@@ -3414,7 +3369,12 @@ AIOC_TEXT_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
             if (c != closing) return aioc_json_lacks(scan, at, closing);
             at++;
             frame--;
-            if (noting) aioc_json_note_end(scan->doc->nodes + frame->node, node, (size_t)(at - text), members);
+            if (noting) {
+                aioc_json_node *container = scan->doc->nodes + frame->node;
+                container->len = (uint32_t)(at - text) - container->at;
+                container->next = (uint32_t)(node - container);
+                container->info |= members << 4;
+            }
             members = frame->members;
             closing = frame->closing;
             if (!end && at == scan->last && frame > frames) return aioc_json_lacks(scan, at, closing);
@@ -3425,21 +3385,30 @@ AIOC_TEXT_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
 }
 
 /* A scalar ends in no bracket; nor does a text that is cut off or wrong, for which time matters less than where. */
-static bool aioc_json_scan_text(aioc_json_scan *scan)
+static int aioc_json_scan_text(aioc_json_scan *scan)
 {
     const char *last = scan->end;
+#if SIZE_MAX > UINT32_MAX
+    if (last - scan->text > UINT32_MAX) {
+        aioc_json_stop(scan, scan->text, "the text is larger than 4 GiB");
+        return scan->result;
+    }
+#endif
     while (last > scan->text && aioc_json_skip_space(last - 1, last) == last) last--;
     scan->last = last;
     if (last == scan->text || (last[-1] != ']' && last[-1] != '}')) {
-        return aioc_json_scan_value(scan, scan->doc != NULL, scan->end);
+        aioc_json_scan_value(scan, scan->doc != NULL, scan->end);
+    } else if (scan->doc) {
+        aioc_json_scan_value(scan, true, NULL);
+    } else {
+        aioc_json_scan_value(scan, false, NULL);
     }
-    return scan->doc ? aioc_json_scan_value(scan, true, NULL) : aioc_json_scan_value(scan, false, NULL);
+    return scan->result;
 }
 
 static aiocosmos_json aioc_json_none(void)
 {
-    aiocosmos_json none;
-    memset(&none, 0, sizeof none);
+    aiocosmos_json none = {NULL, NULL, 0, AIOCOSMOS_JSON_NONE};
     return none;
 }
 
@@ -3465,7 +3434,7 @@ static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len
     doc->text = text;
     doc->len = len;
     doc->count = 0;
-    if (scan.result == 0 && !aioc_json_scan_text(&scan)) doc->count = 0;
+    aioc_json_scan_text(&scan);
     doc->error = scan.error;
     doc->error_at = (size_t)(scan.error_at - scan.text);
     return scan.result;
@@ -3483,7 +3452,7 @@ static int aioc_json_check_to(uint32_t depth_max, const char *text, size_t len, 
     scan.name = name;
     scan.found = name.ptr ? found : NULL;
     if (found) *found = aioc_json_none();
-    if (scan.result == 0 && !aioc_json_scan_text(&scan) && found) *found = aioc_json_none();
+    if (aioc_json_scan_text(&scan) < 0 && found) *found = aioc_json_none();
     if (error) *error = scan.error;
     if (error_at) *error_at = (size_t)(scan.error_at - scan.text);
     return scan.result;
@@ -3500,19 +3469,15 @@ static int aioc_json_check(const char *text, size_t len, aiocosmos_str name, aio
 /* The value of a node, by the one that holds it: values have no pointer to their document. */
 static aiocosmos_json aioc_json_of(aiocosmos_json holder, const aioc_json_node *node)
 {
-    aiocosmos_json value;
-    value.node = node;
-    value.ptr = holder.ptr + (node->at - ((const aioc_json_node *)holder.node)->at);
-    value.len = node->len;
-    value.type = (aiocosmos_json_type)(node->info & AIOC_JSON_TYPE);
+    const char *text = holder.ptr + (node->at - ((const aioc_json_node *)holder.node)->at);
+    aiocosmos_json value = {node, text, node->len, (aiocosmos_json_type)(node->info & AIOC_JSON_TYPE)};
     return value;
 }
 
 static aiocosmos_json aioc_json_root(const aiocosmos_json_doc *doc)
 {
-    aiocosmos_json root = aioc_json_none();
-    if (doc->count == 0) return root;
-    root.node = doc->nodes;
+    aiocosmos_json root = {doc->nodes, NULL, 0, AIOCOSMOS_JSON_NONE};
+    if (doc->count == 0) return aioc_json_none();
     root.ptr = doc->text + doc->nodes->at;
     return aioc_json_of(root, doc->nodes);
 }
@@ -3575,12 +3540,18 @@ static inline bool aioc_json_is_named(const char *name, const char *at)
 static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
 {
     const aioc_json_node *node = (const aioc_json_node *)object.node, *key, *end;
+    uint64_t lengths = 0;  /* of the names: a bit each; most keys have none of these */
     size_t i, found = 0;
-    for (i = 0; i < n; i++) out[i] = aioc_json_none();
+    for (i = 0; i < n; i++) {
+        out[i] = aioc_json_none();
+        lengths |= UINT64_C(1) << (strlen(names[i]) + 2) % 64;
+    }
     if (!node || object.type != AIOCOSMOS_JSON_OBJ) return 0;
     for (key = node + 1, end = node + node->next; key < end; key += 1 + key[1].next) {
-        aiocosmos_json name = aioc_json_of(object, key);
         bool escaped = (key->info & AIOC_JSON_ESCAPED) != 0;
+        aiocosmos_json name;
+        if (!escaped && !(lengths >> key->len % 64 & 1)) continue;
+        name = aioc_json_of(object, key);
         for (i = 0; i < n; i++) {
             if (escaped ? !aioc_json_means(name, aioc_mem_str(names[i]), false)
                         : !aioc_json_is_named(names[i], name.ptr + 1)) continue;
@@ -4185,10 +4156,7 @@ static bool aioc_json_jw_in_object(const aiocosmos_jw *w)
 /* The caller's buffer, less the room for the final NUL. */
 static aioc_mem_buffer aioc_json_jw_buffer(const aiocosmos_jw *w)
 {
-    aioc_mem_buffer buffer;
-    buffer.data = w->buf;
-    buffer.len = w->len;
-    buffer.cap = w->cap > 0 ? w->cap - 1 : 0;
+    aioc_mem_buffer buffer = {w->buf, w->len, w->cap > 0 ? w->cap - 1 : 0};
     return buffer;
 }
 
@@ -4219,7 +4187,7 @@ static void aioc_json_jw_keep(aiocosmos_jw *w, const aioc_mem_buffer *buffer, bo
 static void aioc_json_jw_container(aiocosmos_jw *w, const char *key, bool object)
 {
     aioc_mem_buffer buffer = aioc_json_jw_buffer(w);
-    uint64_t bit = UINT64_C(1) << w->depth % 64;
+    const uint64_t bit = UINT64_C(1) << w->depth % 64;
     bool ok = w->depth < AIOC_JSON_DEPTH_MAX && aioc_json_jw_begin(w, &buffer, key) &&
               aioc_json_append(NULL, &buffer, object ? "{" : "[", 1);
     aioc_json_jw_keep(w, &buffer, ok);
