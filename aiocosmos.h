@@ -2896,7 +2896,6 @@ typedef struct aioc_json_node {
 
 struct aiocosmos_json_doc {
     aioc_mem *memory;
-    bool own_memory;    /* it is in one block with the document */
     aioc_json_node *nodes;
     uint32_t count, cap;
     const char *text;
@@ -11740,7 +11739,6 @@ typedef struct aioc_op_delivery {
     aioc_http_parser *parser;
     aiocosmos_kind kind;
     bool parsed;
-    bool taken;
     aiocosmos_str body;
     aiocosmos_json root;
 } aioc_op_delivery;
@@ -13027,8 +13025,7 @@ static aiocosmos_body aioc_op_take_body(const aiocosmos_result *result)
         body.text.ptr = "";
         return body;
     }
-    if (!delivery->taken && delivery->parser && aioc_http_take_body(delivery->parser, &block, &body.owner_size)) {
-        delivery->taken = true;
+    if (delivery->parser && aioc_http_take_body(delivery->parser, &block, &body.owner_size)) {
         body.text = result->body;
     } else {
         body.owner_size = result->body.len + 1;
@@ -21366,43 +21363,34 @@ typedef struct aioc_client_endpoint {
     bool tls;
 } aioc_client_endpoint;
 
-static bool aioc_client_take_scheme(const char **text, const char *scheme)
-{
-    size_t len = strlen(scheme);
-    if (strlen(*text) < len || !aioc_mem_same_nocase(aioc_text_view(*text, len), aioc_mem_str(scheme)))
-        return false;
-    *text += len;
-    return true;
-}
-
 /* "https://host[:port][/]"; nothing else belongs to an endpoint. */
-static const char *aioc_client_parse_endpoint(const char *at, aioc_client_endpoint *out)
+static const char *aioc_client_parse_endpoint(aiocosmos_str text, aioc_client_endpoint *out)
 {
-    const char *end;
+    const char *at = text.ptr + strcspn(text.ptr, "/"), *end, *host_end;
     uint64_t port;
-    out->tls = aioc_client_take_scheme(&at, "https://");
-    if (!out->tls && !aioc_client_take_scheme(&at, "http://")) return "it starts with https:// or http://";
-    out->authority.ptr = at;
+    aiocosmos_str scheme = aioc_text_view(text.ptr, (size_t)(at - text.ptr));
+    out->tls = aioc_mem_same_nocase(scheme, aioc_mem_str("https:"));
+    if ((!out->tls && !aioc_mem_same_nocase(scheme, aioc_mem_str("http:"))) || strncmp(at, "//", 2) != 0)
+        return "it starts with https:// or http://";
+    at += 2;
     end = at + strcspn(at, "/?#");
     if (*end && strcmp(end, "/") != 0) return "nothing may follow the host and port";
     if (*at == '[') {
-        const char *close = strchr(at, ']');
-        if (!close || close > end) return "']' is missing";
-        out->host = aioc_text_view(at + 1, (size_t)(close - at - 1));
-        at = close + 1;
+        host_end = at + strcspn(at, "]/");
+        out->host = aioc_text_view(at + 1, (size_t)(host_end - at - 1));
+        if (*host_end++ != ']') return "']' is missing";
     } else {
-        size_t len = strcspn(at, ":/?#");
-        out->host = aioc_text_view(at, len);
-        at += len;
+        host_end = at + strcspn(at, ":/");
+        out->host = aioc_text_view(at, (size_t)(host_end - at));
     }
     out->port = (uint16_t)(out->tls ? 443 : 80);
-    out->authority.len = (size_t)(at - out->authority.ptr);
-    if (*at == ':') {
-        if (!aioc_text_parse_u64(aioc_text_view(at + 1, (size_t)(end - at - 1)), &port) || port == 0 || port > 65535)
-            return "the port is a number up to 65535";
-        if (port != out->port) out->authority.len = (size_t)(end - out->authority.ptr);
+    out->authority = aioc_text_view(at, (size_t)(host_end - at));
+    if (*host_end == ':') {
+        if (!aioc_text_parse_u64(aioc_text_view(host_end + 1, (size_t)(end - host_end - 1)), &port) || port == 0 ||
+            port > 65535) return "the port is a number up to 65535";
+        if (port != out->port) out->authority.len = (size_t)(end - at);
         out->port = (uint16_t)port;
-    } else if (at != end) {
+    } else if (host_end != end) {
         return "a port is expected behind the host";
     }
     if (out->host.len == 0) return "no host";
@@ -21592,7 +21580,7 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     if (given.endpoint.len >= sizeof text) return aioc_request_refuse(builder, "endpoint", "too long");
     memcpy(text, given.endpoint.ptr, given.endpoint.len);
     text[given.endpoint.len] = 0;
-    error = aioc_client_parse_endpoint(text, &endpoint);
+    error = aioc_client_parse_endpoint(aioc_text_view(text, given.endpoint.len), &endpoint);
     if (error) return aioc_request_refuse(builder, "endpoint", error);
     client->engine.endpoint.loopback = loopback = aioc_client_is_loopback(endpoint.host);
     if (!endpoint.tls && !options->allow_http && !loopback)
@@ -22423,37 +22411,28 @@ bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
     return aioc_json_is_str(value, text);
 }
 
-/* A document without a client, on realloc; it keeps no freed blocks. */
+/* Without a client, with memory of its own, on realloc. */
 typedef struct aioc_client_doc { aiocosmos_json_doc doc; aioc_mem memory; } aioc_client_doc;
 
 static void aioc_client_json_free(aiocosmos_json_doc *doc)
 {
-    aioc_mem *memory = doc->memory;
-    bool own_memory = doc->own_memory;
-    aiocosmos_allocator allocator = memory->allocator;
+    aioc_mem own, *memory = doc->memory;
     aioc_json_close(doc);
-    if (own_memory) aioc_platform_allocate(&allocator, doc, sizeof(aioc_client_doc), 0);
-    else aioc_mem_free(memory, doc, sizeof *doc);
+    own = ((aioc_client_doc *)doc)->memory;
+    aioc_mem_free(memory == &((aioc_client_doc *)doc)->memory ? &own : memory, doc, sizeof(aioc_client_doc));
 }
 
 static aiocosmos_json_doc *aioc_client_json_new(aiocosmos_client *client)
 {
-    aioc_mem memory;
-    aioc_client_doc *own;
-    aiocosmos_json_doc *doc;
-    if (client) {
-        doc = (aiocosmos_json_doc *)aioc_mem_alloc(&client->memory, sizeof *doc);
-        if (doc) aioc_json_open(doc, &client->memory);
-        return doc;
-    }
-    aioc_mem_init(&memory, NULL, SIZE_MAX);
-    memory.kept_max = 0;
-    own = (aioc_client_doc *)aioc_platform_allocate(&memory.allocator, NULL, 0, sizeof *own);
-    if (!own) return NULL;
-    own->memory = memory;
-    aioc_json_open(&own->doc, &own->memory);
-    own->doc.own_memory = true;
-    return &own->doc;
+    aioc_client_doc *made;
+    aioc_mem own;
+    aioc_mem_init(&own, NULL, SIZE_MAX);
+    own.kept_max = 0;
+    made = (aioc_client_doc *)aioc_mem_alloc(client ? &client->memory : &own, sizeof *made);
+    if (!made) return NULL;
+    made->memory = own;
+    aioc_json_open(&made->doc, client ? &client->memory : &made->memory);
+    return &made->doc;
 }
 
 int aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
