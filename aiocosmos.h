@@ -142,9 +142,9 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text);     /* those of a 
  * others may be a proxy's. Below 0: this library refused or gave up, one of these. */
 typedef enum aiocosmos_error {
     AIOCOSMOS_OK = 0,
-    AIOCOSMOS_E_ARGUMENT = -1,    /* the caller's input cannot be sent; aiocosmos_last_error() says what and where */
+    AIOCOSMOS_E_ARGUMENT = -1,    /* cannot be sent; aiocosmos_last_error() says what and where */
     AIOCOSMOS_E_NOMEM = -2,       /* the allocator, or memory_max, refused */
-    AIOCOSMOS_E_FULL = -3,        /* pending_max operations, or cursors, or 7/8 of memory_max, are held */
+    AIOCOSMOS_E_FULL = -3,        /* pending_max operations or cursors, or 7/8 of memory_max, are held */
     AIOCOSMOS_E_CANCELLED = -4,
     AIOCOSMOS_E_SHUTDOWN = -5,    /* the client is being destroyed */
     AIOCOSMOS_E_TIMEOUT = -6,     /* the operation's own deadline */
@@ -164,8 +164,8 @@ typedef enum aiocosmos_error {
  * may be the echo of its own first try.
  *
  *     status       R W fate  what it means, and what to do
- *     304          - - A     unchanged since if_none_match, or no changes in a feed: no failure
- *     400          - - A     not a request the service takes: mend it; the message quotes the reason
+ *     304          - - A     unchanged since if_none_match, or no changes in a feed
+ *     400          - - A     mend the request; the message quotes the reason
  *     400/1001     - - A     pk is not the key in the body: aiocosmos_pk_of() takes it from there
  *     400/1024     1 1 A     as 410/1000: the container was deleted and created anew; open cursors anew
  *     401          - - A     key, token or date: check the key. A new key or token, or a corrected clock, is tried once
@@ -175,7 +175,7 @@ typedef enum aiocosmos_error {
  *     404/1002     + + A     no replica has reached the session token: try later; is it of this container?
  *     404/1003     1 1 A     the database or container is missing: create it
  *     404/1013     + + A     the container is still being created: try later
- *     408          3 - M     as 500, 502, 504: the service or a proxy gave up, and does not say on what
+ *     408          3 - M     as 500, 502, 504: the service or a proxy gave up
  *     409          - - A     the id is taken; 409/3301: a unique key is
  *     410          + + A     partitions are split, merged or moved: try later
  *     412          - - A     the item is not the version of if_match: read it, change that, write it
@@ -193,7 +193,7 @@ typedef enum aiocosmos_error {
  *     E_TIMEOUT              N or M: a longer timeout_ms, or fewer at a time
  *     E_CANCELLED            N or M: before or after the last byte was sent; E_SHUTDOWN too
  *     E_AUTH                 N: token_fn has to give a token for the link in the message
- *     E_FULL, E_NOMEM        not accepted (or N): step and submit again, see on_room; close cursors; raise memory_max
+ *     E_FULL, E_NOMEM        not accepted (or N): step and submit again: see on_room; close cursors; raise memory_max
  */
 
 /* All-bits-one in a uint32_t option means "none" where none makes sense; 0 always means the default. */
@@ -223,8 +223,8 @@ typedef struct aiocosmos_allocator {
     void *user_data;
 } aiocosmos_allocator;
 
-/* level: 1 error, 2 warning, 3 information, 4 trace: each attempt, with its link. op_id: the operation concerned, or 0.
- * The message is NUL-terminated and lent until fn returns. Keys, tokens and bodies are never logged. */
+/* level: 1 error, 2 warning, 3 information, 4 trace: each attempt, with its link. op_id: of the operation, or 0. The
+ * message is lent. Keys, tokens and bodies are never logged. */
 typedef struct aiocosmos_logger {
     void (*fn)(int level, const char *message, uint64_t op_id, void *user_data);
     void *user_data;
@@ -278,14 +278,14 @@ typedef struct aiocosmos_platform {
     uint64_t  (*monotonic_us)(void *user_data);
     int64_t   (*wall_ms)(void *user_data);                                 /* since 1970, UTC */
     int       (*entropy)(void *user_data, void *out, size_t len);    /* < 0: none yet; until then no TLS and no DNS */
-    /* Opens a non-blocking socket and starts connecting it. 0: connected. AGAIN: writable when decided, then ask
-     * socket_error. Other: failed, no socket. A datagram socket is connected too: it hears its peer only. */
+    /* Opens a non-blocking socket and starts connecting it, datagrams too. 0: connected. AGAIN: writable when decided,
+     * then ask socket_error. Other: failed, no socket. */
     int       (*socket_open)(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer);
     int       (*socket_error)(void *user_data, intptr_t socket);           /* 0: connected */
     ptrdiff_t (*socket_send)(void *user_data, intptr_t socket, const aiocosmos_slice *slices, size_t count);
     ptrdiff_t (*socket_receive)(void *user_data, intptr_t socket, void *out, size_t cap);   /* 0: closed by the peer */
     void      (*socket_close)(void *user_data, intptr_t socket);
-    /* The poller is level-triggered. It allocates through the allocator given, which it must not keep past destroy. */
+    /* Level-triggered. It may use the allocator until destroy. */
     int       (*poller_create)(void *user_data, const aiocosmos_allocator *allocator, void **out);
     void      (*poller_destroy)(void *user_data, void *poller);
     /* want: READABLE | WRITABLE. had: what was last set, 0 if new. want 0 removes. 0, or < 0. */
@@ -338,8 +338,7 @@ typedef struct aiocosmos_options {
     const char *endpoint;              /* "https://NAME.documents.azure.com[:443]/"; http:// on loopback only */
     const char *key;                   /* base64 account key; decoded at create, wiped at destroy */
     const char *token;                 /* a resource token ("type=resource&...") or an Entra access token (a JWT) */
-    aiocosmos_token_fn token_fn; void *token_user_data;       /* asked for tokens when they are needed, and before
-                                                               * they end */
+    aiocosmos_token_fn token_fn; void *token_user_data;
     const char *default_database;      /* used where a request leaves .database NULL */
 
     /* Trust. */
@@ -354,8 +353,8 @@ typedef struct aiocosmos_options {
                                         * account moves to another region 120 more, 1 s apart */
     uint32_t throttle_wait_ms;         /* total wait on 429 per operation, then its status is 429
                                         * (AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS; OFF: up to the operation's deadline) */
-    uint32_t request_timeout_ms;       /* one operation, queue and retries included; one item of a bulk; one page of a
-                                        * query (AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS; OFF: none) */
+    uint32_t request_timeout_ms;       /* an operation, queue and retries included; an item of a bulk; a page
+                                        * (AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS; OFF: none) */
     uint32_t attempt_timeout_ms;       /* an attempt without a byte sent or heard, then its answer counts as lost; not
                                         * of writes of databases and containers
                                         * (AIOCOSMOS_DEFAULT_ATTEMPT_TIMEOUT_MS; OFF: none) */
@@ -367,8 +366,7 @@ typedef struct aiocosmos_options {
     uint32_t handshakes_max;           /* TLS handshake records worked on in one step (AIOCOSMOS_DEFAULT_HANDSHAKES) */
     uint32_t pending_max;              /* operations that owe a callback, and open cursors as many; then E_FULL
                                         * (AIOCOSMOS_DEFAULT_PENDING) */
-    size_t   memory_max;               /* all that the client holds; at it reads pause and submit says E_FULL
-                                        * (AIOCOSMOS_DEFAULT_MEMORY) */
+    size_t   memory_max;               /* all that the client holds (AIOCOSMOS_DEFAULT_MEMORY) */
     uint32_t response_bytes_max;       /* a larger body is E_TOO_LARGE (AIOCOSMOS_DEFAULT_RESPONSE_BYTES) */
     uint32_t containers_max;           /* containers whose definition, ranges and session tokens are kept
                                         * (AIOCOSMOS_DEFAULT_CONTAINERS); the least recently used is forgotten */
@@ -376,12 +374,12 @@ typedef struct aiocosmos_options {
 
     /* Hooks. */
     aiocosmos_resolve_fn resolve_fn; void *resolve_user_data; /* default: our own resolver */
-    aiocosmos_result_fn on_result; void *on_result_user_data; /* sees every result once, before its own callback: of an
-                                                               * operation, a page, a bulk's item, a bulk, a read of
-                                                               * many; not what the library asks for itself */
+    /* Sees every result once, before its own callback: of an operation, a page, a bulk and its items, a read of many.
+     * */
+    aiocosmos_result_fn on_result; void *on_result_user_data;
     aiocosmos_done_fn on_failure; void *on_failure_user_data; /* sees each of them that failed, next */
-    /* Called once after an E_FULL, in a step, when something has ended since, and a quarter of pending_max and of what
-     * may be held of memory_max is free, or nothing is pending; it may submit. */
+    /* Once after an E_FULL, in a step, when something has ended since, and a quarter of pending_max and memory_max is
+     * free, or nothing is pending; it may submit. */
     void (*on_room)(aiocosmos_client *client, void *user_data); void *on_room_user_data;
     const aiocosmos_platform *platform;                       /* default: the system's; must outlive the client */
     const char *user_agent;                                   /* put before ours; ASCII, at most 200 bytes */
@@ -395,18 +393,16 @@ typedef struct aiocosmos_options {
 #define aiocosmos_create(...) aiocosmos_create_checked(AIOCOSMOS_VERSION, sizeof(aiocosmos_options), __VA_ARGS__)
 AIOCOSMOS_API int  aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocosmos_options *options,
                                             aiocosmos_client **out, char *err, size_t err_cap);
-/* Completes every pending operation with E_SHUTDOWN (callbacks run here; submits made there are refused), then frees.
- * In a callback: see the contract, 4. NULL: does nothing. */
+/* Completes every pending operation with E_SHUTDOWN, then frees. In a callback: see the contract, 4. NULL: nothing. */
 AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client);
-/* In a forked child, and not in a callback: frees and closes, calls nobody back and sends nothing, so that the parent's
- * connections live on. */
+/* In a forked child, and not in a callback: frees, calls nobody back, and leaves the parent's connections alone. */
 AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client);
-/* Why the last call that returned < 0 was refused, such as "id: '/' at byte 7"; or how what aiocosmos_run() ran failed,
- * as aiocosmos_result_describe() begins. "" behind a call that returned no error. Lent until the next call. */
+/* Why the last call that returned < 0 was refused, such as "id: '/' at byte 7"; or how what aiocosmos_run() ran failed.
+ * "" behind a call that returned no error. Lent until the next call. */
 AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client);
 
-/* Does what is due, waiting up to timeout_ms for it, or for aiocosmos_wake() (0: never; -1: until something happens,
- * but not at all with nothing pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
+/* Does what is due, waiting up to timeout_ms for it, or for aiocosmos_wake() (0: never; -1: until something happens, if
+ * something is pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
 AIOCOSMOS_API int  aiocosmos_step(aiocosmos_client *client, int timeout_ms);
 /* For a host with its own loop: it waits until the descriptor, which stays the same, is readable, or the timeout is
  * over, then calls aiocosmos_step(client, 0). The descriptor speaks for sockets and wake (-1 without epoll: see
@@ -432,8 +428,8 @@ AIOCOSMOS_API int  aiocosmos_set_key(aiocosmos_client *client, const char *key);
  * containers_max + 64 most recently used are kept. 0, E_ARGUMENT, E_NOMEM. */
 AIOCOSMOS_API int  aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token,
                                        uint32_t lifetime_s);
-/* The answer to resolve_fn. count 0: the name has no address. ttl_s is held to 1 to 300. Ports are ignored.
- * 0, or E_ARGUMENT: no such question is open (already answered, timed out). */
+/* The answer to resolve_fn. count 0: the name has no address. ttl_s is held to 1 to 300. Ports are ignored. 0, or
+ * E_ARGUMENT: no such question is open. */
 AIOCOSMOS_API int  aiocosmos_resolved(aiocosmos_client *client, uint64_t question, const aiocosmos_address *addresses,
                                       size_t count, uint32_t ttl_s);
 /* Opens up to this many connections ahead of need, a few at a time. They close again when idle. 0, or E_SHUTDOWN. */
@@ -454,7 +450,7 @@ AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos
  * MARK: - Values and partition keys
  *------------------------*/
 
-/* One typed value for partition keys and query parameters, so that nobody pastes strings into JSON. */
+/* A typed value for partition keys and query parameters. */
 typedef enum aiocosmos_value_type {
     AIOCOSMOS_VALUE_UNSET,             /* nothing given */
     AIOCOSMOS_VALUE_STR, AIOCOSMOS_VALUE_F64, AIOCOSMOS_VALUE_I64, AIOCOSMOS_VALUE_BOOL, AIOCOSMOS_VALUE_NULL,
@@ -493,8 +489,8 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char 
  * MARK: - JSON
  *------------------------*/
 
-/* Reading. The text is checked against RFC 8259 once, to depth 128, so walking cannot fail, only miss. A getter is
- * false unless the value is exactly that: no silent rounding. Everything borrows from the parsed document. */
+/* Reading. The text is checked against RFC 8259 once, to depth 128: walking cannot fail, only miss. A getter is false
+ * unless the value is exactly that. Everything borrows from the parsed document. */
 typedef enum aiocosmos_json_type {
     AIOCOSMOS_JSON_NONE,               /* no such value */
     AIOCOSMOS_JSON_NULL, AIOCOSMOS_JSON_BOOL, AIOCOSMOS_JSON_NUM, AIOCOSMOS_JSON_STR, AIOCOSMOS_JSON_ARR,
@@ -518,7 +514,7 @@ AIOCOSMOS_API bool aiocosmos_json_get_i64(aiocosmos_json value, int64_t *out);  
 AIOCOSMOS_API bool aiocosmos_json_get_f64(aiocosmos_json value, double *out);     /* nearest; false beyond its range */
 AIOCOSMOS_API bool aiocosmos_json_get_bool(aiocosmos_json value, bool *out);
 /* Unescaped UTF-8, NUL-terminated, cut to cap but never inside a character; half a surrogate pair becomes U+FFFD.
- * Returns the whole length without the NUL, as snprintf does; SIZE_MAX if it is no string. */
+ * Returns as snprintf does; SIZE_MAX if it is no string. */
 AIOCOSMOS_API size_t aiocosmos_json_get_str(aiocosmos_json value, char *buf, size_t cap);
 AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text); /* equal to it, escapes undone */
 
@@ -530,8 +526,8 @@ AIOCOSMOS_API int  aiocosmos_json_parse(aiocosmos_client *client, const char *te
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc);
 AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* NULL: does nothing */
 
-/* Building, into the caller's buffer of cap bytes, the NUL included. Errors, such as a value of type NONE
- * or UNSET, stick: check once, at finish. key is NULL inside arrays and at the top. */
+/* Building, into the caller's buffer of cap bytes, the NUL included. Errors, such as a value of type NONE or UNSET,
+ * stick: check at finish. key is NULL inside arrays and at the top. */
 typedef struct aiocosmos_jw {
     char *buf; size_t cap;
     size_t len;                        /* of the text so far, whether it fits or not */
@@ -607,10 +603,10 @@ typedef struct aiocosmos_request {
     aiocosmos_pk pk;                   /* items: required, as the body has it: see aiocosmos_pk_of() */
     aiocosmos_str body;                /* JSON: the item; the patch, [{"op":"set","path":"/a","value":1},...], up to ten
                                         * of add, set, replace, remove, incr, move, or
-                                        * {"condition":...,"operations":[...]}; or a container's further properties, in
-                                        * replace as it was read: what has no field below; near misses are refused */
+                                        * {"condition":...,"operations":[...]}; or a container's properties that have no
+                                        * field below, in replace as read; near misses are refused */
     aiocosmos_str if_match;            /* an ETag with its quotes, or "*": write only if the item still is that one;
-                                        * ptr NULL: no condition; one of length 0 is refused */
+                                        * ptr NULL: no condition */
     aiocosmos_str if_none_match;       /* read: 304 if the item still is that version */
     aiocosmos_str session_token;       /* for this request, merged with the one that the client holds */
     const char *const *headers;        /* extra "name: value" lines, NULL-terminated: see below. What is the library's
@@ -633,9 +629,9 @@ typedef struct aiocosmos_request {
     aiocosmos_str full_text_policy;    /* {"defaultLanguage":"en-US","fullTextPaths":[{"path":"/text"}]} */
     aiocosmos_str computed_properties; /* [{"name":"lower","query":"SELECT VALUE LOWER(c.name) FROM c"}] */
     aiocosmos_str change_feed_policy;  /* {"retentionDuration":1440}: minutes for which all versions are kept */
-    int32_t  default_ttl_s;            /* create or replace container: above 0: an item is deleted so many seconds after
-                                        * its last write, or as its own "ttl" says; -1: only where it has one; 0: never,
-                                        * whatever it has, unless body has "defaultTtl" */
+    int32_t  default_ttl_s;            /* create or replace container: an item is deleted so many seconds after its last
+                                        * write, or as its own "ttl" says; -1: only where it has one; 0: never, unless
+                                        * body has "defaultTtl" */
     uint32_t throughput_ru;            /* create database or container: manual RU/s */
     uint32_t autoscale_max_ru;         /* or the autoscale maximum */
     uint32_t timeout_ms;               /* (default: the client's request_timeout_ms; OFF: none) */
@@ -648,11 +644,10 @@ typedef struct aiocosmos_request {
  *     "x-ms-consistency-level: Eventual"       weaker than the account's: a read then sends no token of the session
  *     "x-ms-dedicatedgateway-max-age: 5000"    ms; how old what the dedicated gateway has cached may be */
 
-/* AIOCOSMOS_RAW is signed, retried, counted and completed as all others, and not looked into. Beside raw_* it takes pk,
- * body, if_match, if_none_match, session_token, headers, order_key and timeout_ms. GET and HEAD are reads; another verb
- * is a write, with a fate, even a POST that is a query; an ETag makes it repeatable unless it is a POST. Items, and
- * POST to a stored procedure, take part in the container's session: reads send its token. `headers` may say what a
- * request means, as "x-ms-documentdb-isquery: True" does; a body is application/json unless they say else.
+/* AIOCOSMOS_RAW is signed, retried, counted and completed as all others, and not looked into. GET and HEAD are reads;
+ * another verb is a write, with a fate, even a POST that is a query; an ETag makes it repeatable unless it is a POST.
+ * Items, and POST to a stored procedure, take part in the container's session. `headers` may say what a request means,
+ * as "x-ms-documentdb-isquery: True" does; a body is application/json unless they say else.
  *
  * A transaction: POST to "dbs/X/colls/Y/docs" with pk, an array of operations as body, "x-ms-cosmos-is-batch-request:
  * True" and "x-ms-cosmos-batch-atomic: True" (examples/trade.c). One that was refused has status 0 and http_status 207:
@@ -661,8 +656,8 @@ typedef struct aiocosmos_request {
 /* 0: accepted, *op set if op is not NULL, exactly one callback will come. E_FULL: step and try again. E_ARGUMENT,
  * E_NOMEM, E_SHUTDOWN: aiocosmos_last_error() says why. Never calls back and does no I/O. */
 AIOCOSMOS_API int  aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op);
-/* True: its callback will say E_CANCELLED, from a later step, wherever it was. A cancelled write may still have been
- * applied: see the result's fate. False: unknown or already called back; harmless. Queries: close them. */
+/* True: its callback will say E_CANCELLED, from a later step; a write may have been applied: see its fate. False:
+ * unknown or already called back; harmless. Queries: close them. */
 AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op);
 /* Lets go: no callback comes any more, nor is its user_data touched. The operation goes on unless cancelled: drain
  * waits for it; on_result, on_failure and stats see it. But a bulk pulls no more, and a read of many is cancelled.
@@ -674,11 +669,11 @@ AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *
 
 /* What became of a write that failed. */
 typedef enum aiocosmos_fate {
-    AIOCOSMOS_FATE_ANSWERED,           /* the service answered: status says what it did, or http_status, where only the
-                                        * answer's body was lost (E_TOO_LARGE, E_CONNECT, ...) */
+    AIOCOSMOS_FATE_ANSWERED,           /* status says what the service did, or http_status, where only the answer's body
+                                        * was lost (E_TOO_LARGE, E_CONNECT, ...) */
     AIOCOSMOS_FATE_NOT_SENT,           /* its last byte never reached send(): not applied */
-    AIOCOSMOS_FATE_MAYBE_APPLIED       /* an answer was lost, or was not the service's; once that happened, a later 404,
-                                        * 409 or 412 may be the echo of our own first try: MAYBE_APPLIED too */
+    AIOCOSMOS_FATE_MAYBE_APPLIED       /* an answer was lost, or was not the service's; a later 404, 409 or 412 may be
+                                        * the echo of our own first try: MAYBE_APPLIED too */
 } aiocosmos_fate;
 
 struct aiocosmos_result {              /* everything here is lent until the callback returns */
@@ -699,8 +694,7 @@ struct aiocosmos_result {              /* everything here is lent until the call
     const void *internal;
 };
 
-/* The body of a result, parsed when first asked for. type NONE: empty, not JSON, or no memory. Lent as the result
- * is. */
+/* Its body, parsed when first asked for. type NONE: empty, not JSON, or no memory. Lent as the result is. */
 AIOCOSMOS_API aiocosmos_json aiocosmos_result_json(const aiocosmos_result *result);
 /* Any header of the last answer, by name in any case; len 0 when absent. Lent as the result is. */
 AIOCOSMOS_API aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name);
@@ -714,8 +708,7 @@ typedef struct aiocosmos_attempt {
     aiocosmos_str host;                /* of the endpoint */
 } aiocosmos_attempt;
 AIOCOSMOS_API bool aiocosmos_result_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out);
-/* One line for logs: status, sub-status, RU, activity id, every kept attempt with its times. Returns as snprintf
- * does. */
+/* One line for logs: status, RU, activity id, every kept attempt with its times. Returns as snprintf does. */
 AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap);
 
 /* Takes the body out of the result, without a copy where it stands alone in memory: it outlives callback and client.
@@ -726,8 +719,8 @@ typedef struct aiocosmos_body {
     aiocosmos_allocator allocator;     /* the client's: it must last until the body is freed */
 } aiocosmos_body;
 AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result);
-/* Before or after destroy, on any thread that the allocator can be called on; but not before the result has been read,
- * which looks at the same bytes. Leaves it empty; freeing an empty one (zeroed, or freed before) does nothing. */
+/* Before or after destroy, on any thread that the allocator can be called on, but not before the result has been read:
+ * it looks at the same bytes. Leaves it empty; freeing an empty one does nothing. */
 AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_body *body);
 
 /* For programs without a loop: submits, steps until it is done (other callbacks run meanwhile, request->done too),
@@ -779,9 +772,9 @@ typedef struct aiocosmos_query_request {
                                         * none */
     uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
-    size_t   memory_max;               /* bytes of answers read ahead; and of groups and of hashes of distinct rows,
-                                        * which end the query with E_TOO_LARGE (AIOCOSMOS_DEFAULT_QUERY_MEMORY). Of
-                                        * each range that is merged, one answer is held whatever this says */
+    size_t   memory_max;               /* bytes of answers read ahead, but one of each range that is merged; and of
+                                        * groups and of hashes of distinct rows, which end the query with E_TOO_LARGE
+                                        * (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
     aiocosmos_str continuation;        /* go on behind the page with this token, with the same container, sql, params,
                                         * key or span; len 0: from the start. One of something else is refused; one of
                                         * a container that was created anew fails the first page, with E_ARGUMENT */
@@ -799,8 +792,8 @@ typedef struct aiocosmos_page {        /* lent until the callback returns */
     aiocosmos_json items;              /* the array of items; each one's text as the service sent it */
     size_t item_count;
     bool more;                         /* false on the last page and on failure */
-    aiocosmos_str continuation;        /* to resume behind this page in another process; len 0 on the last, on failure,
-                                        * and where it would be longer than continuation_bytes_max: see `more` */
+    aiocosmos_str continuation;        /* to resume behind this page; len 0 on the last, on failure, and where it would
+                                        * be over continuation_bytes_max: see `more` */
 } aiocosmos_page;
 typedef void (*aiocosmos_page_fn)(aiocosmos_client *client, const aiocosmos_page *page, void *user_data);
 
