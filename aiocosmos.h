@@ -19909,7 +19909,6 @@ typedef struct aioc_many_part {
     aioc_range_answer *answer;
     uint8_t state;  /* aioc_many_part_state */
     int status;  /* of the rest */
-    bool known;  /* 404 means that there is no such item */
 } aioc_many_part;
 
 typedef struct aioc_many {
@@ -20010,13 +20009,19 @@ static void aioc_many_free(aioc_many *many)
     aioc_mem_free(memory, many, sizeof *many);
 }
 
+/* What is told of a pair whose request has failed. 404 says that there is no such item, not that there is no such
+ * container, or no replica that gets as far as the session. */
+static int aioc_many_reason(int status)
+{
+    return status == 404 ? 410 : status;
+}
+
 /* Answers a pair. False: the callback has ended the operation or the client, and nothing more is to be handed over. */
-static bool aioc_many_give_pair(aioc_many *many, uint32_t pair, int status, bool known, aiocosmos_json item)
+static bool aioc_many_give_pair(aioc_many *many, uint32_t pair, int status, aiocosmos_json item)
 {
     aioc_op_engine *engine = many->engine;
     many->pairs[pair].answered = true;
     many->left--;
-    if (status == 404 && !known) status = 410;  /* it is not the item that is missing */
     if (status == 0) many->totals.found++;
     else if (status == 404) many->totals.missing++;
     else many->totals.failed++;
@@ -20034,7 +20039,7 @@ static void aioc_many_end(aioc_many *many, int status, const char *message)
     aioc_range_fail(&many->tally, status, message);
     many->ended = true;
     aioc_range_stir(&many->task);
-    many->end_status = status;
+    many->end_status = aioc_many_reason(status);
     for (; part; part = next) {
         next = part->next;
         if (part->op) aioc_op_stop(part->op, AIOCOSMOS_E_CANCELLED);
@@ -20047,7 +20052,7 @@ static void aioc_many_sweep(aioc_many *many, uint32_t most)
 {
     for (; many->swept < many->pair_count && most; many->swept++) {
         if (many->pairs[many->swept].answered) continue;
-        aioc_many_give_pair(many, many->swept, many->end_status, false, aioc_json_none());
+        aioc_many_give_pair(many, many->swept, many->end_status, aioc_json_none());
         most--;
     }
 }
@@ -20234,7 +20239,7 @@ static void aioc_many_wrong_levels(aioc_many *many, uint32_t pair)
                    levels == 1 ? " is" : "s are", paths);
     aioc_range_fail(&many->tally, AIOCOSMOS_E_ARGUMENT, many->engine->message);
     many->unsent--;
-    aioc_many_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, true, aioc_json_none());
+    aioc_many_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, aioc_json_none());
 }
 
 /* Shares out some pairs, until there are enough for a request. */
@@ -20501,7 +20506,7 @@ static void aioc_many_share_failed(aioc_many *many, uint32_t index, int status)
     aioc_range_fail(&many->tally, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
                                                                    : many->engine->builder.refusal);
     aioc_many_empty_share(many, index);
-    while (pair != AIOC_MANY_NONE && aioc_many_give_pair(many, pair, status, false, aioc_json_none()))
+    while (pair != AIOC_MANY_NONE && aioc_many_give_pair(many, pair, status, aioc_json_none()))
         pair = many->pairs[pair].next;
 }
 
@@ -20530,7 +20535,7 @@ static void aioc_many_part_failed(aioc_many_part *part, int status, const char *
 {
     aioc_range_fail(&part->many->tally, status, message);
     part->state = AIOC_MANY_PART_REST;
-    part->status = status;
+    part->status = aioc_many_reason(status);
 }
 
 /* Sends what may be sent, or gets further with that. False: there is nothing to do for now. */
@@ -20586,17 +20591,17 @@ static void aioc_many_read_came(aioc_many_part *part, const aiocosmos_result *re
 {
     aioc_many *many = part->many;
     aiocosmos_json item = aioc_json_none();
-    bool missing = result->status == 404 && result->sub_status == 0;
     int status = result->status;
     if (status == 0) {
         item = aioc_op_result_json(result);
         if (item.type != AIOCOSMOS_JSON_OBJ) status = AIOCOSMOS_E_PROTOCOL;
         if (status) aioc_range_fail(&many->tally, status, "the answer is not an item: it is no JSON object, or there "
                                                          "is no memory to parse it");
-    } else if (!missing) {
+    } else if (status != 404 || result->sub_status) {
         aioc_range_fail(&many->tally, status, result->message.ptr);
+        status = aioc_many_reason(status);
     }
-    aioc_many_give_pair(many, part->alone, status, missing, item);
+    aioc_many_give_pair(many, part->alone, status, item);
     aioc_many_part_free(part);
 }
 
@@ -20698,7 +20703,7 @@ static bool aioc_many_give_row(aioc_many_part *part, aiocosmos_json item)
     for (; pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) {
         if (!aioc_many_is_row_of(many, pair, &row)) continue;
         part->left--;
-        if (!aioc_many_give_pair(many, pair, 0, true, item)) return false;
+        if (!aioc_many_give_pair(many, pair, 0, item)) return false;
     }
     return true;
 }
@@ -20720,7 +20725,6 @@ static void aioc_many_give_rows(aioc_many_part *part)
     aioc_range_answer_free(part->many->memory, answer);
     part->state = part->continuation.len ? AIOC_MANY_PART_MORE : AIOC_MANY_PART_REST;
     part->status = 404;
-    part->known = true;
     if (part->left == 0) aioc_many_part_free(part);
 }
 
@@ -20739,7 +20743,7 @@ static void aioc_many_give_rest(aioc_many_part *part)
         if (many->pairs[pair].answered) continue;
         part->left--;
         most--;
-        if (!aioc_many_give_pair(many, pair, part->status, part->known, aioc_json_none())) return;
+        if (!aioc_many_give_pair(many, pair, part->status, aioc_json_none())) return;
     }
     if (part->left == 0) aioc_many_part_free(part);
 }

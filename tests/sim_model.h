@@ -12,6 +12,7 @@
 #define SIM_DATABASE   "sim"
 #define SIM_CONTAINER  "c"                   /* written to all the time */
 #define SIM_LIBRARY    "lib"                 /* written before the run, and read by queries */
+#define SIM_SHELVES    "sub"                 /* the same, with keys of two levels */
 #define SIM_ARCHIVE    "big"                 /* the same, of few books with many pages, where there are readers of it */
 #define SIM_CLIENTS    2
 #define SIM_KEYS       6

@@ -658,8 +658,8 @@ static int sim_clerk_ask(sim_clerk *clerk, const aiocosmos_request *request, aio
     return aiocosmos_run(clerk->client, request, body);
 }
 
-/* Books, each of so many bytes. */
-static void sim_furnish_shelf(sim_clerk *clerk, const char *container, unsigned books, unsigned bytes)
+/* Books, each of so many bytes; with keys of two levels, if wanted. */
+static void sim_furnish_shelf(sim_clerk *clerk, const char *container, bool levels, unsigned books, unsigned bytes)
 {
     sim *s = clerk->s;
     aiocosmos_request request;
@@ -670,16 +670,18 @@ static void sim_furnish_shelf(sim_clerk *clerk, const char *container, unsigned 
     memset(&request, 0, sizeof request);
     request.kind = AIOCOSMOS_CREATE_CONTAINER;
     request.partition_key_paths[0] = "/pk";
+    if (levels) request.partition_key_paths[1] = "/half";
     request.container = container;
     SIM_CHECK(&s->world, sim_clerk_ask(clerk, &request, NULL) == 0, "no container %s", container);
     memset(&request, 0, sizeof request);
     request.kind = AIOCOSMOS_CREATE_ITEM;
     request.container = container;
     for (i = 0; i < books; i++) {
-        int len = snprintf(body, cap, "{\"id\":\"book-%u\",\"pk\":%s,\"v\":%u,\"pad\":\"%0*d\"}", i,
-                           sim_key_json(i % SIM_KEYS), i, (int)bytes, 0);
+        int len = snprintf(body, cap, "{\"id\":\"book-%u\",\"pk\":%s,\"half\":%u,\"v\":%u,\"pad\":\"%0*d\"}", i,
+                           sim_key_json(i % SIM_KEYS), i * 2 / books, i, (int)bytes, 0);
         request.body = emu_str(body, (size_t)len);
-        request.pk = aiocosmos_pk1(sim_key(i % SIM_KEYS));
+        request.pk = levels ? aiocosmos_pk2(sim_key(i % SIM_KEYS), aiocosmos_i(i * 2 / books))
+                            : aiocosmos_pk1(sim_key(i % SIM_KEYS));
         SIM_CHECK(&s->world, sim_clerk_ask(clerk, &request, NULL) == 0, "book %u", i);
     }
     free(body);
@@ -697,8 +699,9 @@ static void sim_furnish(sim *s)
     request.partition_key_paths[0] = "/pk";
     request.container = SIM_CONTAINER;
     SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "no container");
-    sim_furnish_shelf(&clerk, SIM_LIBRARY, SIM_BOOKS, 1);
-    if (s->plan.trial == SIM_READERS) sim_furnish_shelf(&clerk, SIM_ARCHIVE, SIM_VOLUMES, SIM_VOLUME_BYTES);
+    sim_furnish_shelf(&clerk, SIM_LIBRARY, false, SIM_BOOKS, 1);
+    sim_furnish_shelf(&clerk, SIM_SHELVES, true, SIM_BOOKS, 1);
+    if (s->plan.trial == SIM_READERS) sim_furnish_shelf(&clerk, SIM_ARCHIVE, false, SIM_VOLUMES, SIM_VOLUME_BYTES);
     sim_clerk_close(&clerk);
 }
 

@@ -224,22 +224,30 @@ typedef struct sim_query {
     unsigned born;                           /* of the client: another life of it does not know the query */
     aiocosmos_cursor handle;                 /* id 0: closed, and perhaps to be resumed */
     unsigned key;                            /* SIM_KEYS: all */
-    const char *sql;
     uint32_t page_items_max;
     bool     skip_empty, over;
     sim_op  *page;                           /* that is owed */
     bool     wild;                           /* over what is written to meanwhile, not over books */
     const char *container;
     unsigned of_container;                   /* see sim.containers */
-    bool     ordered;                        /* by the number of the book */
-    size_t   last;                           /* book that was shown, plus 1 */
+    const struct sim_shape *shape;           /* what it makes of the books */
+    size_t   last;                           /* place that was shown, plus 1 */
     uint64_t since_us;
-    uint8_t *seen;                           /* how often, of each book; or of each item that was there then */
+    uint8_t *seen;                           /* how often, of each place; or of each item that was there then */
     size_t   seen_count;
     unsigned pages, failures;
     uint64_t again_us;                       /* after a refusal */
     char     continuation[AIOCOSMOS_DEFAULT_CONTINUATION_BYTES + 1];
 } sim_query;
+
+/* What a query makes of the books, each of which has its number for v. Every row has a place of its own. */
+typedef struct sim_shape {
+    const char *sql;
+    bool   over_all;                         /* keys, and in the order of the places */
+    /* SIZE_MAX: no such row can be. */
+    size_t (*place)(const sim_query *query, aiocosmos_json row);
+    bool   (*wanted)(unsigned key, size_t place);
+} sim_shape;
 
 static sim_query *sim_queries;               /* of the run */
 
@@ -261,8 +269,9 @@ static bool sim_query_next(sim_query *query)
               client->number, query->pages + 1, query->handle.id);
     client->sim->net.work++;
     if (refused == AIOCOSMOS_E_ARGUMENT && query->failures &&
-        (client->sim->plan.garbles || query->of_container != client->sim->containers)) {
-        sim_query_close(query);              /* half a garbled answer was merged: it goes on from its continuation */
+        (client->sim->plan.garbles || client->sim->plan.breaks_memory || client->options.memory_max ||
+         query->of_container != client->sim->containers)) {
+        sim_query_close(query);              /* half of an answer was merged: it goes on from its continuation */
         refused = AIOCOSMOS_E_FULL;
     }
     if (refused) {
@@ -286,7 +295,7 @@ static bool sim_query_open(sim_query *query)
     memset(&request, 0, sizeof request);
     request.container = query->container;
     if (query->key < SIM_KEYS) request.pk = aiocosmos_pk1(sim_key(query->key));
-    request.sql = query->sql;
+    request.sql = query->shape->sql;
     request.page_items_max = query->page_items_max;
     request.skip_empty = query->skip_empty;
     if (*query->continuation) request.continuation = aiocosmos_text(query->continuation);
@@ -308,6 +317,91 @@ static unsigned sim_open_queries(const sim_client *client)
         count += query->client == client && query->born == client->born && !query->over;
     return count;
 }
+
+static bool sim_is_of_key(unsigned key, size_t book)
+{
+    return key == SIM_KEYS || book % SIM_KEYS == key;
+}
+
+static size_t sim_book_place(const sim_query *query, aiocosmos_json row)
+{
+    aiocosmos_json number = row.type == AIOCOSMOS_JSON_OBJ ? aiocosmos_json_at(row, "/v") : row;
+    int64_t v;
+    bool known = aiocosmos_json_get_i64(number, &v) && v >= 0 && (uint64_t)v < query->seen_count;
+    return known ? (size_t)v : SIZE_MAX;
+}
+
+static size_t sim_place_from_behind(const sim_query *query, aiocosmos_json row)
+{
+    size_t place = sim_book_place(query, row);
+    return place == SIZE_MAX ? place : query->seen_count - 1 - place;
+}
+
+static bool sim_wants_ten(unsigned key, size_t place)
+{
+    return key == SIM_KEYS && place < 10;
+}
+
+static bool sim_wants_middle(unsigned key, size_t place)
+{
+    return key == SIM_KEYS && place >= 13 && place < 22;
+}
+
+/* What a query adds up, of the books of its key. */
+static size_t sim_total_place(const sim_query *query, aiocosmos_json row)
+{
+    int64_t count = 0, sum = 0, n, total;
+    size_t i;
+    for (i = 0; i < SIM_BOOKS; i++) {
+        if (!sim_is_of_key(query->key, i)) continue;
+        count++;
+        sum += (int64_t)i;
+    }
+    return aiocosmos_json_get_i64(aiocosmos_json_at(row, "/n"), &n) && n == count &&
+           aiocosmos_json_get_i64(aiocosmos_json_at(row, "/sum"), &total) && total == sum ? 0 : SIZE_MAX;
+}
+
+static bool sim_wants_one(unsigned key, size_t place)
+{
+    (void)key;
+    return place == 0;
+}
+
+static size_t sim_key_place(const sim_query *query, aiocosmos_json row)
+{
+    aiocosmos_json pk = row.type == AIOCOSMOS_JSON_OBJ ? aiocosmos_json_at(row, "/pk") : row;
+    unsigned key;
+    (void)query;
+    for (key = 0; key < SIM_KEYS; key++)
+        if (emu_is(emu_str(pk.ptr, pk.len), sim_key_json(key))) return key;
+    return SIZE_MAX;
+}
+
+static size_t sim_group_place(const sim_query *query, aiocosmos_json row)
+{
+    size_t key = sim_key_place(query, row);
+    int64_t n, most;
+    bool right = key != SIZE_MAX && aiocosmos_json_get_i64(aiocosmos_json_at(row, "/n"), &n) &&
+                 n == SIM_BOOKS / SIM_KEYS && aiocosmos_json_get_i64(aiocosmos_json_at(row, "/most"), &most) &&
+                 most == (int64_t)(SIM_BOOKS - SIM_KEYS + key);
+    return right ? key : SIZE_MAX;
+}
+
+static bool sim_wants_key(unsigned key, size_t place)
+{
+    return place < SIM_KEYS && (key == SIM_KEYS || key == place);
+}
+
+static const sim_shape sim_shapes[] = {
+    { NULL, false, sim_book_place, sim_is_of_key },
+    { "SELECT c.id, c.pk, c.v FROM c", false, sim_book_place, sim_is_of_key },
+    { "SELECT * FROM c ORDER BY c.v", true, sim_book_place, sim_is_of_key },
+    { "SELECT TOP 10 VALUE c.v FROM c ORDER BY c.v DESC", true, sim_place_from_behind, sim_wants_ten },
+    { "SELECT VALUE c.v FROM c ORDER BY c.v OFFSET 13 LIMIT 9", true, sim_book_place, sim_wants_middle },
+    { "SELECT COUNT(1) AS n, SUM(c.v) AS sum FROM c", false, sim_total_place, sim_wants_one },
+    { "SELECT c.pk, COUNT(1) AS n, MAX(c.v) AS most FROM c GROUP BY c.pk", false, sim_group_place, sim_wants_key },
+    { "SELECT DISTINCT VALUE c.pk FROM c", false, sim_key_place, sim_wants_key }
+};
 
 static bool sim_start_query(sim_client *client)
 {
@@ -331,11 +425,14 @@ static bool sim_start_query(sim_client *client)
     }
     query->seen = (uint8_t *)calloc(query->seen_count + 1, 1);
     if (!query->seen) abort();
-    query->sql = sim_chance(random, 0.5) ? "SELECT c.id, c.pk, c.v FROM c" : NULL;
+    query->shape = &sim_shapes[sim_below(random, 2)];
     query->page_items_max = (uint32_t)sim_between(random, 1, s->plan.trial == SIM_READERS ? 8 : 20);
-    query->ordered = !query->wild && query->key == SIM_KEYS && sim_chance(&s->world.trouble, 0.3);
-    if (query->ordered) query->sql = "SELECT * FROM c ORDER BY c.v";
-    else if (s->plan.trial == SIM_READERS) query->sql = "SELECT * FROM c";
+    if (s->plan.trial == SIM_READERS) query->shape = &sim_shapes[sim_chance(&s->world.trouble, 0.3) ? 2 : 0];
+    else if (!query->wild && sim_chance(&s->world.readers, 0.6))
+        query->shape = &sim_shapes[sim_between(&s->world.readers, 2, sizeof sim_shapes / sizeof *sim_shapes - 1)];
+    if (query->shape->over_all) query->key = SIM_KEYS;
+    if (!query->wild && s->plan.trial != SIM_READERS && sim_chance(&s->world.readers, 0.3))
+        query->container = SIM_SHELVES;
     query->skip_empty = sim_chance(random, 0.5);
     query->next = sim_queries;
     sim_queries = query;
@@ -359,7 +456,9 @@ static void sim_query_complete(sim_query *query)
     unsigned i;
     sim_query_give_up(query);
     sim_cover(&s->world, query->wild ? SIM_query_of_changing_items : SIM_query_complete);
-    if (query->ordered) sim_cover(&s->world, SIM_query_in_order);
+    if (!query->wild) sim_cover(&s->world, query->shape->over_all ? SIM_query_in_order :
+                                query->shape->wanted == sim_is_of_key ? SIM_query_of_rows : SIM_query_summed_up);
+    if (strcmp(query->container, SIM_SHELVES) == 0) sim_cover(&s->world, SIM_query_of_hierarchical_keys);
     if (s->plan.trial == SIM_READERS) sim_cover(&s->world, SIM_query_of_big_pages);
     if (s->plan.garbles || (query->wild && query->of_container != s->containers)) return;
     for (i = 0; i < query->seen_count && query->wild; i++) {
@@ -370,23 +469,19 @@ static void sim_query_complete(sim_query *query)
                   "times", query->key, s->item[i]->id, s->item[i]->key, query->seen[i]);
     }
     for (i = 0; i < query->seen_count && !query->wild; i++) {
-        unsigned wanted = query->key == SIM_KEYS || i % SIM_KEYS == query->key;
-        SIM_CHECK(&s->world, query->seen[i] == wanted, "a query of key %u, in %u pages, shows book %u %u times",
-                  query->key, query->pages, i, query->seen[i]);
+        unsigned wanted = query->shape->wanted(query->key, i);
+        SIM_CHECK(&s->world, query->seen[i] == wanted, "a query of key %u, in %u pages, shows place %u %u times: %s",
+                  query->key, query->pages, i, query->seen[i], query->shape->sql ? query->shape->sql : "all");
     }
 }
 
-/* Which book or item a row is. SIZE_MAX: none that there ever was. */
+/* Which place or item a row is. SIZE_MAX: none that there ever was. */
 static size_t sim_query_which(const sim_query *query, aiocosmos_json row)
 {
     const sim *s = query->client->sim;
     aiocosmos_json id = aiocosmos_json_at(row, "/id"), pk = aiocosmos_json_at(row, "/pk");
-    int64_t v;
     size_t i;
-    if (!query->wild) {
-        bool known = aiocosmos_json_get_i64(aiocosmos_json_at(row, "/v"), &v) && v >= 0;
-        return known && (uint64_t)v < query->seen_count ? (size_t)v : SIZE_MAX;
-    }
+    if (!query->wild) return query->shape->place(query, row);
     for (i = 0; i < s->item_count; i++)
         if (emu_is(emu_str(pk.ptr, pk.len), sim_key_json(s->item[i]->key)) && aiocosmos_json_is_str(id, s->item[i]->id))
             return i;
@@ -403,8 +498,8 @@ static void sim_query_read_page(sim_query *query, const aiocosmos_page *page)
         which = sim_query_which(query, item);
         SIM_CHECK(&s->world, which != SIZE_MAX || s->plan.garbles, "a query shows %.*s", (int)item.len, item.ptr);
         if (which < query->seen_count) query->seen[which]++;
-        SIM_CHECK(&s->world, !query->ordered || which >= query->last || s->plan.garbles,
-                  "a query shows book %zu behind %zu", which, query->last - 1);
+        SIM_CHECK(&s->world, query->wild || !query->shape->over_all || which >= query->last || s->plan.garbles,
+                  "a query shows place %zu behind %zu", which, query->last - 1);
         query->last = which + 1;
     }
     query->pages++;

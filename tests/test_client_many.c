@@ -727,6 +727,20 @@ TEST_TWICE(lost_and_throttled_requests_are_sent_again)
     close_world(client);
 }
 
+TEST(what_a_lost_session_hides_is_not_said_to_be_missing)
+{
+    aiocosmos_client *client = open_world("--partitions 1");
+    reading *got = new_reading(&read_one);
+    size_t i;
+    fill_padded(client, 40, 4, 300000);
+    fault("status=404,sub_status=1002,kind=query_items,skip=1");     /* from the second page on */
+    add_filled(got, 0, 40, 4);
+    CHECK_INT(read_many(client, got), 404);
+    CHECK(got->totals.found > 0 && got->totals.missing == 0);
+    for (i = 0; i < 40; i++) CHECK(got->status[i] == 0 || got->status[i] == 410);
+    close_world(client);
+}
+
 TEST(ranges_that_split_and_merge_meanwhile_are_followed)
 {
     aiocosmos_client *client = open_world("--partitions 2");
