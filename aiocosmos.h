@@ -4712,9 +4712,10 @@ typedef struct aioc_dns_domain {
 } aioc_dns_domain;
 
 /* Lengths are below 64 and letters above, so one comparison does for both (RFC 4343). */
-static bool aioc_dns_domain_same(const unsigned char *a, const unsigned char *b, size_t len)
+static bool aioc_dns_domain_same(const unsigned char *at, const aioc_dns_domain *domain)
 {
-    return aioc_mem_same_nocase(aioc_text_view((const char *)a, len), aioc_text_view((const char *)b, len));
+    return aioc_mem_same_nocase(aioc_text_view((const char *)at, domain->len),
+                                aioc_text_view((const char *)domain->labels, domain->len));
 }
 
 /* Without its last dot, if it has one. */
@@ -4752,24 +4753,19 @@ static bool aioc_dns_domain_make(aioc_dns_domain *domain, aiocosmos_str host, ai
 }
 
 /* Why a text cannot be a host name; NULL: it can. Underscores are no host name's (RFC 952), and common all the same. */
-static const char *aioc_dns_host_wrong(aiocosmos_str host)
+static const char *aioc_dns_host_wrong(const char *host)
 {
+    static const char known[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_0123456789.";
     aioc_dns_domain domain;
-    size_t i, last = 0;
-    for (i = 0; i < host.len; i++) {
-        char c = aioc_mem_lower(host.ptr[i]);
-        if ((unsigned char)c >= 0x80) return "has letters beyond ASCII: write it as it is registered, with xn--";
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.')) {
-            return "has a character that no host name has";
-        }
-        if (c == '.' && i + 1 < host.len) last = i + 1;
-    }
-    if (!aioc_dns_domain_make(&domain, host, aioc_mem_str(""))) {
+    size_t len = strspn(host, known), at = len;
+    if ((unsigned char)host[len] >= 0x80) return "has letters beyond ASCII: write it as it is registered, with xn--";
+    if (host[len]) return "has a character that no host name has";
+    if (!aioc_dns_domain_make(&domain, aioc_text_view(host, len), aioc_mem_str(""))) {
         return "is no host name: a part between dots is empty or over 63 characters, or all of it over 253";
     }
     /* No top-level domain is a number, so this is an IPv4 address with a mistake in it (RFC 3696, 2). */
-    for (i = last; i < host.len && ((host.ptr[i] >= '0' && host.ptr[i] <= '9') || host.ptr[i] == '.'); i++) continue;
-    return i == host.len ? "is neither an IPv4 address nor a host name" : NULL;
+    while (at > 0 && strchr("0123456789.", host[at - 1])) at--;
+    return at == 0 || (host[at] == '.' && at + 1 < len) ? "is neither an IPv4 address nor a host name" : NULL;
 }
 
 /* localhost and what is below it never leave the machine (RFC 6761, 6.3). */
@@ -4839,7 +4835,7 @@ static void aioc_dns_config_server(aioc_dns_config *config, const aiocosmos_plat
     if (aioc_dns_zone(platform, zone, &server->scope)) config->server_count++;
 }
 
-/* "search a b c"; "domain a" is the old way to say "search a". The last line of either kind counts. */
+/* "search a b c", or the older "domain a". The last line of either kind counts. */
 static void aioc_dns_config_search(aioc_dns_config *config, aiocosmos_str line)
 {
     aiocosmos_str word;
@@ -4861,7 +4857,7 @@ static void aioc_dns_config_options(aioc_dns_config *config, aiocosmos_str line)
     }
 }
 
-/* Any text will do: what is not understood is left out, and without a server it is this machine's. */
+/* What is not understood is left out; without a server it is this machine's. */
 static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *platform, aioc_dns_config *config)
 {
     aiocosmos_str line, word;
@@ -4872,8 +4868,8 @@ static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *
         word = aioc_dns_word(&line);
         if (aioc_mem_same(word, aioc_mem_str("nameserver")))
             aioc_dns_config_server(config, platform, aioc_dns_word(&line));
-        else if (aioc_mem_same(word, aioc_mem_str("search"))) aioc_dns_config_search(config, line);
-        else if (aioc_mem_same(word, aioc_mem_str("domain"))) aioc_dns_config_search(config, line);
+        else if (aioc_mem_same(word, aioc_mem_str("search")) || aioc_mem_same(word, aioc_mem_str("domain")))
+            aioc_dns_config_search(config, line);
         else if (aioc_mem_same(word, aioc_mem_str("options"))) aioc_dns_config_options(config, line);
     }
     if (!config->named) aioc_dns_config_server(config, platform, aioc_mem_str("127.0.0.1"));
@@ -5010,7 +5006,7 @@ static bool aioc_dns_scan(aioc_dns_message message, size_t *at, uint32_t type, a
         aioc_dns_record record;
         if (!aioc_dns_read_record(message, at, &record)) return false;
         if (record.class_in != AIOC_DNS_IN || record.owner.len != out->name.len ||
-            !aioc_dns_domain_same(record.owner.labels, out->name.labels, out->name.len)) continue;
+            !aioc_dns_domain_same(record.owner.labels, &out->name)) continue;
         if (record.type == type) {
             if (record.data_len != size) return false;
             memcpy(address.ip, message.bytes + record.data, size);
@@ -5078,7 +5074,7 @@ static bool aioc_dns_is_ours(aioc_dns_message message, uint32_t id, const aioc_d
     if ((message.bytes[2] & 0xF8) != 0x80) return false;  /* QR, and the opcode of a query */
     count = aioc_text_load16be(message.bytes + 4);
     if (count == 0) return (message.bytes[3] & 15) != 0 && (message.bytes[3] & 15) != 3;
-    return count == 1 && message.len >= len && aioc_dns_domain_same(question, domain->labels, domain->len) &&
+    return count == 1 && message.len >= len && aioc_dns_domain_same(question, domain) &&
            aioc_text_load16be(question + domain->len) == type &&
            aioc_text_load16be(question + domain->len + 2) == AIOC_DNS_IN;
 }
@@ -5088,10 +5084,8 @@ static aioc_dns_kind aioc_dns_parse_response(const void *bytes, size_t len, uint
                                              const aioc_dns_domain *domain, uint32_t type, unsigned chain,
                                              aioc_dns_response *out)
 {
-    aioc_dns_message message;
+    aioc_dns_message message = {(const unsigned char *)bytes, len};
     int code;
-    message.bytes = (const unsigned char *)bytes;
-    message.len = len;
     memset(out, 0, sizeof *out);
     out->ttl_s = UINT32_MAX;
     out->chain = chain;
@@ -5137,7 +5131,7 @@ struct aioc_dns_query {
     unsigned server;  /* which answered, or failed last */
     const char *why;  /* how it failed, NULL: it did not answer */
     uint64_t expires_us;
-    uint8_t state;  /* aioc_dns_kind; FOREIGN: not decided yet */
+    aioc_dns_kind state;  /* FOREIGN: not decided yet */
     aioc_dns_set set;
     aioc_dns_domain name;
 };
@@ -5155,7 +5149,7 @@ struct aioc_dns_lookup {
     aioc_reactor_timer timer;
     uint64_t question;   /* the hook's */
     unsigned candidate;  /* the next to ask for */
-    uint8_t phase;
+    aioc_dns_phase phase;
     bool served;      /* the name's addresses have been handed out while this goes on */
     bool failed;      /* for some candidate nobody could say: so the name may exist */
     const char *why;  /* of that */
@@ -5226,7 +5220,16 @@ static void aioc_dns_deliver(aioc_dns_lookup *lookup)
     lookup->resolver->answered++;
 }
 
-static void aioc_dns_exchange_close(aioc_dns_exchange *exchange);
+static void aioc_dns_exchange_close(aioc_dns_exchange *exchange)
+{
+    aioc_dns *resolver = exchange->query->lookup->resolver;
+    aioc_dns_exchange **link = &exchange->query->exchanges;
+    while (*link != exchange) link = &(*link)->next;
+    *link = exchange->next;
+    aioc_reactor_hang_up(resolver->reactor, &exchange->source);
+    aioc_mem_buffer_free(resolver->memory, &exchange->answer);
+    aioc_mem_free(resolver->memory, exchange, sizeof *exchange);
+}
 
 static void aioc_dns_query_stop(aioc_dns_query *query)
 {
@@ -5270,12 +5273,13 @@ static void aioc_dns_name_set_none(aioc_dns *resolver, aioc_dns_name *name, cons
     name->expires_us = aioc_dns_after(resolver, AIOC_DNS_NEGATIVE_S);
 }
 
-/* Nobody could say, perhaps because of what a server did: what was known is used, or else why. */
+/* Nobody could say, perhaps because of what a server did: what was known is used. why NULL: there was no answer. */
 static void aioc_dns_lookup_fail(aioc_dns_lookup *lookup, const char *why)
 {
     aioc_dns_name *name = lookup->name;
     bool stale = aioc_dns_stale_usable(lookup), asked = lookup->config.server_count > 0;
     char server[AIOC_TEXT_ADDRESS_MAX] = "";
+    if (!why) why = asked ? "did not answer" : "none of this machine's name servers can be used";
     if (asked) aioc_text_put_address(&lookup->config.servers[lookup->server], server);
     aioc_mem_print(name->error, sizeof name->error, "%s could not be looked up: %s%s%s%s", name->host,
                    asked ? "name server " : "", server, asked ? " " : "", why);
@@ -5368,44 +5372,14 @@ static void aioc_dns_lookup_settle(aioc_dns_lookup *lookup)
     /* Where nobody answers, the next candidate would meet the same silence. */
     if ((!failed || failed->why) && aioc_dns_lookup_next(lookup)) return;
     if (!lookup->failed) aioc_dns_lookup_none(lookup);
-    else if (lookup->why) aioc_dns_lookup_fail(lookup, lookup->why);
-    else if (lookup->config.server_count > 0) aioc_dns_lookup_fail(lookup, "did not answer");
-    else aioc_dns_lookup_fail(lookup, "none of this machine's name servers can be used");
+    else aioc_dns_lookup_fail(lookup, lookup->why);
 }
 
 static void aioc_dns_query_end(aioc_dns_query *query, aioc_dns_kind state)
 {
     aioc_dns_query_stop(query);
-    query->state = (uint8_t)state;
+    query->state = state;
     aioc_dns_lookup_settle(query->lookup);
-}
-
-/* Acts on what a server said. The look-up may be over when this returns. */
-static void aioc_dns_query_take(aioc_dns_query *query, aioc_dns_kind kind, const aioc_dns_response *response)
-{
-    query->chain = response->chain;
-    if (response->ttl_s < query->ttl_s) query->ttl_s = response->ttl_s;
-    if (kind == AIOC_DNS_ELSEWHERE) {
-        aioc_dns_query_stop(query);
-        aioc_dns_query_begin(query, &response->name);
-        return;
-    }
-    if (kind == AIOC_DNS_FOUND) {
-        query->set = response->set;
-        query->expires_us = aioc_dns_after(query->lookup->resolver, aioc_dns_hold(query->ttl_s));
-    }
-    aioc_dns_query_end(query, kind);
-}
-
-static void aioc_dns_exchange_close(aioc_dns_exchange *exchange)
-{
-    aioc_dns *resolver = exchange->query->lookup->resolver;
-    aioc_dns_exchange **link = &exchange->query->exchanges;
-    while (*link != exchange) link = &(*link)->next;
-    *link = exchange->next;
-    aioc_reactor_hang_up(resolver->reactor, &exchange->source);
-    aioc_mem_buffer_free(resolver->memory, &exchange->answer);
-    aioc_mem_free(resolver->memory, exchange, sizeof *exchange);
 }
 
 /* This server is no help: on to the next. */
@@ -5506,7 +5480,8 @@ static void aioc_dns_query_fire(aioc_reactor_timer *timer)
     else aioc_dns_query_end(query, AIOC_DNS_FAILED);
 }
 
-static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const unsigned char *bytes, size_t len)
+/* Acts on what a server said. The look-up may be over when this returns. */
+static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const void *bytes, size_t len)
 {
     aioc_dns_query *query = exchange->query;
     aioc_dns_response response;
@@ -5519,12 +5494,25 @@ static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const unsigned c
         exchange->sent = 0;
         why = aioc_dns_exchange_connect(exchange, true);
         if (why) aioc_dns_exchange_fail(exchange, why);
-    } else if (kind <= AIOC_DNS_TRUNCATED) {
-        aioc_dns_exchange_fail(exchange, kind == AIOC_DNS_FAILED ? response.why : "sent a malformed answer");
-    } else {
-        query->server = exchange->server;
-        aioc_dns_query_take(query, kind, &response);
+        return;
     }
+    if (kind <= AIOC_DNS_TRUNCATED) {
+        aioc_dns_exchange_fail(exchange, kind == AIOC_DNS_FAILED ? response.why : "sent a malformed answer");
+        return;
+    }
+    query->server = exchange->server;
+    query->chain = response.chain;
+    if (response.ttl_s < query->ttl_s) query->ttl_s = response.ttl_s;
+    if (kind == AIOC_DNS_ELSEWHERE) {
+        aioc_dns_query_stop(query);
+        aioc_dns_query_begin(query, &response.name);
+        return;
+    }
+    if (kind == AIOC_DNS_FOUND) {
+        query->set = response.set;
+        query->expires_us = aioc_dns_after(query->lookup->resolver, aioc_dns_hold(query->ttl_s));
+    }
+    aioc_dns_query_end(query, kind);
 }
 
 /* Sends what is left of the question, then waits for the answer. */
@@ -5541,16 +5529,12 @@ static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
     slice.ptr = exchange->stream ? message + exchange->sent : message + 2;
     slice.len = exchange->stream ? len + 2 - exchange->sent : len;
     if (sent == 0) sent = platform->socket_send(platform->user_data, exchange->source.fd, &slice, 1);
-    if (sent == AIOCOSMOS_IO_AGAIN) return;
-    if (sent < 0) {
-        aioc_dns_exchange_broke(exchange, sent);
-        return;
+    if (sent >= 0) {
+        exchange->sent += (size_t)sent;
+        if ((size_t)sent < slice.len && exchange->stream) return;
+        if (aioc_reactor_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) sent = AIOCOSMOS_IO_LIMIT;
     }
-    exchange->sent += (size_t)sent;
-    if ((size_t)sent < slice.len && exchange->stream) return;
-    if (aioc_reactor_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) {
-        aioc_dns_exchange_broke(exchange, AIOCOSMOS_IO_LIMIT);
-    }
+    if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) aioc_dns_exchange_broke(exchange, sent);
 }
 
 /* The length of the answer and, once it is known, the answer; of a datagram, more than the 512 bytes that a server may
@@ -5567,7 +5551,7 @@ static void aioc_dns_exchange_read(aioc_dns_exchange *exchange)
     aioc_dns *resolver = exchange->query->lookup->resolver;
     const aiocosmos_platform *platform = resolver->reactor->platform;
     aioc_mem_buffer *answer = &exchange->answer;
-    size_t len = aioc_dns_exchange_expects(exchange) - answer->len;
+    size_t len = aioc_dns_exchange_expects(exchange) - answer->len, head = exchange->stream ? 2 : 0;
     ptrdiff_t got;
     if (!aioc_mem_reserve(resolver->memory, answer, len)) {
         aioc_dns_exchange_fail(exchange, "could not be listened to: out of memory");
@@ -5580,13 +5564,10 @@ static void aioc_dns_exchange_read(aioc_dns_exchange *exchange)
         aioc_dns_exchange_broke(exchange, got);
         return;
     }
-    if (!exchange->stream) {
-        aioc_dns_exchange_take(exchange, (const unsigned char *)answer->data, (size_t)got);
-        return;
-    }
-    answer->len += (size_t)got;
-    if (answer->len < aioc_dns_exchange_expects(exchange)) return;
-    aioc_dns_exchange_take(exchange, (const unsigned char *)answer->data + 2, answer->len - 2);
+    len = answer->len + (size_t)got;
+    if (exchange->stream) answer->len = len;
+    if (exchange->stream && len < aioc_dns_exchange_expects(exchange)) return;
+    aioc_dns_exchange_take(exchange, answer->data + head, len - head);
 }
 
 static void aioc_dns_exchange_ready(aioc_reactor_source *source, unsigned ready)
@@ -5628,7 +5609,7 @@ static void aioc_dns_lookup_begin(aioc_dns_lookup *lookup)
     aioc_dns_parse_config(aioc_text_view(file.data, file.len), platform, &lookup->config);
     aioc_mem_buffer_free(resolver->memory, &file);
     aioc_dns_lookup_wait(lookup);
-    if (!aioc_dns_lookup_next(lookup)) aioc_dns_lookup_fail(lookup, "it is no name");
+    aioc_dns_lookup_next(lookup);  /* the name as it is can be asked for: that was checked */
 }
 
 /* Enough waited: for the other family, for anything newer than what was known, or for the host. */
@@ -5662,7 +5643,6 @@ static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
     if (!lookup) return false;
     lookup->resolver = resolver;
     lookup->name = name;
-    lookup->phase = AIOC_DNS_STARTING;
     lookup->timer.fire = aioc_dns_lookup_fire;
     lookup->timer.owner = lookup;
     for (i = 0; i < 2; i++) {
@@ -5783,7 +5763,7 @@ static int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns_found *ou
     memset(out, 0, sizeof *out);
     result = aioc_dns_ask_nobody(resolver, text, out);
     if (result < 0 || out->count > 0) return result;
-    wrong = aioc_dns_host_wrong(text);
+    wrong = aioc_dns_host_wrong(host);
     if (wrong) return aioc_dns_refuse(resolver, AIOCOSMOS_E_DNS, text, wrong, out);
     result = aioc_dns_name_get(resolver, text, &name);
     if (result < 0) {

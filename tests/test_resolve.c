@@ -52,28 +52,28 @@ TEST(hosts_that_cannot_be_are_refused_with_the_reason)
         {"b\xc3\xbc" "cher", "has letters beyond ASCII"}, {"1.2.3", "is neither"}, {"1.2.3.256", "is neither"},
         {"a.5", "is neither"}, {"5.", "is neither"}, {"12", "is neither"},
     };
-    for (i = 0; i < COUNT(fine); i++) CHECK(aioc_dns_host_wrong(str(fine[i])) == NULL);
+    for (i = 0; i < COUNT(fine); i++) CHECK(aioc_dns_host_wrong(fine[i]) == NULL);
     for (i = 0; i < COUNT(wrong); i++) {
-        why = aioc_dns_host_wrong(str(wrong[i][0]));
+        why = aioc_dns_host_wrong(wrong[i][0]);
         if (!why || strncmp(why, wrong[i][1], strlen(wrong[i][1])) != 0) {
             test_fail(__FILE__, __LINE__, "\"%s\": %s", wrong[i][0], why ? why : "(fine)");
         }
     }
     memset(long_label, 'a', 64);
     long_label[63] = '\0';
-    CHECK(aioc_dns_host_wrong(str(long_label)) == NULL);
+    CHECK(aioc_dns_host_wrong(long_label) == NULL);
     long_label[63] = 'a';
     long_label[64] = '\0';
-    CHECK(aioc_dns_host_wrong(str(long_label)) != NULL);
+    CHECK(aioc_dns_host_wrong(long_label) != NULL);
     for (i = 0; i < sizeof long_host; i++) long_host[i] = i % 2 ? '.' : 'a';
     long_host[253] = '\0';
-    CHECK(aioc_dns_host_wrong(str(long_host)) == NULL);                /* 253 characters */
+    CHECK(aioc_dns_host_wrong(long_host) == NULL);                /* 253 characters */
     long_host[253] = '.';
     long_host[254] = '\0';
-    CHECK(aioc_dns_host_wrong(str(long_host)) == NULL);                /* and a last dot */
+    CHECK(aioc_dns_host_wrong(long_host) == NULL);                /* and a last dot */
     long_host[254] = 'a';
     long_host[255] = '\0';
-    CHECK(aioc_dns_host_wrong(str(long_host)) != NULL);
+    CHECK(aioc_dns_host_wrong(long_host) != NULL);
 }
 
 TEST(localhost_is_known_by_any_name)
