@@ -5868,7 +5868,7 @@ typedef struct aioc_tls_config {  /* outlives the sessions */
 } aioc_tls_config;
 
 /* What sessions to one endpoint, with one configuration, learn from those before: how to skip the expensive half of the
- * handshake, and what else to offer. Starts zeroed, outlives the sessions. */
+ * handshake, and what else to offer. Zeroed at first, outlives them. */
 typedef struct aioc_tls_resumption {
     uint64_t hits, full;  /* handshakes completed by resuming, and in full */
     int64_t expires_s;  /* of what is saved; 0: nothing is */
@@ -5886,27 +5886,26 @@ struct aioc_tls_session {  /* the part of a session that every TLS has */
 
 struct aioc_tls_table {
     /* Reads certificates: the host's, or else the system's roots, NULL where there are none: a TLS may have a store of
-     * its own. What is broken, or has a key that cannot be used, is skipped and counted. 0; E_ARGUMENT: none is left;
-     * E_NOMEM. err: why. */
+     * its own. What cannot be read or used is skipped and counted. 0; E_ARGUMENT: none is left; E_NOMEM. err: why. */
     int  (*trust_open)(aioc_tls_trust *trust, aioc_mem *memory, const char *pem, size_t len, char *err, size_t cap);
     void (*trust_close)(aioc_tls_trust *trust, aioc_mem *memory);
-    /* host: a name, or an IPv4 or IPv6 literal. wall_s: the time that certificates are checked by. NULL: no memory. Any
-     * other failure is a session in the state FAILED. The first bytes to send wait at once. */
+    /* host: a name or a literal address. wall_s: the time that certificates are checked by. NULL: no memory. Any other
+     * failure is a session in the state FAILED. The first bytes to send wait at once. */
     aioc_tls_session *(*open)(aioc_mem *memory, const aioc_tls_config *config, aioc_tls_resumption *resumption,
                               const char *host, int64_t wall_s, const unsigned char entropy[32]);
     void (*close)(aioc_mem *memory, aioc_tls_session *session);
-    /* Where ciphertext may be put; NULL and 0: use the plaintext first (or there is nothing more to receive). */
+    /* Where ciphertext may be put; NULL and 0: use the plaintext first, or nothing more is to come. */
     unsigned char *(*receive_room)(aioc_tls_session *session, size_t *len);
     void (*received)(aioc_tls_session *session, size_t len);
     unsigned char *(*to_send)(aioc_tls_session *session, size_t *len);  /* NULL and 0: nothing */
     void (*sent)(aioc_tls_session *session, size_t len);
-    /* Takes plaintext from byte `offset` of the slices on, as much as one record holds (16 KiB), and closes the record.
-     * Returns how many bytes; 0: send what waits first. */
+    /* Takes plaintext from byte `offset` of the slices on, as much as one record holds (16 KiB). Returns how many
+     * bytes; 0: send what waits first. */
     size_t (*write)(aioc_tls_session *session, const aiocosmos_slice *slices, size_t count, size_t offset);
     const unsigned char *(*plain)(aioc_tls_session *session, size_t *len);  /* NULL and 0: none */
     void (*plain_used)(aioc_tls_session *session, size_t len);
-    /* The transport has: FAILED, unless CLOSED. Without close_notify before, the end may be an attacker's (RFC 5246
-     * 7.2.1): whoever waits for more has not got all. */
+    /* The transport has: FAILED, unless CLOSED: without a close_notify the end may be an attacker's (RFC 5246
+     * 7.2.1). */
     void (*ended)(aioc_tls_session *session);
     void (*shutdown)(aioc_tls_session *session);  /* queues close_notify */
 };
@@ -5997,7 +5996,7 @@ static bool aioc_tls_der_is_oid(aioc_tls_der value, const unsigned char *oid)
     return aioc_tls_der_is(value, oid + 1, oid[0]);
 }
 
-/* What the refusals and the checks of names need of a certificate; everything points into its bytes. */
+/* What refusals and checks need of a certificate; everything points into its bytes. */
 typedef struct aioc_tls_certificate {
     aioc_tls_der issuer, subject;  /* with their headers */
     aioc_tls_der names;            /* contents of subjectAltName; at NULL: has none */
@@ -6046,7 +6045,7 @@ static bool aioc_tls_certificate_read(aioc_tls_certificate *out, aioc_tls_der de
            aioc_tls_der_take(&algorithm, AIOC_TLS_DER_OID, &out->signature);
 }
 
-/* RFC 5280 4.2.1.12: with the extension, a certificate is good only for what it lists. */
+/* RFC 5280 4.2.1.12: with the extension, it is good only for what that lists. */
 static bool aioc_tls_certificate_is_server(const aioc_tls_certificate *certificate)
 {
     aioc_tls_der rest = certificate->purposes, oid;
@@ -6061,7 +6060,7 @@ static bool aioc_tls_certificate_is_server(const aioc_tls_certificate *certifica
 
 /*--- Names of hosts ---*/
 
-/* The bytes of a host that is an address, in brackets or not, with a zone or not: 4, 16, or 0: it is a name. */
+/* The bytes of a host that is an address, in brackets or with a zone or not: 4 or 16; 0: it is a name. */
 static size_t aioc_tls_ip(const char *host, unsigned char out[16])
 {
     aiocosmos_address address;
@@ -6071,8 +6070,8 @@ static size_t aioc_tls_ip(const char *host, unsigned char out[16])
     return address.family == 4 ? 4 : 16;
 }
 
-/* RFC 6125 6.4: ASCII letters match in any case; "*" stands for one whole label, the first, and not right below a top
- * level ("*.com"). Names with "*" elsewhere match nothing. */
+/* RFC 6125 6.4: letters match in any case; "*" stands for one whole label, the first, and not right below a top level
+ * ("*.com"). Names with "*" elsewhere match nothing. */
 static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host)
 {
     aiocosmos_str want = aioc_text_view((const char *)pattern.at, pattern.len);
@@ -6107,8 +6106,8 @@ static void aioc_tls_reader_name(void *user, const void *bytes, size_t len)
     reader->name_len += len;
 }
 
-/* Feeds the base64 text between two PEM lines to the decoder, piece by piece, so that no copy of it is needed. One that
- * has failed gets no more: BearSSL's would run on behind the place where it gave up, into whatever follows. */
+/* Feeds the base64 text between two PEM lines to the decoder, piece by piece. One that has failed gets no more:
+ * BearSSL's would run on behind the place where it gave up. */
 static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size_t len)
 {
     char digits[256];
@@ -6124,7 +6123,7 @@ static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size
     }
 }
 
-/* An anchor's name and key lie behind each other in one block, which begins where dn.data points. */
+/* An anchor's name and key lie behind each other in one block, where dn.data points. */
 static size_t aioc_tls_key_bytes(const br_x509_pkey *key)
 {
     return key->key_type == BR_KEYTYPE_RSA ? key->key.rsa.nlen + key->key.rsa.elen : key->key.ec.qlen;
@@ -6145,7 +6144,7 @@ static bool aioc_tls_trust_add(aioc_tls_trust *trust, aioc_mem *memory, aioc_tls
     memcpy(bytes, reader->name, reader->name_len);
     anchor->dn.data = bytes;
     anchor->dn.len = reader->name_len;
-    /* A certificate that is no CA is trusted for itself only: a self-signed one of an emulator. */
+    /* A certificate that is no CA is trusted for itself only: an emulator's own. */
     anchor->flags = br_x509_decoder_isCA(&reader->decoder) ? BR_X509_TA_CA : 0;
     anchor->pkey = *key;
     bytes += reader->name_len;
@@ -6220,8 +6219,8 @@ typedef struct aioc_tls_bear {
     aioc_tls_session base;
     br_ssl_client_context client;
     br_ec_impl curves;  /* those of the key exchange */
-    /* BearSSL hands the bytes of the server's certificates to this, and knows only where it lies. They are handed on to
-     * the "minimal" engine, one whole certificate at a time, with an eye of our own on each. */
+    /* What BearSSL hands the bytes of the server's certificates to. They are handed on to the "minimal" engine, one
+     * whole certificate at a time, with an eye of our own on each. */
     const br_x509_class *checks;
     union {
         br_x509_minimal_context minimal;
@@ -6247,8 +6246,8 @@ typedef struct aioc_tls_bear {
 typedef char aioc_tls_session_is_small_enough[sizeof(aioc_tls_bear) <= AIOC_TLS_SESSION_MAX ? 1 : -1];
 typedef char aioc_tls_saved_is_large_enough[sizeof(br_ssl_session_parameters) <= AIOC_TLS_SAVED_MAX ? 1 : -1];
 
-/* The text that says why is put together from pieces. Some were sent by a server that may mean ill: only so many bytes,
- * and only printable ASCII, pass. */
+/* The text that says why is put together from pieces. Of those that a server sent, only so much passes, and only
+ * printable ASCII. */
 static void aioc_tls_say_bytes(aioc_tls_bear *session, const void *bytes, size_t len, size_t max)
 {
     char *why = session->base.why;
@@ -6402,7 +6401,7 @@ static void aioc_tls_say_refused(aioc_tls_bear *session, const aioc_tls_certific
     else aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_faults, session->verdict));
 }
 
-/* Says that no anchor vouches for the chain, of which this is the last certificate. */
+/* No anchor vouches for the chain, of which this is the last certificate. */
 static void aioc_tls_say_untrusted(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
     const br_x509_trust_anchor *anchor = (const br_x509_trust_anchor *)session->config->trust->anchors;
@@ -6436,8 +6435,8 @@ static void aioc_tls_check_refuse(aioc_tls_bear *session, int verdict, const cha
     aioc_mem_print(session->base.why, AIOC_TLS_WHY_MAX, "%s", why);
 }
 
-/* One whole certificate is there. The engine's error is read from its context: only that says which certificate was
- * refused, and so with which date. */
+/* One whole certificate is there. Only the error in the engine's context tells which one was refused, and so with which
+ * date. */
 static void aioc_tls_check_certificate(aioc_tls_bear *session)
 {
     aioc_tls_certificate certificate;
@@ -6672,8 +6671,8 @@ static void aioc_tls_bear_settle(aioc_tls_bear *session)
     }
 }
 
-/* Suites in the order of preference: what the processor is fast at comes first. Without AES instructions, BearSSL's
- * constant-time AES is so slow that ChaCha20 wins by far. */
+/* The order is that of preference: without AES instructions, BearSSL's constant-time AES is far slower than
+ * ChaCha20. */
 static void aioc_tls_bear_set_suites(br_ssl_engine_context *engine)
 {
     static const uint16_t suites[] = {
@@ -6686,7 +6685,7 @@ static void aioc_tls_bear_set_suites(br_ssl_engine_context *engine)
     br_ssl_engine_set_suites(engine, fast_aes ? suites + 2 : suites, 6);
 }
 
-/* The server's signature, over any curve: the engine would take only those that it offers for the key exchange. */
+/* The server's signature, over any curve: the engine would take only those of the key exchange. */
 static uint32_t aioc_tls_ecdsa_verify(const br_ec_impl *offered, const void *hash, size_t hash_len,
                                       const br_ec_public_key *key, const void *signature, size_t signature_len)
 {
@@ -6694,8 +6693,8 @@ static uint32_t aioc_tls_ecdsa_verify(const br_ec_impl *offered, const void *has
     return br_ecdsa_vrfy_asn1_get_default()(br_ec_get_default(), hash, hash_len, key, signature, signature_len);
 }
 
-/* Key exchange over P-384 takes BearSSL 5 ms, and over P-521 10, where X25519 takes 0.8: a server that may choose often
- * chooses P-384, but nearly all know a fast curve too. So the slow ones are offered only to a server that refused. */
+/* Key exchange over P-384 takes BearSSL 5 ms, and over P-521 10, where X25519 takes 0.8; a server that may choose often
+ * chooses P-384, but nearly all know a fast curve. So the slow ones are offered only to one that refused. */
 static void aioc_tls_bear_set_curves(aioc_tls_bear *session)
 {
     const uint32_t fast = (uint32_t)1 << BR_EC_curve25519 | (uint32_t)1 << BR_EC_secp256r1;
@@ -6716,7 +6715,7 @@ static void aioc_tls_bear_configure(aioc_tls_bear *session)
     br_ssl_engine_set_hash(engine, br_sha512_ID, &br_sha512_vtable);
     br_ssl_engine_set_prf_sha256(engine, &br_tls12_sha256_prf);
     br_ssl_engine_set_prf_sha384(engine, &br_tls12_sha384_prf);
-    /* "Default" is BearSSL's word for the fastest of its constant-time implementations on this processor. */
+    /* "Default" is BearSSL's word for its fastest constant-time implementation on this processor. */
     br_ssl_engine_set_default_rsavrfy(engine);
     br_ssl_engine_set_default_aes_gcm(engine);
     br_ssl_engine_set_default_chapol(engine);
@@ -6724,7 +6723,7 @@ static void aioc_tls_bear_configure(aioc_tls_bear *session)
     br_ssl_engine_add_flags(engine, BR_OPT_NO_RENEGOTIATION);
 }
 
-/* Keeps the host as a name without its last dot, or as the bytes of an address. False: no certificate can be for it. */
+/* Keeps the host as a name without its last dot, or as an address. False: no certificate can be for it. */
 static bool aioc_tls_bear_set_host(aioc_tls_bear *session, const char *host)
 {
     size_t len = strlen(host);
@@ -6744,7 +6743,7 @@ static void aioc_tls_bear_start(aioc_tls_bear *session, const unsigned char entr
     br_ssl_engine_set_x509(engine, &session->checks);
     br_ssl_engine_set_buffers_bidi(engine, session->in, sizeof session->in, session->out, sizeof session->out);
     br_ssl_engine_inject_entropy(engine, entropy, 32);
-    /* BearSSL would also ask the system: but randomness is the platform's business, so that a test can replay it. */
+    /* BearSSL would also ask the system: but with the platform's randomness alone, a test can replay it. */
     engine->rng_os_rand_done = 1;
     session->offered = session->wall_s < resumption->expires_s;
     if (session->offered) {
@@ -6952,7 +6951,7 @@ static aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *wh
 }
 
 /* Whether text, which has no control character, is this name in any case. With bit 5 set, a letter is lower case, and
- * nothing else that may stand there becomes a letter, a digit or '-', of which names are made. */
+ * nothing else becomes a letter, a digit or '-', of which names are made. */
 static inline bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
 {
     const uint64_t fold = UINT64_MAX / 255 * 0x20;
@@ -6970,7 +6969,7 @@ static inline bool aioc_http_is_name(aiocosmos_str name, const char *text, size_
 
 /*--- The head ---*/
 
-/* Where the first control character other than a tab stands, from `from` on; len: nowhere. */
+/* Where the first control character but tab stands, from `from` on; len: nowhere. */
 static size_t aioc_http_control(const char *text, size_t from, size_t len)
 {
     const char *at = text + from, *end = text + len;
@@ -6978,7 +6977,7 @@ static size_t aioc_http_control(const char *text, size_t from, size_t len)
     return (size_t)(at - text);
 }
 
-/* Takes the next element off a comma-separated list (RFC 9110, 5.6.1); empty ones do not count. */
+/* Takes the next element off a comma-separated list; empty ones do not count (RFC 9110, 5.6.1). */
 static bool aioc_http_next(aiocosmos_str *list, aiocosmos_str *element)
 {
     while (aioc_text_split(list, ',', element)) {
@@ -6988,7 +6987,7 @@ static bool aioc_http_next(aiocosmos_str *list, aiocosmos_str *element)
     return false;
 }
 
-/* Given twice, or as a list, the same length is fine (RFC 9112, 6.3); two lengths mean that somebody is lying. */
+/* The same length twice, or as a list, is fine (RFC 9112, 6.3); two lengths mean that somebody is lying. */
 static aioc_http_state aioc_http_content_length(aioc_http_parser *parser, aiocosmos_str value)
 {
     aiocosmos_str element;
@@ -7005,7 +7004,7 @@ static aioc_http_state aioc_http_content_length(aioc_http_parser *parser, aiocos
     return some ? AIOC_HTTP_MORE : aioc_http_refuse(parser, "the answer's Content-Length is empty");
 }
 
-/* Nothing but chunked was offered: no other coding may come (RFC 9112, 6.1), and that one only once. */
+/* Only chunked was offered: no other coding may come (RFC 9112, 6.1), and that one only once. */
 static aioc_http_state aioc_http_transfer_encoding(aioc_http_parser *parser, aiocosmos_str value)
 {
     aiocosmos_str element;
@@ -7046,10 +7045,10 @@ static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const cha
 {
     const aioc_http_names *names = parser->names;
     aiocosmos_str value;
-    /* Up to the colon, or to a byte that is not visible ASCII; control characters have been ruled out. */
+    /* Up to the colon, or to a byte that is not visible ASCII. */
     size_t name_len = (size_t)(aioc_text_find(line, line + len, 0x20, ':', ':', true) - line), i = 0;
-    /* Lines that go on in the next one were given up, and space before the colon was never allowed (RFC 9112, 5.1,
-     * 5.2); readers that differ about them can be played off against each other. */
+    /* Lines may not go on in the next one, nor have space before the colon (RFC 9112, 5.1, 5.2): readers that differ
+     * about that can be played off against each other. */
     if (line[0] == ' ' || line[0] == '\t') return aioc_http_refuse(parser, "a header of the answer is folded");
     if (name_len == 0 || name_len == len || line[name_len] != ':')
         return aioc_http_refuse(parser, "a header line of the answer is malformed");
@@ -7079,8 +7078,8 @@ static aioc_http_state aioc_http_first_bytes(aioc_http_parser *parser, const cha
     return aioc_http_refuse(parser, "the answer is not HTTP/1.1");
 }
 
-/* Goes on with the lines of a head that begins at text. MORE: it does not end within len bytes. DONE: it is head_len
- * bytes long. */
+/* Goes on with the lines of a head that begins at text. MORE: it does not end there. DONE: it is head_len bytes
+ * long. */
 static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *text, size_t len, size_t *head_len)
 {
     aioc_http_state state = AIOC_HTTP_MORE;
@@ -7121,7 +7120,7 @@ static bool aioc_http_reserve(aioc_http_parser *parser, aioc_mem_buffer *buffer,
     return aioc_mem_reserve(parser->memory, buffer, extra);
 }
 
-/* Appends to the head that is being collected. before: where the head was until now. */
+/* Appends to the head that is being collected, until now at `before`. */
 static bool aioc_http_keep(aioc_http_parser *parser, const char *before, const char *bytes, size_t len)
 {
     aioc_mem_buffer grown = { NULL, 0, 0 };
@@ -7179,9 +7178,9 @@ static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
     return AIOC_HTTP_MORE;
 }
 
-/* A head is complete: a 1xx answer is only an announcement of the real one (RFC 9110, 15.2). Where the head of one, or
- * of a 204, tells of a body, which it must not (RFC 9110, 8.6; RFC 9112, 6.1), that may follow late and look like the
- * next answer: so there is no next one. A 304 may: it tells what a 200 would have had. */
+/* A 1xx answer only announces the real one (RFC 9110, 15.2). Where its head, or a 204's, tells of a body, which it must
+ * not (RFC 9110, 8.6; RFC 9112, 6.1), that may follow late and look like the next answer: so there is no next one. A
+ * 304 may: it tells what a 200 would have had. */
 static aioc_http_state aioc_http_head_done(aioc_http_parser *parser)
 {
     int status = parser->response.status;
@@ -7197,14 +7196,14 @@ static aioc_http_state aioc_http_head_done(aioc_http_parser *parser)
     return AIOC_HTTP_MORE;
 }
 
-/* The bytes of a head, from data[*at] on. MORE: the phase says whether the head, or the data, has ended. */
+/* The bytes of a head, from data[*at] on. MORE: the phase says which of the two has ended. */
 static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
 {
     aioc_http_state state;
     const char *text = data + *at;
     size_t head_len = 0, held = parser->head.len, more = len - *at;
     if (held > 0) {
-        /* Where the head ends is not known yet: what is copied beyond it is cut off again. */
+        /* Where the head ends is not known yet: what is copied beyond it is cut off. */
         if (more > parser->head_max + 1 - held) more = parser->head_max + 1 - held;
         if (!aioc_http_keep(parser, parser->head.data, text, more)) return AIOC_HTTP_PAUSED;
         text = parser->head.data;
@@ -7241,7 +7240,7 @@ static bool aioc_http_collect(aioc_http_parser *parser, const char *bytes, size_
 {
     if (!parser->draining) {
         if (!aioc_http_reserve(parser, &parser->body, len)) return false;
-        /* aioc_http_room() may have had them put in place already, or, with chunks' sizes before them, near it. */
+        /* They may be in place already, put into aioc_http_room(), or, with chunks' sizes before them, near it. */
         memmove(parser->body.data + parser->body.len, bytes, len);
         parser->body.len += len;
     }
@@ -7249,8 +7248,8 @@ static bool aioc_http_collect(aioc_http_parser *parser, const char *bytes, size_
     return true;
 }
 
-/* All the memory of a body whose length is known is taken before its first byte, so that many bodies at once, short of
- * memory, do not all wait for each other halfway. */
+/* All the memory of a body of known length is taken before its first byte, lest many bodies wait for each other
+ * halfway. */
 static aioc_http_state aioc_http_feed_length(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
 {
     size_t here = len - *at < parser->left ? len - *at : parser->left;
@@ -7288,7 +7287,7 @@ static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit
     return AIOC_HTTP_MORE;
 }
 
-/* The data of a chunk. A body that is one chunk, with its end, in one piece, is lent. */
+/* A body that is one chunk, with its end, in one piece, is lent. */
 static aioc_http_state aioc_http_chunk_data(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
 {
     static const char end[] = "\r\n0\r\n\r\n";
@@ -7326,7 +7325,7 @@ static aioc_http_state aioc_http_behind_lf(aioc_http_parser *parser, int phase)
     return AIOC_HTTP_MORE;
 }
 
-/* One byte between the data of two chunks, or behind the last. Lines end with CR LF, or LF alone (RFC 9112, 2.2). */
+/* One byte between the data of chunks, or behind the last. Lines end with CR LF, or LF alone (RFC 9112, 2.2). */
 static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
 {
     int digit = aioc_text_hex(c);
@@ -7399,7 +7398,7 @@ static void aioc_http_open(aioc_http_parser *parser, aioc_mem *memory, const aio
     for (i = 0; i < names->count; i++) parser->name_lens |= UINT64_C(1) << names->names[i].len % 64;
 }
 
-/* A new response begins; what the last one lent is gone. no_body: it answers a HEAD request. */
+/* What the last response lent is gone. no_body: this one answers a HEAD request. */
 static void aioc_http_start(aioc_http_parser *parser, bool no_body)
 {
     aioc_http_reset(parser);
@@ -7426,7 +7425,7 @@ static aioc_http_state aioc_http_feed(aioc_http_parser *parser, const char *data
     case AIOC_HTTP_BROKEN: state = AIOC_HTTP_FAILED; break;
     default: state = aioc_http_feed_chunks(parser, data, len, &at);
     }
-    /* The piece that was fed will be gone; a head that lies in it has to be kept, or read once more. */
+    /* The piece that was fed will be gone: a head in it is kept, or read once more. */
     if (state != AIOC_HTTP_DONE && state != AIOC_HTTP_FAILED && parser->phase != AIOC_HTTP_HEAD && !parser->head.len) {
         aiocosmos_str head = parser->response.head;
         if (aioc_http_keep(parser, head.ptr, head.ptr, head.len)) {
@@ -7441,7 +7440,7 @@ static aioc_http_state aioc_http_feed(aioc_http_parser *parser, const char *data
     return state;
 }
 
-/* The connection has ended in the middle of a response. Whether it is complete all the same, having no other end. */
+/* The connection has ended within a response. Whether that is complete all the same, having no other end. */
 static bool aioc_http_end(aioc_http_parser *parser)
 {
     return parser->phase == AIOC_HTTP_UNTIL_CLOSE && aioc_http_complete(parser) == AIOC_HTTP_DONE;
@@ -7454,7 +7453,7 @@ static bool aioc_http_grows(const aioc_http_parser *parser)
 }
 
 /* Where more of a body that is being collected may be put, to be fed from there without a copy. One that grows does so
- * before, so that whatever is put there has its place. 0: nowhere. */
+ * first. 0: nowhere. */
 static size_t aioc_http_room(aioc_http_parser *parser, char **where)
 {
     aioc_mem_buffer *body = &parser->body;
@@ -7466,8 +7465,8 @@ static size_t aioc_http_room(aioc_http_parser *parser, char **where)
     return grows ? body->cap - body->len : parser->left;
 }
 
-/* Hands over a body that was collected: *size bytes of the parser's memory, at their start response.body. False: the
- * body is lent, or there is none. */
+/* Hands over a body that was collected: *size bytes of the parser's memory, response.body at their start. False: it is
+ * lent, or there is none. */
 static bool aioc_http_take_body(aioc_http_parser *parser, char **ptr, size_t *size)
 {
     if (parser->phase != AIOC_HTTP_COMPLETE || parser->body.len == 0) return false;
@@ -7477,7 +7476,7 @@ static bool aioc_http_take_body(aioc_http_parser *parser, char **ptr, size_t *si
     return true;
 }
 
-/* The value of the first header of this name, in any case; ptr NULL: there is none. */
+/* The value of the first header of this name in any case; ptr NULL: none. */
 static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
 {
     aiocosmos_str wanted = aioc_mem_str(name), line;
@@ -7489,7 +7488,7 @@ static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
     return aioc_text_view(NULL, 0);
 }
 
-/* Nobody wants this response any more: from here on its body is counted, not kept. */
+/* From here on the body is counted, not kept. */
 static void aioc_http_drain(aioc_http_parser *parser)
 {
     parser->draining = true;
@@ -7539,7 +7538,7 @@ typedef struct aioc_stream_try {
     aiocosmos_address address;
 } aioc_stream_try;
 
-/* Addresses are tried one by one, each with a start of 250 ms before the next; the first that connects wins. */
+/* Addresses are tried one by one, with 250 ms between them; the first that connects wins. */
 typedef struct aioc_stream_race {
     aioc_reactor_timer stagger;
     size_t count, next, open;         /* tries, how many were begun, how many of those are undecided */
@@ -7600,9 +7599,8 @@ static void aioc_stream_dequeue(aioc_stream *stream)
     stream->queue = NULL;
 }
 
-/* READABLE: listens to the peer, or leaves what it says where it is. WRITABLE: what is left to be written goes when
- * there is room; until then, answers are still read: a server may refuse a request before it has seen all of it. False:
- * no memory for that. */
+/* READABLE: listens to the peer, or leaves what it says where it is. WRITABLE: until there is room, answers are still
+ * read: a server may refuse a request before it has seen all of it. False: no memory. */
 static bool aioc_stream_watch(aioc_stream *stream, unsigned what, bool on)
 {
     unsigned want = stream->source.want & ~what;
@@ -7624,7 +7622,7 @@ static void aioc_stream_race_free(aioc_stream *stream)
 }
 
 /* RFC 5246, 7.2.1 asks for a close_notify; nobody waits for it to arrive. In a forked child (no poller) the session is
- * the parent's: nothing may be said. */
+ * the parent's. */
 static void aioc_stream_say_goodbye(aioc_stream *stream)
 {
     const aiocosmos_platform *platform = stream->place->reactor->platform;
@@ -7681,7 +7679,7 @@ static void aioc_stream_write_plain(aioc_stream *stream, const aiocosmos_slice s
     *written += aioc_stream_send(stream, left, count, len - *written);
 }
 
-/* A record at a time, and whatever else the session has to say. False: something waits to be sent. */
+/* A record at a time, and what else the session has to say. False: something waits to be sent. */
 static bool aioc_stream_write_tls(aioc_stream *stream, const aiocosmos_slice slices[2], size_t len, size_t *written)
 {
     aioc_tls_session *tls = stream->tls;
@@ -7708,8 +7706,8 @@ static bool aioc_stream_write_tls(aioc_stream *stream, const aiocosmos_slice sli
     }
 }
 
-/* Writes as much as goes of the len bytes in two slices, from *written on. True: the last byte has reached send(). If
- * it fails, stream->broken says so, no more. */
+/* Writes as much as goes of the len bytes in two slices, from *written on. True: the last byte has reached send(). Only
+ * stream->broken tells of a failure. */
 static bool aioc_stream_write(aioc_stream *stream, const aiocosmos_slice slices[2], size_t len, size_t *written)
 {
     if (stream->tls) return aioc_stream_write_tls(stream, slices, len, written);
@@ -7719,7 +7717,7 @@ static bool aioc_stream_write(aioc_stream *stream, const aiocosmos_slice slices[
 
 /*--- Reading ---*/
 
-/* What arrives is what the peer has written, so it may be received wherever it is wanted. */
+/* What arrives is what the peer has written: it may be received wherever it is wanted. */
 static bool aioc_stream_is_direct(const aioc_stream *stream)
 {
     return !stream->tls;
@@ -7751,7 +7749,7 @@ static ptrdiff_t aioc_stream_receive(aioc_stream *stream, char *room, size_t cap
     return got;
 }
 
-/* Bytes of the peer, lent until they are used. NULL: no more of what was received. */
+/* Bytes of the peer, lent until they are used. NULL: no more was received. */
 static const char *aioc_stream_peek(aioc_stream *stream, size_t *len)
 {
     aioc_tls_session *tls = stream->tls;
@@ -7780,7 +7778,7 @@ static void aioc_stream_used(aioc_stream *stream, size_t len)
     }
 }
 
-/* Whether that was the end. *complete: the peer has said so. *why: the stream broke. */
+/* Whether that was the end. *complete: the peer says so. *why: the stream broke. */
 static bool aioc_stream_at_end(const aioc_stream *stream, bool *complete, const char **why)
 {
     const aioc_tls_session *tls = stream->tls;
@@ -7813,7 +7811,7 @@ static void aioc_stream_fail(aioc_stream *stream, int error, const char *why)
     aioc_stream_fail_with(stream, error, aioc_stream_say(stream->place, doing[stream->state], why));
 }
 
-/* With "HOST (ADDRESS:PORT)" in the message, or only one of them where they are the same. */
+/* With "HOST (ADDRESS:PORT)", or only one of them where they are the same. */
 static void aioc_stream_fail_at(aioc_stream *stream, const aiocosmos_address *address, const char *how)
 {
     aioc_stream_place *place = stream->place;
@@ -7846,7 +7844,7 @@ static void aioc_stream_opened(aioc_stream *stream)
     stream->place->opened(stream);
 }
 
-/* The handshake goes on: what the session has to say is written, then it is open, or it is not. True: not yet. */
+/* What the session has to say is written, then it is open, or it is not. True: not yet. */
 static bool aioc_stream_handshake_on(aioc_stream *stream)
 {
     size_t written = 0;
@@ -7877,7 +7875,7 @@ static void aioc_stream_begin_tls(aioc_stream *stream)
     else aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, "no memory for a session");
 }
 
-/* One of the addresses has answered: its socket becomes the stream's, the others are closed. */
+/* One of the addresses has answered: its socket becomes the stream's. */
 static void aioc_stream_won(aioc_stream *stream, aioc_stream_try *winner)
 {
     aioc_stream_place *place = stream->place;
@@ -7903,7 +7901,7 @@ static void aioc_stream_try_failed(aioc_stream *stream, aioc_stream_try *attempt
     stream->race->failed = &attempt->address;
 }
 
-/* Begins to connect to one address. 0: connected; AGAIN: undecided; else it has failed. */
+/* Begins to connect. 0: connected; AGAIN: undecided; else it has failed. */
 static int aioc_stream_try_begin(aioc_stream *stream, aioc_stream_try *attempt)
 {
     aioc_reactor *reactor = stream->place->reactor;
@@ -7917,8 +7915,7 @@ static int aioc_stream_try_begin(aioc_stream *stream, aioc_stream_try *attempt)
     return io;
 }
 
-/* When the next address is tried while this one is still silent: sooner, if otherwise some would never have their turn
- * before the stream is out of time. */
+/* When the next address is tried while this one is silent: sooner, if some would not have their turn in time. */
 static uint64_t aioc_stream_next_try_us(const aioc_stream *stream)
 {
     const aioc_stream_race *race = stream->race;
@@ -7927,8 +7924,8 @@ static uint64_t aioc_stream_next_try_us(const aioc_stream *stream)
     return now_us + (share_us < AIOC_STREAM_STAGGER_US ? share_us : AIOC_STREAM_STAGGER_US);
 }
 
-/* Tries the next address, and further ones as long as they fail at once. When none is left, none undecided and none
- * asked for, that was it. */
+/* Tries the next address, and further ones as long as they fail at once. When none is left, undecided or asked for,
+ * that was it. */
 static void aioc_stream_race_on(aioc_stream *stream)
 {
     aioc_stream_race *race = stream->race;
@@ -7995,7 +7992,7 @@ static void aioc_stream_race_add(aioc_stream *stream, const aiocosmos_address *a
     race->count++;
 }
 
-/* What is known of the name, and was not tried yet, is next. The address that worked last comes first: where IPv6 leads
+/* What is known of the name, and was not tried yet, is next, at first the address that worked last: where IPv6 leads
  * nowhere, only the first stream pays for finding out. */
 static void aioc_stream_race_join(aioc_stream *stream, const aioc_dns_found *found)
 {
@@ -8014,8 +8011,8 @@ static bool aioc_stream_wants_address(const aioc_stream_place *place)
     return first && first->asked != place->resolver->answered;
 }
 
-/* Who has waited longest asks for addresses, and begins to connect to one, or lets those race that are new. One look-up
- * serves all who wait. */
+/* Who has waited longest asks for addresses, and begins to connect, or lets those race that are new. One look-up serves
+ * all who wait. */
 static void aioc_stream_look_up(aioc_stream_place *place)
 {
     aioc_stream *stream = (aioc_stream *)place->asking.first;
@@ -8103,8 +8100,8 @@ static void aioc_stream_get_stats(const aioc_stream_place *place, aiocosmos_stat
     out->bytes_received = place->bytes_received;
 }
 
-/* Reads one TLS handshake record, which may cost 2 ms, of the stream that has waited longest; then the server's next
- * ones wait in the socket. False: none waits. */
+/* Reads one TLS handshake record, which may cost 2 ms, of the stream that has waited longest; the server's next ones
+ * wait in the socket. False: none waits. */
 static bool aioc_stream_handshake_work(aioc_stream_place *place)
 {
     aioc_stream *stream = (aioc_stream *)place->handshakes.first;
@@ -8184,7 +8181,7 @@ struct aioc_pool_exchange {  /* embedded in an attempt; zeroed at first, prepare
     /* The request is about to be written: fills head and body, which stay valid until done or cancel. < 0: the exchange
      * is done with that error; but E_NOMEM: asked again while others are under way. May not call the pool. */
     int  (*prepare)(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
-    /* Exactly once, unless cancelled. The exchange is out of the pool and may be started again. */
+    /* Exactly once, unless cancelled. The exchange may be started again. */
     void (*done)(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
     void *owner;
 };
@@ -8363,7 +8360,7 @@ static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, ai
     return exchange;
 }
 
-/* What has been idle since then is not used any more. Closing takes a while over TLS: the timer does one a call. */
+/* What has been idle since then is used no more. Closing takes a while over TLS: the timer does one a call. */
 static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
 {
     aioc_mem_node *at = pool->idle.first;
@@ -8383,8 +8380,8 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
         outcome.error = error;
         outcome.message = aioc_stream_say(&pool->place, "", why);
         if (connection->http.response.head.len) outcome.response = &connection->http.response;
-        /* What killed it while it was idle has probably killed those that were idle for longer, too: lest a second try
-         * meet the next dead one. */
+        /* What killed it while it was idle has probably killed those idle for longer, too: lest a second try meet the
+         * next one. */
         if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent)
             aioc_pool_retire_idle(pool, connection->idle_us);
         exchange->done(exchange, &outcome);
@@ -8416,8 +8413,8 @@ static void aioc_pool_fail_queued(aioc_pool *pool, aioc_pool_exchange *exchange,
 
 /*--- Opening a connection ---*/
 
-/* Opens nothing for a while after a failure, lest a dead server be stormed. What was begun before the last failure
- * fails of the same, and is no further one. */
+/* Opens nothing for a while after a failure, lest a dead server be stormed. What was begun before the last failure is
+ * no further one. */
 static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
 {
     uint64_t half_us = AIOC_POOL_BACKOFF_US / 2;
@@ -8429,8 +8426,8 @@ static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
 }
 
 /* A connection that is being opened comes to nothing. If there are others, the queue is theirs; if not, those who have
- * waited for this one fail with it, and who came later has a try of his own. again: one more handshake will avoid what
- * was wrong, so nobody fails yet. */
+ * waited for it fail, and who came later has a try of his own. again: one more handshake will avoid what was wrong, so
+ * nobody fails yet. */
 static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *message, bool again)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;  /* its first field */
@@ -8452,7 +8449,7 @@ static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *me
     aioc_pool_doom(pool, limit, &outcome);
 }
 
-/* Somebody waits for whom no connection is on its way, or some are to be there ahead of need, and one may be opened. */
+/* Somebody waits for whom none is on its way, or some are to be there ahead of need, and one may be opened. */
 static bool aioc_pool_wants_connection(const aioc_pool *pool)
 {
     uint32_t total = pool->open + pool->opening;
@@ -8476,8 +8473,8 @@ static void aioc_pool_idle_fire(aioc_reactor_timer *timer)
     if (pool->idle.first) aioc_reactor_timer_start(pool->place.reactor, timer, aioc_pool_idle_end_us(pool));
 }
 
-/* One timer serves all idle connections: it is set for the one that has been idle longest, and left alone when that is
- * used after all. */
+/* One timer serves all idle connections: it is set for the one idle longest, and left alone when that is used after
+ * all. */
 static void aioc_pool_make_idle(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
@@ -8537,7 +8534,7 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
     return true;
 }
 
-/* The peer has closed (io 0) or the connection broke. complete: nothing is missing, as far as the transport knows. */
+/* The peer has closed (io 0) or the connection broke. complete: nothing is missing, for all the transport knows. */
 static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool complete)
 {
     if (complete && connection->exchange && aioc_http_end(&connection->http)) {
@@ -8551,8 +8548,8 @@ static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool compl
                    : "the connection was closed before the request was sent");
 }
 
-/* Lest answers that wait for memory all wait for each other, one at a time, the oldest, may use up what there is: for
- * all others the most that it may still need is taken. An answer that fits alone arrives. */
+/* Lest answers that lack memory all wait for each other, one at a time, the oldest, may use up what there is: for all
+ * others the most that it may still need is taken. An answer that fits alone arrives. */
 static void aioc_pool_share(aioc_pool_connection *connection)
 {
     const aioc_pool *pool = connection->pool;
@@ -8590,8 +8587,8 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     return false;
 }
 
-/* No memory to parse the rest of what arrived, which stays in the scratch, or no place to receive more. Nothing more is
- * read, and soon both are tried again. */
+/* No memory to parse the rest of what arrived, which stays in the scratch, or no place to receive more. Soon both are
+ * tried again. */
 static bool aioc_pool_pause(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
@@ -8607,8 +8604,8 @@ static bool aioc_pool_pause(aioc_pool_connection *connection)
     return true;
 }
 
-/* Parses what was received. A complete answer is lent from there, so the place is given back only afterwards; what is
- * behind the answer was not asked for, and closes the connection. */
+/* A complete answer is lent from where it was received, so that place is given back only afterwards; what is behind the
+ * answer was not asked for, and closes the connection. */
 static bool aioc_pool_take(aioc_pool_connection *connection)
 {
     aioc_stream *stream = &connection->stream;
@@ -8650,8 +8647,8 @@ static void aioc_pool_timer_fire(aioc_reactor_timer *timer)
     else aioc_pool_close_connection(connection);  /* drained for too long */
 }
 
-/* A body that is collected has a place of its own, all else the scratch or, while another's bytes lie there, what the
- * stream has. NULL: nowhere now. */
+/* A body that is collected has a place of its own, all else the scratch or, while another's bytes lie there, the
+ * stream's. NULL: nowhere now. */
 static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *cap)
 {
     aioc_pool *pool = connection->pool;
@@ -8666,7 +8663,7 @@ static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *ca
     return pool->holder || (direct && aioc_http_grows(&connection->http)) ? NULL : pool->options.scratch;
 }
 
-/* A piece shorter than its room was the last for now: the poller will say when there is more. */
+/* A piece shorter than its room was the last: the poller will say when there is more. */
 static bool aioc_pool_read(aioc_stream *stream)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
@@ -8690,7 +8687,7 @@ static bool aioc_pool_read(aioc_stream *stream)
     return true;
 }
 
-/* The request cannot be written any more. Perhaps the server has said why before it hung up. */
+/* The request cannot be written. Perhaps the server has said why before it hung up. */
 static void aioc_pool_write_failed(aioc_pool_connection *connection)
 {
     if (connection->state == AIOC_POOL_PAUSED || !aioc_pool_read(&connection->stream)) return;
@@ -8745,8 +8742,8 @@ static void aioc_pool_start(aioc_pool *pool, aioc_pool_exchange *exchange)
     pool->queued++;
 }
 
-/* Takes the exchange out; done is not called. Returns whether its last byte had been sent: then the answer may yet
- * come, and if it is short and soon the connection lives on. */
+/* done is not called. Returns whether the last byte had been sent: then the answer may yet come, and if it is short and
+ * soon the connection lives on. */
 static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
 {
     aioc_pool_connection *connection = exchange->connection;
@@ -8768,8 +8765,8 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
     return sent;
 }
 
-/* When a byte of the exchange was sent or heard last. 0: it has no connection yet. Now, while its answer waits for
- * memory, which is not the server's fault. */
+/* When a byte of the exchange was sent or heard last; now, while its answer waits for memory, which is not the server's
+ * fault. 0: it has no connection yet. */
 static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
 {
     const aioc_pool_connection *connection = exchange->connection;
@@ -8777,15 +8774,15 @@ static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
     return connection->state == AIOC_POOL_PAUSED ? aioc_pool_now(connection->pool) : connection->stream.moved_us;
 }
 
-/* Ends an exchange that has a connection as if that had broken; done is called, with why. */
+/* Ends an exchange that has a connection as if that had broken; done is called. */
 static void aioc_pool_abandon(aioc_pool_exchange *exchange, const char *why)
 {
     aioc_pool_fail(exchange->connection, AIOCOSMOS_E_CONNECT, why);
 }
 
-/* The endpoint has moved, says its old place: connections there end with their exchanges, the name is asked anew. Calls
- * nobody, so callbacks may call it. False: it was left within the last second; many answers at once say the same, or
- * the name has not followed yet. */
+/* The endpoint has moved, says its old place: connections there end with their exchanges, the name is asked anew.
+ * Callbacks may call it. False: it was left within the last second; many answers at once say the same, or the name has
+ * not followed yet. */
 static bool aioc_pool_leave(aioc_pool *pool)
 {
     uint64_t now_us = aioc_pool_now(pool);
@@ -8926,7 +8923,7 @@ static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
  * May call: memory, text, json, auth, http.    Knows nothing of: retries.
  *========================*/
 
-/* The answer headers that anybody here reads, for http to pick out in its one pass. */
+/* The answer headers that anybody reads, for http to pick out in its one pass. */
 enum {
     AIOC_PROTOCOL_H_CHARGE, AIOC_PROTOCOL_H_SESSION, AIOC_PROTOCOL_H_ETAG, AIOC_PROTOCOL_H_ACTIVITY,
     AIOC_PROTOCOL_H_SUBSTATUS, AIOC_PROTOCOL_H_RETRY_AFTER, AIOC_PROTOCOL_H_CONTINUATION, AIOC_PROTOCOL_H_DATE,
@@ -8949,8 +8946,8 @@ static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_name
 #define AIOC_PROTOCOL_ITEM_ID_MAX 1023  /* bytes, of items */
 #define AIOC_PROTOCOL_NAME_MAX    255   /* UTF-16 units, of databases and containers */
 
-/* Whether an id can stand in a path. `why` then says what is wrong and at which byte, counted from 0. '/' and '\' are
- * the service's own rule; '?' and '#' end a path on the way there; "." and ".." are steps in one (RFC 3986, 5.2.4). */
+/* Whether an id can stand in a path; else `why` says what is wrong at which byte, from 0. '/' and '\' are the service's
+ * own rule; '?' and '#' end a path on the way there; "." and ".." are steps in one (RFC 3986, 5.2.4). */
 static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, size_t cap)
 {
     size_t len = id ? strlen(id) : 0, i = 0, bad_at;
@@ -8968,7 +8965,7 @@ static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, siz
     return false;
 }
 
-/* The same for names of databases and containers, whose length the service counts as .NET does. */
+/* The same for databases and containers, the length of whose names the service counts as .NET does. */
 static bool aioc_protocol_name_ok(const char *name, char *why, size_t cap)
 {
     size_t i, units = 0;
@@ -8988,7 +8985,7 @@ static aiocosmos_str aioc_protocol_signed_link(const char *type, aiocosmos_str l
     return strcmp(type, "offers") == 0 ? aioc_mem_str(type + sizeof "offers") : link;
 }
 
-/* "/" and the link with each of its segments percent-encoded: the signature has the raw link, the path this one. */
+/* "/" and the link, percent-encoded by segments: the signature has the raw link, the path this one. */
 static bool aioc_protocol_append_path(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str raw_link)
 {
     aiocosmos_str segment;
@@ -9004,7 +9001,7 @@ static bool aioc_protocol_append_path(aioc_mem *memory, aioc_mem_buffer *buffer,
 #define AIOC_PROTOCOL_RID_SIZE 13  /* of a container, with its NUL */
 
 /* The container of a resource id: the first 8 bytes of what is base64 with '-' for '/', where the fifth has its highest
- * bit set (a user's has not). False: it is of a database, or none at all. */
+ * bit set (a user's has not). False: it is a database's, or none. */
 static bool aioc_protocol_container_rid(aiocosmos_str rid, char out[AIOC_PROTOCOL_RID_SIZE])
 {
     char text[32];
@@ -9033,7 +9030,7 @@ static aiocosmos_json aioc_protocol_scalar(aiocosmos_str text)
     return aioc_json_alone(text.ptr, text.len);
 }
 
-/* What keeps a string from being a key goes to `why`; false: nothing does. The same for the functions below. */
+/* Whether a string cannot be a key, and `why`. The same for the functions below. */
 static bool aioc_protocol_bad_string(const char *text, size_t len, char *why, size_t cap)
 {
     size_t bad_at;
@@ -9045,7 +9042,7 @@ static bool aioc_protocol_bad_string(const char *text, size_t len, char *why, si
     return true;
 }
 
-/* Keys are doubles to the service: an integer that it would round is refused, as it could meet another one there. */
+/* Keys are doubles to the service: an integer that it would round could meet another one there. */
 static bool aioc_protocol_bad_integer(aiocosmos_str number, char *why, size_t cap)
 {
     aiocosmos_str digits = number;
@@ -9102,7 +9099,7 @@ static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, siz
 }
 
 /* Appends the value of x-ms-documentdb-partitionkey: ["eu",42], a property that the item lacks as {}; in ASCII, as
- * header values are. 0; E_ARGUMENT and the reason in `why`; E_NOMEM. The buffer is as it was on failure. */
+ * header values are. 0; E_ARGUMENT and `why`; E_NOMEM. The buffer is as it was on failure. */
 static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_pk *pk, char *why,
                                  size_t cap)
 {
@@ -9136,7 +9133,7 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
     return count > 0 && i == AIOC_PROTOCOL_PK_LEVELS ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_ARGUMENT;
 }
 
-/* Where the element of an array that begins at `at` ends: at its comma or at the closing bracket. */
+/* Where the element of an array that begins at `at` ends: at its comma or the bracket. */
 static size_t aioc_protocol_element_end(aiocosmos_str array, size_t at)
 {
     bool quoted = false;
@@ -9170,7 +9167,7 @@ static bool aioc_protocol_component(aiocosmos_json value, aioc_mem_buffer *texts
     }
 }
 
-/* Undoes pk_text: the levels as plain values whose strings stand in `texts`. False: no such text, or no memory. */
+/* Undoes pk_text: plain values whose strings stand in `texts`. False: no such text, or no memory. */
 static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts, aiocosmos_str pk_text,
                                         aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS], size_t *count)
 {
@@ -9198,7 +9195,7 @@ static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts
 /*--- Partition keys of documents ---*/
 
 /* Takes the first name off a path of a container's definition: /a/b, or /"a b"/'c' where names have other characters
- * than letters, digits and '_'. False: the path is malformed. */
+ * than letters, digits and '_'. False: malformed. */
 static bool aioc_protocol_path_step(aiocosmos_str *path, char *name, size_t cap)
 {
     size_t at = 1, len = 0;
@@ -9232,8 +9229,8 @@ static bool aioc_protocol_path_value(aiocosmos_json document, aiocosmos_str path
     return true;
 }
 
-/* The key of a document by its container's paths. The levels are views into the document; a missing property is NONE.
- * 0, or E_ARGUMENT and the reason in `why`. */
+/* The key of a document by its container's paths. The levels are views into it; a missing property is NONE. 0, or
+ * E_ARGUMENT and `why`. */
 static int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosmos_str *paths, size_t path_count,
                                           aiocosmos_pk *pk, char *why, size_t cap)
 {
@@ -9265,8 +9262,8 @@ static int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosm
 
 enum { AIOC_PROTOCOL_HASH, AIOC_PROTOCOL_MULTI_HASH, AIOC_PROTOCOL_RANGE };
 
-/* What a container says of its key. version: 1 where the service leaves it out. system_key: the container had no key
- * once; items of that time have the key []. */
+/* version: 1 where the service leaves it out. system_key: the container had no key once; items of that time have the
+ * key []. */
 typedef struct aioc_protocol_pk_def {
     uint8_t kind, version, path_count;
     bool    system_key;
@@ -9360,8 +9357,8 @@ static uint64_t aioc_protocol_double_bits(double number)
     return bits;
 }
 
-/* A component as it is hashed: a type byte, then the number little-endian, or the string and a byte
- * that ends it. Returns its size; out has room for AIOC_PROTOCOL_PK_BYTES + 2. 0: this cannot be hashed. */
+/* A component as it is hashed: a type byte, then the number little-endian, or the string and a byte that ends it.
+ * Returns its size; out has room for AIOC_PROTOCOL_PK_BYTES + 2. 0: it cannot be hashed. */
 static size_t aioc_protocol_hashed_form(const aiocosmos_value *value, unsigned char string_end, unsigned char *out)
 {
     switch (value->type) {
@@ -9439,7 +9436,7 @@ static bool aioc_protocol_epk_v1(const aiocosmos_value *components, size_t count
     return true;
 }
 
-/* The second version (8.4): the 128-bit hash, its bytes in reverse order, without its two highest bits. */
+/* The second version (8.4): the 128-bit hash, its bytes reversed, without its two highest bits. */
 static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count, unsigned char out[16])
 {
     unsigned char text[AIOC_PROTOCOL_PK_LEVELS * (AIOC_PROTOCOL_PK_BYTES + 2)];
@@ -9458,8 +9455,7 @@ static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count
 }
 
 /* The effective partition key, as hex text: where the key's items are. With fewer components than a hierarchical key
- * has levels it is the prefix that all its keys have in common. False: it cannot be told here, and the service has to
- * route. */
+ * has levels it is the prefix that all its keys share. False: it cannot be told here, and the service has to route. */
 static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_value *components, size_t count,
                               char out[AIOC_PROTOCOL_EPK_MAX], size_t *len)
 {
@@ -9482,8 +9478,8 @@ static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_v
     return true;
 }
 
-/* Where the half-open range that starts with a key ends: behind all keys with that prefix, or, if the key is a whole
- * one, before the next key of its width. Changes the text in place. */
+/* Where the half-open range that starts with a key ends: behind all keys with that prefix or, if the key is whole,
+ * before the next of its width. In place. */
 static void aioc_protocol_epk_end(bool whole, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *len)
 {
     size_t at = *len;
@@ -9496,8 +9492,7 @@ static void aioc_protocol_epk_end(bool whole, char epk[AIOC_PROTOCOL_EPK_MAX], s
     if (at > 0) epk[at - 1] = epk[at - 1] == '9' ? 'A' : (char)(epk[at - 1] + 1);
 }
 
-/* < 0, 0, > 0. Borders of hierarchical keys differ in width: what is missing counts as zeros (8.1). Hex in either
- * case. */
+/* Borders of hierarchical keys differ in width: what is missing counts as zeros (8.1). Hex in either case. */
 static int aioc_protocol_epk_compare(aiocosmos_str a, aiocosmos_str b)
 {
     size_t i;
@@ -9575,7 +9570,7 @@ static bool aioc_protocol_session_parse(aiocosmos_str value, aioc_protocol_sessi
     return ok;
 }
 
-/* Takes the next "id:value" off a composite, "0:-1#42,1:-1#7". False: there is none, or it has no ':'. */
+/* Takes the next "id:value" off a composite, "0:-1#42,1:-1#7". False: there is none, or it lacks its ':'. */
 static bool aioc_protocol_session_next(aiocosmos_str *rest, aiocosmos_str *range_id, aiocosmos_str *value)
 {
     aiocosmos_str left = *rest;
@@ -9588,7 +9583,7 @@ static bool aioc_protocol_session_next(aiocosmos_str *rest, aiocosmos_str *range
     return true;
 }
 
-/* Range ids are printable and hold nothing that a token means something by. Returns where one is bad, or its length. */
+/* Range ids are printable and hold nothing that means something in a token. Returns where one is bad, or its length. */
 static size_t aioc_protocol_range_id_ok(aiocosmos_str id)
 {
     size_t i;
@@ -9597,7 +9592,7 @@ static size_t aioc_protocol_range_id_ok(aiocosmos_str id)
     return i;
 }
 
-/* Whether a text is a composite token within those limits. False: *error_at is the byte where it stops to be one. */
+/* Whether a text is a composite token within those limits. False: *error_at is where it is not. */
 static bool aioc_protocol_session_check(aiocosmos_str composite, size_t *error_at)
 {
     aiocosmos_str rest = composite, id, value;
@@ -9619,7 +9614,7 @@ static bool aioc_protocol_session_check(aiocosmos_str composite, size_t *error_a
     return composite.ptr[composite.len - 1] != ',';
 }
 
-/* Whether whoever has seen a has seen all that b tells of: a later version, or the same one and no LSN behind. */
+/* Whether whoever has seen a has seen all that b tells of: a later version, or the same and no LSN behind. */
 static bool aioc_protocol_session_covers(const aioc_protocol_session *a, const aioc_protocol_session *b)
 {
     size_t i, k;
@@ -9713,8 +9708,8 @@ static const char *aioc_protocol_status_text(int status)
     return aioc_text_of(aioc_protocol_statuses, status);
 }
 
-/* What a failure means and what to do about it. A sub-status alone means nothing: 1002 is one thing under 404,
- * another under 410. sub_status 0: whatever has no line of its own. */
+/* What a failure means and what to do about it. A sub-status alone means nothing: 1002 is one thing under 404, another
+ * under 410. sub_status 0: all that have no line of their own. */
 typedef struct aioc_protocol_hint { int status, sub_status; const char *text; } aioc_protocol_hint;
 
 static const aioc_protocol_hint aioc_protocol_hints[] = {
@@ -9774,8 +9769,8 @@ static const char *aioc_protocol_hint_of(int status, int sub_status)
 
 #define AIOC_PROTOCOL_QUOTE_MAX 240  /* bytes of somebody else's text in a message */
 
-/* The first line of a text that somebody else wrote, made fit for a terminal and a log: no control characters, UTF-8
- * only, "..." where it was cut. Returns its length; out has room for AIOC_PROTOCOL_QUOTE_MAX + 4. */
+/* The first line of somebody else's text, made fit for a terminal and a log: no control characters, UTF-8 only, "..."
+ * where it was cut. Returns its length; out has room for AIOC_PROTOCOL_QUOTE_MAX + 4. */
 static size_t aioc_protocol_quote(aiocosmos_str text, char *out)
 {
     const char *at = text.ptr, *end = at + text.len;
@@ -9812,8 +9807,8 @@ static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
     return title;
 }
 
-/* The service's own words, out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."}.
- * `room` holds them; a body that is no such JSON speaks for itself. */
+/* The service's own words, out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."},
+ * in `room`; a body that is no such JSON speaks for itself. */
 static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, size_t cap)
 {
     static const char wrapper[] = "Message: {\"Errors\":[\"";
@@ -9831,8 +9826,7 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
     return first;
 }
 
-/* A failed answer in words for people, "409 Conflict: this id is taken; the service: ...", NUL-terminated and cut to
- * cap. */
+/* A failed answer in words, "409 Conflict: this id is taken; the service: ...", NUL-terminated and cut to cap. */
 static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str body, bool from_service, char *out,
                                   size_t cap)
 {
@@ -9946,8 +9940,8 @@ typedef struct aioc_account_range {
     uint32_t rank, of_rank;          /* its place by id, from 0; whose place that of this one in the list is */
 } aioc_account_range;
 
-/* What a token's range is to the ranges that are known: none of them, a parent all of whose children have tokens of
- * their own, one of them or a parent of one that has none. */
+/* What a token's range is to the ranges that are known: none of them; a parent all of whose children have tokens of
+ * their own; one of them, or a parent of one that has none. */
 typedef enum aioc_account_kin { AIOC_ACCOUNT_STRANGER, AIOC_ACCOUNT_DEAD, AIOC_ACCOUNT_NEEDED } aioc_account_kin;
 
 /* One range's newest session token: what answers gave of it, or what somebody claims beyond that. */
@@ -10039,7 +10033,7 @@ static void aioc_account_forget_tokens(aioc_account_container *container)
     container->token_count = container->token_bytes = 0;
 }
 
-/* The ranges have changed since they were fetched: what changed is asked for before they are used again. */
+/* The ranges have changed: what changed is asked for before they are used again. */
 static void aioc_account_doubt_ranges(aioc_account_container *container)
 {
     if (container->knowledge != AIOC_ACCOUNT_FETCHING) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
@@ -10084,7 +10078,7 @@ static aioc_account_container *aioc_account_find(const aioc_account *account, ai
     return container;
 }
 
-/* Finds or adds a container and holds it until aioc_account_release(). NULL: no memory. */
+/* Finds or adds a container and holds it until released. NULL: no memory. */
 static aioc_account_container *aioc_account_hold(aioc_account *account, aiocosmos_str link)
 {
     aioc_account_container *container = aioc_account_find(account, link);
@@ -10121,7 +10115,7 @@ static void aioc_account_release(aioc_account_container *container)
     container->refs--;
 }
 
-/* The container was deleted, or is another one under the same name: what we knew is of no use. */
+/* The container was deleted, or is another one under the same name. */
 static void aioc_account_forget(aioc_account_container *container)
 {
     aioc_account_forget_tokens(container);
@@ -10131,8 +10125,8 @@ static void aioc_account_forget(aioc_account_container *container)
     container->no_plans = false;
 }
 
-/* A resource id as an answer gives it. Another container than ours: it was created anew. False: a late answer, of a
- * container that ours has taken the place of since that was asked. */
+/* A resource id as an answer gives it. Another than ours: the container was created anew. False: a late answer, of a
+ * container that ours has taken the place of since. */
 static bool aioc_account_see_rid(aioc_account_container *container, aiocosmos_str rid, bool late)
 {
     char own[AIOC_PROTOCOL_RID_SIZE];
@@ -10153,7 +10147,7 @@ static bool aioc_account_see_own_rid(aioc_account_container *container, aiocosmo
 
 /*--- Metadata: the definition and the ranges ---*/
 
-/* Whether nobody needs to wait: the ranges are known, or could not be had a short while ago. */
+/* Whether nobody needs to wait: they are known, or could not be had a short while ago. */
 static bool aioc_account_settled(const aioc_account_container *container, uint64_t now_us)
 {
     if (container->knowledge == AIOC_ACCOUNT_UNAVAILABLE) return now_us < container->retry_us;
@@ -10170,8 +10164,8 @@ static void aioc_account_want(aioc_account *account, aioc_account_container *con
     account->fetch(account->engine, container);
 }
 
-/* waiter->resume comes when the metadata is settled: at once if it cannot be asked for; with `definition` set, when
- * that is known. */
+/* resume comes when the metadata is settled, or the definition, if that is all it waits for; at once if it cannot be
+ * asked for. */
 static void aioc_account_wait(aioc_account *account, aioc_account_container *container, aioc_account_waiter *waiter)
 {
     aioc_mem_list_add(&container->waiters, &waiter->node);
@@ -10191,7 +10185,7 @@ static void aioc_account_resume(aioc_account_container *container, bool all)
     }
 }
 
-/* Appends what a JSON string says, up to max bytes in all. False: it is none, too much, or no memory. */
+/* Appends a JSON string, up to max bytes in all. False: it is none, too much, or no memory. */
 static bool aioc_account_keep(aioc_account_container *container, aioc_mem_buffer *out, size_t max, aiocosmos_json value)
 {
     size_t room = value.len + 1;  /* unescaping never makes a string longer */
@@ -10234,7 +10228,7 @@ static void aioc_account_note_failure(aioc_account_container *container, int sta
     aioc_account_keep_why(container, message);
 }
 
-/* Reads the partition key definition out of a container's properties: "version" absent means 1. */
+/* The partition key definition of a container's properties: "version" absent means 1. */
 static bool aioc_account_read_definition(aioc_account_container *container, aiocosmos_json properties, bool late)
 {
     aiocosmos_json key = aioc_json_at(properties, "/partitionKey"), paths, kind;
@@ -10255,8 +10249,8 @@ static bool aioc_account_read_definition(aioc_account_container *container, aioc
     return container->pk_def.path_count > 0;
 }
 
-/* Returns how many there are; 0: the definition was never known. One that is looked up anew is as it was until then: a
- * bulk that takes keys from documents goes on, and the service refuses a key that is another one now. */
+/* Returns how many; 0: never known. While the definition is looked up anew they are as before: a bulk that takes keys
+ * from documents goes on, and the service refuses a key that is another one now. */
 static size_t aioc_account_key_paths(const aioc_account_container *container,
                                      aiocosmos_str out[AIOC_PROTOCOL_PK_LEVELS])
 {
@@ -10298,8 +10292,7 @@ static bool aioc_account_is_border(aiocosmos_str border)
     return true;
 }
 
-/* Which of a range's fields cannot be used, by its place in `field`; -1: none. Ids stand in header lines, borders are
- * hashes. */
+/* Which of a range's fields cannot be used; -1: none. Ids stand in header lines, borders are hashes. */
 static int aioc_account_read_range(aioc_account_container *container, const aiocosmos_json field[4],
                                    aioc_account_range *range)
 {
@@ -10312,7 +10305,7 @@ static int aioc_account_read_range(aioc_account_container *container, const aioc
     return aioc_account_keep_parents(container, field[3], &range->parents) ? -1 : 3;
 }
 
-/* Adds one page of the pkranges feed. False: not such a feed, too many ranges, or no memory. */
+/* Adds one page of the pkranges feed. False: no such feed, too many ranges, or no memory. */
 static bool aioc_account_add_ranges(aioc_account_container *container, aiocosmos_json page)
 {
     static const char *const names[] = { "id", "minInclusive", "maxExclusive", "parents" };
@@ -10377,7 +10370,7 @@ static aioc_account_range *aioc_account_range_named(const aioc_account_container
     return NULL;
 }
 
-/* Of ranges sorted by id, those of one id: what was said last of it counts. Of one page, they contradict each other. */
+/* Of ranges of one id, what was said last counts. Of one page, they contradict each other. */
 static bool aioc_account_drop_repeated(aioc_account_container *container)
 {
     uint32_t i, kept = 0;
@@ -10425,7 +10418,7 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
     return kept > 0 && aioc_mem_same(edge, aioc_mem_str("FF"));
 }
 
-/* The range that an effective partition key belongs to. NULL: ranges are not known. */
+/* The range of an effective partition key. NULL: ranges are not known. */
 static const aioc_account_range *aioc_account_route(const aioc_account_container *container, aiocosmos_str epk)
 {
     uint32_t low = 0, high = container->range_count;
@@ -10439,8 +10432,8 @@ static const aioc_account_range *aioc_account_route(const aioc_account_container
     return &container->ranges[low];
 }
 
-/* The hash of a key, or of its first levels, given as the text of its header. levels: how many there are; 0: not known.
- * False: it cannot be told. */
+/* The hash of a key, or of its first levels, given as header text. levels: how many; 0: not known. False: it cannot be
+ * told. */
 static bool aioc_account_epk(const aioc_account_container *container, aiocosmos_str pk, size_t *levels,
                              char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
 {
@@ -10487,8 +10480,8 @@ static aioc_account_token *aioc_account_token_of(const aioc_account_container *c
            aioc_mem_same(aioc_account_token_id(token), id) ? token : NULL;
 }
 
-/* Adds a token without a value, which says nothing. A range that is known always has room, or reads would be stale;
- * claims have half of it. NULL: no room, or no memory. */
+/* Adds a token that says nothing yet. A range that is known always has room, or reads would be stale; claims have half
+ * of it. NULL: no room, or no memory. */
 static aioc_account_token *aioc_account_token_add(aioc_account_container *container, aiocosmos_str id, bool claimed,
                                                   size_t value_len)
 {
@@ -10524,8 +10517,8 @@ static bool aioc_account_token_read(const aioc_account_token *token, aioc_protoc
     return token && aioc_protocol_session_parse(aioc_account_token_value(token), out, &bad_at);
 }
 
-/* Merges a range's value into what is held. False: no memory, or no room; but what is held can always grow, for its
- * length has a limit of its own. */
+/* Merges a range's value into what is held. False: no memory, or no room; but what is held can always grow: its length
+ * has a limit of its own. */
 static bool aioc_account_token_merge(aioc_account_container *container, aiocosmos_str id, aiocosmos_str value,
                                      bool claimed)
 {
@@ -10572,7 +10565,7 @@ static void aioc_account_raise_kin(aioc_account_container *container, aiocosmos_
 }
 
 /* Looks at all tokens in the light of the ranges. Returns whether there has been a split since those were asked for: an
- * answer has told of a range that is not among ours, nor one that ours came from. */
+ * answer told of a range that is not among ours, nor one that ours came from. */
 static bool aioc_account_review(aioc_account_container *container)
 {
     bool split = false;
@@ -10595,7 +10588,7 @@ static bool aioc_account_review(aioc_account_container *container)
     return split;
 }
 
-/* Ends a fetch: who waits goes on. UNKNOWN: it was of what has been forgotten meanwhile, and who needs it asks anew. */
+/* Ends a fetch: who waits goes on. UNKNOWN: it was of what has been forgotten meanwhile, and is asked for anew. */
 static void aioc_account_settle(aioc_account_container *container, aioc_account_knowledge knowledge, uint64_t now_us)
 {
     if (knowledge == AIOC_ACCOUNT_KNOWN && aioc_account_review(container)) knowledge = AIOC_ACCOUNT_UNKNOWN;
@@ -10605,9 +10598,9 @@ static void aioc_account_settle(aioc_account_container *container, aioc_account_
     aioc_account_resume(container, true);
 }
 
-/* Takes a composite token, of an answer or as somebody claims. A gateway finds the new ranges by itself and does not
- * tell of a split; but their tokens do, and then ours are fetched again. So are they where made-up ids take up the
- * room. False: no memory, or no room. The caller has checked its form. */
+/* Takes a composite token, checked before, of an answer or as somebody claims. A gateway finds new ranges by itself and
+ * does not tell of a split; but their tokens do, and then ours are fetched again, as they are where made-up ids take up
+ * the room. False: no memory, or no room. */
 static bool aioc_account_session_take(aioc_account_container *container, aiocosmos_str composite, bool claimed)
 {
     uint32_t count = container->token_count;
@@ -10624,7 +10617,7 @@ static bool aioc_account_session_take(aioc_account_container *container, aiocosm
     return kept;
 }
 
-/* A composite token that is being written: what is said of one range, and then of the next. */
+/* A composite token that is being written, range by range. */
 typedef struct aioc_account_composer {
     aioc_account_container *container;
     aioc_mem_writer out;
@@ -10670,8 +10663,8 @@ static void aioc_account_put(aioc_account_composer *in, aiocosmos_str id)
     out->ok = out->ok && aioc_protocol_session_write(out->memory, out->out, &in->sum);
 }
 
-/* Appends the session token for a request, in linear time: of its range where that is known, else of all. A range that
- * has no token of its own yet inherits those of its parents, under its own id (as .NET's SessionContainer does). What
+/* Appends the session token for a request, in linear time: of its range where that is known, else of all. A range
+ * without a token of its own inherits those of its parents, under its own id (as .NET's SessionContainer does). What
  * was `given` with the request counts for it alone. What is claimed of an unknown range may be of the one that the key
  * belongs to by now: it goes along, unless made-up ids would make it too long. False: no memory. */
 static bool aioc_account_session_for(aioc_account_container *container, const aioc_account_range *range,
@@ -10710,8 +10703,8 @@ static bool aioc_account_session_for(aioc_account_container *container, const ai
     return in.out.ok;
 }
 
-/* A replica has not reached what was asked of it for longer than anybody waits: what no answer has borne out of that
- * may have been made up. */
+/* A replica has not reached what was asked of it for longer than anybody waits: what no answer bears out may have been
+ * made up. */
 static void aioc_account_drop_claims(aioc_account_container *container, const aioc_account_range *range)
 {
     uint32_t i;
