@@ -9984,7 +9984,6 @@ typedef struct aioc_account_container {
     uint32_t range_count, range_cap;
     aioc_mem_buffer range_text;
     aioc_mem_buffer ranges_etag;     /* where the feed of ranges stood; empty: to be read from its start */
-    uint32_t ranges_before;          /* known when the reading under way began */
     uint32_t ranges_version;         /* another one each time that the ranges have been fetched */
     uint32_t epoch, asked_epoch;     /* another one each time that they are forgotten; that of the request */
     bool     no_plans;               /* the server makes no query plans */
@@ -9995,7 +9994,7 @@ typedef struct aioc_account_container {
     aioc_mem_buffer failure_why;     /* and its message, with its NUL; empty: no memory for it */
     aioc_account_token *tokens;
     uint32_t token_count, token_cap, token_bytes;  /* sorted by their ids */
-    uint32_t by_id_count;  /* so many ranges are found by their ids */
+    uint32_t by_id_count;  /* so many ranges are found by their ids: those known before the reading under way */
     aioc_mem_list waiters;
 } aioc_account_container;
 
@@ -10044,7 +10043,7 @@ static void aioc_account_forget_ranges(aioc_account_container *container)
     aioc_mem_free(container->memory, container->ranges, container->range_cap * sizeof *container->ranges);
     aioc_mem_buffer_free(container->memory, &container->range_text);
     container->ranges = NULL;
-    container->range_count = container->range_cap = container->ranges_before = container->by_id_count = 0;
+    container->range_count = container->range_cap = container->by_id_count = 0;
     container->ranges_etag.len = 0;
     container->epoch++;
     aioc_account_doubt_ranges(container);
@@ -10217,36 +10216,26 @@ static void aioc_account_keep_why(aioc_account_container *container, aiocosmos_s
     if (!aioc_mem_set(container->memory, why, message) || !aioc_mem_append(container->memory, why, "", 1)) why->len = 0;
 }
 
-/* Why the metadata could not be had, for who waits for it. */
-static void aioc_account_note_failure(aioc_account_container *container, int status, const aiocosmos_result *result,
-                                      aiocosmos_str message)
-{
-    container->failure = status;
-    container->failure_http_status = result->http_status;
-    container->failure_sub_status = result->sub_status;
-    container->failure_attempts = result->attempts;
-    aioc_account_keep_why(container, message);
-}
-
 /* The partition key definition of a container's properties: "version" absent means 1. */
 static bool aioc_account_read_definition(aioc_account_container *container, aiocosmos_json properties, bool late)
 {
-    aiocosmos_json key = aioc_json_at(properties, "/partitionKey"), paths, kind;
+    static const char *const names[] = { "paths", "version", "kind", "systemKey" };
+    aioc_protocol_pk_def *def = &container->pk_def;
+    aiocosmos_json field[4];
     int64_t version = 1;
     size_t levels;
     if (!aioc_account_see_own_rid(container, properties, late)) return false;
-    paths = aioc_json_at(key, "/paths");
-    levels = aioc_json_count(paths);
-    if (paths.type != AIOCOSMOS_JSON_ARR || levels < 1 || levels > 3) return false;
-    aioc_json_get_i64(aioc_json_at(key, "/version"), &version);
-    kind = aioc_json_at(key, "/kind");
-    container->pk_def.kind = (uint8_t)(aioc_json_is_str(kind, "MultiHash") ? AIOC_PROTOCOL_MULTI_HASH
-                                       : aioc_json_is_str(kind, "Range") ? AIOC_PROTOCOL_RANGE : AIOC_PROTOCOL_HASH);
-    container->pk_def.version = (uint8_t)(version == 1 || version == 2 ? version : 0); /* 0: not hashed here */
-    container->pk_def.system_key = false;
-    aioc_json_get_bool(aioc_json_at(key, "/systemKey"), &container->pk_def.system_key);
-    container->pk_def.path_count = aioc_account_keep_paths(container, paths) ? (uint8_t)levels : 0;
-    return container->pk_def.path_count > 0;
+    aioc_json_fields(aioc_json_at(properties, "/partitionKey"), names, 4, field);
+    levels = aioc_json_count(field[0]);
+    if (field[0].type != AIOCOSMOS_JSON_ARR || levels < 1 || levels > 3) return false;
+    aioc_json_get_i64(field[1], &version);
+    def->kind = (uint8_t)(aioc_json_is_str(field[2], "MultiHash") ? AIOC_PROTOCOL_MULTI_HASH
+                          : aioc_json_is_str(field[2], "Range") ? AIOC_PROTOCOL_RANGE : AIOC_PROTOCOL_HASH);
+    def->version = (uint8_t)(version == 1 || version == 2 ? version : 0); /* 0: not hashed here */
+    def->system_key = false;
+    aioc_json_get_bool(field[3], &def->system_key);
+    def->path_count = aioc_account_keep_paths(container, field[0]) ? (uint8_t)levels : 0;
+    return def->path_count > 0;
 }
 
 /* Returns how many; 0: never known. While the definition is looked up anew they are as before: a bulk that takes keys
@@ -10284,12 +10273,13 @@ static bool aioc_account_keep_parents(aioc_account_container *container, aiocosm
     return true;
 }
 
-static bool aioc_account_is_border(aiocosmos_str border)
+static bool aioc_account_keep_border(aioc_account_container *container, aiocosmos_json value, aioc_account_view *view)
 {
-    size_t i;
-    for (i = 0; i < border.len; i++)
-        if (aioc_text_hex(border.ptr[i]) < 0) return false;
-    return true;
+    aiocosmos_str border;
+    if (!aioc_account_keep_text(container, value, view)) return false;
+    border = aioc_account_text(container, *view);
+    while (border.len > 0 && aioc_text_hex(*border.ptr) >= 0) border = aioc_text_behind(border, 1);
+    return border.len == 0;
 }
 
 /* Which of a range's fields cannot be used; -1: none. Ids stand in header lines, borders are hashes. */
@@ -10298,10 +10288,8 @@ static int aioc_account_read_range(aioc_account_container *container, const aioc
 {
     if (!aioc_account_keep_text(container, field[0], &range->id) || range->id.len == 0 ||
         aioc_protocol_range_id_ok(aioc_account_text(container, range->id)) < range->id.len) return 0;
-    if (!aioc_account_keep_text(container, field[1], &range->min) ||
-        !aioc_account_is_border(aioc_account_text(container, range->min))) return 1;
-    if (!aioc_account_keep_text(container, field[2], &range->max) ||
-        !aioc_account_is_border(aioc_account_text(container, range->max))) return 2;
+    if (!aioc_account_keep_border(container, field[1], &range->min)) return 1;
+    if (!aioc_account_keep_border(container, field[2], &range->max)) return 2;
     return aioc_account_keep_parents(container, field[3], &range->parents) ? -1 : 3;
 }
 
@@ -10381,7 +10369,7 @@ static bool aioc_account_drop_repeated(aioc_account_container *container)
             container->ranges[kept++] = *range;
             continue;
         }
-        if (container->ranges_before == 0) return false;
+        if (container->by_id_count == 0) return false;
         if (last->id.at < range->id.at) *last = *range;
     }
     container->range_count = kept;
@@ -10765,7 +10753,7 @@ static void aioc_account_changed(aioc_account *account, aiocosmos_str link, bool
 static aioc_account_knowledge aioc_account_learn(aioc_account_container *container, bool definition,
                                                  const aiocosmos_result *result, aiocosmos_json body, bool more)
 {
-    bool changes = !definition && container->ranges_before > 0;
+    bool changes = !definition && container->by_id_count > 0;
     bool unchanged = result->status == 304, some = result->status == 0;
     uint32_t count = container->range_count;
     /* Behind a definition it tells nothing new. */
@@ -10777,8 +10765,11 @@ static aioc_account_knowledge aioc_account_learn(aioc_account_container *contain
     }
     /* What was asked for has been forgotten meanwhile: who waits asks anew. A failure is one whatever we knew. */
     if (container->epoch != container->asked_epoch && (some || unchanged)) return AIOC_ACCOUNT_UNKNOWN;
-    aioc_account_note_failure(container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status, result,
-                              unchanged ? aioc_mem_str("304 to a request without an ETag") : result->message);
+    container->failure = unchanged ? AIOCOSMOS_E_PROTOCOL : result->status;
+    container->failure_http_status = result->http_status;
+    container->failure_sub_status = result->sub_status;
+    container->failure_attempts = result->attempts;
+    aioc_account_keep_why(container, unchanged ? aioc_mem_str("304 to a request without an ETag") : result->message);
     if (!some && !(unchanged && changes)) return AIOC_ACCOUNT_UNAVAILABLE;
     if (definition) {
         if (!aioc_account_read_definition(container, body, false)) return AIOC_ACCOUNT_UNAVAILABLE;
@@ -13035,7 +13026,6 @@ static void aioc_op_fetch(aioc_op_engine *engine, aioc_account_container *contai
     spec.timeout_ms = timeout_ms;
     if (!definition) {
         if (continuation.len == 0 && etag.len == 0) aioc_account_forget_ranges(container);
-        if (continuation.len == 0) container->ranges_before = container->range_count;
         aioc_mem_put_text(&lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n");
         if (etag.len) aioc_request_put_line(&lines, "If-None-Match: ", etag);
         if (continuation.len) aioc_request_put_line(&lines, "x-ms-continuation: ", continuation);

@@ -578,7 +578,6 @@ TEST(a_token_of_an_unknown_range_tells_of_a_split)
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_UNKNOWN);
     CHECK_STR(all_of(container), "1:-1#5,2:-1#7,3:-1#8");   /* its only child has a token of its own */
     aioc_account_want(&world.account, container);
-    container->ranges_before = container->range_count;
     CHECK(add_page(container, FEED(CHILD("1", "", "1F", "\"0\"") "," RANGE("2", "1F", "FF"))));
     aioc_account_settle(container,
                         aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE, 0);
@@ -597,7 +596,7 @@ TEST(what_changed_of_the_ranges_is_added_to_what_was_known)
     CHECK(aioc_mem_set(container->memory, &container->ranges_etag, aioc_mem_str("\"7\"")));
     aioc_account_doubt_ranges(container);
     CHECK(!aioc_account_route(container, aioc_mem_str("05")));
-    container->ranges_before = container->range_count;       /* a split, a range said again, and a merge */
+    /* A split, a range said again, and a merge. */
     CHECK(add_page(container, FEED(RANGE("1", "1F", "FF") "," CHILD("2", "", "0F", "\"0\"") ","
                                    CHILD("3", "0F", "1F", "\"0\"") "," CHILD("4", "0F", "FF", "\"0\",\"3\",\"1\""))));
     aioc_account_settle(container,
@@ -607,7 +606,6 @@ TEST(what_changed_of_the_ranges_is_added_to_what_was_known)
     CHECK_STR(route(container, "1E"), "4");
     CHECK_STR(route(container, "3A"), "4");
     CHECK_INT(container->range_count, 2);
-    container->ranges_before = container->range_count;
     CHECK(add_page(container, FEED(CHILD("9", "", "0E", "\"2\""))));      /* leaves a gap: all is to be read again */
     CHECK(!aioc_account_finish_ranges(container));
     close_world();
