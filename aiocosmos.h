@@ -1013,8 +1013,8 @@ static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *
     return NULL;
 }
 
-/* From here to the end of this layer stands one filling. A port puts another beside it in this #if, that is
- * aioc_platform_system, AIOC_PLATFORM_HOSTS, aioc_platform_parse_ip() and aioc_platform_print_ip(). */
+/* The rest of this layer is one filling. A port puts its own aioc_platform_system, AIOC_PLATFORM_HOSTS,
+ * aioc_platform_parse_ip() and aioc_platform_print_ip() beside it. */
 #if defined(_WIN32)
 #  error "aiocosmos is not ported to Windows yet: see >>platform"
 #else
@@ -1046,10 +1046,9 @@ static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *
 #  include <poll.h>
 #endif
 
-/* The first system header of a file decides what all of them show, and with -std=c99 that is ISO C and little else. It
- * is too late to ask for more here, so everything used below is shown regardless (sched.h has struct timespec), but
- * for clock_gettime(), which comes with CLOCK_MONOTONIC. Where the two are hidden they stay hidden, so that a
- * declaration of ours contradicts nothing. */
+/* The first system header of a file decides what all of them show, with -std=c99 ISO C and little else, and it is too
+ * late to ask for more here. All that is used below is shown even so (sched.h has struct timespec), but for
+ * clock_gettime(), which comes with CLOCK_MONOTONIC: where it is hidden, a declaration of ours contradicts nothing. */
 #ifdef CLOCK_MONOTONIC
 #  define AIOC_PLATFORM_MONOTONIC CLOCK_MONOTONIC
 #elif defined(__linux__)
@@ -1105,7 +1104,7 @@ static int64_t aioc_platform_wall_ms(void *user_data)
 }
 
 #if !AIOC_PLATFORM_EPOLL  /* Linux makes its sockets, eventfd and epoll set that way at once */
-/* Makes a descriptor one that never blocks and that programs started by the host do not inherit. */
+/* It never blocks, and programs that the host starts do not inherit it. */
 static bool aioc_platform_tame(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -1220,31 +1219,29 @@ static int aioc_platform_entropy(void *user_data, void *out, size_t len)
 
 #define AIOC_PLATFORM_SLICES_MAX 8  /* gathered by one call; a send of more slices is a partial one */
 
-static socklen_t aioc_platform_sockaddr(const aiocosmos_address *address, struct sockaddr_storage *out)
+typedef union aioc_platform_sockaddr {
+    struct sockaddr any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+} aioc_platform_sockaddr;
+
+static socklen_t aioc_platform_sockaddr_of(const aiocosmos_address *address, aioc_platform_sockaddr *out)
 {
     memset(out, 0, sizeof *out);
     if (address->family == 4) {
-        struct sockaddr_in in;
-        memset(&in, 0, sizeof in);
-        in.sin_family = AF_INET;
-        in.sin_port = htons(address->port);
-        memcpy(&in.sin_addr, address->ip, 4);
-        memcpy(out, &in, sizeof in);
-        return (socklen_t)sizeof in;
-    } else {
-        struct sockaddr_in6 in6;
-        memset(&in6, 0, sizeof in6);
-        in6.sin6_family = AF_INET6;
-        in6.sin6_port = htons(address->port);
-        in6.sin6_scope_id = address->scope;
-        memcpy(&in6.sin6_addr, address->ip, 16);
-        memcpy(out, &in6, sizeof in6);
-        return (socklen_t)sizeof in6;
+        out->in.sin_family = AF_INET;
+        out->in.sin_port = htons(address->port);
+        memcpy(&out->in.sin_addr, address->ip, 4);
+        return (socklen_t)sizeof out->in;
     }
+    out->in6.sin6_family = AF_INET6;
+    out->in6.sin6_port = htons(address->port);
+    out->in6.sin6_scope_id = address->scope;
+    memcpy(&out->in6.sin6_addr, address->ip, 16);
+    return (socklen_t)sizeof out->in6;
 }
 
-/* Whether a text is an address of this family, 4 or 6. inet_pton() wants a NUL behind it, and takes no leading zeros,
- * which mean octal to some readers (RFC 6943, 3.1.1). */
+/* family is 4 or 6. inet_pton() takes no leading zeros, which mean octal to some readers (RFC 6943, 3.1.1). */
 static bool aioc_platform_parse_ip(int family, const char *text, size_t len, uint8_t ip[16])
 {
     char copy[INET6_ADDRSTRLEN];
@@ -1280,10 +1277,9 @@ static void aioc_platform_socket_option(int fd, int level, int name, int value)
     setsockopt(fd, level, name, &value, (socklen_t)sizeof value);  /* what is not there is done without */
 }
 
-/* A request is written by one call and then waited for, so Nagle's algorithm could only delay it (RFC 9293, 3.7.4).
- * Load balancers and address translators forget silent connections, Azure's after 4 minutes, and say nothing: probes
- * keep them, or find out within 60 s. What was sent and is not acknowledged for 20 s ends the connection, too (RFC
- * 5482): retransmission alone takes 15 minutes to give up. */
+/* A request is written by one call and then waited for: Nagle's algorithm could only delay it (RFC 9293, 3.7.4). Load
+ * balancers forget silent connections, Azure's after 4 minutes, and say nothing: probes keep them, or find out within
+ * 60 s. So does what is not acknowledged for 20 s (RFC 5482): retransmission alone gives up after 15 minutes. */
 static void aioc_platform_socket_tune(int fd, bool datagram)
 {
 #ifdef SO_NOSIGPIPE
@@ -1311,24 +1307,24 @@ static void aioc_platform_socket_tune(int fd, bool datagram)
 /* The answer for an errno of connect(). */
 static int aioc_platform_connect_io(int error, const aiocosmos_address *peer)
 {
-    /* An interrupted connect goes on by itself, as one in progress does. */
+    /* An interrupted connect goes on by itself. */
     if (error == EINPROGRESS || error == EINTR) return AIOCOSMOS_IO_AGAIN;
     /* Linux: no local port is free. Waiting on this socket would never end. */
     if (error == EAGAIN) return AIOCOSMOS_IO_LIMIT;
-    /* For IPv4: no local port is free. For IPv6 it nearly always means a machine that has no IPv6 address. */
+    /* For IPv4: no local port is free; for IPv6 nearly always: this machine has no IPv6 address. */
     if (error == EADDRNOTAVAIL && peer->family == 6) return AIOCOSMOS_IO_UNREACHABLE;
     return aioc_platform_io_of(error);
 }
 
 static int aioc_platform_socket_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
 {
-    struct sockaddr_storage address;
-    socklen_t len = aioc_platform_sockaddr(peer, &address);
-    int io = 0, fd = aioc_platform_socket_new(address.ss_family, datagram ? SOCK_DGRAM : SOCK_STREAM);
+    aioc_platform_sockaddr address;
+    socklen_t len = aioc_platform_sockaddr_of(peer, &address);
+    int io = 0, fd = aioc_platform_socket_new(address.any.sa_family, datagram ? SOCK_DGRAM : SOCK_STREAM);
     (void)user_data;
     if (fd < 0) return aioc_platform_io_of(errno);
     aioc_platform_socket_tune(fd, datagram);
-    if (connect(fd, (const struct sockaddr *)&address, len) != 0) io = aioc_platform_connect_io(errno, peer);
+    if (connect(fd, &address.any, len) != 0) io = aioc_platform_connect_io(errno, peer);
     if (io == 0 || io == AIOCOSMOS_IO_AGAIN) *out = fd;
     else close(fd);
     return io;
@@ -1403,20 +1399,12 @@ typedef struct aioc_platform_poller {
 #endif
 } aioc_platform_poller;
 
-static aioc_platform_poller *aioc_platform_poller_new(const aiocosmos_allocator *allocator)
+/* Any of the system's flags in `end` makes a socket ready for all. */
+static unsigned aioc_platform_ready(unsigned flags, unsigned in, unsigned out, unsigned hung_up, unsigned end)
 {
-    aioc_platform_poller *poller =
-        (aioc_platform_poller *)aioc_platform_allocate(allocator, NULL, 0, sizeof(aioc_platform_poller));
-    if (!poller) return NULL;
-    memset(poller, 0, sizeof *poller);
-    poller->allocator = *allocator;
-    poller->wake[0] = poller->wake[1] = -1;
-    return poller;
-}
-
-static unsigned aioc_platform_ready(bool in, bool out, bool end)
-{
-    return in * (unsigned)AIOCOSMOS_READABLE | out * (unsigned)AIOCOSMOS_WRITABLE | end * (unsigned)AIOCOSMOS_HUNG_UP;
+    return (flags & (in | end) ? (unsigned)AIOCOSMOS_READABLE : 0u) |
+           (flags & (out | end) ? (unsigned)AIOCOSMOS_WRITABLE : 0u) |
+           (flags & (hung_up | end) ? (unsigned)AIOCOSMOS_HUNG_UP : 0u);
 }
 
 /* Async-signal-safe: one write() to a descriptor that never blocks. When it is full, a wake is pending anyway. */
@@ -1455,31 +1443,20 @@ static int aioc_platform_poller_control(aioc_platform_poller *poller, int action
     return epoll_ctl(poller->epoll, action, fd, &event) == 0 ? 0 : aioc_platform_io_of(errno);
 }
 
-/* In a forked child, too, this only closes: the parent has the same epoll set, and to remove something from it here
- * would remove it there. */
-static void aioc_platform_poller_destroy(void *user_data, void *opaque)
+static int aioc_platform_poller_start(aioc_platform_poller *poller)
 {
-    aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
-    aiocosmos_allocator allocator = poller->allocator;
-    (void)user_data;
-    if (poller->epoll >= 0) close(poller->epoll);
-    if (poller->wake[0] >= 0) close(poller->wake[0]);
-    aioc_platform_allocate(&allocator, poller, sizeof *poller, 0);
-}
-
-static int aioc_platform_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
-{
-    int io = 0;
-    aioc_platform_poller *poller = aioc_platform_poller_new(allocator);
-    if (!poller) return AIOCOSMOS_IO_LIMIT;
     poller->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (poller->epoll >= 0) poller->wake[0] = poller->wake[1] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (poller->wake[0] < 0) io = aioc_platform_io_of(errno);
+    if (poller->wake[0] < 0) return aioc_platform_io_of(errno);
     /* The eventfd is inside the set, so that a host that watches the set's own descriptor hears it. */
-    if (io == 0) io = aioc_platform_poller_control(poller, EPOLL_CTL_ADD, poller->wake[0], AIOCOSMOS_READABLE, poller);
-    if (io == 0) *out = poller;
-    else aioc_platform_poller_destroy(user_data, poller);
-    return io;
+    return aioc_platform_poller_control(poller, EPOLL_CTL_ADD, poller->wake[0], AIOCOSMOS_READABLE, poller);
+}
+
+/* In a forked child, too, this only closes: to remove something here would remove it from the parent's set. */
+static void aioc_platform_poller_stop(aioc_platform_poller *poller)
+{
+    if (poller->epoll >= 0) close(poller->epoll);
+    if (poller->wake[0] >= 0) close(poller->wake[0]);
 }
 
 static int aioc_platform_poller_set(void *user_data, void *opaque, intptr_t socket, unsigned had, unsigned want,
@@ -1501,13 +1478,12 @@ static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_ev
     n = epoll_wait(poller->epoll, fetched, cap, timeout_ms);
     if (n < 0) return errno == EINTR ? 0 : aioc_platform_io_of(errno);
     for (i = 0; i < n; i++) {
-        const uint32_t end = EPOLLERR | EPOLLHUP, ready = fetched[i].events;
         if (fetched[i].data.ptr == poller) {
             aioc_platform_poller_awake(poller);
         } else {
             events[count].source = fetched[i].data.ptr;
-            events[count++].ready = aioc_platform_ready((ready & (EPOLLIN | end)) != 0, (ready & (EPOLLOUT | end)) != 0,
-                                                        (ready & (EPOLLRDHUP | end)) != 0);
+            events[count++].ready =
+                aioc_platform_ready(fetched[i].events, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLERR | EPOLLHUP);
         }
     }
     return count;
@@ -1569,35 +1545,26 @@ static bool aioc_platform_poller_add(aioc_platform_poller *poller, int fd, unsig
     return true;
 }
 
-static void aioc_platform_poller_destroy(void *user_data, void *opaque)
+static int aioc_platform_poller_start(aioc_platform_poller *poller)
 {
-    aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
-    aiocosmos_allocator allocator = poller->allocator;
+    if (pipe(poller->wake) != 0 || !aioc_platform_tame(poller->wake[0]) || !aioc_platform_tame(poller->wake[1])) {
+        return aioc_platform_io_of(errno);
+    }
+    return aioc_platform_poller_add(poller, poller->wake[0], AIOCOSMOS_READABLE, NULL) ? 0 : AIOCOSMOS_IO_LIMIT;
+}
+
+static void aioc_platform_poller_stop(aioc_platform_poller *poller)
+{
     int i;
-    (void)user_data;
     for (i = 0; i < 2; i++) {
         if (poller->wake[i] >= 0) close(poller->wake[i]);
     }
-    if (poller->cap) aioc_platform_allocate(&allocator, poller->sources, aioc_platform_poller_bytes(poller->cap), 0);
-    aioc_platform_allocate(&allocator, poller, sizeof *poller, 0);
-}
-
-static int aioc_platform_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
-{
-    int io = 0;
-    aioc_platform_poller *poller = aioc_platform_poller_new(allocator);
-    if (!poller) return AIOCOSMOS_IO_LIMIT;
-    if (pipe(poller->wake) != 0 || !aioc_platform_tame(poller->wake[0]) || !aioc_platform_tame(poller->wake[1])) {
-        io = aioc_platform_io_of(errno);
-    } else if (!aioc_platform_poller_add(poller, poller->wake[0], AIOCOSMOS_READABLE, NULL)) {
-        io = AIOCOSMOS_IO_LIMIT;
+    if (poller->cap) {
+        aioc_platform_allocate(&poller->allocator, poller->sources, aioc_platform_poller_bytes(poller->cap), 0);
     }
-    if (io == 0) *out = poller;
-    else aioc_platform_poller_destroy(user_data, poller);
-    return io;
 }
 
-/* Looks through all entries: fine, because what is watched changes when a connection comes or goes, not per request. */
+/* Looks through all entries: what is watched changes when a connection comes or goes, not per request. */
 static int aioc_platform_poller_set(void *user_data, void *opaque, intptr_t socket, unsigned had, unsigned want,
                                     void *source)
 {
@@ -1632,14 +1599,11 @@ static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_ev
     }
     i = poller->turn;
     for (seen = 1; seen < poller->count && count < n && count < cap; seen++, i++) {
-        const int end = POLLERR | POLLHUP | POLLNVAL;
-        int ready;
         if (i == 0 || i >= poller->count) i = 1;
-        ready = poller->entries[i].revents;
-        if (ready == 0) continue;
+        if (poller->entries[i].revents == 0) continue;
         events[count].source = poller->sources[i];
-        events[count++].ready = aioc_platform_ready((ready & (POLLIN | end)) != 0, (ready & (POLLOUT | end)) != 0,
-                                                    (ready & (AIOC_PLATFORM_POLLRDHUP | end)) != 0);
+        events[count++].ready = aioc_platform_ready((unsigned)poller->entries[i].revents, POLLIN, POLLOUT,
+                                                    AIOC_PLATFORM_POLLRDHUP, POLLERR | POLLHUP | POLLNVAL);
     }
     poller->turn = i;
     return count;
@@ -1653,6 +1617,30 @@ static intptr_t aioc_platform_poller_fd(void *user_data, void *poller)
 }
 
 #endif
+
+static void aioc_platform_poller_destroy(void *user_data, void *opaque)
+{
+    aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
+    aiocosmos_allocator allocator = poller->allocator;
+    (void)user_data;
+    aioc_platform_poller_stop(poller);
+    aioc_platform_allocate(&allocator, poller, sizeof *poller, 0);
+}
+
+static int aioc_platform_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
+{
+    aioc_platform_poller *poller =
+        (aioc_platform_poller *)aioc_platform_allocate(allocator, NULL, 0, sizeof(aioc_platform_poller));
+    int io;
+    if (!poller) return AIOCOSMOS_IO_LIMIT;
+    memset(poller, 0, sizeof *poller);
+    poller->allocator = *allocator;
+    poller->wake[0] = poller->wake[1] = -1;
+    io = aioc_platform_poller_start(poller);
+    if (io == 0) *out = poller;
+    else aioc_platform_poller_destroy(user_data, poller);
+    return io;
+}
 
 static const aiocosmos_platform aioc_platform_system = {
     NULL,
@@ -1760,8 +1748,8 @@ static int aioc_reactor_open(aioc_reactor *reactor, const aiocosmos_platform *pl
 }
 
 /* In a forked child, before anything else: from here on watch keeps its books and asks the system nothing, because the
- * parent shares the poller. Then the owners of sources can unwatch and close them as always: the parent has its own
- * descriptors of the same sockets, and its poller goes on watching those. */
+ * parent shares the poller. The owners of sources unwatch and close them as always: the parent has its own descriptors,
+ * and its poller goes on watching those. */
 static void aioc_reactor_abandon(aioc_reactor *reactor)
 {
     if (reactor->poller) reactor->platform->poller_destroy(reactor->platform->user_data, reactor->poller);
@@ -1821,10 +1809,9 @@ static void aioc_reactor_hang_up(aioc_reactor *reactor, aioc_reactor_source *sou
 static int aioc_reactor_fetch(aioc_reactor *reactor, int timeout_ms)
 {
     const aiocosmos_platform *platform = reactor->platform;
-    void *poller = reactor->poller;
     int count;
-    AIOCOSMOS_ASSERT(poller && reactor->batch_at == reactor->batch_count);
-    count = platform->poller_wait(platform->user_data, poller, reactor->batch, AIOC_REACTOR_BATCH, timeout_ms);
+    AIOCOSMOS_ASSERT(reactor->poller && reactor->batch_at == reactor->batch_count);
+    count = platform->poller_wait(platform->user_data, reactor->poller, reactor->batch, AIOC_REACTOR_BATCH, timeout_ms);
     reactor->batch_at = 0;
     reactor->batch_count = count > 0 ? count : 0;
     return aioc_reactor_result(count);
@@ -1838,9 +1825,8 @@ static int aioc_reactor_poll(aioc_reactor *reactor, int timeout_ms)
     return aioc_reactor_fetch(reactor, timeout_ms);
 }
 
-/* Hands the next event of the batch to its source; it may do anything there, and free any source that it has unwatched.
- * A full batch is followed by what did not fit it: pollers take turns, so each source that was ready is heard. False:
- * that was all. */
+/* Hands the next event of the batch to its source, which may do anything, even free sources that it has unwatched. A
+ * full batch is followed by what did not fit it: pollers take turns, so all that are ready are heard. False: none. */
 static bool aioc_reactor_dispatch_one(aioc_reactor *reactor)
 {
     for (;;) {
@@ -1871,8 +1857,8 @@ static aioc_reactor_timer *aioc_reactor_timer_meld(aioc_reactor_timer *a, aioc_r
     return top;
 }
 
-/* Makes one heap of a list of siblings: in pairs first, then these from the last to the first. The pairs are what keeps
- * removal at O(log n), amortized. */
+/* Makes one heap of a list of siblings: in pairs first, which keeps removal at O(log n), amortized, then these from the
+ * last to the first. */
 static aioc_reactor_timer *aioc_reactor_timer_combine(aioc_reactor_timer *first)
 {
     aioc_reactor_timer *pairs = NULL, *all = NULL;
@@ -1917,7 +1903,6 @@ static void aioc_reactor_timer_stop(aioc_reactor *reactor, aioc_reactor_timer *t
 static void aioc_reactor_timer_start(aioc_reactor *reactor, aioc_reactor_timer *timer, uint64_t due_us)
 {
     aioc_reactor_timer_stop(reactor, timer);
-    timer->child = timer->prev = timer->next = NULL;
     timer->due_us = due_us;
     timer->order = reactor->timer_order++;
     timer->armed = true;
@@ -1932,8 +1917,8 @@ static bool aioc_reactor_timer_next(const aioc_reactor *reactor, uint64_t *due_u
     return true;
 }
 
-/* Fires the earliest timer if it is due at now_us; timers due at the same time in the order in which they were
- * started. It is no longer armed then, and fire may start it again or free it. False: none is due. */
+/* Fires the earliest timer if it is due, of several the one started first. It is no longer armed then, and fire may
+ * start it again or free it. False: none is due. */
 static bool aioc_reactor_timer_run_one(aioc_reactor *reactor)
 {
     aioc_reactor_timer *timer = reactor->timers;

@@ -35,15 +35,14 @@ static aiocosmos_address loopback(int family, int port)
 /* A bound socket, listening if it is a stream, and the address to find it at. False: no such family here. */
 static bool serve(int family, int type, int *fd, aiocosmos_address *address)
 {
-    struct sockaddr_storage name;
+    aioc_platform_sockaddr name;
     aiocosmos_address any = loopback(family, 0);
-    socklen_t len = aioc_platform_sockaddr(&any, &name);
-    *fd = socket(name.ss_family, type, 0);
-    if (*fd < 0 || bind(*fd, (struct sockaddr *)&name, len) != 0) return false;
+    socklen_t len = aioc_platform_sockaddr_of(&any, &name);
+    *fd = socket(name.any.sa_family, type, 0);
+    if (*fd < 0 || bind(*fd, &name.any, len) != 0) return false;
     CHECK(type != SOCK_STREAM || listen(*fd, 16) == 0);
-    CHECK(getsockname(*fd, (struct sockaddr *)&name, &len) == 0);
-    *address = loopback(family, ntohs(family == 4 ? ((struct sockaddr_in *)(void *)&name)->sin_port
-                                                  : ((struct sockaddr_in6 *)(void *)&name)->sin6_port));
+    CHECK(getsockname(*fd, &name.any, &len) == 0);
+    *address = loopback(family, ntohs(family == 4 ? name.in.sin_port : name.in6.sin6_port));
     return true;
 }
 
