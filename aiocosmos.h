@@ -9881,6 +9881,15 @@ static void aioc_protocol_read_link(aiocosmos_str link, aiocosmos_op_info *info)
         aioc_text_split(&link, '/', names[i]);
 }
 
+/* splitmix64: for what has to differ, and is no secret. */
+static uint64_t aioc_protocol_random(uint64_t *state)
+{
+    uint64_t x = *state += 0x9E3779B97F4A7C15ull;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBull;
+    return x ^ x >> 31;
+}
+
 /* A UUID of version 4 (RFC 9562, 5.4), with its NUL. */
 static void aioc_protocol_uuid(uint64_t first, uint64_t second, char out[37])
 {
@@ -11696,6 +11705,7 @@ typedef struct aioc_op_slot {
 typedef struct aioc_op_tokens {
     aioc_auth_tokens held;
     aioc_mem_buffer claims;    /* that the next one must meet, with a NUL */
+    aioc_mem_buffer asked;     /* the link that the host was asked for last, with a NUL */
     aioc_reactor_timer timer;  /* runs while somebody waits */
     aioc_mem_list waiting;
 } aioc_op_tokens;
@@ -11732,15 +11742,6 @@ static void aioc_op_log(aioc_op_engine *engine, int level, uint64_t op_id, const
 {
     const aiocosmos_logger *logger = &engine->options->logger;
     if (logger->fn && level <= logger->level_max) logger->fn(level, message, op_id, logger->user_data);
-}
-
-/* splitmix64: for what has to differ, and is no secret. */
-static uint64_t aioc_op_random(uint64_t *state)
-{
-    uint64_t x = *state += 0x9E3779B97F4A7C15ull;
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
-    x = (x ^ x >> 27) * 0x94D049BB133111EBull;
-    return x ^ x >> 31;
 }
 
 static aiocosmos_op aioc_op_handle(const aioc_op *op)
@@ -11781,6 +11782,11 @@ static void aioc_op_go_on(aioc_op *op)
 {
     op->state = AIOC_OP_READY;
     aioc_op_make_ready(op);
+}
+
+static void aioc_op_resume(aioc_account_waiter *waiter)
+{
+    aioc_op_go_on((aioc_op *)waiter->owner);
 }
 
 static void aioc_op_leave_ready(aioc_op *op)
@@ -11899,6 +11905,7 @@ static void aioc_op_close(aioc_op_engine *engine)
     aioc_json_close(&engine->doc);
     aioc_request_close(&engine->builder);
     aioc_mem_buffer_free(engine->memory, &engine->tokens.claims);
+    aioc_mem_buffer_free(engine->memory, &engine->tokens.asked);
     aioc_mem_buffer_free(engine->memory, &engine->constant_lines);
     aioc_mem_buffer_free(engine->memory, &engine->endpoint.host_line);
     aioc_mem_free(engine->memory, engine->slots, engine->slot_count * sizeof *engine->slots);
@@ -11937,7 +11944,6 @@ static void aioc_op_free(aioc_op *op)
     aioc_mem_free(memory, op, sizeof *op);
 }
 
-static void aioc_op_resume(aioc_account_waiter *waiter);
 static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result);
 static const aioc_account_range *aioc_op_range(aioc_op *op);
 static int  aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
@@ -11999,24 +12005,6 @@ static void aioc_op_limit(aioc_op *op, uint32_t timeout_ms, uint64_t now_us)
     aioc_op_time(op, now_us);
 }
 
-static void aioc_op_enlist(aioc_op *op)
-{
-    aioc_op_engine *engine = op->engine;
-    op->slot = engine->first_free;
-    engine->first_free = engine->slots[op->slot].next_free;
-    engine->free_count--;
-    engine->slots[op->slot].op = op;
-    if (!op->role->internal) engine->pending++;
-    engine->stats.ops_submitted++;
-    if (op->role->stop_parts) {
-        op->state = AIOC_OP_COMPOSED;
-    } else if (op->order_key && !aioc_op_order_enter(op)) {
-        op->state = AIOC_OP_IN_ORDER;
-    } else {
-        aioc_op_go_on(op);
-    }
-}
-
 /* It will complete exactly once, from a later step. NULL: no memory; the caller has seen to aioc_op_has_room(). */
 static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spec, const aioc_op_role *role,
                             void *owner)
@@ -12043,7 +12031,15 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
     op->order_key = spec->order_key;
     op->submitted_us = engine->platform->monotonic_us(engine->platform->user_data);  /* of a step, it may be old */
     aioc_op_limit(op, spec->timeout_ms, op->submitted_us);
-    aioc_op_enlist(op);
+    op->slot = engine->first_free;
+    engine->first_free = engine->slots[op->slot].next_free;
+    engine->free_count--;
+    engine->slots[op->slot].op = op;
+    if (!role->internal) engine->pending++;
+    engine->stats.ops_submitted++;
+    if (role->stop_parts) op->state = AIOC_OP_COMPOSED;
+    else if (op->order_key && !aioc_op_order_enter(op)) op->state = AIOC_OP_IN_ORDER;
+    else aioc_op_go_on(op);
     return op;
 failed:
     aioc_op_free(op);
@@ -12051,6 +12047,40 @@ failed:
 }
 
 /*--- Completion ---*/
+
+/* The link comes last, for it may be cut. */
+static void aioc_op_trace(const aioc_op *op, const aiocosmos_attempt *now)
+{
+    char text[768], range[AIOC_PROTOCOL_QUOTE_MAX + 4] = "", head[32] = "";
+    uint32_t centi_ru = (uint32_t)(now->charge_ru * 100.0 + 0.5);
+    uint64_t time_us = (uint64_t)now->queue_us + now->dns_us + now->tcp_us + now->tls_us + now->first_byte_us +
+                       now->body_us;
+    aiocosmos_str link = aioc_op_link(op);
+    if (op->is.by_range) aioc_protocol_quote(aioc_op_part(op, AIOC_OP_PK), range);  /* the server's word */
+    if (now->status < 0 && now->http_status)
+        aioc_mem_print(head, sizeof head, " behind %d/%d", now->http_status, now->sub_status);
+    aioc_mem_print(text, sizeof text, "attempt %u: %s %d/%d%s, %llu us, %u.%02u RU%s%s, %.*s", (unsigned)now->number,
+                   op->verb, now->status, now->status < 0 ? 0 : now->sub_status, head, (unsigned long long)time_us,
+                   (unsigned)(centi_ru / 100u), (unsigned)(centi_ru % 100u), op->is.by_range ? ", range " : "", range,
+                   (int)link.len, link.ptr);
+    aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
+}
+
+static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru)
+{
+    const uint32_t max = AIOC_OP_ATTEMPTS_KEPT;
+    int http_status = outcome->response ? outcome->response->status : 0;
+    const aiocosmos_attempt now = {
+        ++op->attempts, outcome->error ? outcome->error : http_status, http_status, http_status ? op->sub_status : 0,
+        outcome->reused, outcome->queue_us, outcome->dns_us, outcome->tcp_us, outcome->tls_us, outcome->first_byte_us,
+        outcome->body_us, charge_ru, aioc_mem_str(op->attempt->endpoint->pool.place.host)
+    };
+    if (op->engine->options->logger.level_max >= 4) aioc_op_trace(op, &now);
+    if (!op->kept) op->kept = (aiocosmos_attempt *)aioc_mem_zalloc(op->engine->memory, max * sizeof *op->kept);
+    if (!op->kept) return;  /* only diagnostics are lost */
+    if (op->attempts > max) memmove(op->kept + 3, op->kept + 4, (max - 4) * sizeof *op->kept);
+    op->kept[(op->attempts < max ? op->attempts : max) - 1] = now;
+}
 
 /* Takes an operation out of every list. From here its handle is stale. */
 static void aioc_op_detach(aioc_op *op)
@@ -12159,8 +12189,6 @@ static void aioc_op_fail(aioc_op *op, int status, const char *message)
 {
     aioc_op_finish(op, status, op->past.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT, NULL, message);
 }
-
-static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru);
 
 /* Takes an operation out of the pool; an attempt that was under way counts. Returns whether its last byte was sent. */
 static bool aioc_op_give_up(aioc_op *op, int status)
@@ -12319,7 +12347,7 @@ static void aioc_op_put_activity(aioc_op *op, aioc_mem_writer *head)
         aioc_op_keep_activity(op, given);
         return;
     }
-    aioc_protocol_uuid(aioc_op_random(&state[0]), aioc_op_random(&state[1]), op->activity_id);
+    aioc_protocol_uuid(aioc_protocol_random(&state[0]), aioc_protocol_random(&state[1]), op->activity_id);
     aioc_request_put_line(head, "x-ms-activity-id: ", aioc_mem_str(op->activity_id));
 }
 
@@ -12386,19 +12414,16 @@ static aiocosmos_str aioc_op_token_link(const aioc_op *op)
     return op->container ? op->container->link : aioc_op_link(op);
 }
 
-/* A copy of the question, for the host may answer at once. */
+/* A copy of the link, for the host may answer at once. */
 static bool aioc_op_ask_host(aioc_op_engine *engine, aiocosmos_str link)
 {
-    aioc_mem_buffer text = { NULL, 0, 0 };
-    aioc_mem_writer out = aioc_mem_write(engine->memory, &text);
-    const char *claims = engine->tokens.claims.len ? engine->tokens.claims.data : NULL;
-    aioc_mem_put(&out, link);
-    aioc_mem_put_bytes(&out, "", 1);
-    if (claims) aioc_mem_put_bytes(&out, claims, engine->tokens.claims.len);
-    if (out.ok) engine->options->token_fn(engine->client, text.data, claims ? text.data + link.len + 1 : NULL,
-                                          engine->options->token_user_data);
-    aioc_mem_buffer_free(engine->memory, &text);
-    return out.ok;
+    aioc_op_tokens *tokens = &engine->tokens;
+    tokens->asked.len = 0;
+    if (!aioc_mem_append(engine->memory, &tokens->asked, link.ptr, link.len) ||
+        !aioc_mem_append(engine->memory, &tokens->asked, "", 1)) return false;
+    engine->options->token_fn(engine->client, tokens->asked.data, tokens->claims.len ? tokens->claims.data : NULL,
+                              engine->options->token_user_data);
+    return true;
 }
 
 /* The host is asked once for all who wait for the same token. */
@@ -12498,8 +12523,8 @@ static void aioc_op_start(aioc_op *op)
     if (aioc_op_wants_session(op) && op->container->knowledge != AIOC_ACCOUNT_KNOWN &&
         aioc_op_session_bytes(op) > AIOC_OP_COMPOSITE_MAX && !aioc_op_range(op)) {
         aioc_op_fail(op, AIOCOSMOS_E_TOO_LARGE,
-                     "the session tokens of all partition key ranges are too long for a header, and which of "
-                     "them is meant is not known without the container's ranges, which cannot be had");
+                     "the session tokens of all partition key ranges are too long to send, and which is meant cannot "
+                     "be told without the container's ranges, which cannot be had");
         return;
     }
     if (!aioc_op_open_attempt(op)) {
@@ -12509,11 +12534,6 @@ static void aioc_op_start(aioc_op *op)
     }
     op->state = AIOC_OP_IN_POOL;
     aioc_pool_start(&op->attempt->endpoint->pool, &op->attempt->exchange);
-}
-
-static void aioc_op_resume(aioc_account_waiter *waiter)
-{
-    aioc_op_go_on((aioc_op *)waiter->owner);
 }
 
 /* An attempt that has been silent for too long gets a little more time, once: the host may have been away, and the
@@ -12722,40 +12742,6 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
 
 /*--- Outcome ---*/
 
-/* The link comes last, for it may be cut. */
-static void aioc_op_trace(const aioc_op *op, const aiocosmos_attempt *now)
-{
-    char text[768], range[AIOC_PROTOCOL_QUOTE_MAX + 4] = "", head[32] = "";
-    uint32_t centi_ru = (uint32_t)(now->charge_ru * 100.0 + 0.5);
-    uint64_t time_us = (uint64_t)now->queue_us + now->dns_us + now->tcp_us + now->tls_us + now->first_byte_us +
-                       now->body_us;
-    aiocosmos_str link = aioc_op_link(op);
-    if (op->is.by_range) aioc_protocol_quote(aioc_op_part(op, AIOC_OP_PK), range);  /* the server's word */
-    if (now->status < 0 && now->http_status)
-        aioc_mem_print(head, sizeof head, " behind %d/%d", now->http_status, now->sub_status);
-    aioc_mem_print(text, sizeof text, "attempt %u: %s %d/%d%s, %llu us, %u.%02u RU%s%s, %.*s", (unsigned)now->number,
-                   op->verb, now->status, now->status < 0 ? 0 : now->sub_status, head, (unsigned long long)time_us,
-                   (unsigned)(centi_ru / 100u), (unsigned)(centi_ru % 100u), op->is.by_range ? ", range " : "", range,
-                   (int)link.len, link.ptr);
-    aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
-}
-
-static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru)
-{
-    const uint32_t max = AIOC_OP_ATTEMPTS_KEPT;
-    int http_status = outcome->response ? outcome->response->status : 0;
-    const aiocosmos_attempt now = {
-        ++op->attempts, outcome->error ? outcome->error : http_status, http_status, http_status ? op->sub_status : 0,
-        outcome->reused, outcome->queue_us, outcome->dns_us, outcome->tcp_us, outcome->tls_us, outcome->first_byte_us,
-        outcome->body_us, charge_ru, aioc_mem_str(op->attempt->endpoint->pool.place.host)
-    };
-    if (op->engine->options->logger.level_max >= 4) aioc_op_trace(op, &now);
-    if (!op->kept) op->kept = (aiocosmos_attempt *)aioc_mem_zalloc(op->engine->memory, max * sizeof *op->kept);
-    if (!op->kept) return;  /* only diagnostics are lost */
-    if (op->attempts > max) memmove(op->kept + 3, op->kept + 4, (max - 4) * sizeof *op->kept);
-    op->kept[(op->attempts < max ? op->attempts : max) - 1] = now;
-}
-
 static void aioc_op_see_session(aioc_op *op, const aioc_http_response *response)
 {
     const aiocosmos_str *wanted = response->wanted;
@@ -12880,7 +12866,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     aioc_op_outcome seen = { outcome->error, outcome->sent, outcome->reused, outcome->silent, false, 0, 0, 0, false,
                              false };
     aioc_op_situation now = { op->is, op->past, op->role->pacer != NULL, false, options->retries_max,
-                              options->throttle_wait_ms, (uint32_t)aioc_op_random(&engine->random_state) };
+                              options->throttle_wait_ms, (uint32_t)aioc_protocol_random(&engine->random_state) };
     aioc_op_verdict verdict;
     double charge_ru = 0;
     bool throttled;
@@ -19408,8 +19394,8 @@ static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_reque
     query->memory = engine->memory;
     query->reader.take = aioc_query_take;
     query->info = &query->plain;
-    query->key[0] = aioc_op_random(&engine->random_state);
-    query->key[1] = aioc_op_random(&engine->random_state);
+    query->key[0] = aioc_protocol_random(&engine->random_state);
+    query->key[1] = aioc_protocol_random(&engine->random_state);
     aioc_row_chain_close(&query->chain);
     aioc_json_open(&query->from_doc, engine->memory);
     cursor->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
