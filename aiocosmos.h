@@ -56,16 +56,10 @@
  *     handler. Clients share nothing: a program scales by one client a thread.
  *
  * THE LIFE OF AN OPERATION, all of it in aiocosmos_step()
- *
- *     submit: 0 --> behind others of its order_key --> a token --> the container's metadata, only where needed
- *       |                                                                  |
- *      < 0: refused;           +--------- back-off: may be tried again     v
- *       last_error()           |                    ^            a connection: idle, new, or waited for
- *                              +----> next attempt  |                      |
- *                                                   |                      v
- *     final: on_result, on_failure, done <----- judged <-- answered, broken or silent <-- sent
- *       ^
- *       +--- from anywhere: its deadline, cancel, destroy; then its fate says NOT_SENT or MAYBE_APPLIED
+ *     submitted --> behind others of its order_key --> a token --> the container's metadata, only where needed
+ *     --> a connection: idle, new, or waited for --> sent --> answered, broken or silent --> judged
+ *     --> back-off and another attempt, or final: on_result, on_failure, done
+ *     Its deadline, cancel and destroy end it anywhere; then its fate says NOT_SENT or MAYBE_APPLIED.
  *
  * COMPILE-TIME MACROS, all optional, defined before the include
  *     AIOCOSMOS_STATIC      every symbol private to this file (together with AIOCOSMOS_IMPLEMENTATION)
@@ -10976,7 +10970,6 @@ static bool aioc_request_is_given(const aiocosmos_request *request, const aioc_r
     return word != 0;
 }
 
-/* What does not belong to a kind is a mistake of the caller, and is said. */
 static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request,
                                      const aioc_request_kind *kind)
 {
@@ -11245,7 +11238,7 @@ static int aioc_request_check_item(aioc_request_builder *builder, aiocosmos_str 
     return 0;
 }
 
-/* The patch, as the service wants it: an array of operations becomes the object around it. */
+/* An array of operations becomes the object around it. */
 static int aioc_request_write_patch(aioc_request_builder *builder, aiocosmos_str body)
 {
     static const char expected[] = "a patch is an array of operations, or an object with \"operations\"";
@@ -11504,7 +11497,6 @@ static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosm
     return 0;
 }
 
-/* Checks a request and fills the spec. 0, or why not, with the reason in builder->refusal. */
 static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
     const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
@@ -12205,7 +12197,6 @@ static bool aioc_op_give_up(aioc_op *op, int status)
     return sent;
 }
 
-/* Ends an operation wherever it is: cancelled, out of time, or shut down. */
 static void aioc_op_abort(aioc_op *op, int status)
 {
     char text[160];
@@ -12282,7 +12273,7 @@ static size_t aioc_op_session_bytes(const aioc_op *op)
     return op->container->token_bytes + aioc_op_part(op, AIOC_OP_SESSION_TOKEN).len;
 }
 
-/* The partition key range that an operation is for. NULL: not known. */
+/* NULL: not known. */
 static const aioc_account_range *aioc_op_range(aioc_op *op)
 {
     char epk[AIOC_PROTOCOL_EPK_MAX];
@@ -12361,7 +12352,7 @@ static void aioc_op_put_rid(aioc_op *op, aioc_mem_writer *head)
         aioc_request_put_line(head, "x-ms-cosmos-intended-collection-rid: ", aioc_mem_str(container->rid));
 }
 
-/* Called by the pool when a connection is there: signature and date are those of this attempt. */
+/* A connection is there. */
 static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2])
 {
     aioc_op *op = (aioc_op *)exchange->owner;
@@ -12553,7 +12544,6 @@ static bool aioc_op_abandoned(aioc_op *op)
     return over;
 }
 
-/* The timer of an operation: the end of its back-off, of an attempt's patience, or of its own. */
 static void aioc_op_timer_fired(aioc_reactor_timer *timer)
 {
     aioc_op *op = (aioc_op *)timer->owner;
@@ -12681,7 +12671,6 @@ static uint64_t aioc_op_wait_us(const aioc_op_situation *now, const aioc_op_outc
     return wait_us;
 }
 
-/* Whether there may be one more try for this reason, after verdict->wait_us. */
 static bool aioc_op_may_again(const aioc_op_situation *now, const aioc_op_outcome *outcome,
                               const aioc_op_rule *rule, const aioc_op_verdict *verdict)
 {
@@ -12915,7 +12904,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
                    aioc_op_explain(op, &verdict, outcome, seen.from_service));
 }
 
-/* One ready operation: started, or ended if it was stopped meanwhile. False: none is ready. */
+/* One ready operation. False: none is ready. */
 static bool aioc_op_work(aioc_op_engine *engine)
 {
     aioc_op *op = (aioc_op *)engine->ready.first;
@@ -13036,14 +13025,14 @@ static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result)
     else aioc_op_fetched(engine, op->container, knowledge);
 }
 
-/* Why something was refused, as the message of a result: what its callbacks call may be refused for other reasons. */
+/* As the message of a result: what its callbacks call may be refused for other reasons. */
 static aiocosmos_str aioc_op_keep_refusal(aioc_op_engine *engine)
 {
     aioc_mem_print(engine->message, sizeof engine->message, "%s", engine->builder.refusal);
     return aioc_mem_str(engine->message);
 }
 
-/* Accepts what has been specified, if there is room. If not, *out stays what it is. */
+/* If there is no room, *out stays what it is. */
 static int aioc_op_accept(aioc_op_engine *engine, const aioc_request_spec *spec, const aioc_op_role *role, void *owner,
                           aioc_op **out)
 {
@@ -21346,7 +21335,6 @@ static bool aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, aioc_
     return aioc_mem_append(&client->memory, copy, text.ptr, text.len) && aioc_mem_append(&client->memory, copy, "", 1);
 }
 
-/* The certificates to trust are given, or the system's. */
 static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_options *options)
 {
     aioc_request_builder *builder = &client->engine.builder;
@@ -21372,7 +21360,6 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
     return status;
 }
 
-/* The account key, or a token, or somebody to ask for tokens: one of them. */
 static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_options *options, aiocosmos_str key)
 {
     aioc_op_engine *engine = &client->engine;
@@ -21607,7 +21594,7 @@ static void aioc_client_free(aiocosmos_client *client)
     aioc_platform_allocate(&allocator, client, sizeof *client, 0);
 }
 
-/* Ends every operation with a status. Callbacks run; what they submit is refused, so it ends. */
+/* What callbacks submit is refused, so it ends. */
 static void aioc_client_end_all(aiocosmos_client *client)
 {
     aioc_op_engine *engine = &client->engine;
@@ -21754,7 +21741,7 @@ static int aioc_client_wait_ms(aiocosmos_client *client, int timeout_ms)
     return due_ms >= 0 && due_ms < timeout_ms ? due_ms : timeout_ms;
 }
 
-/* All that a step does but handshakes. False: the budget is spent, or a callback destroyed the client. */
+/* All but handshakes. False: the budget is spent, or a callback destroyed the client. */
 static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
 {
     int wait_ms;
