@@ -1931,8 +1931,8 @@ static bool aioc_reactor_timer_run_one(aioc_reactor *reactor)
  * May call: platform (for the host's allocator only).    Knows nothing of: what the bytes mean.
  *========================*/
 
-/* Size classes: 64 bytes, then four for each doubling, up to 64 KiB. So at most a fifth of a block of more than 64
- * bytes is slack. Larger blocks go straight to the allocator. */
+/* Size classes: 64 bytes, then four for each doubling, so that a fifth of a block at most is slack. Larger blocks go
+ * straight to the allocator. */
 #define AIOC_MEM_SMALLEST  64u
 #define AIOC_MEM_LARGEST   65536u
 #define AIOC_MEM_CLASSES   41
@@ -1952,8 +1952,7 @@ typedef struct aioc_mem {
     aioc_mem_block *free[AIOC_MEM_CLASSES];
 } aioc_mem;
 
-/* Under AddressSanitizer a freed block on a list, and the slack behind a block in use, may not be touched: mistakes are
- * found as if each block came from malloc. */
+/* Under AddressSanitizer freed blocks on a list, and the slack behind those in use, may not be touched. */
 #if defined(__SANITIZE_ADDRESS__)
 #  define AIOC_MEM_ASAN 1
 #elif defined(__has_feature)
@@ -2069,19 +2068,16 @@ static bool aioc_mem_make_room(aioc_mem *memory, size_t size)
     return true;
 }
 
-/* Asks the allocator for a block, or for one to become larger or smaller. When it has none, what we keep may be what it
- * lacks. */
+/* Asks the allocator for a block, or another size for one. What it lacks may be what we keep. */
 static void *aioc_mem_ask(aioc_mem *memory, void *ptr, size_t old_size, size_t new_size)
 {
     void *got;
     memory->refused++;  /* unless it comes to its end */
     if (new_size > old_size && !aioc_mem_make_room(memory, new_size - old_size)) return NULL;
     memory->allocations++;
-    got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
-    if (!got && memory->kept > 0) {
+    while ((got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size)) == NULL && memory->kept > 0) {
         aioc_mem_give_back(memory, 0, -1);
         memory->allocations++;
-        got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
     }
     if (!got) return NULL;
     memory->refused--;
@@ -2122,16 +2118,11 @@ static void *aioc_mem_zalloc(aioc_mem *memory, size_t size)
 static void aioc_mem_free(aioc_mem *memory, void *ptr, size_t size)
 {
     aioc_mem_block *block = (aioc_mem_block *)ptr;
-    size_t rounded;
-    int index;
+    size_t rounded = size;
+    int index = size <= AIOC_MEM_LARGEST ? aioc_mem_class(size, &rounded) : AIOC_MEM_CLASSES;
     if (!ptr) return;
-    if (size > AIOC_MEM_LARGEST) {
-        aioc_mem_release(memory, ptr, size);
-        return;
-    }
-    index = aioc_mem_class(size, &rounded);
     if (rounded <= memory->kept_max) aioc_mem_give_back(memory, memory->kept_max - rounded, index);
-    if (rounded > memory->kept_max || memory->kept > memory->kept_max - rounded) {
+    if (index == AIOC_MEM_CLASSES || rounded > memory->kept_max || memory->kept > memory->kept_max - rounded) {
         aioc_mem_release(memory, ptr, rounded);
         return;
     }
@@ -2142,7 +2133,7 @@ static void aioc_mem_free(aioc_mem *memory, void *ptr, size_t size)
     aioc_mem_permit(ptr, 0, rounded);
 }
 
-/* Gives a block away: it counts no longer, and goes back to the allocator without us. Returns its size there. */
+/* Gives a block away: it goes back to the allocator without us. Returns its size there. */
 static size_t aioc_mem_hand_over(aioc_mem *memory, const void *ptr, size_t size)
 {
     size_t rounded = aioc_mem_round(size);
@@ -2194,9 +2185,7 @@ static void *aioc_mem_hook(void *ptr, size_t old_size, size_t new_size, void *us
 /* The same memory as a hook, for the platform's poller. */
 static aiocosmos_allocator aioc_mem_allocator(aioc_mem *memory)
 {
-    aiocosmos_allocator allocator;
-    allocator.fn = aioc_mem_hook;
-    allocator.user_data = memory;
+    aiocosmos_allocator allocator = {aioc_mem_hook, memory};
     return allocator;
 }
 
@@ -2212,14 +2201,11 @@ static bool aioc_mem_reserve(aioc_mem *memory, aioc_mem_buffer *buffer, size_t e
     if (extra <= buffer->cap - buffer->len) return true;
     if (extra > SIZE_MAX - buffer->len) return false;
     need = buffer->len + extra;
-    cap = buffer->cap <= SIZE_MAX / 2 && buffer->cap * 2 > need ? buffer->cap * 2 : need;
-    cap = aioc_mem_round(cap);
-    data = (char *)aioc_mem_resize(memory, buffer->data, buffer->cap, cap);
-    if (!data && cap > need) {
+    cap = aioc_mem_round(buffer->cap <= SIZE_MAX / 2 && buffer->cap * 2 > need ? buffer->cap * 2 : need);
+    while ((data = (char *)aioc_mem_resize(memory, buffer->data, buffer->cap, cap)) == NULL) {
+        if (cap == need) return false;
         cap = need;
-        data = (char *)aioc_mem_resize(memory, buffer->data, buffer->cap, cap);
     }
-    if (!data) return false;
     buffer->data = data;
     buffer->cap = cap;
     return true;
@@ -2278,7 +2264,7 @@ static int aioc_mem_read(aioc_mem *memory, const aiocosmos_platform *platform, c
 
 /*--- String views and printing ---*/
 
-/* Clears a secret. Volatile stores stay where a memset of memory that nobody reads again may be left out. */
+/* Clears a secret. Compilers may leave out a memset of what nobody reads again, but no volatile stores. */
 static void aioc_mem_wipe(void *secret, size_t size)
 {
     volatile unsigned char *byte = (volatile unsigned char *)secret;
@@ -2288,9 +2274,7 @@ static void aioc_mem_wipe(void *secret, size_t size)
 /* NULL is the empty view. */
 static aiocosmos_str aioc_mem_str(const char *text)
 {
-    aiocosmos_str view;
-    view.ptr = text;
-    view.len = text ? strlen(text) : 0;
+    aiocosmos_str view = {text, text ? strlen(text) : 0};
     return view;
 }
 
@@ -2336,9 +2320,7 @@ static void aioc_mem_list_remove(aioc_mem_list *list, aioc_mem_node *node)
 
 static aiocosmos_str aioc_mem_text(const aioc_mem_buffer *buffer)
 {
-    aiocosmos_str view;
-    view.ptr = buffer->data;
-    view.len = buffer->len;
+    aiocosmos_str view = {buffer->data, buffer->len};
     return view;
 }
 
@@ -2488,7 +2470,7 @@ static inline size_t aioc_text_first(uint64_t marks)
 
 /*--- Finding: every byte that comes is looked at, so many are looked at together ---*/
 
-/* For the innermost steps of reading: a call costs more than what they do, and compilers think otherwise. */
+/* For the innermost steps of reading: a call costs more than they do, and compilers think otherwise. */
 #if defined(__GNUC__)
 #  define AIOC_TEXT_INLINE static inline __attribute__((always_inline))
 #else
@@ -2498,9 +2480,8 @@ static inline size_t aioc_text_first(uint64_t marks)
 #define AIOC_TEXT_BYTES(b) (UINT64_C(0x0101010101010101) * (b))
 
 /* The first byte that is `low` or less, or one of two others, which are ASCII, or, where wide, above U+007F; or the
- * end. Most runs are short, so what counts is how soon the end of one is known: a word is looked at as a whole, and no
- * branch depends on where in it the end is. A subtraction sets the top bit of a byte that is smaller. The first mark,
- * the lowest, is right; others may come from borrowing. */
+ * end. Most runs are short: no branch depends on where in a word one ends. A subtraction sets the top bit of a byte
+ * that is smaller. The first mark, the lowest, is right; others may come from borrowing. */
 AIOC_TEXT_INLINE const char *aioc_text_find_words(const char *at, const char *end, unsigned low, char one, char other,
                                                   bool wide)
 {
@@ -2541,9 +2522,7 @@ AIOC_TEXT_INLINE const char *aioc_text_find(const char *at, const char *end, uns
 
 static aiocosmos_str aioc_text_view(const char *ptr, size_t len)
 {
-    aiocosmos_str view;
-    view.ptr = ptr;
-    view.len = len;
+    aiocosmos_str view = {ptr, len};
     return view;
 }
 
@@ -2574,8 +2553,8 @@ static aiocosmos_str aioc_text_trim_of(aiocosmos_str text, char what)
     return text;
 }
 
-/* Takes what stands before the next separator, or is left, off the front of a text, and the separator with it. False:
- * nothing was left. */
+/* Takes what stands before the next separator, or is left, off a text, and the separator with it. False: nothing was
+ * left. */
 static bool aioc_text_split(aiocosmos_str *rest, char separator, aiocosmos_str *part)
 {
     const char *end = rest->len > 0 ? (const char *)memchr(rest->ptr, separator, rest->len) : NULL;
@@ -2710,8 +2689,8 @@ static const char aioc_text_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
 typedef struct aioc_text_date { int32_t year, month, day; } aioc_text_date;
 
-/* Years are taken to begin with March, so that the leap day is a year's last. This is the day on which one begins,
- * and day 0 is March 1 of the year 0 of the Gregorian rule; 1970-01-01 is day 719468. */
+/* Years begin with March here, so that the leap day is a year's last. The day on which one begins, from March 1 of the
+ * year 0; 1970-01-01 is day 719468. */
 static int32_t aioc_text_march_first(int32_t year)
 {
     return 365 * year + year / 4 - year / 100 + year / 400;
@@ -2795,8 +2774,8 @@ static int64_t aioc_text_date_clamp(int64_t wall_s)
 #define AIOC_TEXT_ADDRESS_MAX 64  /* eight groups of IPv6, a zone as a number, NUL */
 #define AIOC_TEXT_ZONE_MAX 16  /* a network interface's name and NUL: IFNAMSIZ of Linux and the BSDs */
 
-/* An address without brackets, port 0. *zone: the name of a network interface (RFC 4007, 11), which only the system
- * can turn into a number; empty if there was none, or a number. */
+/* An address without brackets, port 0. *zone: the name of a network interface (RFC 4007, 11), for the system to turn
+ * into a number; empty if there was none, or a number. */
 static bool aioc_text_address(aiocosmos_str text, aiocosmos_address *out, aiocosmos_str *zone)
 {
     aiocosmos_str ip;
@@ -4197,9 +4176,8 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
 /*========================
  * MARK: - Auth                     >>auth
  *
- * Who we are, in the form that the service wants: a signature of the account
- * key over verb, resource and date, or a token that the host gave. And what
- * that needs: dates, base64, percent-encoding, connection strings.
+ * Who we are, in the form that the service wants: a signature of the account key over verb, resource and date, or a
+ * token that the host gave. And what that needs: dates, percent-encoding, connection strings.
  *
  * May call: memory, text, BearSSL's HMAC.    Knows nothing of: HTTP, JSON, clocks.
  *========================*/
@@ -4251,12 +4229,6 @@ static bool aioc_auth_parse_date(aiocosmos_str text, int64_t *wall_s)
 
 /*--- Percent-encoding (RFC 3986, 2.1) ---*/
 
-static bool aioc_auth_unreserved(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-           c == '_' || c == '~';
-}
-
 /* out has room for 3 * text.len; no NUL is written. Returns how many characters are. */
 static size_t aioc_auth_percent_encode(aiocosmos_str text, char *out)
 {
@@ -4264,7 +4236,7 @@ static size_t aioc_auth_percent_encode(aiocosmos_str text, char *out)
     size_t i;
     for (i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        if (aioc_auth_unreserved(c)) {
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-._~", c))) {
             *out++ = c;
         } else {
             *out++ = '%';
@@ -4280,7 +4252,7 @@ static size_t aioc_auth_percent_encode(aiocosmos_str text, char *out)
 #define AIOC_AUTH_VALUE_PREFIX "type%3Dmaster%26ver%3D1.0%26sig%3D"
 #define AIOC_AUTH_VALUE_MAX    (sizeof AIOC_AUTH_VALUE_PREFIX - 1 + 3 * 44)
 
-/* A signature of one second. `text` is the string to sign as far as its link, which says all that it depends on. */
+/* A signature of one second. `text` is the string to sign as far as its link. */
 typedef struct aioc_auth_slot {
     int64_t  second;
     uint16_t text_len;  /* 0: the slot is empty */
@@ -4304,7 +4276,7 @@ typedef struct aioc_auth_signer {
     aioc_auth_slot slots[AIOC_AUTH_SLOTS];
 } aioc_auth_signer;
 
-/* 0; E_ARGUMENT, *error_at as base64_decode says, and the old key stays. Signatures of the old key are forgotten. */
+/* Signatures of the old key are forgotten. 0; E_ARGUMENT, *error_at as base64_decode says, and the old key stays. */
 static int aioc_auth_signer_set_key(aioc_auth_signer *signer, aiocosmos_str base64, size_t *error_at)
 {
     unsigned char bytes[AIOC_AUTH_KEY_BYTES_MAX];
@@ -4376,17 +4348,16 @@ static size_t aioc_auth_put_line(char *out, const char *text)
     return i + 1;
 }
 
-/* The whole authorization header value; lent until the next call, empty without a key. The same verb, type, link and
- * second is computed once while it has a slot. Verb and type are ours, and short. */
+/* The authorization header's value; lent until the next call, empty without a key. Verb and type are ours, and
+ * short. */
 static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, const char *type, aiocosmos_str link,
                                     int64_t wall_s)
 {
     char text[AIOC_AUTH_TEXT_MAX];
     aioc_auth_slot *slot = &signer->slots[signer->last];
-    aiocosmos_str value = {NULL, 0};
     size_t head, len;
     AIOCOSMOS_ASSERT(strlen(verb) + strlen(type) + 2 <= sizeof text);
-    if (!signer->has_key) return value;
+    if (!signer->has_key) return aioc_text_view(NULL, 0);
     aioc_auth_signer_date(signer, wall_s);
     head = aioc_auth_put_line(text, verb);
     head += aioc_auth_put_line(text + head, type);
@@ -4444,8 +4415,8 @@ static void aioc_auth_tokens_wipe(aioc_auth_tokens *tokens, aioc_mem *memory)
     while (tokens->first) aioc_auth_tokens_remove(tokens, memory, &tokens->first);
 }
 
-/* Writes the header value of a token: a resource token as it is, or as its permission gave it when it is encoded
- * already; anything else is taken for the JWT of Entra. `out` NULL: only counts. 0: this cannot be a token. */
+/* Writes the header value of a token: a resource token encoded, if it is not already; anything else is taken for the
+ * JWT of Entra. `out` NULL: only counts. 0: this cannot be a token. */
 static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
 {
     static const char aad[] = "type%3Daad%26ver%3D1.0%26sig%3D";
@@ -4469,8 +4440,8 @@ static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
 }
 
 /* lifetime_us 0: it never ends. token NULL: there is none for this link, for AIOC_AUTH_DENIAL_US at most; one that is
- * held goes, unless the host was only asked for its successor. Of more than max, the least recently used goes. 0;
- * E_ARGUMENT: this is no token; E_NOMEM. On failure what the link had stays. */
+ * held goes, unless the host was only asked for its successor. Of more than max, the least recently used goes. 0; or
+ * E_ARGUMENT (no token), E_NOMEM, and what the link had stays. */
 static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_mem *memory, aiocosmos_str link, const char *token,
                                 uint64_t now_us, uint64_t lifetime_us)
 {
@@ -4510,8 +4481,8 @@ static bool aioc_auth_token_covers(const aioc_auth_token *token, aiocosmos_str l
                         memcmp(token + 1, link.ptr, len) == 0);
 }
 
-/* The token with the longest link that covers this one. Reading the account (the empty link) takes any, because it only
- * asks where the regions are. NULL: the host has said nothing of it. Lent until a token is set. */
+/* The token with the longest link that covers this one. Reading the account (the empty link) takes any: it only asks
+ * where the regions are. NULL: the host has said nothing of it. Lent until a token is set. */
 static aioc_auth_token *aioc_auth_tokens_find(aioc_auth_tokens *tokens, aiocosmos_str link, uint64_t now_us)
 {
     aioc_auth_token **at, **best = NULL, *token;
@@ -4528,7 +4499,7 @@ static aioc_auth_token *aioc_auth_tokens_find(aioc_auth_tokens *tokens, aiocosmo
     return tokens->first = token;
 }
 
-/* Whether a token is still held. If it is, and the service refused it, it can be dropped: the host is asked anew. */
+/* Whether a token is still held. One that the service refused can be dropped: the host is asked anew. */
 static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_mem *memory, uint32_t serial, bool drop)
 {
     aioc_auth_token **at = &tokens->first;
@@ -4538,9 +4509,9 @@ static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_mem *memory, u
     return true;
 }
 
-/* Finds a claims challenge in the head of an answer (WWW-Authenticate: Bearer ..., claims="eyJ..."), and writes the
- * JSON that it holds in base64, of either alphabet, padded or not. `out` has room for the head and a NUL. Returns the
- * length without the NUL; 0: there is none. */
+/* Finds a claims challenge in the head of an answer (WWW-Authenticate: Bearer ..., claims="eyJ..."), writes the JSON
+ * that it holds in base64, of either alphabet, padded or not, and a NUL. `out` has room for the head and that. Returns
+ * the length; 0: there is none. */
 static size_t aioc_auth_claims(aiocosmos_str head, char *out)
 {
     aiocosmos_str name = aioc_mem_str("claims=\""), text = aioc_text_view(out, 0);
@@ -4587,8 +4558,8 @@ static const char *aioc_auth_connection_part(aioc_auth_connection *out, aiocosmo
     return "DisableServerCertificateValidation is neither true nor false";
 }
 
-/* "AccountEndpoint=https://...;AccountKey=...;", the parts in any order, names in any case, other parts ignored. NULL,
- * and views into the text; or what is wrong, with out->at. */
+/* "AccountEndpoint=https://...;AccountKey=...;" in any order, names in any case, other parts ignored. NULL, and views
+ * into the text; or what is wrong, with out->at. */
 static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_connection *out)
 {
     aiocosmos_str rest = text, part;
@@ -4629,11 +4600,12 @@ static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_ms, 
 #define AIOC_DNS_ADDRESSES_MAX (2 * AIOC_DNS_FAMILY_MAX)
 #define AIOC_DNS_CHAIN_MAX   16u      /* CNAME records from a name to its addresses */
 #define AIOC_DNS_SERVERS_MAX 3u       /* as everywhere: MAXNS of resolv.conf(5) */
+#define AIOC_DNS_ROUNDS      2u       /* each server is asked so often; once if resolv.conf says attempts:1 */
 #define AIOC_DNS_SEARCH_MAX  6u
 #define AIOC_DNS_FILE_MAX    (1u << 20)      /* bytes read of a file */
 
-/* A server that is silent is not given up when the next is asked: its answer may still come first. All servers twice,
- * and the last wait, take 4 s: less than a connection is given by default, so that its error says what went wrong. */
+/* A silent server is not given up when the next is asked: its answer may still come first. All servers twice, and the
+ * last wait, take 4 s: less than a connection is given by default, so that its error says what went wrong. */
 #define AIOC_DNS_NEXT_US     400000u        /* until the next server is asked */
 #define AIOC_DNS_LAST_US     2000000u       /* after the last question; 1 s if resolv.conf says timeout:1 */
 #define AIOC_DNS_DELAY_US    50000u         /* for IPv6, when IPv4 is there (RFC 8305, 3: Resolution Delay) */
@@ -4666,8 +4638,8 @@ static void aioc_dns_set_add(aioc_dns_set *set, const aiocosmos_address *address
     if (set->count < AIOC_DNS_FAMILY_MAX) set->addresses[set->count++] = *address;
 }
 
-/* The order in which connections are tried: IPv6 first, then in turns (RFC 8305, 4), so that a family that leads
- * nowhere costs one failed try, not many. */
+/* The order in which connections are tried: IPv6 first, then in turns (RFC 8305, 4): a family that leads nowhere costs
+ * one try, not many. */
 static size_t aioc_dns_interleave(const aioc_dns_set *six, const aioc_dns_set *four,
                                   aiocosmos_address out[AIOC_DNS_ADDRESSES_MAX])
 {
@@ -4760,14 +4732,14 @@ static bool aioc_dns_host_local(aiocosmos_str host)
 
 typedef struct aioc_dns_config {
     unsigned server_count, search_count;
-    unsigned rounds;   /* how often each server is asked */
+    unsigned rounds;
     bool named;        /* there is a server, if only one that cannot be used */
     uint64_t last_us;  /* for an answer after the last question */
     aiocosmos_address servers[AIOC_DNS_SERVERS_MAX];
     char search[AIOC_DNS_SEARCH_MAX][AIOC_DNS_HOST_MAX];
 } aioc_dns_config;
 
-/* The next word of a line; empty at its end or at a comment, or at NUL: no more of a file was there. */
+/* The next word of a line; empty at its end, a comment or NUL: no more of a file was there. */
 static aiocosmos_str aioc_dns_word(aiocosmos_str *line)
 {
     aiocosmos_str word = aioc_text_trim(*line);
@@ -4841,7 +4813,7 @@ static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *
 {
     aiocosmos_str line, word;
     memset(config, 0, sizeof *config);
-    config->rounds = 2;
+    config->rounds = AIOC_DNS_ROUNDS;
     config->last_us = AIOC_DNS_LAST_US;
     while (aioc_text_split(&text, '\n', &line)) {
         word = aioc_dns_word(&line);
@@ -4854,9 +4826,9 @@ static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *
     if (!config->named) aioc_dns_config_server(config, platform, aioc_mem_str("127.0.0.1"));
 }
 
-/* The full name to ask for at *index or behind it, and *index moved on. A name with a dot is asked for as it is first,
- * whatever ndots says: an account's name is complete, and Kubernetes (ndots:5) would have it asked for below every
- * search domain before. A last dot says that it is complete. False: no more. */
+/* The full name to ask for at *index or behind it, and *index moved on. A name with a dot is asked for as it is first:
+ * an account's name is complete, and Kubernetes' ndots:5 would have it asked for below every search domain before. A
+ * last dot says that it is complete. False: no more. */
 static bool aioc_dns_candidate(const aioc_dns_config *config, aiocosmos_str host, unsigned *index, aioc_dns_domain *out)
 {
     const char *dot = (const char *)memchr(host.ptr, '.', host.len);
@@ -4918,8 +4890,8 @@ typedef struct aioc_dns_record {
     aioc_dns_domain owner;
 } aioc_dns_record;
 
-/* Reads a name at *at and moves behind it. Each pointer must lead to before the labels that it ends (RFC 1035, 4.1.4:
- * "a prior occurrence"), so there are no loops. */
+/* Reads a name at *at and moves behind it. Each pointer must lead to before the labels that it ends (RFC 1035, 4.1.4):
+ * there are no loops. */
 static bool aioc_dns_read_domain(aioc_dns_message message, size_t *at, aioc_dns_domain *out)
 {
     size_t from = *at, start = *at;
@@ -5002,8 +4974,8 @@ static bool aioc_dns_scan(aioc_dns_message message, size_t *at, uint32_t type, a
     return true;
 }
 
-/* Whether the authority section, which starts at at, has a SOA record: then the answer is that there is no data, also
- * at the end of a chain (RFC 2308, 2.2). */
+/* Whether the authority section, at at, has a SOA record: then there is no data, at the end of a chain too (RFC 2308,
+ * 2.2). */
 static bool aioc_dns_has_soa(aioc_dns_message message, size_t at)
 {
     unsigned left = aioc_dns_record_count(message, 8);
@@ -5084,25 +5056,23 @@ typedef struct aioc_dns aioc_dns;
 typedef struct aioc_dns_name aioc_dns_name;
 typedef struct aioc_dns_lookup aioc_dns_lookup;
 typedef struct aioc_dns_query aioc_dns_query;
-typedef struct aioc_dns_exchange aioc_dns_exchange;
 
 /* One question to one server: on a socket of its own, whose port the kernel picked at random (RFC 5452, 9.2). */
-struct aioc_dns_exchange {
-    aioc_dns_exchange *next;
+typedef struct aioc_dns_exchange {
     aioc_dns_query *query;
-    aioc_reactor_source source;
+    aioc_reactor_source source;  /* fd < 0: it is over */
     unsigned server;
     uint32_t id;
     bool stream;                /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
     size_t sent;                /* of the message and, over TCP, its length */
     aioc_mem_buffer answer;     /* over TCP: behind its length */
-};
+} aioc_dns_exchange;
 
 /* The addresses of one family of one full name: asked for at one server after the other, until one knows. */
 struct aioc_dns_query {
     aioc_dns_lookup *lookup;
     aioc_reactor_timer timer;
-    aioc_dns_exchange *exchanges;
+    aioc_dns_exchange exchanges[AIOC_DNS_SERVERS_MAX * AIOC_DNS_ROUNDS];
     uint32_t type;
     unsigned asked;  /* exchanges opened, or tried to */
     unsigned chain;
@@ -5171,8 +5141,7 @@ static uint32_t aioc_dns_hold(uint32_t ttl_s)
          : ttl_s > AIOC_DNS_TTL_MAX_S ? AIOC_DNS_TTL_MAX_S : ttl_s;
 }
 
-/* Fills a name from the hosts file. 0: it is not there. 1: it is. Or E_NOMEM, for to go on without would be to answer
- * something else. */
+/* Fills a name from the hosts file. 1; 0: it is not there; E_NOMEM, for to go on would be to answer something else. */
 static int aioc_dns_hosts(aioc_dns *resolver, aioc_dns_name *name)
 {
     aioc_dns_set six, four;
@@ -5202,18 +5171,14 @@ static void aioc_dns_deliver(aioc_dns_lookup *lookup)
 static void aioc_dns_exchange_close(aioc_dns_exchange *exchange)
 {
     aioc_dns *resolver = exchange->query->lookup->resolver;
-    aioc_dns_exchange **link = &exchange->query->exchanges;
-    while (*link != exchange) link = &(*link)->next;
-    *link = exchange->next;
     aioc_reactor_hang_up(resolver->reactor, &exchange->source);
     aioc_mem_buffer_free(resolver->memory, &exchange->answer);
-    aioc_mem_free(resolver->memory, exchange, sizeof *exchange);
 }
 
 static void aioc_dns_query_stop(aioc_dns_query *query)
 {
     aioc_reactor_timer_stop(query->lookup->resolver->reactor, &query->timer);
-    while (query->exchanges) aioc_dns_exchange_close(query->exchanges);
+    while (query->asked > 0) aioc_dns_exchange_close(&query->exchanges[--query->asked]);
 }
 
 static void aioc_dns_lookup_free(aioc_dns_lookup *lookup)
@@ -5300,7 +5265,6 @@ static void aioc_dns_query_ask(aioc_dns_query *query);
 static void aioc_dns_query_begin(aioc_dns_query *query, const aioc_dns_domain *name)
 {
     query->name = *name;
-    query->asked = 0;
     aioc_dns_query_ask(query);
 }
 
@@ -5331,8 +5295,7 @@ static void aioc_dns_lookup_settle(aioc_dns_lookup *lookup)
     const aioc_dns_query *failed = four->state == AIOC_DNS_FAILED ? four : six->state == AIOC_DNS_FAILED ? six : NULL;
     bool found = aioc_dns_lookup_count(lookup, AIOC_DNS_FOUND) > 0;
     if (aioc_dns_lookup_count(lookup, AIOC_DNS_FOREIGN) > 0) {
-        /* RFC 8305, 3: IPv6 that is there first is tried at once, and IPv4 joins the race later; not so the other way
-         * round. */
+        /* IPv6 that is there first is tried at once, and IPv4 joins the race later; IPv4 waits (RFC 8305, 3). */
         aioc_reactor *reactor = lookup->resolver->reactor;
         uint64_t delay_us = six->state == AIOC_DNS_FOUND ? 0 : AIOC_DNS_DELAY_US;
         if (found) aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + delay_us);
@@ -5402,34 +5365,25 @@ static const char *aioc_dns_exchange_connect(aioc_dns_exchange *exchange, bool s
 
 static void aioc_dns_exchange_ready(aioc_reactor_source *source, unsigned ready);
 
-static bool aioc_dns_exchange_open(aioc_dns_query *query, unsigned server)
+static bool aioc_dns_exchange_open(aioc_dns_query *query)
 {
-    aioc_mem *memory = query->lookup->resolver->memory;
     const aiocosmos_platform *platform = query->lookup->resolver->reactor->platform;
-    aioc_dns_exchange *exchange = (aioc_dns_exchange *)aioc_mem_zalloc(memory, sizeof(aioc_dns_exchange));
-    const char *why = "could not be asked: out of memory";
+    aioc_dns_exchange *exchange = &query->exchanges[query->asked];
+    const char *why = "could not be asked: no random numbers";
     unsigned char id[2] = {0, 0};
-    if (exchange) {
-        exchange->query = query;
-        exchange->server = server;
-        exchange->source.fd = -1;
-        exchange->source.ready = aioc_dns_exchange_ready;
-        exchange->source.owner = exchange;
-        /* Without a random id anybody could answer (RFC 5452, 9.1). */
-        if (platform->entropy(platform->user_data, id, sizeof id) < 0) why = "could not be asked: no random numbers";
-        else why = aioc_dns_exchange_connect(exchange, false);
-        exchange->id = aioc_text_load16be(id);
-    }
+    memset(exchange, 0, sizeof *exchange);
+    exchange->query = query;
+    exchange->server = query->asked++ % query->lookup->config.server_count;
+    exchange->source.fd = -1;
+    exchange->source.ready = aioc_dns_exchange_ready;
+    exchange->source.owner = exchange;
+    /* Without a random id anybody could answer (RFC 5452, 9.1). */
+    if (platform->entropy(platform->user_data, id, sizeof id) == 0) why = aioc_dns_exchange_connect(exchange, false);
+    exchange->id = aioc_text_load16be(id);
     /* If none answers, one that failed with a reason says more than one that was silent. */
-    if (why || !query->why) query->server = server;
-    if (why) {
-        query->why = why;
-        aioc_mem_free(memory, exchange, sizeof *exchange);
-        return false;
-    }
-    exchange->next = query->exchanges;
-    query->exchanges = exchange;
-    return true;
+    if (why || !query->why) query->server = exchange->server;
+    if (why) query->why = why;
+    return !why;
 }
 
 /* Asks the next server, or waits for those that were asked, or gives up. The look-up may be over when this returns. */
@@ -5438,12 +5392,11 @@ static void aioc_dns_query_ask(aioc_dns_query *query)
     const aioc_dns_config *config = &query->lookup->config;
     aioc_reactor *reactor = query->lookup->resolver->reactor;
     const unsigned all = config->server_count * config->rounds;
-    bool opened = false;
-    while (!opened && query->asked < all) {
-        opened = aioc_dns_exchange_open(query, query->asked % config->server_count);
-        query->asked++;
-    }
-    if (!query->exchanges) {
+    bool opened = false, waiting = false;
+    unsigned i;
+    while (!opened && query->asked < all) opened = aioc_dns_exchange_open(query);
+    for (i = 0; i < query->asked; i++) waiting = waiting || query->exchanges[i].source.fd >= 0;
+    if (!waiting) {
         aioc_dns_query_end(query, AIOC_DNS_FAILED);
     } else if (opened || !query->timer.armed) {
         uint64_t wait_us = query->asked < all ? AIOC_DNS_NEXT_US : config->last_us;
@@ -5516,8 +5469,7 @@ static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
     if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) aioc_dns_exchange_broke(exchange, sent);
 }
 
-/* The length of the answer and, once it is known, the answer; of a datagram, more than the 512 bytes that a server may
- * send without EDNS. */
+/* The length of the answer and, once it is known, the answer; of a datagram more than the 512 bytes that may come. */
 static size_t aioc_dns_exchange_expects(const aioc_dns_exchange *exchange)
 {
     const unsigned char *length = (const unsigned char *)exchange->answer.data;
@@ -5637,8 +5589,8 @@ static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
 }
 
 /* The host's answer to a question of its hook, from inside the hook or from anywhere; count 0: there is no such name.
- * The order of the addresses is kept. They are handed out later, from the reactor. 0; E_ARGUMENT: nobody waits for the
- * answer to that question, or an address is of no family. */
+ * The addresses keep their order, and are handed out later, from the reactor. 0; E_ARGUMENT: nobody waits for that
+ * answer, or an address is of no family. */
 static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmos_address *addresses,
                            size_t count, uint32_t ttl_s)
 {
@@ -5669,8 +5621,8 @@ static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmo
 
 /*--- The cache, and its door ---*/
 
-/* The name of a host that has been checked, as the most recently used. When there are too many, the least recently used
- * for which no look-up goes on makes room for it. 0, E_NOMEM or E_DNS: too many look-ups. */
+/* The name of a host that has been checked, as the most recently used. Of too many, the least recently used that is not
+ * being looked up makes room. 0, E_NOMEM or E_DNS: too many look-ups. */
 static int aioc_dns_name_get(aioc_dns *resolver, aiocosmos_str host, aioc_dns_name **out)
 {
     aioc_dns_name **at = &resolver->first, **idle = NULL, *name;
@@ -5764,8 +5716,8 @@ static int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns_found *ou
     return AIOCOSMOS_E_DNS;
 }
 
-/* Whoever asks next has the name looked up again. What was known stays, for when nobody answers. A look-up that goes on
- * begins anew if it has handed out, or found for one family, what was before. */
+/* Whoever asks next has the name looked up again; what was known stays, for when nobody answers. A look-up that goes on
+ * begins anew if it has found something. */
 static void aioc_dns_forget(aioc_dns *resolver, const char *host)
 {
     aioc_dns_name *name;
