@@ -17,6 +17,7 @@
 #define SIM_CLIENTS    2
 #define SIM_KEYS       6
 #define SIM_BOOKS      60
+#define SIM_TTL_MAX    10                    /* seconds */
 #define SIM_VOLUMES    30
 #define SIM_READERS_MAX 10
 #define SIM_VOLUME_BYTES 30000
@@ -93,6 +94,7 @@ typedef struct sim_tries {                   /* of one operation, the library's 
 
 typedef struct sim_version {                 /* of an item, from from_us until the next */
     uint64_t from_us;
+    uint64_t expires_us;                     /* 0: never */
     bool     present;
     char     etag[64];
     long     writer;                         /* the operation that made it */
@@ -155,6 +157,7 @@ typedef struct sim_plan {
     bool     proxies;                        /* who stands before the server answers for it */
     bool     fails_over;                     /* the server moves, and its name behind it */
     bool     short_of_entropy, foreign_tokens;
+    bool     expires;                        /* some items live for seconds */
     bool     recreates;                      /* the container is deleted and made anew under its name */
     sim_trial trial;
 } sim_plan;
@@ -220,15 +223,33 @@ static sim_item *sim_item_of(sim *s, unsigned key, const char *id)
     return item;
 }
 
-static const sim_version *sim_latest(const sim_item *item)
+static sim_version *sim_add_version(sim_item *item, uint64_t from_us)
 {
+    sim_version *made;
+    item->version = (sim_version *)sim_grow(item->version, item->version_count, &item->version_cap,
+                                            sizeof *item->version);
+    made = &item->version[item->version_count++];
+    memset(made, 0, sizeof *made);
+    made->from_us = from_us;
+    made->writer = -1;
+    return made;
+}
+
+/* As it is by now: an item whose time is over is gone. */
+static const sim_version *sim_latest(sim_item *item)
+{
+    uint64_t expires_us = item->version[item->version_count - 1].expires_us;
+    if (expires_us && expires_us <= sim_running->now_us) {
+        sim_cover(sim_running, SIM_item_expired);
+        sim_add_version(item, expires_us);
+    }
     return &item->version[item->version_count - 1];
 }
 
 /* The version of an item that had this ETag some time since from_us, or one that was absent (etag NULL). NULL: none. */
-static const sim_version *sim_version_since(const sim_item *item, uint64_t from_us, aiocosmos_str etag, bool present)
+static const sim_version *sim_version_since(sim_item *item, uint64_t from_us, aiocosmos_str etag, bool present)
 {
-    size_t i = item->version_count;
+    size_t i = (size_t)(sim_latest(item) - item->version) + 1;
     while (i-- > 0) {
         const sim_version *version = &item->version[i];
         bool same = !present || !etag.ptr || emu_is(etag, version->etag);
@@ -244,6 +265,7 @@ static const sim_version *sim_version_since(const sim_item *item, uint64_t from_
 
 typedef struct sim_stored {
     bool present;
+    uint64_t expires_us;                     /* 0: never */
     char etag[64];
     aiocosmos_str text;                      /* without system properties and its closing brace */
     const emu_range *range;                  /* that the item belongs to */
@@ -273,8 +295,10 @@ static void sim_look(sim *s, const sim_item *item, sim_stored *out)
     if (!container) return;
     out->range = sim_range_of(s, container, item->key, &key);
     stored = emu_find_item(container, emu_find_partition(container, &key), aioc_mem_str(item->id));
-    if (!stored) return;
+    if (!stored || emu_item_expired(container, stored, sim_server_ms(&s->world))) return;
     out->present = true;
+    if (container->has_ttl && stored->ttl > 0)
+        out->expires_us = (uint64_t)((int64_t)stored->ts + stored->ttl - SIM_BASE_MS / 1000) * 1000000u;
     emu_etag_text(out->etag, stored->etag, stored->ts);
     out->text = emu_str(emu_item_text(stored), stored->text_len);
 }
@@ -477,11 +501,8 @@ static void sim_applied(sim *s, sim_op *op, const sim_version *before, const sim
               "operation %ld changes item %s, which is not what if_match says", op->number, item->id);
     op->applied++;
     snprintf(op->made_etag, sizeof op->made_etag, "%s", after->etag);
-    item->version = (sim_version *)sim_grow(item->version, item->version_count, &item->version_cap,
-                                            sizeof *item->version);
-    made = &item->version[item->version_count++];
-    memset(made, 0, sizeof *made);
-    made->from_us = s->world.now_us;
+    made = sim_add_version(item, s->world.now_us);
+    made->expires_us = after->expires_us;
     made->present = after->present;
     made->writer = op->number;
     made->n = n;
@@ -510,14 +531,7 @@ static void sim_note_served(sim *s, sim_op *op, const emu_range *range)
 /* Its container is gone. */
 static void sim_item_vanishes(sim *s, sim_item *item)
 {
-    sim_version *made;
-    if (!sim_latest(item)->present) return;
-    item->version = (sim_version *)sim_grow(item->version, item->version_count, &item->version_cap,
-                                            sizeof *item->version);
-    made = &item->version[item->version_count++];
-    memset(made, 0, sizeof *made);
-    made->from_us = s->world.now_us;
-    made->writer = -1;
+    if (sim_latest(item)->present) sim_add_version(item, s->world.now_us);
 }
 
 static void sim_on_served(void *user, long number)
@@ -603,7 +617,7 @@ static bool sim_made(const sim_op *op, aiocosmos_str etag)
 static void sim_check_written(sim *s, const sim_op *op, const aiocosmos_result *result)
 {
     aiocosmos_str no_etag = emu_str(NULL, 0);
-    const sim_item *item = op->item;
+    sim_item *item = op->item;
     bool answered = result->fate == AIOCOSMOS_FATE_ANSWERED;
     if (s->plan.garbles) return;
     if (result->status == 0 && op->kind != AIOCOSMOS_DELETE_ITEM)

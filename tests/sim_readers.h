@@ -305,7 +305,7 @@ static void sim_feed_check_all(sim_feed *feed)
     size_t i;
     if (sim_feed_is_vague(feed)) return;
     for (i = 0; i < s->item_count; i++) {
-        const sim_item *item = s->item[i];
+        sim_item *item = s->item[i];
         const sim_version *latest = sim_latest(item);
         if (!latest->present || latest->from_us >= feed->asked_us || latest->from_us < feed->since_us) continue;
         if (feed->key < SIM_KEYS && feed->key != item->key) continue;

@@ -386,6 +386,8 @@ static void sim_merge_foreign(sim *s, sim_client *client)
 }
 
 /* Whoever has not heard of it asks the new container for what was in the old one, with its session tokens. */
+#define SIM_KEY_PATHS "\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}"
+
 static void sim_recreate(sim *s)
 {
     emu_fault *faults = s->core->faults;
@@ -396,7 +398,8 @@ static void sim_recreate(sim *s)
     free(sim_server_does(&s->world, s->core, "DELETE", "/dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, "colls",
                     "dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, NULL, ""));
     free(sim_server_does(&s->world, s->core, "POST", "/dbs/" SIM_DATABASE "/colls", "colls", "dbs/" SIM_DATABASE, NULL,
-                    "{\"id\":\"" SIM_CONTAINER "\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}"));
+                    s->plan.expires ? "{\"id\":\"" SIM_CONTAINER "\"," SIM_KEY_PATHS ",\"defaultTtl\":-1}"
+                                    : "{\"id\":\"" SIM_CONTAINER "\"," SIM_KEY_PATHS "}"));
     s->core->faults = faults;
     s->containers++;
     s->ranges_seen = 0;
@@ -576,6 +579,7 @@ static void sim_choose_trouble(sim *s)
     plan->short_of_entropy = sim_chance(random, 0.1);
     plan->foreign_tokens = sim_chance(random, 0.15);
     plan->recreates = sim_chance(random, 0.1);
+    plan->expires = sim_chance(&s->world.readers, 0.3);
     if (sim_chance(random, 0.15)) sim_choose_trial(s);
 }
 
@@ -698,6 +702,7 @@ static void sim_furnish(sim *s)
     request.kind = AIOCOSMOS_CREATE_CONTAINER;
     request.partition_key_paths[0] = "/pk";
     request.container = SIM_CONTAINER;
+    if (s->plan.expires) request.default_ttl_s = -1;
     SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "no container");
     sim_furnish_shelf(&clerk, SIM_LIBRARY, false, SIM_BOOKS, 1);
     sim_furnish_shelf(&clerk, SIM_SHELVES, true, SIM_BOOKS, 1);
@@ -705,7 +710,7 @@ static void sim_furnish(sim *s)
     sim_clerk_close(&clerk);
 }
 
-static void sim_audit_item(sim_clerk *clerk, const sim_item *item)
+static void sim_audit_item(sim_clerk *clerk, sim_item *item)
 {
     sim *s = clerk->s;
     const sim_version *latest = sim_latest(item);
@@ -742,6 +747,7 @@ static void sim_audit(sim *s)
     aiocosmos_query_request request;
     aiocosmos_cursor query;
     size_t i, present = 0, count[3] = { 0, 1, 0 };
+    sim_pass_time(&s->world, NULL, 0, s->world.now_us + SIM_TTL_MAX * 1000000u);       /* nothing expires meanwhile */
     sim_clerk_open(&clerk, s);
     for (i = 0; i < s->item_count; i++) {
         sim_audit_item(&clerk, s->item[i]);

@@ -1,5 +1,6 @@
-/* sim_work.h: what the clients of a simulation do: single operations, queries, bulks; and what they do to them while
- * they are under way: cancel, close, destroy. Other readers are in sim_readers.h. A further kind of work is one more line in sim_tasks. */
+/* sim_work.h: what the clients of a simulation do: single operations, queries, bulks (other readers: sim_readers.h); and
+ * what they do to them while they are under way: cancel, close, destroy. A further kind of work is one more line in
+ * sim_tasks. */
 #ifndef SIM_WORK_H
 #define SIM_WORK_H
 
@@ -40,11 +41,15 @@ static void sim_op_document(sim_op *op)
 {
     sim_random *random = &op->client->sim->world.work;
     size_t pad = (size_t)sim_magnitude(random, 1, sim_chance(random, 0.05) ? 60000 : 1500), cap = pad + 200, i;
+    char ttl[32] = "";
     int len;
     op->body = (char *)malloc(cap);
     if (!op->body) abort();
-    len = snprintf(op->body, cap, "{\"id\":\"%s\",\"pk\":%s,\"w\":\"#%ld#\",\"n\":0,\"pad\":\"", op->item->id,
-                   sim_key_json(op->item->key), op->number);
+    if (op->client->sim->plan.expires && sim_chance(&op->client->sim->world.readers, 0.2))
+        snprintf(ttl, sizeof ttl, "\"ttl\":%u,",
+                 (unsigned)sim_between(&op->client->sim->world.readers, 1, SIM_TTL_MAX));
+    len = snprintf(op->body, cap, "{\"id\":\"%s\",\"pk\":%s,%s\"w\":\"#%ld#\",\"n\":0,\"pad\":\"", op->item->id,
+                   sim_key_json(op->item->key), ttl, op->number);
     for (i = 0; i < pad; i++) op->body[len++] = (char)('a' + sim_below(random, 26));
     op->body[len++] = '"';
     op->body[len++] = '}';

@@ -88,7 +88,8 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(read_left_black_hole) X(metadata_silent) X(merge_enabled) X(query_in_order) X(query_of_big_pages) \
     X(query_waited_for_memory) X(container_made_anew) \
     X(many_done) X(many_failed) X(many_found_some) X(changes_page) X(changes_all_seen) X(changes_resumed) \
-    X(changes_page_failed) X(query_of_rows) X(query_summed_up) X(query_of_hierarchical_keys)
+    X(changes_page_failed) X(query_of_rows) X(query_summed_up) X(query_of_hierarchical_keys) \
+    X(item_expired)
 
 typedef enum sim_covered {
 #define SIM_NAME(name) SIM_##name,
