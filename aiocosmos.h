@@ -5830,9 +5830,9 @@ struct aioc_tls_table {
     void (*received)(aioc_tls_session *session, size_t len);
     unsigned char *(*to_send)(aioc_tls_session *session, size_t *len);  /* NULL and 0: nothing */
     void (*sent)(aioc_tls_session *session, size_t len);
-    /* Takes plaintext from byte `offset` of the slices on, as much as one record holds (16 KiB). Returns how many
-     * bytes; 0: send what waits first. */
-    size_t (*write)(aioc_tls_session *session, const aiocosmos_slice *slices, size_t count, size_t offset);
+    /* Takes plaintext, as much as one record holds (16 KiB). more: the record waits for what comes next. Returns how
+     * many bytes; 0: send what waits first. */
+    size_t (*write)(aioc_tls_session *session, const void *bytes, size_t len, bool more);
     const unsigned char *(*plain)(aioc_tls_session *session, size_t *len);  /* NULL and 0: none */
     void (*plain_used)(aioc_tls_session *session, size_t len);
     /* The transport has: FAILED, unless CLOSED: without a close_notify the end may be an attacker's (RFC 5246
@@ -5981,11 +5981,9 @@ static bool aioc_tls_certificate_is_server(const aioc_tls_certificate *certifica
 {
     aioc_tls_der rest = certificate->purposes, oid;
     if (!rest.at) return true;
-    while (aioc_tls_der_take(&rest, AIOC_TLS_DER_OID, &oid)) {
-        if (aioc_tls_der_is_oid(oid, aioc_tls_oid_server) || aioc_tls_der_is_oid(oid, aioc_tls_oid_any_purpose)) {
+    while (aioc_tls_der_take(&rest, AIOC_TLS_DER_OID, &oid))
+        if (aioc_tls_der_is_oid(oid, aioc_tls_oid_server) || aioc_tls_der_is_oid(oid, aioc_tls_oid_any_purpose))
             return true;
-        }
-    }
     return false;
 }
 
@@ -6081,8 +6079,7 @@ static bool aioc_tls_trust_add(aioc_tls_trust *trust, aioc_mem *memory, aioc_tls
     bytes += reader->name_len;
     if (key->key_type == BR_KEYTYPE_RSA) {
         anchor->pkey.key.rsa.n = (unsigned char *)memcpy(bytes, key->key.rsa.n, key->key.rsa.nlen);
-        bytes += key->key.rsa.nlen;
-        anchor->pkey.key.rsa.e = (unsigned char *)memcpy(bytes, key->key.rsa.e, key->key.rsa.elen);
+        anchor->pkey.key.rsa.e = (unsigned char *)memcpy(bytes + key->key.rsa.nlen, key->key.rsa.e, key->key.rsa.elen);
     } else {
         anchor->pkey.key.ec.q = (unsigned char *)memcpy(bytes, key->key.ec.q, key->key.ec.qlen);
     }
@@ -6206,7 +6203,7 @@ static void aioc_tls_say(aioc_tls_bear *session, const char *format, ...)
 static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 {
     aioc_text_date date = aioc_text_date_of((int32_t)(aioc_text_date_clamp(wall_s) / 86400));
-    aioc_tls_say(session, "%04d-%02d-%02d", (int)date.year, (int)date.month, (int)date.day);
+    aioc_tls_say(session, "%04d-%02d-%02d", date.year, date.month, date.day);
 }
 
 /* The common name of a distinguished name, or else its organization. */
@@ -6244,11 +6241,9 @@ static bool aioc_tls_is_for_host(const aioc_tls_bear *session, const aioc_tls_ce
 {
     aioc_tls_der rest = certificate->names, name;
     unsigned tag;
-    while (aioc_tls_der_next(&rest, &tag, &name)) {
-        if (session->ip_len > 0) {
-            if (tag == AIOC_TLS_DER_IP_ADDRESS && aioc_tls_der_is(name, session->ip, session->ip_len)) return true;
-        } else if (tag == AIOC_TLS_DER_DNS_NAME && aioc_tls_name_matches(name, session->host)) return true;
-    }
+    while (aioc_tls_der_next(&rest, &tag, &name))
+        if (session->ip_len ? tag == AIOC_TLS_DER_IP_ADDRESS && aioc_tls_der_is(name, session->ip, session->ip_len)
+                            : tag == AIOC_TLS_DER_DNS_NAME && aioc_tls_name_matches(name, session->host)) return true;
     return false;
 }
 
@@ -6587,14 +6582,15 @@ static void aioc_tls_bear_save(aioc_tls_bear *session)
 static void aioc_tls_bear_settle(aioc_tls_bear *session)
 {
     br_ssl_engine_context *engine = &session->client.eng;
-    unsigned now;
-    if (session->base.state == AIOC_TLS_FAILED || session->base.state == AIOC_TLS_CLOSED) return;
-    now = br_ssl_engine_current_state(engine);
-    if (now == BR_SSL_CLOSED && (br_ssl_engine_last_error(engine) != 0 || session->base.state == AIOC_TLS_HANDSHAKE)) {
-        aioc_tls_fail(session, br_ssl_engine_last_error(engine));
-    } else if (now == BR_SSL_CLOSED || (engine->shutdown_recv && session->base.state == AIOC_TLS_OPEN)) {
+    unsigned now = br_ssl_engine_current_state(engine);
+    int error = br_ssl_engine_last_error(engine);
+    bool handshake = session->base.state == AIOC_TLS_HANDSHAKE;
+    if (session->base.state > AIOC_TLS_OPEN) return;
+    if (now == BR_SSL_CLOSED && (error != 0 || handshake)) {
+        aioc_tls_fail(session, error);
+    } else if (now == BR_SSL_CLOSED || (engine->shutdown_recv && !handshake)) {
         session->base.state = AIOC_TLS_CLOSED;  /* our own close_notify may still wait in to_send */
-    } else if (session->base.state == AIOC_TLS_HANDSHAKE && (now & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))) {
+    } else if (handshake && (now & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))) {
         session->base.state = AIOC_TLS_OPEN;
         session->base.resumed = session->certificates == 0;
         if (session->base.resumed) session->resumption->hits++;
@@ -6616,7 +6612,7 @@ static void aioc_tls_bear_set_suites(br_ssl_engine_context *engine)
     br_ssl_engine_set_suites(engine, fast_aes ? suites + 2 : suites, 6);
 }
 
-/* The server's signature, over any curve: the engine would take only those of the key exchange. */
+/* The server's signature may be over any curve: the engine would take only those of the key exchange. */
 static uint32_t aioc_tls_ecdsa_verify(const br_ec_impl *offered, const void *hash, size_t hash_len,
                                       const br_ec_public_key *key, const void *signature, size_t signature_len)
 {
@@ -6628,9 +6624,9 @@ static uint32_t aioc_tls_ecdsa_verify(const br_ec_impl *offered, const void *has
  * chooses P-384, but nearly all know a fast curve. So the slow ones are offered only to one that refused. */
 static void aioc_tls_bear_set_curves(aioc_tls_bear *session)
 {
-    const uint32_t fast = (uint32_t)1 << BR_EC_curve25519 | (uint32_t)1 << BR_EC_secp256r1;
     session->curves = *br_ec_get_default();
-    if (!session->resumption->all_curves) session->curves.supported_curves &= fast;
+    if (!session->resumption->all_curves)
+        session->curves.supported_curves &= 1u << BR_EC_curve25519 | 1u << BR_EC_secp256r1;
     br_ssl_engine_set_ec(&session->client.eng, &session->curves);
     br_ssl_engine_set_ecdsa(&session->client.eng, aioc_tls_ecdsa_verify);
 }
@@ -6749,30 +6745,17 @@ static void aioc_tls_bear_sent(aioc_tls_session *base, size_t len)
     aioc_tls_bear_settle(session);
 }
 
-static size_t aioc_tls_bear_write(aioc_tls_session *base, const aiocosmos_slice *slices, size_t count, size_t offset)
+static size_t aioc_tls_bear_write(aioc_tls_session *base, const void *bytes, size_t len, bool more)
 {
     br_ssl_engine_context *engine = &((aioc_tls_bear *)base)->client.eng;
-    size_t taken = 0, i;
-    if (base->state != AIOC_TLS_OPEN) return 0;
-    for (i = 0; i < count; i++) {
-        const unsigned char *from = (const unsigned char *)slices[i].ptr;
-        size_t len = slices[i].len, room;
-        unsigned char *to;
-        if (offset >= len) {
-            offset -= len;
-            continue;
-        }
-        to = br_ssl_engine_sendapp_buf(engine, &room);
-        if (room == 0) break;  /* a full record closes itself */
-        if (room > len - offset) room = len - offset;
-        memcpy(to, from + offset, room);
-        br_ssl_engine_sendapp_ack(engine, room);
-        taken += room;
-        if (room < len - offset) break;
-        offset = 0;
-    }
-    if (taken > 0) br_ssl_engine_flush(engine, 0);
-    return taken;
+    size_t room;
+    unsigned char *to = br_ssl_engine_sendapp_buf(engine, &room);
+    if (base->state != AIOC_TLS_OPEN || room == 0) return 0;
+    if (len > room) len = room;
+    memcpy(to, bytes, len);
+    br_ssl_engine_sendapp_ack(engine, len);  /* a full record closes itself */
+    if (!more) br_ssl_engine_flush(engine, 0);
+    return len;
 }
 
 static const unsigned char *aioc_tls_bear_plain(aioc_tls_session *base, size_t *len)
@@ -6959,15 +6942,11 @@ static void aioc_http_connection(aioc_http_parser *parser, aiocosmos_str value)
 /* "HTTP/1.1 200 OK"; the reason, and the space before it, may be missing. */
 static aioc_http_state aioc_http_status_line(aioc_http_parser *parser, const char *line, size_t len)
 {
-    int status = 0, i;
-    if (len < 12 || line[7] < '0' || line[7] > '9' || line[8] != ' ' || (len > 12 && line[12] != ' '))
+    uint64_t status;
+    if (len < 12 || line[7] < '0' || line[7] > '9' || line[8] != ' ' || (len > 12 && line[12] != ' ') ||
+        !aioc_text_parse_u64(aioc_text_view(line + 9, 3), &status) || status < 100)
         return aioc_http_refuse(parser, "the answer's status line is malformed");
-    for (i = 9; i < 12; i++) {
-        if (line[i] < '0' || line[i] > '9') return aioc_http_refuse(parser, "the answer's status is not a number");
-        status = status * 10 + (line[i] - '0');
-    }
-    if (status < 100) return aioc_http_refuse(parser, "the answer's status is below 100");
-    parser->response.status = status;
+    parser->response.status = (int)status;
     parser->response.minor = line[7] - '0';
     return AIOC_HTTP_MORE;
 }
@@ -7593,10 +7572,10 @@ static size_t aioc_stream_send(aioc_stream *stream, const aiocosmos_slice *slice
     return (size_t)sent;
 }
 
-static void aioc_stream_write_plain(aioc_stream *stream, const aiocosmos_slice slices[2], size_t len, size_t *written)
+/* What is left of two slices behind so many bytes, up to a turn. Returns of how many slices. */
+static size_t aioc_stream_left(const aiocosmos_slice slices[2], size_t skip, aiocosmos_slice left[2])
 {
-    aiocosmos_slice left[2];
-    size_t skip = *written, turn = AIOC_STREAM_TURN_BYTES, count = 0, i;
+    size_t turn = AIOC_STREAM_TURN_BYTES, count = 0, i;
     for (i = 0; i < 2; i++) {
         const aiocosmos_slice *slice = &slices[i];
         size_t gone = skip < slice->len ? skip : slice->len, here = slice->len - gone;
@@ -7607,7 +7586,7 @@ static void aioc_stream_write_plain(aioc_stream *stream, const aiocosmos_slice s
         left[count].ptr = (const char *)slice->ptr + gone;
         left[count++].len = here;
     }
-    *written += aioc_stream_send(stream, left, count, len - *written);
+    return count;
 }
 
 /* A record at a time, and what else the session has to say. False: something waits to be sent. */
@@ -7615,22 +7594,24 @@ static bool aioc_stream_write_tls(aioc_stream *stream, const aiocosmos_slice sli
 {
     aioc_tls_session *tls = stream->tls;
     size_t begun = *written;
+    bool more = false;  /* into the record that is being filled */
     for (;;) {
         size_t turn = *written - begun, taken;
-        aiocosmos_slice slice;
-        slice.ptr = tls->table->to_send(tls, &slice.len);
-        if (slice.len > 0) {
-            size_t sent = aioc_stream_send(stream, &slice, 1, slice.len);
+        aiocosmos_slice left[2];
+        left->ptr = tls->table->to_send(tls, &left->len);
+        if (left->len > 0) {
+            size_t sent = aioc_stream_send(stream, left, 1, left->len);
             tls->table->sent(tls, sent);
-            if (sent < slice.len) return false;
+            if (sent < left->len) return false;
             continue;
         }
         if (*written == len) return true;
-        if (turn >= AIOC_STREAM_TURN_BYTES || (turn > 0 && aioc_reactor_hurry(stream->place->reactor))) {
+        if (!more && (turn >= AIOC_STREAM_TURN_BYTES || (turn > 0 && aioc_reactor_hurry(stream->place->reactor)))) {
             if (!aioc_stream_watch(stream, AIOCOSMOS_WRITABLE, true)) stream->broken = true;
             return false;
         }
-        taken = tls->table->write(tls, slices, 2, *written);
+        more = aioc_stream_left(slices, *written, left) > 1;
+        taken = tls->table->write(tls, left->ptr, left->len, more);
         *written += taken;
         if (taken == 0) stream->broken = true;
         if (taken == 0) return false;
@@ -7641,8 +7622,10 @@ static bool aioc_stream_write_tls(aioc_stream *stream, const aiocosmos_slice sli
  * stream->broken tells of a failure. */
 static bool aioc_stream_write(aioc_stream *stream, const aiocosmos_slice slices[2], size_t len, size_t *written)
 {
+    aiocosmos_slice left[2];
     if (stream->tls) return aioc_stream_write_tls(stream, slices, len, written);
-    if (*written < len) aioc_stream_write_plain(stream, slices, len, written);
+    if (*written < len)
+        *written += aioc_stream_send(stream, left, aioc_stream_left(slices, *written, left), len - *written);
     return *written == len;
 }
 
@@ -9102,20 +9085,16 @@ static bool aioc_protocol_component(aiocosmos_json value, aioc_mem_buffer *texts
 static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts, aiocosmos_str pk_text,
                                         aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS], size_t *count)
 {
-    aiocosmos_json array = aioc_protocol_scalar(pk_text);
-    aiocosmos_str text;
+    aiocosmos_json array = aioc_protocol_scalar(pk_text), value;
+    aiocosmos_str text = aioc_text_view(array.ptr, array.len);
     size_t at, end;
     *count = 0;
     if (array.type != AIOCOSMOS_JSON_ARR ||
-        aioc_json_check(array.ptr, array.len, aioc_mem_str(NULL), NULL, NULL, NULL) < 0 ||
-        !aioc_mem_reserve(memory, texts, array.len)) return false;     /* unescaped strings are no longer */
-    text = aioc_text_view(array.ptr, array.len);
+        aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, NULL, NULL) < 0 ||
+        !aioc_mem_reserve(memory, texts, text.len)) return false;     /* unescaped strings are no longer */
     for (at = 1; at < text.len; at = end + 1) {
-        aiocosmos_str element;
-        aiocosmos_json value;
         end = aioc_protocol_element_end(text, at);
-        element = aioc_text_view(text.ptr + at, end - at);
-        value = aioc_protocol_scalar(element);
+        value = aioc_protocol_scalar(aioc_text_view(text.ptr + at, end - at));
         if (value.type == AIOCOSMOS_JSON_NONE) return *count == 0;  /* [] */
         if (*count == AIOC_PROTOCOL_PK_LEVELS) return false;
         if (!aioc_protocol_component(value, texts, &components[(*count)++])) return false;

@@ -138,7 +138,8 @@ static inline void http_talk_tls(int fd, const char *request)
     while (tls && got > 0 && tls->state <= AIOC_TLS_OPEN) {
         const unsigned char *plain;
         unsigned char *room;
-        if (tls->state == AIOC_TLS_OPEN) sent += tls->table->write(tls, &slice, 1, sent);
+        if (tls->state == AIOC_TLS_OPEN && sent < slice.len)
+            sent += tls->table->write(tls, (const char *)slice.ptr + sent, slice.len - sent, false);
         while ((room = tls->table->to_send(tls, &len)) != NULL && len && (got = write(fd, room, len)) > 0)
             tls->table->sent(tls, (size_t)got);
         plain = tls->table->plain(tls, &len);

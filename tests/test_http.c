@@ -238,8 +238,8 @@ static const bad bads[] = {
     { "HTTP/1.1  200 OK\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "status" },
     { "HTTP/1.1 20 OK\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "status" },
     { "HTTP/1.1 2000 OK\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "status line" },
-    { "HTTP/1.1 099 OK\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "below 100" },
-    { "HTTP/1.1 2x0 OK\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "not a number" },
+    { "HTTP/1.1 099 OK\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "status line" },
+    { "HTTP/1.1 2x0 OK\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "status line" },
     { "HTTP/1.1 101 Switching Protocols\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "switches" },
     { OK_HEAD, 0, AIOCOSMOS_E_PROTOCOL, "cut off" },
     /* Headers. */

@@ -603,19 +603,17 @@ static void toy_sent(aioc_tls_session *s, size_t len)
     t->out_len -= len;
 }
 
-static size_t toy_write(aioc_tls_session *s, const aiocosmos_slice *slices, size_t count, size_t offset)
+static size_t toy_write(aioc_tls_session *s, const void *bytes, size_t len, bool more)
 {
     toy *t = (toy *)s;
-    size_t taken = 0, i, k;
+    size_t i;
+    (void)more;                                    /* a record for each */
     if (s->state != AIOC_TLS_OPEN || t->out_len > 0) return 0;
-    for (i = 0; i < count; i++) {
-        for (k = offset < slices[i].len ? offset : slices[i].len; k < slices[i].len && taken < TOY_MAX; k++)
-            t->out[1 + taken++] = (unsigned char)~((const unsigned char *)slices[i].ptr)[k];
-        offset -= offset < slices[i].len ? offset : slices[i].len;
-    }
-    t->out[0] = (unsigned char)taken;
-    t->out_len = taken ? 1 + taken : 0;
-    return taken;
+    if (len > TOY_MAX) len = TOY_MAX;
+    for (i = 0; i < len; i++) t->out[1 + i] = (unsigned char)~((const unsigned char *)bytes)[i];
+    t->out[0] = (unsigned char)len;
+    t->out_len = 1 + len;
+    return len;
 }
 
 static const unsigned char *toy_plain(aioc_tls_session *s, size_t *len)
