@@ -113,7 +113,8 @@ part_usage() {
     exits 0 "$tool" help import
     prints --rejects
     for command in 'db list' 'db create' 'db delete' 'container list' 'container show' 'container create' \
-        'container replace' 'container delete' count copy delete 'item create' 'item upsert' 'item replace' 'item get' 'item patch' 'item delete' query import \
+        'container replace' \
+        'container delete' count copy delete 'item create' 'item upsert' 'item replace' 'item get' 'item patch' 'item delete' query import \
         export changes; do
         exits 0 "$tool" $command --help
         prints "  aiocosmos $command"
@@ -347,7 +348,8 @@ END
     says '--endpoint: http is for loopback addresses only, unless --insecure is set'
 
     "$tool" container show game players >"$work/definition" 2>/dev/null
-    exits 0 sh -c 'sed "s/\"defaultTtl\":-1/\"defaultTtl\":77/" "$work/definition" | "$tool" container replace game players'
+    sed 's/"defaultTtl":-1/"defaultTtl":77/' "$work/definition" >"$work/replacement"
+    exits 0 "$tool" container replace game players "$work/replacement"
     prints '"defaultTtl":77'
     exits 0 "$tool" container show game players
     prints '"defaultTtl":77'
@@ -411,8 +413,11 @@ part_delete() {
     is "$(count many)" 0 'items left'
 
     "$tool" container create game deep --partition-key '/a/b,/"c d"/e,/f' >/dev/null 2>&1
-    printf '{"id":"1","a":{"b":1},"c d":{"e":null}}\n{"id":"2","a":{"b":"x"},"c d":{"e":true},"f":"\\u00e4\\""}\n{"id":"3"}\n' |
-        "$tool" import game deep - >/dev/null 2>&1
+    {
+        echo '{"id":"1","a":{"b":1},"c d":{"e":null}}'
+        printf '%s\n' '{"id":"2","a":{"b":"x"},"c d":{"e":true},"f":"\u00e4\""}'
+        echo '{"id":"3"}'
+    } | "$tool" import game deep - >/dev/null 2>&1
     is "$(count deep)" 3 'items of a deep key'
     exits 0 "$tool" delete game deep --where true
     is "$(count deep)" 0 'items of a deep key'
@@ -524,7 +529,8 @@ part_no_json() {
         print "http://127.0.0.1:", $server->sockport, "\n";
         while (my $peer = $server->accept) {
             while (my $line = <$peer>) { last if $line =~ /^\r?\n/ }
-            print $peer "HTTP/1.1 200 OK\r\nx-ms-activity-id: 1\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello!";
+            print $peer "HTTP/1.1 200 OK\r\nx-ms-activity-id: 1\r\nContent-Length: 6\r\nConnection: close\r\n\r\n";
+            print $peer "hello!";
         }' >"$work/own" &
     own=$!
     exec 9<"$work/own"
@@ -574,6 +580,59 @@ closed_output() {
     is $? 1 'status of an import whose totals nobody reads'
     says 'cannot write to stdout'
     says '1 stored'
+}
+
+# Documents in other layouts than one a line.
+layouts() {
+    players laid
+    printf '\357\273\277[\r\n{"id":"a",\n"region":"eu"}, {"id":"b"}\n,{"id":1},\n[],{"id":"c","region":"eu"}]\n' \
+        >"$work/laid"
+    rm -f "$work/rejects"
+    exits 3 "$tool" import game laid "$work/laid" --rejects "$work/rejects"
+    is "$(total ok),$(total failed)" 3,2 'ok, failed'
+    rejects '{"line":4,"element":3,"reason":"body: '
+    rejects '{"line":5,"element":4,"reason":"body: '
+    exits 0 "$tool" import game laid "$work/laid" --from-element 5 --upsert
+    is "$(total ok)" 1 ok
+    printf '[{"id":"d"},{"id":"e"} {"id":"f"}]' >"$work/laid"
+    exits 1 "$tool" import game laid "$work/laid"
+    is "$(total ok),$(total failed)" 2,0 'ok, failed'
+    says "laid: line 1: ',' or ']' is expected in the array"
+    says "aiocosmos import game laid $work/laid --from-element 3"
+    printf '{\n  "id": "g",\n  "x": {"y": 1}\n}\n{"id":"h"}{"id":"i"}\n' >"$work/laid"
+    exits 0 "$tool" import game laid "$work/laid"
+    is "$(total ok)" 3 ok
+    exits 0 "$tool" item get game laid g --pk '{}'
+    prints '"x": {"y": 1}'
+    is "$(wc -l <"$work/out" | tr -d ' ')" 1 lines
+    awk 'BEGIN { for (i = 0; i < 1000; i++) printf "%s{\"id\":\"k%d\"}\n", i ? "," : "[", i; print ",1]" }' |
+        exits 3 "$tool" import game laid -
+    is "$(total ok),$(total failed)" 1000,1 'ok, failed'
+
+    printf '%s\r\n' 'id,region,n,note' '1,eu,7,"a ""b"",' 'c"' '2,eu,"7",' '3,"a"b,,' 4 '5,us,007,true' >"$work/laid"
+    rm -f "$work/rejects"
+    exits 3 "$tool" import game laid "$work/laid" --csv --rejects "$work/rejects"
+    is "$(total ok),$(total failed)" 3,2 'ok, failed'
+    rejects '{"line":5,"reason":"text behind the closing quote of a field","status":0,'
+    rejects '"text":"3,\"a\"b,,"}'
+    rejects '{"line":6,"reason":"fewer fields than the header has"'
+    exits 0 "$tool" query game laid \
+        'SELECT c.id, c.n, c.note, c.region FROM c WHERE c.id IN ("1", "2", "5") ORDER BY c.id'
+    is "$(head -n 1 "$work/out")" '{"id":"1","n":7,"note":"a \"b\",\u000d\u000ac","region":"eu"}' \
+        'the first record'
+    is "$(tail -n 2 "$work/out" | tr '\n' ' ')" \
+        '{"id":"2","n":"7","region":"eu"} {"id":"5","n":"007","note":true,"region":"us"} ' 'the others'
+    echo 'region,n' >"$work/laid"
+    exits 1 "$tool" import game laid "$work/laid" --csv
+    says 'laid: line 1: the header, which is the first line, has no column "id"'
+    {
+        printf 'id,x\n1,"'
+        head -c 5000000 /dev/zero | tr '\0' x
+        printf '\n2,3\n'
+    } >"$work/laid"
+    exits 3 "$tool" import game laid "$work/laid" --csv --upsert --append-rejects --rejects "$work/rejects"
+    rejects '{"line":2,"reason":"a quote that is not closed"'
+    is "$(total ok)" 1 ok
 }
 
 part_import() {
@@ -630,6 +689,7 @@ part_import() {
     fi
     closed_output
 
+    layouts
     players many
     documents 20000 >"$work/many"
     rm -f "$work/rejects"
@@ -917,7 +977,8 @@ part_resumed_export() {
     rm -f "$work/state"
     : >"$work/all"
     tries=0
-    until "$tool" export game many --page-size 7 --state "$work/state" >>"$work/all" 2>"$work/err" || [ $tries -eq 20 ]; do
+    until "$tool" export game many --page-size 7 --state "$work/state" >>"$work/all" 2>"$work/err" ||
+        [ $tries -eq 20 ]; do
         tries=$((tries + 1))
     done
     last='export that fails and goes on'

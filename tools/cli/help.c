@@ -61,7 +61,8 @@ const command commands[] = {
     { "container list", "DB", 0, 0, 0, container_list, NULL, "list the containers of a database",
       "Prints each container as the service describes it: its partition key, indexing\n"
       "policy and so on.\n" },
-    { "container show", "DB ID", 0, 0, 0, container_show, NULL, "show a container's definition",
+    { "container show", "DB ID", 0, 0, 0, container_show, NULL,
+        "show a container's definition",
       "Prints its partition key, indexing policy and so on.\n"
       "\n"
       "    aiocosmos container show game players | jq .partitionKey\n" },
@@ -95,7 +96,8 @@ const command commands[] = {
       "with 409.\n"
       "\n"
       "    aiocosmos item create game players ann.json\n" },
-    { "item upsert", "DB CONTAINER [FILE]", BIT(OPT_IF_MATCH), 0, AIOCOSMOS_UPSERT_ITEM, item_write, NULL, "store an item, new or not",
+    { "item upsert", "DB CONTAINER [FILE]", BIT(OPT_IF_MATCH), 0, AIOCOSMOS_UPSERT_ITEM, item_write, NULL,
+        "store an item, new or not",
       "Reads one JSON document from the file, or from stdin if there is none or it is\n"
       "'-', and prints it as it was stored. It needs an \"id\"; its partition key is\n"
       "taken from it. An item that is there already is replaced.\n"
@@ -115,15 +117,15 @@ const command commands[] = {
       "\n"
       "    aiocosmos item get game players ann --pk '\"eu\"'\n"
       "    aiocosmos item get game events 17 --pk '[\"acme\",\"ann\"]'\n" },
-    { "item patch", "DB CONTAINER ID", BIT(OPT_PK) | BIT(OPT_OPS) | BIT(OPT_IF_MATCH), BIT(OPT_PK) | BIT(OPT_OPS), AIOCOSMOS_PATCH_ITEM,
-      item_by_id, NULL, "change parts of an item",
+    { "item patch", "DB CONTAINER ID", BIT(OPT_PK) | BIT(OPT_OPS) | BIT(OPT_IF_MATCH), BIT(OPT_PK) | BIT(OPT_OPS),
+      AIOCOSMOS_PATCH_ITEM, item_by_id, NULL, "change parts of an item",
       "Prints the item as it is then. The operations are add, set, replace, remove,\n"
       "incr and move, at most ten, done all or not at all.\n"
       "\n"
       "    aiocosmos item patch game players ann --pk '\"eu\"' \\\n"
       "        --ops '[{\"op\":\"incr\",\"path\":\"/level\",\"value\":1}]'\n" },
-    { "item delete", "DB CONTAINER ID", BIT(OPT_PK) | BIT(OPT_IF_MATCH), BIT(OPT_PK), AIOCOSMOS_DELETE_ITEM, item_by_id, NULL,
-        "delete an item",
+    { "item delete", "DB CONTAINER ID", BIT(OPT_PK) | BIT(OPT_IF_MATCH), BIT(OPT_PK), AIOCOSMOS_DELETE_ITEM,
+        item_by_id, NULL, "delete an item",
       "    aiocosmos item delete game players ann --pk '\"eu\"'\n" },
     { "query", "DB CONTAINER SQL",
         BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_PAGE_SIZE) | BIT(OPT_PAGES) | BIT(OPT_CONTINUATION) | BIT(OPT_EXPLAIN) |
@@ -151,36 +153,44 @@ const command commands[] = {
       "same query with the same parameters and key, on any machine.\n"
       "\n"
       "    aiocosmos query game players 'SELECT * FROM c' --page-size 100 --max-pages 1\n" },
-    { "count", "DB CONTAINER", BIT(OPT_WHERE) | BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_SESSION_TOKEN), 0, 0, count, NULL,
-        "count items",
+    { "count", "DB CONTAINER", BIT(OPT_WHERE) | BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_SESSION_TOKEN), 0, 0,
+        count, NULL, "count items",
       "Prints how many items there are: all, those of a condition, or those of one\n"
       "partition key.\n"
       "\n"
       "    aiocosmos count game players\n"
       "    aiocosmos count game players --pk '\"eu\"' --where 'c.level > @l' --param @l=9\n" },
     { "import", "DB CONTAINER FILE",
-        BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) | BIT(OPT_APPEND_REJECTS) | BIT(OPT_FROM_LINE) |
-        BIT(OPT_GIVE_UP), 0, 0, import, import_prepare, "store every line of a file",
-      "Reads one JSON document a line, from a file of any size or, with '-', from a\n"
-      "pipe. Each needs an \"id\"; its partition key is taken from it. Blank lines are\n"
-      "passed over. Many are in flight at a time, fewer while the service throttles.\n"
+        BIT(OPT_CSV) | BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) | BIT(OPT_APPEND_REJECTS) |
+        BIT(OPT_FROM_LINE) | BIT(OPT_FROM_ELEMENT) | BIT(OPT_GIVE_UP), 0, 0, import, import_prepare,
+        "store every document of a file",
+      "Reads JSON documents, from a file of any size or, with '-', from a pipe: one a\n"
+      "line, one behind the other in any layout, or the elements of an array. Each\n"
+      "needs an \"id\"; its partition key is taken from it. Blank lines are passed over.\n"
+      "Many are in flight at a time, fewer while the service throttles.\n"
+      "\n"
+      "With --csv it reads comma-separated values (RFC 4180), whose first line names\n"
+      "the properties. A field without quotes that is a JSON number of at most 15\n"
+      "digits, true, false or null is that, and one that is empty is no property; all\n"
+      "others are text, and so are fields in quotes and the column \"id\".\n"
       "\n"
       "Whatever is not stored is written to the rejects, one JSON object a line:\n"
-      "\"line\" is its number; \"reason\" says why; \"status\" and \"sub_status\" are the\n"
-      "service's last answer, 0 if there was none; \"maybe_applied\" is true if the\n"
-      "answer was lost, so that it may be stored all the same; \"document\" is the\n"
-      "document, or \"text\" the line if it is not JSON. A line over 2 MB is too long to\n"
-      "be repeated there.\n"
+      "\"line\" is where it begins, and \"element\" its place in an array; \"reason\" says\n"
+      "why; \"status\" and \"sub_status\" are the service's last answer, 0 if there was\n"
+      "none; \"maybe_applied\" is true if the answer was lost, so that it may be stored\n"
+      "all the same; \"document\" is the document, or \"text\" what is no JSON. What has\n"
+      "over 2 MB is too long to be repeated there. A line that is no document is\n"
+      "rejected alone; an array that goes wrong ends the import, and it says where.\n"
       "\n"
       "A connection that is lost or refused is tried again. If the server says nothing\n"
-      "at all for 30 seconds (--give-up), or refuses 100 lines on end for reasons that\n"
-      "are not theirs, such as a wrong key, the import stops instead of rejecting all\n"
-      "that is left.\n"
+      "at all for 30 seconds (--give-up), or refuses 100 documents on end for reasons\n"
+      "that are not theirs, such as a wrong key, the import stops instead of rejecting\n"
+      "all that is left.\n"
       "\n"
-      "Ctrl-C stops the taking of lines, and what is in flight is finished. A second\n"
-      "Ctrl-C ends at once, and tells which lines it leaves in doubt. However an import\n"
-      "stops, the last line that was taken is told, and how to go on with the next\n"
-      "(--from-line; a pipe has to give the same lines again).\n"
+      "Ctrl-C stops the taking of documents, and what is in flight is finished. A\n"
+      "second Ctrl-C ends at once, and tells which it leaves in doubt. However an\n"
+      "import stops, the last line or element that was taken is told, and how to go on\n"
+      "with the next (--from-line, --from-element; a pipe has to give the same again).\n"
       "\n"
       "The last line, on stdout, is a JSON object with the totals: \"ok\", \"failed\",\n"
       "\"retries\", \"ru\", \"seconds\" and \"per_second\". The exit status is 3 if anything\n"
@@ -191,8 +201,8 @@ const command commands[] = {
       "    jq -c 'select(.document).document' bad.ndjson |\n"
       "        aiocosmos import game players - --upsert\n" },
     { "export", "DB CONTAINER",
-        BIT(OPT_QUERY) | BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_STATE) | BIT(OPT_PAGE_SIZE) | BIT(OPT_CONCURRENCY), 0, 0,
-        export_items, scan_prepare, "print every item",
+        BIT(OPT_QUERY) | BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_STATE) | BIT(OPT_PAGE_SIZE) | BIT(OPT_CONCURRENCY),
+        0, 0, export_items, scan_prepare, "print every item",
       "Reads several partition key ranges at a time, so that items come in no order.\n"
       "Each is printed with the properties that the service adds, such as \"_etag\" and\n"
       "\"_ts\". Items that change meanwhile may be seen as they were before or after.\n"

@@ -1,7 +1,10 @@
-/* import.c: every line of a file. */
+/* import.c: every document of a file. */
 #include "import.h"
+#include "csv.h"
+#include "input.h"
 #include "io.h"
 #include "request.h"
+#include "values.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +20,6 @@
 #include <unistd.h>
 
 enum {
-    READ_BYTES = 64 * 1024,
     IN_FLIGHT_BYTES_MAX = 32 << 20,        /* of documents that are held until they are answered */
     FAILURES_WORTH_A_WORD = 100,           /* with nothing stored between them */
     IMPORT_TIMEOUT_MS = 120 * 1000,        /* a document may have to wait for many others that the service throttles */
@@ -26,121 +28,19 @@ enum {
 };
 
 /*------------------------------------------------------------------------------
- * MARK: - Lines
- *----------------------------------------------------------------------------*/
-
-/* Cuts an input into lines without ever waiting for it, in a buffer that holds little more than the longest good
- * line. */
-typedef struct lines {
-    int fd;
-    bool is_file;                          /* always readable, and its size is known */
-    uint64_t size;
-    char *buffer;
-    size_t begin, end;                     /* of what has been read and not been taken */
-    size_t searched;                       /* so much of it has no line end */
-    uint64_t dropped;                      /* bytes of a line that is too long to keep */
-    uint64_t number;                       /* of the last line taken */
-    uint64_t bytes_read;
-    bool ended;
-    int error;                             /* errno of a read that failed */
-} lines;
-
-enum { LINE_BUFFER_BYTES = DOCUMENT_BYTES_MAX + 1 + READ_BYTES };
-
-typedef enum taken { TAKEN_LINE, TAKEN_TOO_LONG, TAKEN_NONE_YET, TAKEN_END, TAKEN_ERROR } taken;
-
-static bool lines_open(lines *in, int fd)
-{
-    struct stat about;
-    memset(in, 0, sizeof *in);
-    in->fd = fd;
-    in->is_file = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
-    if (in->is_file) in->size = (uint64_t)about.st_size;
-    in->buffer = malloc(LINE_BUFFER_BYTES);
-    return in->buffer != NULL;
-}
-
-static void lines_close(lines *in)
-{
-    free(in->buffer);
-    if (in->fd != STDIN_FILENO) close(in->fd);
-}
-
-/* The descriptor may be shared with other programs, so it is asked rather than made non-blocking. */
-static bool is_readable(int fd)
-{
-    struct pollfd p = { fd, POLLIN, 0 };
-    return poll(&p, 1, 0) > 0;
-}
-
-/* Reads on. False: there is nothing more now; see ended and error. */
-static bool lines_fill(lines *in)
-{
-    size_t len = in->end - in->begin;
-    ssize_t got;
-    if (!in->is_file && !is_readable(in->fd)) return false;
-    if (in->begin) memmove(in->buffer, in->buffer + in->begin, len);
-    in->begin = 0;
-    in->end = len;
-    got = read(in->fd, in->buffer + len, READ_BYTES);
-    if (got < 0 && (errno == EINTR || errno == EAGAIN)) return false;
-    if (got < 0) in->error = errno;
-    if (got == 0) in->ended = true;
-    if (got <= 0) return got == 0;
-    in->end += (size_t)got;
-    in->bytes_read += (uint64_t)got;
-    return true;
-}
-
-/* The next line without its end; valid until the next call. Of one that is too long, its length. */
-static taken lines_take(lines *in, aiocosmos_str *line, uint64_t *too_long)
-{
-    for (;;) {
-        char *from = in->buffer + in->begin;
-        size_t held = in->end - in->begin;
-        char *newline = memchr(from + in->searched, '\n', held - in->searched);
-        size_t len = newline ? (size_t)(newline - from) : held;
-        if (newline || (in->ended && len + in->dropped > 0)) {
-            in->begin += len + (newline ? 1 : 0);
-            in->searched = 0;
-            in->number++;
-            if (len && from[len - 1] == '\r') len--;
-            line->ptr = from;
-            line->len = len;
-            *too_long = in->dropped + len;
-            in->dropped = 0;
-            return *too_long > DOCUMENT_BYTES_MAX ? TAKEN_TOO_LONG : TAKEN_LINE;
-        }
-        if (in->ended) return TAKEN_END;
-        if (in->error) return TAKEN_ERROR;
-        in->searched = held;
-        if (held > DOCUMENT_BYTES_MAX + 1) {
-            in->dropped += held - 1;       /* the last byte may be the '\r' of its end */
-            in->begin = in->end - 1;
-            in->searched = 1;
-        }
-        if (!lines_fill(in) && !in->error) return TAKEN_NONE_YET;
-    }
-}
-
-static bool is_blank(aiocosmos_str line)
-{
-    size_t i;
-    for (i = 0; i < line.len; i++)
-        if (line.ptr[i] != ' ' && line.ptr[i] != '\t' && line.ptr[i] != '\r') return false;
-    return true;
-}
-
-/*------------------------------------------------------------------------------
  * MARK: - The import
  *----------------------------------------------------------------------------*/
 
 typedef struct importer {
     tool *tool;
-    lines in;
+    input in;
+    values values;                         /* of JSON in it */
+    csv csv;                               /* or of CSV */
+    bool is_csv;
     aiocosmos_kind kind;
     FILE *rejects;
-    long from_line;                        /* those before it are passed over */
+    long from_line, from_element;          /* those before it are passed over */
+    uint64_t reached;                      /* the last line, or element, taken */
     aiocosmos_op bulk;
     size_t bytes_in_flight;
     bool starved;                          /* the input has nothing now */
@@ -160,9 +60,12 @@ typedef struct importer {
     char keyless_why[512];
 } importer;
 
-/* A line that has been handed over, kept for the rejects. */
+/* A document that has been handed over, kept for the rejects. */
 typedef struct entry {
-    uint64_t number, too_long;             /* too_long: its length, and there is no text; else 0 */
+    uint64_t number;                       /* of its line, or of the element that it is */
+    uint64_t line, element;                /* where it begins, and its place in a JSON array, or 0 */
+    uint64_t too_long;                     /* its length, and there is no text; else 0 */
+    const char *why;                       /* it is no document; NULL: it may be one */
     size_t len;
     unsigned place;                        /* in flight.line */
     bool is_json;
@@ -180,13 +83,13 @@ static void put_resume(const tool *t, FILE *to)
         fputc(' ', to);
         put_argument(to, t->operand[i]);
     }
-    fputs(" --from-line ", to);
+    fputs(" --from-", to);
 }
 
 static void put_resume_options(const tool *t, FILE *to)
 {
     static const uint64_t secret = BIT(OPT_KEY) | BIT(OPT_CONNECTION_STRING) | BIT(OPT_TOKEN);
-    static const uint64_t ours = BIT(OPT_FROM_LINE) | BIT(OPT_APPEND_REJECTS);
+    static const uint64_t ours = BIT(OPT_FROM_LINE) | BIT(OPT_FROM_ELEMENT) | BIT(OPT_APPEND_REJECTS);
     unsigned i;
     if (has(t, OPT_REJECTS)) fputs(" --append-rejects", to);
     for (i = 0; i < OPT_COUNT; i++) {
@@ -221,7 +124,8 @@ static struct flight {
     volatile sig_atomic_t interrupted;     /* the signal */
     aiocosmos_client *volatile client;
     bool on_terminal;                      /* which has echoed "^C" */
-    volatile uint64_t reached;             /* the last line taken */
+    volatile uint64_t reached, next;       /* the last line taken, and where to go on behind it */
+    const char *volatile unit;             /* what is counted: lines, or elements of an array */
     volatile uint64_t line[CONCURRENCY_MAX];             /* those in flight, and 0 where there is none */
     unsigned free_place[CONCURRENCY_MAX], free_count;
     char *resume, *resume_options;         /* the command to go on by, before and behind the line; NULL: no memory */
@@ -293,7 +197,9 @@ static void note_stopping(void)
     note n;
     n.len = 0;
     note_text(&n, flight.on_terminal ? "\n" : "");
-    note_text(&n, "aiocosmos: interrupted: no line after ");
+    note_text(&n, "aiocosmos: interrupted: no ");
+    note_text(&n, flight.unit);
+    note_text(&n, " after ");
     note_number(&n, flight.reached);
     note_text(&n, " is taken, and those in flight are finished. The next signal ends all at once.\n");
     note_send(&n);
@@ -304,10 +210,14 @@ static void note_resume(note *n)
 {
     uint64_t doubted = next_in_flight(0);
     if (!flight.resume || !flight.resume_options) return;
-    note_text(n, doubted ? "To go on with the first line in doubt" : "To go on with the next");
+    note_text(n, doubted ? "To go on with the first " : "To go on with the next");
+    note_text(n, doubted ? flight.unit : "");
+    note_text(n, doubted ? " in doubt" : "");
     note_text(n, doubted && flight.is_create ? ", and find what is stored already among the rejects as 409:\n" : ":\n");
     note_text(n, flight.resume);
-    note_number(n, doubted ? doubted : flight.reached + 1);
+    note_text(n, flight.unit);
+    note_text(n, " ");
+    note_number(n, doubted ? doubted : flight.next);
     note_text(n, flight.resume_options);
 }
 
@@ -317,9 +227,15 @@ static void note_ending(void)
     n.len = 0;
     note_text(&n, flight.on_terminal ? "\n" : "");
     note_text(&n, "aiocosmos: ended at once. ");
-    if (next_in_flight(0)) note_text(&n, "These lines were in flight, and may be stored or not: ");
+    if (next_in_flight(0)) {
+        note_text(&n, "These ");
+        note_text(&n, flight.unit);
+        note_text(&n, "s were in flight, and may be stored or not: ");
+    }
     note_lines_in_flight(&n);
-    note_text(&n, next_in_flight(0) ? ".\nThe others up to line " : "The lines up to ");
+    note_text(&n, next_in_flight(0) ? ".\nThe others up to " : "Those up to ");
+    note_text(&n, flight.unit);
+    note_text(&n, " ");
     note_number(&n, flight.reached);
     note_text(&n, " are stored, or among the rejects; those behind it were not taken.\n");
     note_resume(&n);
@@ -353,6 +269,8 @@ static void catch_interrupts(const importer *im)
     action.sa_flags = SA_RESTART | SA_NODEFER;
     sigemptyset(&action.sa_mask);
     flight.client = im->tool->client;
+    flight.unit = "line";
+    flight.next = 1;
     flight.resume = resume_text(im->tool, put_resume);
     flight.resume_options = resume_text(im->tool, put_resume_options);
     flight.is_create = im->kind == AIOCOSMOS_CREATE_ITEM;
@@ -381,7 +299,7 @@ static void release_interrupts(void)
 
 static aiocosmos_pull no_more_lines(importer *im)
 {
-    const lines *in = &im->in;
+    const input *in = &im->in;
     im->stopped = !in->ended || in->begin < in->end;
     return AIOCOSMOS_PULL_END;
 }
@@ -393,22 +311,26 @@ static aiocosmos_pull break_off(importer *im, const char *what, int error)
     return no_more_lines(im);
 }
 
-static entry *keep_line(importer *im, aiocosmos_str line, uint64_t too_long)
+static entry *keep_document(importer *im, const document *from)
 {
-    entry *kept;
-    if (im->in.number == 1) line = without_mark(line);
-    if (too_long) line.len = 0;
-    kept = malloc(sizeof *kept + line.len + 1);
+    size_t len = from->too_long ? 0 : from->text.len;
+    entry *kept = malloc(sizeof *kept + len + 1);
     if (!kept) return NULL;
-    kept->number = im->in.number;
-    kept->too_long = too_long;
-    kept->len = line.len;
+    kept->line = from->line;
+    kept->element = from->element;
+    kept->number = from->element ? from->element : from->line;
+    kept->too_long = from->too_long;
+    kept->why = from->why;
+    kept->len = len;
     kept->is_json = false;
-    memcpy(kept->text, line.ptr, line.len);
-    im->bytes_in_flight += line.len;
+    memcpy(kept->text, from->text.ptr, len);
+    im->bytes_in_flight += len;
+    im->reached = kept->number;
     kept->place = flight.free_place[--flight.free_count];
+    flight.unit = from->element ? "element" : "line";
     flight.line[kept->place] = kept->number;
     flight.reached = kept->number;
+    flight.next = from->next;
     return kept;
 }
 
@@ -430,7 +352,7 @@ static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
     item->kind = im->kind;
     item->item_data = line;
     item->body.ptr = line->text;
-    item->body.len = line->len;
+    item->body.len = line->why ? 0 : line->len;            /* without a body it is refused, whatever it looks like */
     item->pk = pk_of_document(im->tool, item->body);
     line->is_json = is_set(&item->pk);
     if (line->is_json) return;
@@ -438,35 +360,46 @@ static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
     if (strncmp(why, "container: ", 11) == 0) item->pk = aiocosmos_pk1(aiocosmos_none());
     im->keyless = line;
     snprintf(im->keyless_why, sizeof im->keyless_why, "%s", why);
-    line->is_json = aiocosmos_json_parse(NULL, line->text, line->len, &doc, NULL) == 0;
+    line->is_json = !line->why && aiocosmos_json_parse(NULL, line->text, line->len, &doc, NULL) == 0;
     if (line->is_json) aiocosmos_json_free(doc);
 }
 
-static aiocosmos_pull next_line(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+/* What cannot be read, or makes no sense. */
+static aiocosmos_pull end_input(importer *im, const document *at)
+{
+    if (!at->why) return break_off(im, "cannot read on", im->in.error);
+    if (!im->broken) say(im->tool, "%s: line %" PRIu64 ": %s", im->tool->operand[2], at->line, at->why);
+    im->broken = true;
+    im->stopped = im->reached > 0;
+    return AIOCOSMOS_PULL_END;
+}
+
+static bool is_before(const importer *im, const document *at)
+{
+    return at->line < (uint64_t)im->from_line || (at->element && at->element < (uint64_t)im->from_element);
+}
+
+static aiocosmos_pull next_document(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
 {
     importer *im = user_data;
-    aiocosmos_str line;
-    uint64_t length;
+    document at;
     entry *kept;
     taken got;
     do {
         if (flight.interrupted || im->broken || im->given_up) return no_more_lines(im);
         im->crowded = im->bytes_in_flight >= IN_FLIGHT_BYTES_MAX;
         if (im->crowded) return AIOCOSMOS_PULL_LATER;
-        got = lines_take(&im->in, &line, &length);
+        got = im->is_csv ? csv_take(&im->csv, &im->in, &at) : values_take(&im->values, &im->in, &at);
         im->starved = got == TAKEN_NONE_YET;
         if (im->starved) {
             aiocosmos_wake(client);        /* the step must not wait for the network alone: the input may be sooner */
             return AIOCOSMOS_PULL_LATER;
         }
         if (got == TAKEN_END) return AIOCOSMOS_PULL_END;
-        if (got == TAKEN_ERROR) return break_off(im, "cannot read on", im->in.error);
-    } while (im->in.number < (uint64_t)im->from_line || (got == TAKEN_LINE && is_blank(line)));
-    kept = keep_line(im, line, got == TAKEN_TOO_LONG ? length : 0);
-    if (!kept) {
-        im->in.number--;
-        return break_off(im, "cannot go on", ENOMEM);
-    }
+        if (got == TAKEN_ERROR) return end_input(im, &at);
+    } while (is_before(im, &at));
+    kept = keep_document(im, &at);
+    if (!kept) return break_off(im, "cannot go on", ENOMEM);
     fill_item(im, kept, item);
     return AIOCOSMOS_PULL_ITEM;
 }
@@ -479,9 +412,11 @@ static aiocosmos_str reason_of(const importer *im, const entry *line, const aioc
     aiocosmos_attempt attempt, last = {0};
     uint32_t i;
     int len = 0;
-    if (line->too_long) {
-        len = snprintf(out, cap, "the line has %" PRIu64 " bytes, an item at most %d", line->too_long,
-                       (int)DOCUMENT_BYTES_MAX);
+    if (line->why) {
+        len = snprintf(out, cap, "%s", line->why);
+    } else if (line->too_long) {
+        len = snprintf(out, cap, "the %s has %" PRIu64 " bytes, an item at most %d", line->element ? "element" : "line",
+                       line->too_long, (int)DOCUMENT_BYTES_MAX);
     } else if (line == im->keyless && result->status == AIOCOSMOS_E_ARGUMENT) {
         len = snprintf(out, cap, "%s", im->keyless_why);   /* a key is missing because of this */
     } else if (im->given_up && result->status == AIOCOSMOS_E_CANCELLED) {
@@ -501,7 +436,9 @@ static void put_reject(const importer *im, const entry *line, const aiocosmos_re
     FILE *to = im->rejects;
     char room[300];
     aiocosmos_str reason = reason_of(im, line, result, room, sizeof room);
-    fprintf(to, "{\"line\":%" PRIu64 ",\"reason\":", line->number);
+    fprintf(to, "{\"line\":%" PRIu64, line->line);
+    if (line->element) fprintf(to, ",\"element\":%" PRIu64, line->element);
+    fputs(",\"reason\":", to);
     put_string(to, reason.ptr, reason.len);
     fprintf(to, ",\"status\":%d,\"sub_status\":%d,\"maybe_applied\":%s", result->http_status, result->sub_status,
             result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED ? "true" : "false");
@@ -680,19 +617,19 @@ static bool open_rejects(importer *im)
 {
     tool *t = im->tool;
     const char *path = t->option[OPT_REJECTS];
-    struct stat input, output;
+    struct stat from, to;
     int fd;
     im->rejects = stderr;
     if (!path) return true;
     im->rejects = NULL;
     fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0666);
-    if (fd >= 0 && fstat(fd, &output) == 0 && fstat(im->in.fd, &input) == 0 && output.st_dev == input.st_dev &&
-        output.st_ino == input.st_ino && S_ISREG(output.st_mode)) {
+    if (fd >= 0 && fstat(fd, &to) == 0 && fstat(im->in.fd, &from) == 0 && to.st_dev == from.st_dev &&
+        to.st_ino == from.st_ino && S_ISREG(to.st_mode)) {
         say(t, "--rejects %s: this is the file that is read; choose another", path);
         close(fd);
         return false;
     }
-    if (fd >= 0 && S_ISREG(output.st_mode) && output.st_size > 0 && !has(t, OPT_APPEND_REJECTS)) {
+    if (fd >= 0 && S_ISREG(to.st_mode) && to.st_size > 0 && !has(t, OPT_APPEND_REJECTS)) {
         say(t, "--rejects %s: it is not empty: choose another, or add to it with --append-rejects", path);
         close(fd);
         return false;
@@ -706,11 +643,11 @@ static bool open_rejects(importer *im)
 static void say_where(importer *im)
 {
     tool *t = im->tool;
-    say(t, "%sstopped after line %" PRIu64 ": each up to it is stored, or among the rejects. To go on with the next%s:",
-        flight.interrupted ? "interrupted: " : "", im->in.number,
+    say(t, "%sstopped after %s %" PRIu64 ": each up to it is stored, or among the rejects. To go on with the next%s:",
+        flight.interrupted ? "interrupted: " : "", flight.unit, im->reached,
         has(t, OPT_KEY) || has(t, OPT_CONNECTION_STRING) ? ", with the same account" : "");
     put_resume(t, stderr);
-    fprintf(stderr, "%" PRIu64, im->in.number + 1);
+    fprintf(stderr, "%s %" PRIu64, flight.unit, flight.next);
     put_resume_options(t, stderr);
 }
 
@@ -741,7 +678,7 @@ static int import_lines(importer *im, uint32_t concurrency)
     request.container = im->tool->operand[1];
     request.concurrency_max = concurrency;
     request.timeout_ms = has(im->tool, OPT_TIMEOUT) ? 0 : IMPORT_TIMEOUT_MS;
-    request.next = next_line;
+    request.next = next_document;
     request.item_done = line_done;
     request.done = import_done;
     request.user_data = im;
@@ -764,14 +701,17 @@ int import(tool *t)
     im.give_up_s = GIVE_UP_S;
     if (!number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency) ||
         !number_of(t, OPT_FROM_LINE, 1, LONG_MAX, &im.from_line) ||
+        !number_of(t, OPT_FROM_ELEMENT, 1, LONG_MAX, &im.from_element) ||
         !number_of(t, OPT_GIVE_UP, 1, 86400, &im.give_up_s)) return see_help(t);
     fd = open_input(t, t->operand[2]);
     if (fd < 0) return EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);              /* a reader that went away must not end us with documents in flight */
-    if (!lines_open(&im.in, fd)) say(t, "no memory");
+    im.is_csv = has(t, OPT_CSV);
+    if (!input_open(&im.in, fd)) say(t, "no memory");
     else if (open_rejects(&im)) status = import_lines(&im, (uint32_t)concurrency);
     if (im.rejects && im.rejects != stderr) fclose(im.rejects);
-    lines_close(&im.in);
+    input_close(&im.in);
+    csv_free(&im.csv);
     return status;
 }
 

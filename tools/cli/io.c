@@ -116,12 +116,17 @@ int open_input(tool *t, const char *path)
 }
 
 /* Windows programs like to begin a text with a byte order mark; JSON has none (RFC 8259, 8.1). */
+size_t text_mark(const char *text, size_t len)
+{
+    return len && memcmp(text, "\xEF\xBB\xBF", len < 3 ? len : 3) == 0 ? 3 : 0;
+}
+
 aiocosmos_str without_mark(aiocosmos_str text)
 {
-    if (text.len >= 3 && memcmp(text.ptr, "\xEF\xBB\xBF", 3) == 0) {
-        text.ptr += 3;
-        text.len -= 3;
-    }
+    size_t mark = text_mark(text.ptr, text.len);
+    if (mark > text.len) return text;
+    text.ptr += mark;
+    text.len -= mark;
     return text;
 }
 

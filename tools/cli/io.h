@@ -6,7 +6,9 @@
 
 #include <stdio.h>
 
-enum { DOCUMENT_BYTES_MAX = 2 << 20 };     /* the service's limit */
+#ifndef DOCUMENT_BYTES_MAX                 /* tests have smaller ones */
+#define DOCUMENT_BYTES_MAX (2 << 20)       /* the service's limit */
+#endif
 
 char *text_of(aiocosmos_str from);         /* to be freed; NULL: no memory */
 
@@ -19,6 +21,8 @@ bool stdout_works(tool *t);
 
 int open_input(tool *t, const char *path);
 bool read_all(tool *t, const char *path, char *out, size_t cap, size_t *len);
+/* The length of the byte order mark that text begins with, also if less of it is there; 0: it does not. */
+size_t text_mark(const char *text, size_t len);
 aiocosmos_str without_mark(aiocosmos_str text);
 
 #endif

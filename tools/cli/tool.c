@@ -18,7 +18,8 @@ const option_info options[OPT_COUNT] = {
     { "--key", "KEY", "the account's key; others on this machine can read a\n"
                       "command's arguments, so better use AIOCOSMOS_KEY" },
     { "--key-file", "FILE", "a file that has the account's key, and nothing else" },
-    { "--token", "T", "an Entra access token, or a resource token, not a key;\nothers can read it too, so better use AIOCOSMOS_TOKEN" },
+    { "--token", "T",
+        "an Entra access token, or a resource token, not a key;\nothers can read it too, so better use AIOCOSMOS_TOKEN" },
     { "--ca", "FILE", "trust the certificates in this PEM file instead of the\nsystem's" },
     { "--insecure", NULL, "do not check certificates, and allow plain http to\nother machines: for emulators only" },
     { "--timeout", "SECONDS", "for one request with its retries (30), or for one\ndocument of an import (120)" },
@@ -56,7 +57,9 @@ const option_info options[OPT_COUNT] = {
     { "--to-connection-string", "S", "the account to copy to, if it is another; better in\n"
                                      "AIOCOSMOS_TO_CONNECTION_STRING" },
     { "--to-endpoint", "URL", "the same, with" },
-    { "--to-key", "KEY", "its key; better in AIOCOSMOS_TO_KEY" }
+    { "--to-key", "KEY", "its key; better in AIOCOSMOS_TO_KEY" },
+    { "--from-element", "N", "the same of elements of a JSON array" },
+    { "--csv", NULL, "comma-separated values, with a header line" }
 };
 
 bool has(const tool *t, option_id option)

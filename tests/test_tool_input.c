@@ -1,0 +1,245 @@
+/* What the tool's import reads: JSON documents in any layout, and CSV. */
+#define AIOCOSMOS_IMPLEMENTATION
+#define DOCUMENT_BYTES_MAX 64
+#define INPUT_READ_BYTES 16
+#include "test.h"
+#include "../tools/cli/tool.c"
+#include "../tools/cli/io.c"
+#include "../tools/cli/input.c"
+#include "../tools/cli/values.c"
+#include "../tools/cli/csv.c"
+
+typedef struct reading {
+    input in;
+    values values;
+    csv csv;
+    bool is_csv;
+    char told[8192];                           /* what was taken, as text */
+    size_t told_len;
+    uint64_t next;
+} reading;
+
+static void tell(reading *r, const char *format, ...)
+{
+    va_list arguments;
+    int len;
+    va_start(arguments, format);
+    len = vsnprintf(r->told + r->told_len, sizeof r->told - r->told_len, format, arguments);
+    va_end(arguments);
+    r->told_len += (size_t)len;
+    CHECK(r->told_len < sizeof r->told);
+}
+
+/* Takes what there is: "LINE/ELEMENT:TEXT;", with what is known to be wrong, or its length, in front. */
+static taken take_all(reading *r)
+{
+    document at;
+    taken got;
+    while (got = r->is_csv ? csv_take(&r->csv, &r->in, &at) : values_take(&r->values, &r->in, &at),
+           got == TAKEN_DOCUMENT) {
+        tell(r, "%d", (int)at.line);
+        if (at.element) tell(r, "/%d", (int)at.element);
+        if (at.why) tell(r, "(%s)", at.why);
+        if (at.too_long) tell(r, "(%d bytes)", (int)at.too_long);
+        else tell(r, ":%.*s", (int)at.text.len, at.text.ptr);
+        tell(r, ";");
+        r->next = at.next;
+    }
+    if (got == TAKEN_ERROR) tell(r, "%d(%s)", (int)at.line, at.why ? at.why : strerror(r->in.error));
+    return got;
+}
+
+/* What is taken of a text that comes in two parts, through a pipe. */
+static const char *cut(bool is_csv, const char *text, size_t len, size_t first)
+{
+    static reading r;
+    int ends[2];
+    taken got;
+    memset(&r, 0, sizeof r);
+    r.is_csv = is_csv;
+    CHECK(pipe(ends) == 0 && len <= 32768);
+    CHECK(input_open(&r.in, ends[0]));
+    CHECK(write(ends[1], text, first) == (ssize_t)first);
+    got = take_all(&r);
+    if (got == TAKEN_NONE_YET) {
+        CHECK(write(ends[1], text + first, len - first) == (ssize_t)(len - first));
+        got = take_all(&r);
+    }
+    close(ends[1]);
+    if (got == TAKEN_NONE_YET) got = take_all(&r);
+    CHECK(got == TAKEN_END || got == TAKEN_ERROR);
+    input_close(&r.in);
+    csv_free(&r.csv);
+    return r.told;
+}
+
+static void check_cuts(bool is_csv, const char *text, size_t len, const char *want)
+{
+    size_t first;
+    for (first = 0; first <= len; first++) CHECK_STR(cut(is_csv, text, len, first), want);
+}
+
+#define VALUES(TEXT, WANT) check_cuts(false, TEXT, sizeof TEXT - 1, WANT)
+#define CSV(TEXT, WANT)    check_cuts(true, TEXT, sizeof TEXT - 1, WANT)
+
+TEST(one_document_a_line)
+{
+    VALUES("", "");
+    VALUES("\n \t\r\n", "");
+    VALUES("{\"id\":1}\n{\"id\":2}\r\n\n{\"id\":3}", "1:{\"id\":1};2:{\"id\":2};4:{\"id\":3};");
+    VALUES("\xEF\xBB\xBF{}\n", "1:{};");
+    VALUES("\xEF\xBB", "1:\xEF\xBB;");
+}
+
+TEST(what_is_wrong_on_a_line_stays_on_it)
+{
+    VALUES("{\"id\":}\n{\"id\":2}\n", "1:{\"id\":};2:{\"id\":2};");
+    VALUES("{\"id\":1}}\n42\n[]\nnonsense\n\"\\\n", "1:{\"id\":1}};2:42;3:[];4:nonsense;5:\"\\;");
+    VALUES("{\"id\":1},\n{\"id\":2},\n", "1:{\"id\":1},;2:{\"id\":2},;");
+    VALUES("{\"a\":\"x\n{}\n", "1:{\"a\":\"x;2:{};");                      /* the quote is missing */
+    VALUES("{\"a\":1\n{\"b\":2}\n{}", "1:{\"a\":1;2:{\"b\":2};3:{};");      /* the brace is */
+    VALUES("{\"a\":[1,\n{\"b\":2}\n{}", "1:{\"a\":[1,;2:{\"b\":2};3:{};");
+    VALUES("{\"a\":\n", "1:{\"a\":;");
+}
+
+TEST(documents_of_several_lines)
+{
+    VALUES("{\n  \"a\": {\n    \"b\": [1, \"}\\\"{\"]\n  }\n}\n{\n}\n",
+           "1:{\n  \"a\": {\n    \"b\": [1, \"}\\\"{\"]\n  }\n};6:{\n};");
+    VALUES("{\"a\":1}{\"b\":2} {\"c\":3}\n{}", "1:{\"a\":1};1:{\"b\":2} ;1:{\"c\":3};2:{};");
+    VALUES("{\n\"a\":\n1}{\"b\":2}\n", "1:{\n\"a\":\n1};3:{\"b\":2};");
+    VALUES("{\n\"a\" 1\n}\n{\n}\n", "1:{\n\"a\" 1\n};4:{\n};");             /* up to what may be the next */
+    VALUES("{\n\"a\":1\n", "1:{\n\"a\":1;");
+    VALUES("{\n\"a\":1\n} nonsense\n{}\n", "1:{\n\"a\":1\n} nonsense;4:{};");
+}
+
+TEST(elements_of_an_array)
+{
+    VALUES("[]", "");
+    VALUES(" \n[{\"a\":1},\n {\"b\":[{}]} ,3,\"x\"\n]\n", "2/1:{\"a\":1};3/2:{\"b\":[{}]};3/3:3;3/4:\"x\";");
+    VALUES("[1][2]\n[[3],null]{}", "1/1:1;1/2:2;2/3:[3];2/4:null;2:{};");
+    VALUES("[{},{}", "1/1:{};1/2:{};1(the array does not end)");
+    VALUES("[{},\n", "1/1:{};2(the array does not end)");
+    VALUES("[{}\n{}]", "1/1:{};2(',' or ']' is expected in the array)");
+    VALUES("[{\"a\" 1},{}]", "1(an element of the array is not JSON)");
+    VALUES("[,{}]", "1(an element of the array is not JSON)");
+    VALUES("[{},]", "1/1:{};1(an element of the array is not JSON)");
+    VALUES("[{\"a\":", "1(the array does not end)");
+}
+
+TEST(too_long_to_keep)
+{
+    char text[4096], want[256];
+    size_t fill;
+    for (fill = 54; fill < 300; fill += fill < 60 ? 1 : 7) {               /* {"a":""} has 8 bytes */
+        int len = snprintf(text, sizeof text, "{\"a\":\"%0*d\"}\r\n{}\n", (int)fill, 0);
+        if (fill + 8 > 64) snprintf(want, sizeof want, "1(%d bytes);2:{};", (int)fill + 8);
+        else snprintf(want, sizeof want, "1:{\"a\":\"%0*d\"};2:{};", (int)fill, 0);
+        check_cuts(false, text, (size_t)len, want);
+        len = snprintf(text, sizeof text, "[{\"a\":\"%0*d\"},{}]", (int)fill, 0);
+        if (fill + 8 > 64) snprintf(want, sizeof want, "1/1(%d bytes);1/2:{};", (int)fill + 8);
+        else snprintf(want, sizeof want, "1/1:{\"a\":\"%0*d\"};1/2:{};", (int)fill, 0);
+        check_cuts(false, text, (size_t)len, want);
+    }
+    VALUES("nonsense-----------------------------------------------------------------------------------\n{}",
+           "1(91 bytes);2:{};");
+    VALUES("{\n\"a\":\"--------------------------------------------------------------------------\"\n}\n{}",
+           "1(84 bytes);4:{};");
+    VALUES("{\n\"a\" \"--------------------------------------------------------------------------\"\n}\n{}",
+           "1(84 bytes);4:{};");
+}
+
+TEST(where_to_go_on)
+{
+    static reading r;
+    static const char text[] = "{} {\n}{}\n";
+    uint64_t next[] = { 1, 2, 3 };
+    int ends[2], i;
+    document at;
+    memset(&r, 0, sizeof r);
+    CHECK(pipe(ends) == 0 && write(ends[1], text, sizeof text - 1) == sizeof text - 1 && close(ends[1]) == 0);
+    CHECK(input_open(&r.in, ends[0]));
+    for (i = 0; i < 3; i++) {
+        CHECK_INT(values_take(&r.values, &r.in, &at), TAKEN_DOCUMENT);
+        CHECK_INT(at.next, next[i]);           /* the same line again, where another document is on it */
+    }
+    input_close(&r.in);
+}
+
+TEST(records_as_documents)
+{
+    CSV("", "");
+    CSV("id\n", "");
+    CSV("id,n\r\na,1\r\nb,2", "2:{\"id\":\"a\",\"n\":1};3:{\"id\":\"b\",\"n\":2};");
+    CSV("\xEF\xBB\xBF\"id\",\"a \"\"b\"\"\"\n1,x\n", "2:{\"id\":\"1\",\"a \\\"b\\\"\":\"x\"};");
+    CSV("id,x\n1,\n2,\"\"\n\n3, y \n", "2:{\"id\":\"1\"};3:{\"id\":\"2\",\"x\":\"\"};5:{\"id\":\"3\",\"x\":\" y \"};");
+    CSV("id,x\n1,\"a\nb,\"\"c\"\"\"\n2,\\\n",
+        "2:{\"id\":\"1\",\"x\":\"a\\u000ab,\\\"c\\\"\"};4:{\"id\":\"2\",\"x\":\"\\\\\"};");
+    CSV("x,id\n\"1\",true\n", "2:{\"x\":\"1\",\"id\":\"true\"};");
+}
+
+TEST(types_of_fields)
+{
+    static const char *const bare[] = { "0", "-1", "1.50", "1e3", "-0.5E-10", "true", "false", "null",
+                                        "123456789012345" };
+    static const char *const text[] = { "007", "+1", "1.", ".5", "1e", "True", "NULL", "1234567890123456", "0x1", "1 ",
+                                        "1e400", "-", "NaN", "1,5" };
+    char record[64], want[96];
+    size_t i;
+    for (i = 0; i < sizeof bare / sizeof *bare; i++) {
+        snprintf(record, sizeof record, "id,x\n1,%s\n", bare[i]);
+        snprintf(want, sizeof want, "2:{\"id\":\"1\",\"x\":%s};", bare[i]);
+        check_cuts(true, record, strlen(record), want);
+        snprintf(record, sizeof record, "id,x\n1,\"%s\"\n", bare[i]);
+        snprintf(want, sizeof want, "2:{\"id\":\"1\",\"x\":\"%s\"};", bare[i]);
+        check_cuts(true, record, strlen(record), want);
+    }
+    for (i = 0; i < sizeof text / sizeof *text; i++) {
+        bool quoted = strchr(text[i], ',') != NULL;
+        snprintf(record, sizeof record, quoted ? "id,x\n1,\"%s\"\n" : "id,x\n1,%s\n", text[i]);
+        snprintf(want, sizeof want, "2:{\"id\":\"1\",\"x\":\"%s\"};", text[i]);
+        check_cuts(true, record, strlen(record), want);
+    }
+}
+
+TEST(records_that_are_refused)
+{
+    CSV("id,x\n1,a\"b\n2,\"a\"b\n3,4\n", "2(a quote in a field that does not begin with one):1,a\"b;"
+                                         "3(text behind the closing quote of a field):2,\"a\"b;"
+                                         "4:{\"id\":\"3\",\"x\":4};");
+    CSV("id,x\n1\n2,3,4\n5,6\n", "2(fewer fields than the header has):1;3(more fields than the header has):2,3,4;"
+                                 "4:{\"id\":\"5\",\"x\":6};");
+    CSV("id,x\n1,\"a\n2,3\n", "2(a quote that is not closed):1,\"a;3:{\"id\":\"2\",\"x\":3};");
+    CSV("id,x\n1,\"a\n2,3\n--------------------------------------------------------------------------,4\n5,6\n",
+        "2(a quote that is not closed):1,\"a;3:{\"id\":\"2\",\"x\":3};4(76 bytes);5:{\"id\":\"5\",\"x\":6};");
+    CSV("id\n\"--------------------------------------------------------------------------\n1\n",
+        "2(a quote that is not closed)(75 bytes);3:{\"id\":\"1\"};");
+    CSV("id\n\"\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\"\n",
+        "2(as JSON it is too long for an item):\"\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\";");
+    CSV("a,b\n", "1(the header, which is the first line, has no column \"id\")");
+    CSV("id,\n", "1(the header has a column without a name)");
+    CSV("id,id\n", "1(the header names a column twice)");
+    CSV("id,a\"\n", "1(a quote in a field that does not begin with one)");
+}
+
+/* Whatever comes, in whatever pieces, the same is taken. */
+TEST(random_texts_cut_anywhere)
+{
+    static const char alphabet[] = "{{}}[]\"\"\",::\n\n\r 1a\\-";
+    char text[200], whole[8192];
+    uint64_t seed = 1;
+    int round;
+    for (round = 0; round < 4000; round++) {
+        size_t len, i;
+        bool is_csv = round % 2 != 0;
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        len = seed >> 33 & 127;
+        memcpy(text, "id,a\n", 5);
+        for (i = is_csv ? 5 : 0; i < len; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            text[i] = alphabet[(seed >> 33) % (sizeof alphabet - 1)];
+        }
+        strcpy(whole, cut(is_csv, text, len, len));
+        for (i = 0; i < len; i += 7) CHECK_STR(cut(is_csv, text, len, i), whole);
+    }
+}

@@ -1,0 +1,318 @@
+/* csv.c: comma-separated values, as RFC 4180 has them. */
+#include "csv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    DIGITS_MAX = 15,                       /* of a number that a double has as it is written, whatever the number */
+    JSON_BYTES = DOCUMENT_BYTES_MAX + 8    /* of a document in the making; longer ones are refused */
+};
+
+/*------------------------------------------------------------------------------
+ * MARK: - Where a record ends
+ *----------------------------------------------------------------------------*/
+
+static void refuse(csv *c, const char *why)
+{
+    if (!c->why) c->why = why;
+    c->state = CSV_SKIP;                   /* to the end of this line */
+}
+
+/* A byte of a record; false: it is the line end behind it. */
+static bool look_at(csv *c, char byte)
+{
+    if (c->state == CSV_QUOTED) {
+        if (byte == '"') c->state = CSV_QUOTE;
+        c->lines_inside += byte == '\n';
+        return true;
+    }
+    if (byte == '\n') return false;
+    if (c->state == CSV_SKIP) return true;
+    if (byte == ',') c->state = CSV_FIELD;
+    else if (byte != '"') {
+        if (c->state == CSV_FIELD) c->state = CSV_BARE;
+        else if (c->state == CSV_QUOTE && byte != '\r') refuse(c, "text behind the closing quote of a field");
+    } else if (c->state == CSV_BARE) {
+        refuse(c, "a quote in a field that does not begin with one");
+    } else {
+        c->state = CSV_QUOTED;             /* its begin, or the second of two */
+    }
+    return true;
+}
+
+/* To the line end behind the record; true: there it is, or the input ends. */
+static bool find_end(csv *c, input *in, size_t *len)
+{
+    const char *text = in->buffer + in->begin;
+    size_t held = in->end - in->begin;
+    while (c->at < held && look_at(c, text[c->at])) c->at++;
+    *len = c->at;
+    return c->at < held || in->ended;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - A record as a document
+ *----------------------------------------------------------------------------*/
+
+typedef struct field {
+    const char *text;
+    size_t len;
+    bool quoted;
+} field;
+
+/* The field at *at of a record that is in order, and where the next one begins. False: that was the last. */
+static bool next_field(const char *record, size_t len, size_t *at, field *out)
+{
+    size_t i = *at;
+    out->quoted = i < len && record[i] == '"';
+    if (out->quoted)
+        for (i++; i < len && (record[i] != '"' || (i + 1 < len && record[i + 1] == '"')); i++) i += record[i] == '"';
+    out->text = record + *at + out->quoted;
+    if (out->quoted) {
+        out->len = (size_t)(record + i - out->text);
+        i++;
+    }
+    while (i < len && record[i] != ',') i++;
+    if (!out->quoted) out->len = (size_t)(record + i - out->text);
+    *at = i + 1;
+    return i < len;
+}
+
+/* Appends to the document; false: there is no room. */
+static bool put(csv *c, size_t *used, const char *text, size_t len)
+{
+    if (len > JSON_BYTES - *used) return false;
+    memcpy(c->json + *used, text, len);
+    *used += len;
+    return true;
+}
+
+/* A string; that it is UTF-8 is for the library to say. */
+static bool put_text(csv *c, size_t *used, const field *f)
+{
+    static const char hex[] = "0123456789abcdef";
+    char escape[6] = { '\\', 'u', '0', '0', 0, 0 };
+    size_t i, from = 0;
+    bool ok = put(c, used, "\"", 1);
+    for (i = 0; i < f->len && ok; i++) {
+        unsigned char byte = (unsigned char)f->text[i];
+        if (byte >= 0x20 && byte != '"' && byte != '\\') continue;
+        ok = put(c, used, f->text + from, i - from);
+        from = i + 1;
+        if (byte == '"' && f->quoted) i++, from++;         /* two stand for one */
+        if (byte < 0x20) {
+            escape[4] = hex[byte >> 4];
+            escape[5] = hex[byte & 15];
+            ok = ok && put(c, used, escape, 6);
+        } else {
+            ok = ok && put(c, used, byte == '"' ? "\\\"" : "\\\\", 2);
+        }
+    }
+    return ok && put(c, used, f->text + from, f->len - from) && put(c, used, "\"", 1);
+}
+
+static size_t digits(const char *text, size_t len, size_t at)
+{
+    size_t from = at;
+    while (at < len && text[at] >= '0' && text[at] <= '9') at++;
+    return at - from;
+}
+
+/* RFC 8259, 6: so that 007 and +49 stay what they are; and so do long numbers of cards and accounts. */
+static bool is_number(const char *text, size_t len)
+{
+    size_t at = len && text[0] == '-', whole = digits(text, len, at), part = 0, exponent;
+    if (whole == 0 || (whole > 1 && text[at] == '0')) return false;
+    at += whole;
+    if (at < len && text[at] == '.') {
+        part = digits(text, len, at + 1);
+        if (part == 0) return false;
+        at += 1 + part;
+    }
+    if (at < len && (text[at] == 'e' || text[at] == 'E')) {
+        at++;
+        at += at < len && (text[at] == '+' || text[at] == '-');
+        exponent = digits(text, len, at);
+        if (exponent == 0 || exponent > 2) return false;
+        at += exponent;
+    }
+    return at == len && whole + part <= DIGITS_MAX;
+}
+
+static bool is_literal(const field *f)
+{
+    return (f->len == 4 && (memcmp(f->text, "true", 4) == 0 || memcmp(f->text, "null", 4) == 0)) ||
+           (f->len == 5 && memcmp(f->text, "false", 5) == 0) || is_number(f->text, f->len);
+}
+
+static bool put_value(csv *c, size_t *used, const field *f, const char *name)
+{
+    bool bare = !f->quoted && strcmp(name, "\"id\"") != 0 && is_literal(f);
+    return bare ? put(c, used, f->text, f->len) : put_text(c, used, f);
+}
+
+/* False: there is no room. */
+static bool put_record(csv *c, const char *record, size_t len, size_t *used)
+{
+    size_t at = 0, i = 0;
+    bool more = true, ok, some = false;
+    field f;
+    *used = 0;
+    ok = put(c, used, "{", 1);
+    while (more && ok) {
+        more = next_field(record, len, &at, &f);
+        if (i == c->name_count) c->why = "more fields than the header has";
+        if (i == c->name_count) return true;
+        if (f.len || f.quoted) {
+            ok = (!some || put(c, used, ",", 1)) && put(c, used, c->names[i], strlen(c->names[i])) &&
+                 put(c, used, ":", 1) && put_value(c, used, &f, c->names[i]);
+            some = true;
+        }
+        i++;
+    }
+    if (ok && i < c->name_count) c->why = "fewer fields than the header has";
+    return ok && put(c, used, "}", 1);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - The header line
+ *----------------------------------------------------------------------------*/
+
+static const char *add_name(csv *c, const field *f)
+{
+    size_t used = 0, i;
+    if (f->len == 0) return "the header has a column without a name";
+    if (c->name_count == CSV_COLUMNS_MAX) return "the header has too many columns";
+    if (!put_text(c, &used, f)) return "the header is too long";
+    c->names[c->name_count] = malloc(used + 1);
+    if (!c->names[c->name_count]) return "no memory";
+    memcpy(c->names[c->name_count], c->json, used);
+    c->names[c->name_count][used] = 0;
+    for (i = 0; i < c->name_count; i++)
+        if (strcmp(c->names[i], c->names[c->name_count]) == 0) {
+            free(c->names[c->name_count]);
+            return "the header names a column twice";
+        }
+    c->name_count++;
+    return NULL;
+}
+
+/* NULL: it is one that documents can be made by. */
+static const char *take_header(csv *c, aiocosmos_str line)
+{
+    const char *why = c->why;
+    size_t at = 0, i;
+    bool more = true;
+    field f;
+    while (more && !why) {
+        more = next_field(line.ptr, line.len, &at, &f);
+        why = add_name(c, &f);
+    }
+    for (i = 0; !why && i < c->name_count; i++)
+        if (strcmp(c->names[i], "\"id\"") == 0) return NULL;
+    return why ? why : "the header, which is the first line, has no column \"id\"";
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Records
+ *----------------------------------------------------------------------------*/
+
+/* The first line alone, of a record whose quote is never closed, or not in time: what follows is looked at anew. */
+static size_t first_line(const input *in)
+{
+    const char *text = in->buffer + in->begin;
+    size_t held = in->end - in->begin;
+    const char *newline = memchr(text, '\n', held);
+    return newline ? (size_t)(newline - text) : held;
+}
+
+/* What has been found becomes the document that is taken; `len` bytes and the line end are behind us. */
+static void take_record(csv *c, input *in, size_t len, document *out)
+{
+    bool behind = in->begin + len < in->end;               /* a line end follows */
+    size_t used = 0;
+    memset(out, 0, sizeof *out);
+    out->line = c->line;
+    out->text.ptr = in->buffer + in->begin;
+    out->text.len = len;
+    if (len && out->text.ptr[len - 1] == '\r') out->text.len--;
+    if (c->dropped + out->text.len > DOCUMENT_BYTES_MAX) out->too_long = c->dropped + out->text.len;
+    if (!out->too_long && !c->why && c->begun && out->text.len) {
+        if (!put_record(c, out->text.ptr, out->text.len, &used) || used > DOCUMENT_BYTES_MAX)
+            c->why = "as JSON it is too long for an item";
+        if (!c->why) {
+            out->text.ptr = c->json;
+            out->text.len = used;
+        }
+    }
+    out->why = c->why;
+    in->begin += len + behind;
+    c->line += c->lines_inside + 1;
+    out->next = c->line;
+    c->state = CSV_FIELD;
+    c->at = 0;
+    c->lines_inside = 0;
+    c->dropped = 0;
+}
+
+/* TAKEN_NONE_YET: it has not come in whole. */
+static taken take_next(csv *c, input *in, document *out)
+{
+    size_t len, held;
+    bool ends, open;
+    if (!input_pass_mark(in)) return TAKEN_NONE_YET;
+    ends = find_end(c, in, &len);
+    open = c->state == CSV_QUOTED;
+    held = in->end - in->begin;
+    if (ends && held == 0 && c->dropped == 0) return TAKEN_END;
+    if (open && c->dropped == 0 && (ends || held > DOCUMENT_BYTES_MAX + 1)) {
+        c->why = "a quote that is not closed";
+        c->lines_inside = 0;
+        len = first_line(in);
+        if (len < held || ends) ends = true;
+        else c->state = CSV_SKIP;          /* the line alone is too long */
+    }
+    if (!ends && held > DOCUMENT_BYTES_MAX + 1) {
+        c->dropped += held - 1;
+        in->begin = in->end - 1;
+        c->at = 1;
+        c->state = CSV_SKIP;
+    }
+    if (!ends) return TAKEN_NONE_YET;
+    take_record(c, in, len, out);
+    return TAKEN_DOCUMENT;
+}
+
+taken csv_take(csv *c, input *in, document *out)
+{
+    if (!c->json) {
+        c->json = malloc(JSON_BYTES);
+        c->line = 1;
+    }
+    for (;;) {
+        taken got = c->json ? take_next(c, in, out) : TAKEN_ERROR;
+        if (got == TAKEN_DOCUMENT && c->begun && (out->text.len || out->why || out->too_long)) {
+            c->why = NULL;
+            return got;
+        }
+        if (got == TAKEN_DOCUMENT) {
+            const char *why = c->begun ? NULL : out->too_long ? "the header is too long" : take_header(c, out->text);
+            c->begun = true;
+            c->why = NULL;
+            if (!why) continue;
+            out->why = why;
+            return TAKEN_ERROR;
+        }
+        if (got == TAKEN_NONE_YET && input_fill(in)) continue;
+        memset(out, 0, sizeof *out);
+        if (!c->json) out->why = "no memory";
+        return got == TAKEN_NONE_YET && in->error ? TAKEN_ERROR : got;
+    }
+}
+
+void csv_free(csv *c)
+{
+    while (c->name_count) free(c->names[--c->name_count]);
+    free(c->json);
+}
