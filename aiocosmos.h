@@ -469,9 +469,9 @@ AIOCOSMOS_API aiocosmos_value aiocosmos_json_text(const char *text, size_t len);
 
 /* A partition key of one to three levels, unset levels at the end. All unset: no key. */
 typedef struct aiocosmos_pk { aiocosmos_value level[3]; } aiocosmos_pk;
-AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_s(const char *text);               /* of one string; NULL: no key */
-AIOCOSMOS_API aiocosmos_pk aiocosmos_pk1(aiocosmos_value a);
-AIOCOSMOS_API aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b);
+#define aiocosmos_pk_s(text) aiocosmos_pk1(aiocosmos_s(text))              /* of one string; NULL: no key */
+#define aiocosmos_pk1(a)     aiocosmos_pk2(a, aiocosmos_s(NULL))
+#define aiocosmos_pk2(a, b)  aiocosmos_pk3(a, b, aiocosmos_s(NULL))
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c);
 /* That of an item, by the container's own definition; a property that the item lacks is NONE. The values are parts of
  * body. container: a name in the default_database, or "dbs/game/colls/players". All unset, and aiocosmos_last_error()
@@ -534,12 +534,12 @@ AIOCOSMOS_API void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap);
 AIOCOSMOS_API void aiocosmos_jw_object(aiocosmos_jw *w, const char *key);
 AIOCOSMOS_API void aiocosmos_jw_array(aiocosmos_jw *w, const char *key);
 AIOCOSMOS_API void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value);
-AIOCOSMOS_API void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text);
-AIOCOSMOS_API void aiocosmos_jw_strn(aiocosmos_jw *w, const char *key, const char *text, size_t len);
-AIOCOSMOS_API void aiocosmos_jw_raw(aiocosmos_jw *w, const char *key, const char *json, size_t len);  /* is checked */
-AIOCOSMOS_API void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number);
-AIOCOSMOS_API void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number);
-AIOCOSMOS_API void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth);
+#define aiocosmos_jw_str(w, key, text)       aiocosmos_jw_value(w, key, aiocosmos_s(text))
+#define aiocosmos_jw_strn(w, key, text, len) aiocosmos_jw_value(w, key, aiocosmos_sn(text, len))
+#define aiocosmos_jw_raw(w, key, json, len)  aiocosmos_jw_value(w, key, aiocosmos_json_text(json, len))
+#define aiocosmos_jw_i64(w, key, number)     aiocosmos_jw_value(w, key, aiocosmos_i(number))
+#define aiocosmos_jw_f64(w, key, number)     aiocosmos_jw_value(w, key, aiocosmos_f(number))
+#define aiocosmos_jw_bool(w, key, truth)     aiocosmos_jw_value(w, key, aiocosmos_b(truth))
 AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w);                      /* closes the innermost */
 /* The text, NUL-terminated at buf[len]. len 0: error says why. If it is "the buffer is too small", a cap of w->len + 1
  * suffices; so cap 0 (and buf NULL) measures. */
@@ -21859,13 +21859,13 @@ static aiocosmos_value aioc_client_value(aiocosmos_value_type type, const char *
     return value;
 }
 
-static aiocosmos_value aioc_client_text(const char *text)
+aiocosmos_str aiocosmos_text(const char *text) { return aioc_mem_str(text); }
+
+aiocosmos_value aiocosmos_s(const char *text)
 {
     return aioc_client_value(text ? AIOCOSMOS_VALUE_STR : AIOCOSMOS_VALUE_UNSET, text, aioc_mem_str(text).len, 0, 0);
 }
 
-aiocosmos_str aiocosmos_text(const char *text) { return aioc_mem_str(text); }
-aiocosmos_value aiocosmos_s(const char *text) { return aioc_client_text(text); }
 aiocosmos_value aiocosmos_i(int64_t number) { return aioc_client_value(AIOCOSMOS_VALUE_I64, NULL, 0, 0, number); }
 aiocosmos_value aiocosmos_f(double number) { return aioc_client_value(AIOCOSMOS_VALUE_F64, NULL, 0, number, 0); }
 aiocosmos_value aiocosmos_b(bool truth) { return aioc_client_value(AIOCOSMOS_VALUE_BOOL, NULL, 0, 0, truth); }
@@ -21880,24 +21880,6 @@ aiocosmos_value aiocosmos_sn(const char *text, size_t len)
 aiocosmos_value aiocosmos_json_text(const char *text, size_t len)
 {
     return aioc_client_value(AIOCOSMOS_VALUE_JSON, text, len, 0, 0);
-}
-
-aiocosmos_pk aiocosmos_pk_s(const char *text)
-{
-    const aiocosmos_pk pk = { { aioc_client_text(text) } };
-    return pk;
-}
-
-aiocosmos_pk aiocosmos_pk1(aiocosmos_value a)
-{
-    const aiocosmos_pk pk = { { a } };
-    return pk;
-}
-
-aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b)
-{
-    const aiocosmos_pk pk = { { a, b } };
-    return pk;
 }
 
 aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
@@ -22321,36 +22303,6 @@ aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w) { return aioc_json_jw_finish(
 void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
 {
     aioc_json_jw_value(w, key, value);
-}
-
-void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text)
-{
-    aioc_json_jw_value(w, key, aioc_client_text(text));
-}
-
-void aiocosmos_jw_strn(aiocosmos_jw *w, const char *key, const char *text, size_t len)
-{
-    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_STR, text, len, 0, 0));
-}
-
-void aiocosmos_jw_raw(aiocosmos_jw *w, const char *key, const char *json, size_t len)
-{
-    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_JSON, json, len, 0, 0));
-}
-
-void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
-{
-    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_I64, NULL, 0, 0, number));
-}
-
-void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number)
-{
-    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_F64, NULL, 0, number, 0));
-}
-
-void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth)
-{
-    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_BOOL, NULL, 0, 0, truth));
 }
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
