@@ -91,6 +91,7 @@
  *     >>queries    queries of many ranges: a reader and the stages of a plan
  *     >>changes    the change feed
  *     >>many       reads of many items
+ *     >>batch      operations that go in one request; transactions
  *     >>bulk       bulks: one operation an item, as many at a time as the service bears
  *     >>client     the public functions
  *========================*/
@@ -556,7 +557,8 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
     AIOCOSMOS_READ_DATABASE, AIOCOSMOS_CREATE_DATABASE, AIOCOSMOS_DELETE_DATABASE,
     AIOCOSMOS_READ_ACCOUNT,
     AIOCOSMOS_RAW,                     /* anything else that the service knows: raw_verb, raw_link */
-    AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK    /* of results only */
+    AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK, AIOCOSMOS_BATCH /* of results
+                                        * only */
 } aiocosmos_kind;
 
 /* What a result is of, lent with it. len 0: it has none, or it stands in the body, as the id of an item to create. */
@@ -641,11 +643,7 @@ typedef struct aiocosmos_request {
 /* AIOCOSMOS_RAW is signed, retried, counted and completed as all others, and not looked into. GET and HEAD are reads;
  * another verb is a write, with a fate, even a POST that is a query; an ETag makes it repeatable unless it is a POST.
  * Items, and POST to a stored procedure, take part in the container's session. `headers` may say what a request means,
- * as "x-ms-documentdb-isquery: True" does; a body is application/json unless they say else.
- *
- * A transaction: POST to "dbs/X/colls/Y/docs" with pk, an array of operations as body, "x-ms-cosmos-is-batch-request:
- * True" and "x-ms-cosmos-batch-atomic: True" (examples/trade.c). One that was refused has status 0 and http_status 207:
- * nothing was done, and the operation whose statusCode is not 424 says why. */
+ * as "x-ms-documentdb-isquery: True" does; a body is application/json unless they say else. */
 
 /* 0: accepted, *op set if op is not NULL, exactly one callback will come. E_FULL: step and try again. E_ARGUMENT,
  * E_NOMEM, E_SHUTDOWN: aiocosmos_last_error() says why. Never calls back and does no I/O. */
@@ -930,6 +928,7 @@ typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; what it point
     aiocosmos_pk pk;
     aiocosmos_str body;
     aiocosmos_str if_match;
+    aiocosmos_str if_none_match;
 } aiocosmos_bulk_item;
 typedef struct aiocosmos_bulk_totals {
     uint64_t succeeded, failed;        /* items; failed includes maybe_applied */
@@ -965,6 +964,37 @@ AIOCOSMOS_API int  aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op 
 /* The totals so far. False: no such bulk. */
 AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aiocosmos_op op,
                                              aiocosmos_bulk_totals *out);
+
+/*------------------------
+ * MARK: - Transactions
+ *------------------------*/
+
+/* 1 to 100 operations on items of one partition key, at most 2 MB: all are carried out, in order, or none. Each sees
+ * what those before it have done: an item may be created and then patched. */
+typedef struct aiocosmos_batch_result {
+    int      status, sub_status;       /* 0: done; 424: not, as another failed; else why it failed */
+    double   charge_ru;
+    aiocosmos_str etag;                /* with its quotes */
+    aiocosmos_json item;               /* of a read, or with want_body */
+} aiocosmos_batch_result;
+/* result->status 0: all were done. Else nothing was: it is that of the first that failed, which the message names; or
+ * of the whole, with a fate as of any write, and then count is 0. Once it may have been applied it is sent again only
+ * if every operation that writes has an ETag in if_match. results: in the order of items, lent as result is. */
+typedef void (*aiocosmos_batch_fn)(aiocosmos_client *client, const aiocosmos_result *result,
+                                   const aiocosmos_batch_result *results, size_t count, void *user_data);
+typedef struct aiocosmos_batch_request {  /* what has no comment is as in aiocosmos_request */
+    const char *database, *container;
+    aiocosmos_pk pk;                   /* required; that of the items may stay unset */
+    const aiocosmos_bulk_item *items; size_t item_count;
+    aiocosmos_str session_token;
+    const char *const *headers;
+    uint64_t order_key;                /* of the whole */
+    uint32_t timeout_ms;
+    bool want_body;
+    aiocosmos_batch_fn done; void *user_data;
+} aiocosmos_batch_request;
+/* As submit; a refusal says of which item and what. */
+AIOCOSMOS_API int  aiocosmos_batch(aiocosmos_client *client, const aiocosmos_batch_request *request, aiocosmos_op *op);
 
 #ifdef __cplusplus
 }
@@ -11496,6 +11526,7 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
 
 typedef struct aioc_op aioc_op;
 typedef struct aioc_op_engine aioc_op_engine;
+typedef struct aioc_op_outcome aioc_op_outcome;
 
 /* Whoever paces a set of operations (a bulk): a 429 to one of them does not use up its retries, but slows all. */
 typedef struct aioc_op_pacer {
@@ -11510,6 +11541,8 @@ typedef struct aioc_op_role {
     void (*complete)(aioc_op *op, const aiocosmos_result *result);  /* NULL: to the host */
     void (*stop_parts)(aioc_op *op);  /* set: it is composed of others, and sends nothing itself */
     const aioc_op_pacer *pacer;
+    /* NULL, or looks at what came of an attempt before that is judged: a body may say more than its status. */
+    void (*weigh)(aioc_op *op, aioc_op_outcome *seen);
     bool internal;  /* nobody outside waits for it */
     bool of_page;   /* of a query: what has been read ahead goes with it */
 } aioc_op_role;
@@ -11592,6 +11625,8 @@ struct aioc_op {
     const aioc_op_role *role;
     void    *owner;          /* whoever composed it */
     aiocosmos_done_fn done;
+    aiocosmos_batch_fn batch_done;  /* of a transaction, */
+    uint32_t operations;            /* of so many */
     void    *user_data;
     double   charge_ru;
     uint32_t slot, attempts;
@@ -11873,7 +11908,7 @@ static int  aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices
 static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
 static void aioc_op_timer_fired(aioc_reactor_timer *timer);
 
-static const aioc_op_role aioc_op_metadata = { aioc_op_metadata_came, NULL, NULL, true, false };
+static const aioc_op_role aioc_op_metadata = { aioc_op_metadata_came, NULL, NULL, NULL, true, false };
 
 static size_t aioc_op_texts_len(const aioc_request_spec *spec)
 {
@@ -12492,15 +12527,17 @@ static void aioc_op_timer_fired(aioc_reactor_timer *timer)
 
 /*--- Retry policy: what an outcome means, as a pure function ---*/
 
-typedef struct aioc_op_outcome {
+struct aioc_op_outcome {
     int      error;                 /* 0: there is an answer */
+    const char *message;            /* of the error; NULL: there is no more to say */
+    aiocosmos_str body;             /* of the answer */
     bool     sent, reused, silent;  /* of the request: see aioc_pool_outcome */
     bool     from_service;          /* the answer's head, even of one that broke off, proves whose it is */
     int      http_status, sub_status;
     uint32_t retry_after_ms;  /* 0: the service named none */
     bool     clock_was_off;   /* the answer's Date shows that our signature's date was wrong */
     bool     token_expired;   /* 401 to a token that the host may renew, or a key that it has replaced */
-} aioc_op_outcome;
+};
 
 typedef struct aioc_op_situation {
     aioc_request_traits is;
@@ -12699,6 +12736,7 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
                             (response->status != 304 || aioc_http_header(lines, "A-IM").ptr ||
                              aioc_http_header(lines, "If-None-Match").ptr);
     op->http_status = outcome->http_status = response->status;
+    outcome->body = response->body;
     op->sub_status = 0;
     if (aioc_text_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)
         op->sub_status = (int)number;
@@ -12721,41 +12759,39 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     }
 }
 
+/* Counts what is tried once more. */
+static void aioc_op_note_retry(aioc_op_engine *engine, aioc_op_past *past, const aioc_op_verdict *verdict)
+{
+    engine->stats.retries++;
+    if (verdict->counts) past->retries++;
+    if (past->tries[verdict->reason] < UINT8_MAX) past->tries[verdict->reason]++;
+    if (verdict->reason == AIOC_OP_THROTTLE) past->throttle_wait_ms += (uint32_t)(verdict->wait_us / 1000u);
+    if (verdict->sign_anew) past->fresh_signature = true;
+}
+
 /* Carries out a verdict to try again. */
 static void aioc_op_again(aioc_op *op, const aioc_op_verdict *verdict)
 {
-    aioc_op_engine *engine = op->engine;
-    engine->stats.retries++;
-    if (verdict->counts) op->past.retries++;
-    if (op->past.tries[verdict->reason] < UINT8_MAX) op->past.tries[verdict->reason]++;
-    if (verdict->reason == AIOC_OP_THROTTLE) {
-        op->past.throttle_wait_ms += (uint32_t)(verdict->wait_us / 1000u);
-        op->throttled_us += verdict->wait_us;
-    }
-    if (verdict->sign_anew) {
-        op->past.fresh_signature = true;
-        if (!engine->signer.has_key)
-            aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt->token, true);
-    }
+    aioc_op_note_retry(op->engine, &op->past, verdict);
+    if (verdict->reason == AIOC_OP_THROTTLE) op->throttled_us += verdict->wait_us;
     op->looks_up = verdict->reason == AIOC_OP_METADATA && op->is.item_data;  /* a fetch waits not for itself */
     if (verdict->forget_metadata || verdict->reason == AIOC_OP_RANGES) op->metadata_tried = false;
     aioc_op_back_off(op, verdict->wait_us);
 }
 
 /* What to tell people of a failure, in the engine's one message buffer. */
-static const char *aioc_op_explain(aioc_op *op, const aioc_op_verdict *verdict,
-                                   const aioc_pool_outcome *outcome, bool from_service)
+static const char *aioc_op_explain(aioc_op_engine *engine, const aioc_op_outcome *seen,
+                                   const aioc_op_verdict *verdict, bool write, uint32_t attempts)
 {
-    char *text = op->engine->message;
-    size_t cap = sizeof op->engine->message, len;
+    char *text = engine->message;
+    size_t cap = sizeof engine->message, len;
     if (verdict->status == 0) return "";
-    if (outcome->error == verdict->status)
-        aioc_mem_print(text, cap, "%s", outcome->message ? outcome->message
-                                                         : aioc_protocol_status_text(outcome->error));
-    else aioc_protocol_message(op->http_status, op->sub_status, outcome->response->body, from_service, text, cap);
+    if (seen->error == verdict->status)
+        aioc_mem_print(text, cap, "%s", seen->message ? seen->message : aioc_protocol_status_text(seen->error));
+    else aioc_protocol_message(seen->http_status, seen->sub_status, seen->body, seen->from_service, text, cap);
     len = strlen(text);
-    if (op->attempts > 1) len += aioc_mem_print(text + len, cap - len, " (attempt %u)", (unsigned)op->attempts);
-    if (len < cap && op->is.write)
+    if (attempts > 1) len += aioc_mem_print(text + len, cap - len, " (attempt %u)", (unsigned)attempts);
+    if (len < cap && write)
         aioc_mem_print(text + len, cap - len, "%s", verdict->fate == AIOCOSMOS_FATE_MAYBE_APPLIED
                        ? "; the write may have been applied"
                        : verdict->status < 0 && verdict->fate == AIOCOSMOS_FATE_ANSWERED
@@ -12763,9 +12799,9 @@ static const char *aioc_op_explain(aioc_op *op, const aioc_op_verdict *verdict,
     return text;
 }
 
-static bool aioc_op_too_late(const aioc_op *op, const aioc_op_verdict *verdict)
+static bool aioc_op_too_late(const aioc_op_engine *engine, uint64_t deadline_us, const aioc_op_verdict *verdict)
 {
-    return op->deadline_us && op->engine->reactor->now_us + verdict->wait_us >= op->deadline_us;
+    return deadline_us && engine->reactor->now_us + verdict->wait_us >= deadline_us;
 }
 
 /* What the host reads of a container is known, what it changes is not. */
@@ -12777,19 +12813,48 @@ static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
     if (op->is.forgets_container) aioc_account_changed(&op->engine->account, aioc_op_link(op), op->verb[0] == 'D');
 }
 
+/* What does not depend on what is asked, and what has been tried. */
+static void aioc_op_situate(aioc_op_engine *engine, aioc_op_situation *now)
+{
+    now->answered_once = engine->endpoint.answered_once;
+    now->retries_max = engine->options->retries_max;
+    now->throttle_wait_max_ms = engine->options->throttle_wait_ms;
+    now->random = (uint32_t)aioc_protocol_random(&engine->random_state);
+}
+
+/* What a verdict says of more than what it is of. last: that ends with this answer. */
+static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict, bool last)
+{
+    aioc_op_engine *engine = op->engine;
+    aioc_account_container *container = op->container;
+    if (verdict->reason == AIOC_OP_THROTTLE) engine->stats.throttled++;
+    if (verdict->reason == AIOC_OP_SESSION && container && last)
+        aioc_account_drop_claims(container, aioc_op_range(op));
+    /* Unless that has happened since it was sent. */
+    if (verdict->forget_metadata && container && op->attempt->epoch == container->epoch) {
+        if (verdict->flags & AIOC_OP_ANEW) aioc_account_forget(container);
+        else aioc_account_forget_ranges(container);
+    }
+    if ((verdict->flags & AIOC_OP_DOUBT) && container) aioc_account_doubt_ranges(container);
+    if (verdict->where == AIOC_OP_LEAVE && aioc_pool_leave(&op->attempt->endpoint->pool))
+        aioc_op_log(engine, 2, aioc_op_handle(op).id,
+                    "the account has moved to another region: its connections are left, its name is asked anew");
+    if (verdict->sign_anew && !engine->signer.has_key && !last)
+        aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt->token, true);
+}
+
 /* The pool is done with an attempt. */
 static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome)
 {
     aioc_op *op = (aioc_op *)exchange->owner;
     aioc_op_engine *engine = op->engine;
-    const aiocosmos_options *options = engine->options;
-    aioc_op_outcome seen = { outcome->error, outcome->sent, outcome->reused, outcome->silent, false, 0, 0, 0, false,
-                             false };
-    aioc_op_situation now = { op->is, op->past, op->role->pacer != NULL, false, options->retries_max,
-                              options->throttle_wait_ms, (uint32_t)aioc_protocol_random(&engine->random_state) };
+    aioc_op_outcome seen;
+    aioc_op_situation now;
     aioc_op_verdict verdict;
     double charge_ru = 0;
-    bool throttled;
+    bool again;
+    memset(&seen, 0, sizeof seen);
+    memset(&now, 0, sizeof now);
     op->state = AIOC_OP_READY;
     aioc_mem_buffer_free(engine->memory, &op->attempt->head);
     /* The token ran out between start and prepare. */
@@ -12797,6 +12862,11 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
         aioc_op_make_ready(op);
         return;
     }
+    seen.error = outcome->error;
+    seen.message = outcome->message;
+    seen.sent = outcome->sent;
+    seen.reused = outcome->reused;
+    seen.silent = outcome->silent;
     if (outcome->response) {
         aioc_op_read_answer(op, outcome->response, &seen);
         charge_ru = aioc_protocol_number(outcome->response->wanted[AIOC_PROTOCOL_H_CHARGE], AIOC_OP_CHARGE_MAX);
@@ -12805,34 +12875,23 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     op->charge_ru += charge_ru;
     engine->stats.charge_ru += charge_ru;
     aioc_op_keep_attempt(op, outcome, charge_ru);
-    now.answered_once = op->attempt->endpoint->answered_once;
+    now.is = op->is;
+    now.past = op->past;
+    aioc_op_situate(engine, &now);
+    now.patient = op->role->pacer != NULL;
+    if (op->role->weigh) op->role->weigh(op, &seen);
     verdict = aioc_op_judge(&now, &seen);
     op->past.doubt = verdict.doubt;
-    throttled = verdict.reason == AIOC_OP_THROTTLE;
-    if (throttled) engine->stats.throttled++;
-    if (throttled && op->role->pacer) op->role->pacer->throttled(op, verdict.wait_us);
-    if (verdict.reason == AIOC_OP_SESSION && op->container && (!verdict.again || aioc_op_too_late(op, &verdict)))
-        aioc_account_drop_claims(op->container, aioc_op_range(op));
-    /* Unless that has happened since it was sent. */
-    if (verdict.forget_metadata && op->container && op->attempt->epoch == op->container->epoch) {
-        if (verdict.flags & AIOC_OP_ANEW) aioc_account_forget(op->container);
-        else aioc_account_forget_ranges(op->container);
-    }
-    if ((verdict.flags & AIOC_OP_DOUBT) && op->container) aioc_account_doubt_ranges(op->container);
-    if (verdict.where == AIOC_OP_LEAVE && aioc_pool_leave(&op->attempt->endpoint->pool))
-        aioc_op_log(engine, 2, aioc_op_handle(op).id,
-                    "the account has moved to another region: its connections are left, its name is asked anew");
+    if (verdict.reason == AIOC_OP_THROTTLE && op->role->pacer) op->role->pacer->throttled(op, verdict.wait_us);
+    again = verdict.again && !aioc_op_too_late(engine, op->deadline_us, &verdict);
+    aioc_op_heed(op, &verdict, !again);
     if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_op_succeeded(op, outcome->response->body);
-    if (op->stop) {
+    if (op->stop)
         aioc_op_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));
-        return;
-    }
-    if (verdict.again && !aioc_op_too_late(op, &verdict)) {
-        aioc_op_again(op, &verdict);
-        return;
-    }
-    aioc_op_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
-                   aioc_op_explain(op, &verdict, outcome, seen.from_service));
+    else if (again) aioc_op_again(op, &verdict);
+    else
+        aioc_op_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
+                       aioc_op_explain(engine, &seen, &verdict, op->is.write, op->attempts));
 }
 
 /* One ready operation. False: none is ready. */
@@ -17265,8 +17324,8 @@ static bool aioc_range_append_edges(const aioc_range_stream *stream, const aioc_
 /* Asks a stream's range, or, without one, the service by partition key. 0, or why that cannot be done now. */
 static int aioc_range_ask(aioc_range_stream *stream, const aioc_account_range *range)
 {
-    static const aioc_op_role needed = { aioc_range_answer_came, NULL, NULL, true, true };
-    static const aioc_op_role ahead = { aioc_range_answer_came, NULL, NULL, true, false };
+    static const aioc_op_role needed = { aioc_range_answer_came, NULL, NULL, NULL, true, true };
+    static const aioc_op_role ahead = { aioc_range_answer_came, NULL, NULL, NULL, true, false };
     aioc_range_reader *reader = stream->reader;
     aioc_op_engine *engine = reader->engine;
     const aioc_range_question *question = reader->question;
@@ -17672,8 +17731,8 @@ static void aioc_page_stop(aioc_op *op);
 static void aioc_page_work(void *owner);
 
 /* A page that is asked for, and one that is made of what ranges answer. */
-static const aioc_op_role aioc_page_asked = { aioc_page_came, NULL, NULL, false, true };
-static const aioc_op_role aioc_page_composed = { aioc_page_came, aioc_page_stop, NULL, false, true };
+static const aioc_op_role aioc_page_asked = { aioc_page_came, NULL, NULL, NULL, false, true };
+static const aioc_op_role aioc_page_composed = { aioc_page_came, aioc_page_stop, NULL, NULL, false, true };
 
 /*--- Birth and death ---*/
 
@@ -18412,7 +18471,7 @@ static void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *result)
 /* A server that does not know these headers takes the body for a query, by its type. */
 static int aioc_query_ask_plan(aioc_query *query)
 {
-    static const aioc_op_role role = { aioc_query_plan_came, NULL, NULL, true, true };
+    static const aioc_op_role role = { aioc_query_plan_came, NULL, NULL, NULL, true, true };
     const aioc_page_cursor *cursor = query->cursor;
     aioc_request_spec spec;
     aioc_range_specify(&spec, &cursor->ask);
@@ -19112,7 +19171,7 @@ static bool aioc_query_is_lost(aioc_query *query)
 
 static void aioc_query_work(aioc_page_cursor *cursor)
 {
-    static const aioc_op_role handed_over = { aioc_query_hand_over, NULL, NULL, false, true };
+    static const aioc_op_role handed_over = { aioc_query_hand_over, NULL, NULL, NULL, false, true };
     aioc_query *query = aioc_query_of(cursor);
     if (query->direct) {
         query->direct = false;
@@ -19953,7 +20012,7 @@ static void aioc_many_stop(aioc_op *op)
     aioc_many_finish_if_over(many);
 }
 
-static const aioc_op_role aioc_many_role = { aioc_many_ended, aioc_many_stop, NULL, false, false };
+static const aioc_op_role aioc_many_role = { aioc_many_ended, aioc_many_stop, NULL, NULL, false, false };
 
 /*--- Shares ---*/
 
@@ -20277,7 +20336,7 @@ static int aioc_many_specify_query(const aioc_many_part *part, aioc_request_spec
 /* Sends a part's next request. 0, or why that cannot be done now. */
 static int aioc_many_ask_part(aioc_many_part *part)
 {
-    static const aioc_op_role role = { aioc_many_part_came, NULL, NULL, true, false };
+    static const aioc_op_role role = { aioc_many_part_came, NULL, NULL, NULL, true, false };
     aioc_many *many = part->many;
     aioc_op_engine *engine = many->engine;
     aioc_request_spec spec;
@@ -20760,6 +20819,301 @@ static void aioc_many_close(aioc_many_list *all)
     while (all->first) aioc_many_free(all->first);
 }
 /*========================
+ * MARK: - Batch                   >>batch
+ *
+ * Operations that go in one request: how they are written, and what is answered
+ * to each. Transactions, which are carried out as a whole or not at all.
+ *
+ * May call: memory, text, json, http, request, operation.
+ *========================*/
+
+#define AIOC_BATCH_OPERATIONS_MAX        100u
+#define AIOC_BATCH_TRANSACTION_BYTES_MAX ((size_t)2 << 20)
+
+/*--- Requests ---*/
+
+static void aioc_batch_put_string(aioc_mem_writer *out, const char *before, aiocosmos_str text)
+{
+    if (!text.ptr) return;
+    aioc_mem_put_text(out, before);
+    out->ok = out->ok && aioc_json_append_string(out->memory, out->out, text.ptr, text.len, false);
+}
+
+/* pk: the text of its key; without a ptr in a transaction, which has one. */
+static void aioc_batch_put(aioc_mem_writer *out, const aiocosmos_bulk_item *given, aiocosmos_str pk, bool want_body)
+{
+    static const char *const types[] = { "Read", "Create", "Upsert", "Replace", "Patch", "Delete" };
+    aioc_mem_put_text(out, "{\"operationType\":\"");
+    aioc_mem_put_text(out, types[given->kind - AIOCOSMOS_READ_ITEM]);
+    aioc_mem_put_text(out, "\"");
+    if (given->id) aioc_batch_put_string(out, ",\"id\":", aioc_mem_str(given->id));
+    aioc_batch_put_string(out, ",\"partitionKey\":", pk);
+    aioc_batch_put_string(out, ",\"ifMatch\":", given->if_match);
+    aioc_batch_put_string(out, ",\"ifNoneMatch\":", given->if_none_match);
+    if (given->kind != AIOCOSMOS_READ_ITEM && !want_body) aioc_mem_put_text(out, ",\"minimalReturnPreference\":true");
+    if (given->body.len) aioc_mem_put_text(out, ",\"resourceBody\":");
+    aioc_mem_put(out, given->body);
+    aioc_mem_put_text(out, "}");
+}
+
+/* An operation as a request of its own, which says whether it is a good one; *given is what that is, in full. */
+static int aioc_batch_specify_single(aioc_op_engine *engine, const char *database, const char *container,
+                                     bool want_body, aiocosmos_bulk_item *given, aioc_request_spec *spec)
+{
+    aiocosmos_request request;
+    int refused;
+    memset(&request, 0, sizeof request);
+    if (!given->kind) given->kind = AIOCOSMOS_CREATE_ITEM;
+    if (given->kind > AIOCOSMOS_DELETE_ITEM) return aioc_request_refuse(&engine->builder, "kind", "not of an item");
+    request.database = database;
+    request.container = container;
+    request.kind = given->kind;
+    request.id = given->id;
+    request.pk = given->pk;
+    request.body = given->body;
+    request.if_match = given->if_match;
+    request.if_none_match = given->if_none_match;
+    request.want_body = want_body;
+    refused = aioc_request_build(&engine->builder, &request, spec);
+    given->body = spec->body;
+    return refused;
+}
+
+/* A request of many, but for its body and key; its texts are the engine's. */
+static int aioc_batch_specify(aioc_op_engine *engine, const char *database, const char *container, bool atomic,
+                              const char *const *headers, aioc_request_spec *spec)
+{
+    aioc_request_builder *builder = &engine->builder;
+    int refused = aioc_request_build_link(builder, "dbs/%/colls/%", database, container, NULL);
+    memset(spec, 0, sizeof *spec);
+    builder->lines.len = 0;
+    if (!refused)
+        refused = aioc_request_add_line(builder, "Content-Type: application/json\r\nx-ms-cosmos-is-batch-request: True",
+            atomic ? "\r\nx-ms-cosmos-batch-atomic: True\r\nx-ms-cosmos-batch-continue-on-error: False"
+                   : "\r\nx-ms-cosmos-batch-atomic: False\r\nx-ms-cosmos-batch-continue-on-error: True");
+    if (!refused) refused = aioc_request_add_headers(builder, headers, false);
+    spec->verb = "POST";
+    spec->type = spec->tail = "docs";
+    spec->is.item_data = true;
+    spec->link = spec->container_link = aioc_mem_text(&builder->link);
+    spec->lines = aioc_mem_text(&builder->lines);
+    return refused;
+}
+
+/*--- Answers ---*/
+
+/* The result of one operation, as the service gives it. */
+typedef struct aioc_batch_entry {
+    int      status, sub_status;
+    uint32_t retry_after_ms;
+    double   charge_ru;
+    aiocosmos_json etag, body;  /* body: of a failure without one, all of it: its message stands there */
+} aioc_batch_entry;
+
+/* False: it is none. */
+static bool aioc_batch_read(aiocosmos_json json, aioc_batch_entry *entry)
+{
+    static const char *const names[] = { "statusCode", "subStatusCode", "requestCharge", "retryAfterMilliseconds",
+                                         "eTag", "resourceBody" };
+    aiocosmos_json field[6];
+    int64_t status = 0, sub_status = 0;
+    double charge_ru = 0, wait_ms = 0;
+    if (json.type != AIOCOSMOS_JSON_OBJ) return false;
+    aioc_json_fields(json, names, 6, field);
+    if (!aioc_json_get_i64(field[0], &status) || status < 200 || status > 599) return false;
+    if (!aioc_json_get_i64(field[1], &sub_status) || sub_status < 0 || sub_status > INT32_MAX) sub_status = 0;
+    if (!aioc_json_get_f64(field[2], &charge_ru) || !(charge_ru >= 0 && charge_ru <= AIOC_OP_CHARGE_MAX)) charge_ru = 0;
+    if (!aioc_json_get_f64(field[3], &wait_ms) || !(wait_ms > 0)) wait_ms = 0;
+    entry->status = (int)status;
+    entry->sub_status = (int)sub_status;
+    entry->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
+    entry->charge_ru = charge_ru;
+    entry->etag = field[4];
+    entry->body = status >= 400 && field[5].type == AIOCOSMOS_JSON_NONE ? json : field[5];
+    return true;
+}
+
+/* The answer lies, or has broken off: what has been done is not known. */
+static void aioc_batch_disbelieve(aioc_op_outcome *seen, int error, const char *message)
+{
+    seen->error = error;
+    seen->message = message;
+    seen->from_service = false;
+}
+
+/* The results that a success brings, as many as there are operations; it is no answer without. */
+static aiocosmos_json aioc_batch_results(aioc_op_engine *engine, uint32_t count, aioc_op_outcome *seen)
+{
+    int status = seen->error;
+    if (!seen->from_service || seen->http_status >= 300) return aioc_json_none();
+    if (!status) status = aioc_json_parse(&engine->doc, seen->body.ptr, seen->body.len);
+    if (!status) {
+        aiocosmos_json list = aioc_json_root(&engine->doc);
+        if (list.type == AIOCOSMOS_JSON_ARR && aioc_json_count(list) == count) return list;
+    }
+    if (seen->error) aioc_batch_disbelieve(seen, seen->error, seen->message);
+    else if (status == AIOCOSMOS_E_NOMEM) aioc_batch_disbelieve(seen, status, "no memory for the results");
+    else aioc_batch_disbelieve(seen, AIOCOSMOS_E_PROTOCOL, "the answer is no array of as many results");
+    return aioc_json_none();
+}
+
+/*--- Transactions ---*/
+
+/* Reads all results, into `results` unless that is NULL, with their ETags behind them. *failed: the place of the first
+ * that failed, or how many there are; *why: itself. False: one is none, or says that another failed, and none did. */
+static bool aioc_batch_read_all(aiocosmos_json list, uint32_t count, aiocosmos_batch_result *results, uint32_t *failed,
+                                aioc_batch_entry *why)
+{
+    aiocosmos_json json = aioc_json_none();
+    aioc_batch_entry entry;
+    char *at = (char *)(results + count);
+    bool undone = false;
+    uint32_t i;
+    *failed = count;
+    for (i = 0; aioc_json_next(list, NULL, &json); i++) {
+        if (!aioc_batch_read(json, &entry)) return false;
+        undone = undone || entry.status == 424;
+        if (entry.status >= 400 && entry.status != 424 && *failed == count) {
+            *failed = i;
+            *why = entry;
+        }
+        if (!results) continue;
+        results[i].status = entry.status < 300 ? 0 : entry.status;
+        results[i].sub_status = entry.sub_status;
+        results[i].charge_ru = entry.charge_ru;
+        results[i].item = entry.status < 300 ? entry.body : aioc_json_none();
+        results[i].etag = aioc_mem_str("");
+        if (entry.etag.type != AIOCOSMOS_JSON_STR) continue;
+        results[i].etag = aioc_text_view(at, aioc_json_get_str(entry.etag, at, entry.etag.len));
+        at += entry.etag.len;
+    }
+    return !undone || *failed < count;
+}
+
+/* 207 says that an operation has failed: that one's own status is what the whole has come to. */
+static void aioc_batch_weigh(aioc_op *op, aioc_op_outcome *seen)
+{
+    aioc_batch_entry why;
+    uint32_t failed;
+    aiocosmos_json list = aioc_batch_results(op->engine, op->operations, seen);
+    if (!aioc_batch_read_all(list, op->operations, NULL, &failed, &why)) {
+        aioc_batch_disbelieve(seen, AIOCOSMOS_E_PROTOCOL, "an operation's result is none");
+    } else if (failed < op->operations) {
+        op->http_status = seen->http_status = why.status;
+        op->sub_status = seen->sub_status = why.sub_status;
+        seen->retry_after_ms = why.retry_after_ms;
+        seen->body = aioc_text_view(why.body.ptr, why.body.len);
+    }
+}
+
+/* An answer that has been weighed has all results. */
+static void aioc_batch_came(aioc_op *op, const aiocosmos_result *result)
+{
+    aioc_op_engine *engine = op->engine;
+    const aioc_http_response *response = aioc_op_delivered(result)->response;
+    aiocosmos_result adjusted = *result;
+    aiocosmos_batch_result *results = NULL;
+    aioc_batch_entry why;
+    size_t size = op->operations * sizeof *results + result->body.len;
+    uint32_t count = op->operations, failed = count;
+    char text[AIOC_OP_MESSAGE_BYTES];
+    if (result->status >= 0 && response && response->status < 300)
+        results = (aiocosmos_batch_result *)aioc_mem_alloc(engine->memory, size);
+    if (results) aioc_batch_read_all(aioc_op_result_json(result), count, results, &failed, &why);
+    if (failed < count) {
+        aioc_mem_print(text, sizeof text, "items[%u], so that nothing was done: %s", (unsigned)failed,
+                       result->message.ptr);
+        adjusted.message = aioc_mem_str(text);
+    }
+    aioc_op_tell(&adjusted);
+    if (op->batch_done) {
+        engine->callbacks++;
+        op->batch_done(engine->client, &adjusted, results, results ? count : 0, op->user_data);
+    }
+    aioc_mem_free(engine->memory, results, size);
+}
+
+static const aioc_op_role aioc_batch_role = { aioc_batch_came, NULL, NULL, aioc_batch_weigh, false, false };
+
+/* Writes one operation, checked as a request of its own would be. */
+static int aioc_batch_add(aioc_op_engine *engine, const aiocosmos_batch_request *request, size_t i, aiocosmos_str pk,
+                          aioc_mem_writer *out, aioc_request_traits *is)
+{
+    aiocosmos_bulk_item given = request->items[i];
+    aioc_request_spec spec;
+    int refused;
+    if (!aioc_request_has_pk(&given.pk)) given.pk = request->pk;
+    refused = aioc_batch_specify_single(engine, request->database, request->container, request->want_body, &given,
+                                        &spec);
+    if (refused) return refused;
+    if (!aioc_mem_same(spec.pk_text, pk))
+        return aioc_request_refuse(&engine->builder, "pk", "not that of the transaction");
+    aioc_mem_put_text(out, i ? "," : "[");
+    aioc_batch_put(out, &given, aioc_text_view(NULL, 0), request->want_body);
+    is->write = is->write || spec.is.write;
+    is->repeatable = is->repeatable && (spec.is.repeatable || !spec.is.write);
+    return 0;
+}
+
+/* texts: the key's, and behind that the body. */
+static int aioc_batch_specify_all(aioc_op_engine *engine, const aiocosmos_batch_request *request,
+                                  aioc_mem_buffer *texts, aioc_request_spec *spec)
+{
+    aioc_request_builder *builder = &engine->builder;
+    aioc_mem_writer out = aioc_mem_write(engine->memory, texts);
+    aioc_request_traits is;
+    size_t pk_len, i;
+    char why[sizeof builder->refusal];
+    int refused = aioc_request_add_pk(builder, &request->pk);
+    if (!refused) refused = aioc_request_check_session(builder, request->session_token);
+    memset(&is, 0, sizeof is);
+    is.repeatable = true;
+    pk_len = builder->pk.len;
+    aioc_mem_put(&out, aioc_mem_text(&builder->pk));
+    for (i = 0; i < request->item_count && !refused && out.ok; i++) {
+        refused = aioc_batch_add(engine, request, i, aioc_text_view(texts->data, pk_len), &out, &is);
+        if (!refused && texts->len - pk_len >= AIOC_BATCH_TRANSACTION_BYTES_MAX)
+            return aioc_request_refuse(builder, "items", "over 2 MB together");
+        if (refused != AIOCOSMOS_E_ARGUMENT) continue;
+        memcpy(why, builder->refusal, sizeof why);
+        aioc_mem_print(builder->refusal, sizeof builder->refusal, "items[%u]: %s", (unsigned)i, why);
+    }
+    aioc_mem_put_text(&out, "]");
+    if (!refused)
+        refused = aioc_batch_specify(engine, request->database, request->container, true, request->headers, spec);
+    if (!refused && !out.ok) refused = aioc_request_no_memory(builder);
+    spec->is.write = is.write;
+    spec->is.repeatable = is.repeatable;
+    spec->pk_text = aioc_text_view(texts->data, pk_len);
+    spec->body = aioc_text_view(texts->data + pk_len, texts->len - pk_len);
+    return refused;
+}
+
+static int aioc_batch_open(aioc_op_engine *engine, const aiocosmos_batch_request *request, aiocosmos_op *handle)
+{
+    aioc_mem_buffer texts = { NULL, 0, 0 };
+    aioc_request_spec spec;
+    aioc_op *op = NULL;
+    int refused;
+    if (request->item_count < 1 || request->item_count > AIOC_BATCH_OPERATIONS_MAX)
+        return aioc_request_refuse(&engine->builder, "item_count", "a transaction has 1 to 100 operations");
+    refused = aioc_batch_specify_all(engine, request, &texts, &spec);
+    spec.kind = AIOCOSMOS_BATCH;
+    spec.session_token = request->session_token;
+    spec.order_key = request->order_key;
+    spec.timeout_ms = request->timeout_ms ? request->timeout_ms : engine->builder.timeout_ms;
+    spec.user_data = request->user_data;
+    if (!refused) refused = aioc_op_accept(engine, &spec, &aioc_batch_role, NULL, &op);
+    aioc_mem_buffer_free(engine->memory, &texts);
+    if (refused) return refused;
+    op->operations = (uint32_t)request->item_count;
+    op->batch_done = request->done;
+    op->is.repeatable = spec.is.repeatable;  /* retry_writes is of single ones */
+    if (handle) *handle = aioc_op_handle(op);
+    return 0;
+}
+
+/*========================
  * MARK: - Bulk                     >>bulk
  *
  * Bulks: one operation an item, as many in flight as the service bears.
@@ -20959,7 +21313,8 @@ static void aioc_bulk_item_came(aioc_op *op, const aiocosmos_result *result)
     aioc_bulk_finish_if_over(bulk);
 }
 
-static const aioc_op_role aioc_bulk_item_role = { aioc_bulk_item_came, NULL, &aioc_bulk_pacer, false, false };
+static const aioc_op_role aioc_bulk_item_role = { aioc_bulk_item_came, NULL, &aioc_bulk_pacer, NULL, false,
+                                                   false };
 
 /* The bulk is cancelled, out of time, or shut down: its items end the same way, then it does. */
 static void aioc_bulk_stop(aioc_op *op)
@@ -20972,7 +21327,7 @@ static void aioc_bulk_stop(aioc_op *op)
     for (; item; item = item->order_next) aioc_op_stop(item, op->stop);
 }
 
-static const aioc_op_role aioc_bulk_role = { aioc_bulk_ended, aioc_bulk_stop, NULL, false, false };
+static const aioc_op_role aioc_bulk_role = { aioc_bulk_ended, aioc_bulk_stop, NULL, NULL, false, false };
 
 /* An item that cannot be sent ends here, inside step, as if it had been answered. */
 static void aioc_bulk_item_refused(aioc_bulk *bulk, int status, const aiocosmos_request *request, void *item_data)
@@ -21008,6 +21363,7 @@ static void aioc_bulk_send_item(aioc_bulk *bulk, const aiocosmos_bulk_item *item
     request.pk = item->pk;
     request.body = item->body;
     request.if_match = item->if_match;
+    request.if_none_match = item->if_none_match;
     request.want_body = bulk->request.want_body;
     request.timeout_ms = bulk->request.timeout_ms;
     engine->builder.default_lines = aioc_mem_text(&bulk->lines);
@@ -21903,7 +22259,7 @@ static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request 
 
 int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op)
 {
-    static const aioc_op_role role = { NULL, NULL, NULL, false, false };
+    static const aioc_op_role role = { NULL, NULL, NULL, NULL, false, false };
     if (op) op->id = 0;
     return aioc_client_submit(client, request, op, &role, NULL);
 }
@@ -22032,7 +22388,7 @@ static void aioc_client_ran(aioc_op *op, const aiocosmos_result *result)
 
 int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out)
 {
-    static const aioc_op_role role = { aioc_client_ran, NULL, NULL, false, false };
+    static const aioc_op_role role = { aioc_client_ran, NULL, NULL, NULL, false, false };
     aioc_client_runner runner;
     int status;
     memset(&runner, 0, sizeof runner);
@@ -22054,6 +22410,7 @@ static bool aioc_client_forget(aioc_op *op)
 {
     if (op->role->internal || op->role->pacer) return false;
     op->done = NULL;
+    op->batch_done = NULL;
     op->user_data = NULL;
     if (!aioc_bulk_forget(op) && !aioc_many_forget(op)) aioc_page_forget(op);
     return true;
@@ -22192,6 +22549,12 @@ int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *reque
 {
     if (op) op->id = 0;
     return aioc_client_returns(client, aioc_bulk_open(&client->bulks, request, op));
+}
+
+int aiocosmos_batch(aiocosmos_client *client, const aiocosmos_batch_request *request, aiocosmos_op *op)
+{
+    if (op) op->id = 0;
+    return aioc_client_returns(client, aioc_batch_open(&client->engine, request, op));
 }
 
 int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op)

@@ -1,50 +1,43 @@
-/* trade.c: gold changes hands and a record of it is kept, all or nothing: a transactional batch, as a raw request.
+/* trade.c: gold changes hands and a record of it is kept, all or nothing: a transaction.
  * With build/aiocosmos-emulator: cc -I. -o build/trade examples/trade.c -lbearssl && build/trade */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const is_transaction[] = {"x-ms-cosmos-is-batch-request: True", "x-ms-cosmos-batch-atomic: True",
-                                             "x-ms-cosmos-batch-continue-on-error: False", NULL};
-
-/* 200: every operation was done. 207: one has failed, so that none was done; its status is not 424, as others' is. */
-static void on_trade(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+static void on_trade(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_batch_result *results,
+                     size_t count, void *user_data)
 {
-    aiocosmos_json operation = {0}, all = aiocosmos_result_json(result);
-    int64_t status = 424;
-    (void)client;
-    *(bool *)user_data = result->http_status == 200;
-    if (result->status != 0) printf("%d: %.*s\n", result->status, (int)result->message.len, result->message.ptr);
+    (void)client, (void)results, (void)count;
+    *(bool *)user_data = result->status == 0;
+    if (result->status != 0) printf("refused: %.*s\n", (int)result->message.len, result->message.ptr);
     if (result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED) puts("The record of the trade says whether it was made.");
-    if (result->http_status != 207) return;
-    while (status == 424 && aiocosmos_json_next(all, NULL, &operation))
-        aiocosmos_json_get_i64(aiocosmos_json_at(operation, "/statusCode"), &status);
-    printf("refused with %d: nothing has changed\n", (int)status);
 }
 
 /* The payer has to have it (412), and a trade of this name is made once (409). */
 static bool trade(aiocosmos_client *client, const char *name, const char *payer, const char *payee, int gold)
 {
-    aiocosmos_request request = {0};
-    char body[1024];
+    aiocosmos_bulk_item items[3] = {{0}};
+    aiocosmos_batch_request request = {0};
+    char pay[256], get[256], record[256];
     bool done = false;
-    snprintf(body, sizeof body,
-             "[{\"operationType\":\"Patch\",\"id\":\"%s\",\"resourceBody\":{"
-             "\"condition\":\"FROM c WHERE c.gold >= %d\",\"operations\":[{\"op\":\"incr\",\"path\":\"/gold\",\"value\":-%d}]}},"
-             "{\"operationType\":\"Patch\",\"id\":\"%s\",\"resourceBody\":{"
-             "\"operations\":[{\"op\":\"incr\",\"path\":\"/gold\",\"value\":%d}]}},"
-             "{\"operationType\":\"Create\",\"resourceBody\":{\"id\":\"%s\",\"region\":\"eu\",\"gold\":%d}}]",
-             payer, gold, gold, payee, gold, name, gold);
-    request.kind = AIOCOSMOS_RAW;
-    request.raw_verb = "POST";
-    request.raw_link = "dbs/example-trade/colls/players/docs";
-    request.headers = is_transaction;
+    snprintf(pay, sizeof pay, "{\"condition\":\"FROM c WHERE c.gold >= %d\","
+             "\"operations\":[{\"op\":\"incr\",\"path\":\"/gold\",\"value\":-%d}]}", gold, gold);
+    snprintf(get, sizeof get, "[{\"op\":\"incr\",\"path\":\"/gold\",\"value\":%d}]", gold);
+    snprintf(record, sizeof record, "{\"id\":\"%s\",\"region\":\"eu\",\"gold\":%d}", name, gold);
+    items[0].kind = items[1].kind = AIOCOSMOS_PATCH_ITEM;
+    items[0].id = payer;
+    items[0].body = aiocosmos_text(pay);
+    items[1].id = payee;
+    items[1].body = aiocosmos_text(get);
+    items[2].body = aiocosmos_text(record);      /* created */
+    request.container = "players";
     request.pk = aiocosmos_pk_s("eu");           /* all of a transaction is of one partition key */
-    request.body = aiocosmos_text(body);
+    request.items = items;
+    request.item_count = 3;
     request.done = on_trade;
     request.user_data = &done;
-    if (aiocosmos_submit(client, &request, NULL) < 0) puts(aiocosmos_last_error(client));
+    if (aiocosmos_batch(client, &request, NULL) < 0) puts(aiocosmos_last_error(client));
     while (aiocosmos_pending(client) > 0) aiocosmos_step(client, 100);
     return done;
 }

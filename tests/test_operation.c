@@ -10,7 +10,7 @@
 
 enum { AGAIN = 1, OVER = 0 };
 
-static const aioc_op_role plain = { NULL, NULL, NULL, false, false };
+static const aioc_op_role plain = { NULL, NULL, NULL, NULL, false, false };
 
 typedef struct policy_case {
     const char *what;
@@ -1190,7 +1190,7 @@ static void take_and_free(aiocosmos_client *client, const aiocosmos_result *resu
 
 TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
 {
-    static const aioc_op_role role = { aioc_client_ran, NULL, NULL, false, false };
+    static const aioc_op_role role = { aioc_client_ran, NULL, NULL, NULL, false, false };
     static const char text[] = "{\"id\":\"x\"}";
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);

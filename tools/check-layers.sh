@@ -13,7 +13,7 @@ set -u
 
 exec awk '
 BEGIN {
-    design = " platform reactor memory text json auth resolve tls http stream pool protocol account request operation plan values rows position ranges pages queries changes many bulk client"
+    design = " platform reactor memory text json auth resolve tls http stream pool protocol account request operation plan values rows position ranges pages queries changes many batch bulk client"
     count = split(design, layers, " ")
     for (i = 1; i <= count; i++) position[layers[i]] = i
     prefix["operation"] = "op"

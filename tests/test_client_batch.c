@@ -1,0 +1,219 @@
+/* The whole client against the emulator over real sockets: transactions. */
+#include "client.h"
+
+/* A transaction, and what came of it. */
+typedef struct trade {
+    int calls, status, sub_status, http_status, fate;
+    uint32_t attempts;
+    size_t count;
+    int of[100];                             /* the status of each operation */
+    char etag[100][64], item[100][160], message[512];
+    double charge_ru;
+} trade;
+
+static void keep_trade(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_batch_result *results,
+                       size_t count, void *user_data)
+{
+    trade *kept = user_data;
+    size_t i;
+    (void)client;
+    kept->calls++;
+    kept->status = result->status;
+    kept->sub_status = result->sub_status;
+    kept->http_status = result->http_status;
+    kept->fate = result->fate;
+    kept->attempts = result->attempts;
+    kept->count = count;
+    kept->charge_ru = result->charge_ru;
+    copy_text(kept->message, sizeof kept->message, result->message);
+    for (i = 0; i < count; i++) {
+        kept->of[i] = results[i].status;
+        copy_text(kept->etag[i], sizeof kept->etag[i], results[i].etag);
+        copy_text(kept->item[i], sizeof kept->item[i], aiocosmos_text(NULL));
+        if (results[i].item.type != AIOCOSMOS_JSON_NONE) {
+            aiocosmos_str text = { results[i].item.ptr, results[i].item.len };
+            copy_text(kept->item[i], sizeof kept->item[i], text);
+        }
+    }
+}
+
+static aiocosmos_bulk_item operation(aiocosmos_kind kind, const char *id, const char *body)
+{
+    aiocosmos_bulk_item item;
+    memset(&item, 0, sizeof item);
+    item.kind = kind;
+    item.id = id;
+    item.body = aiocosmos_text(body);
+    return item;
+}
+
+static aiocosmos_batch_request of_items(const aiocosmos_bulk_item *items, size_t count)
+{
+    aiocosmos_batch_request request;
+    memset(&request, 0, sizeof request);
+    request.container = "c";
+    request.pk = aiocosmos_pk1(aiocosmos_s("a"));
+    request.items = items;
+    request.item_count = count;
+    request.done = keep_trade;
+    return request;
+}
+
+static int trade_all(aiocosmos_client *client, aiocosmos_batch_request request, trade *got)
+{
+    memset(got, 0, sizeof *got);
+    request.user_data = got;
+    if (aiocosmos_batch(client, &request, NULL) != 0) CHECK_STR(aiocosmos_last_error(client), "accepted");
+    drain(client);
+    CHECK_INT(got->calls, 1);
+    return got->status;
+}
+
+static const char *refusal_of_trade(aiocosmos_client *client, aiocosmos_batch_request request)
+{
+    CHECK_INT(aiocosmos_batch(client, &request, NULL), AIOCOSMOS_E_ARGUMENT);
+    return aiocosmos_last_error(client);
+}
+
+static trade got;
+
+TEST_TWICE(a_transaction_is_carried_out_as_a_whole)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    aiocosmos_bulk_item items[5];
+    aiocosmos_batch_request request = of_items(items, 5);
+    answer read;
+    items[0] = operation(AIOCOSMOS_CREATE_ITEM, NULL, "{\"id\":\"ann \\u00e9\\\"\",\"pk\":\"a\",\"n\":1}");
+    items[1] = operation(AIOCOSMOS_PATCH_ITEM, "ann \xc3\xa9\"", "[{\"op\":\"incr\",\"path\":\"/n\",\"value\":4}]");
+    items[2] = operation(AIOCOSMOS_READ_ITEM, "ann \xc3\xa9\"", NULL);
+    items[3] = operation(AIOCOSMOS_UPSERT_ITEM, NULL, "{\"id\":\"bob\",\"pk\":\"a\",\"n\":2}");
+    items[4] = operation(AIOCOSMOS_DELETE_ITEM, "bob", NULL);
+    CHECK_INT(trade_all(client, request, &got), 0);
+    CHECK_INT(got.count, 5);
+    CHECK_INT(got.http_status, 200);
+    CHECK_INT(got.of[0] | got.of[1] | got.of[2] | got.of[3] | got.of[4], 0);
+    CHECK(strstr(got.item[2], "\"n\":5") != NULL);
+    CHECK_STR(got.item[0], "");
+    CHECK(got.etag[0][0] == '"' && strlen(got.etag[0]) > 30);
+    CHECK(strcmp(got.etag[0], got.etag[1]) != 0);
+    CHECK(got.charge_ru > 10);
+    CHECK_INT(ask(client, read_item("ann \xc3\xa9\"", aiocosmos_s("a")), &read), 0);
+    CHECK_INT(ask(client, read_item("bob", aiocosmos_s("a")), &read), 404);
+    request.want_body = true;
+    CHECK_INT(trade_all(client, request, &got), 409);
+    CHECK_INT(got.of[0], 409);
+    CHECK_INT(got.of[4], 424);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
+    CHECK(strstr(got.message, "items[0], so that nothing was done: 409") == got.message);
+    CHECK_INT(ask(client, read_item("bob", aiocosmos_s("a")), &read), 404);
+    close_world(client);
+}
+
+TEST(a_transaction_keeps_to_etags)
+{
+    aiocosmos_client *client = open_world("--partitions 1");
+    aiocosmos_bulk_item items[2];
+    char etag[64];
+    answer read;
+    items[0] = operation(AIOCOSMOS_UPSERT_ITEM, NULL, "{\"id\":\"1\",\"pk\":\"a\",\"n\":1}");
+    items[1] = operation(AIOCOSMOS_UPSERT_ITEM, NULL, "{\"id\":\"2\",\"pk\":\"a\",\"n\":1}");
+    CHECK_INT(trade_all(client, of_items(items, 2), &got), 0);
+    snprintf(etag, sizeof etag, "%s", got.etag[0]);
+    items[0].if_match = aiocosmos_text(etag);
+    CHECK_INT(trade_all(client, of_items(items, 2), &got), 0);
+    items[0].body = aiocosmos_text("{\"id\":\"1\",\"pk\":\"a\",\"n\":9}");
+    CHECK_INT(trade_all(client, of_items(items, 2), &got), 412);
+    CHECK_INT(got.of[0], 412);
+    CHECK_INT(got.of[1], 424);
+    CHECK_INT(ask(client, read_item("1", aiocosmos_s("a")), &read), 0);
+    CHECK_INT(number_in(client, read.body, "/n"), 1);
+    close_world(client);
+}
+
+TEST(a_transaction_is_tried_again_as_any_write)
+{
+    aiocosmos_client *client = open_world("--partitions 1");
+    aiocosmos_bulk_item items[1];
+    answer read;
+    items[0] = operation(AIOCOSMOS_CREATE_ITEM, NULL, "{\"id\":\"1\",\"pk\":\"a\"}");
+    fault("status=429,kind=batch_items,count=2,retry_after_ms=1");
+    CHECK_INT(trade_all(client, of_items(items, 1), &got), 0);
+    CHECK_INT(got.attempts, 3);
+    fault("action=reset,when=after,kind=batch_items,count=1");
+    items[0].body = aiocosmos_text("{\"id\":\"2\",\"pk\":\"a\"}");
+    CHECK_INT(trade_all(client, of_items(items, 1), &got), AIOCOSMOS_E_CONNECT);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
+    CHECK_INT(got.attempts, 1);
+    CHECK_INT(got.count, 0);
+    CHECK_INT(ask(client, read_item("2", aiocosmos_s("a")), &read), 0);
+    items[0] = operation(AIOCOSMOS_REPLACE_ITEM, "2", "{\"id\":\"2\",\"pk\":\"a\",\"n\":1}");
+    items[0].if_match = aiocosmos_text(read.etag);
+    fault("action=reset,kind=batch_items,count=1");
+    CHECK_INT(trade_all(client, of_items(items, 1), &got), 0);
+    CHECK_INT(got.attempts, 2);
+    close_world(client);
+}
+
+TEST(what_is_no_transaction_is_refused_by_name)
+{
+    static char big[1200000];
+    static aiocosmos_bulk_item many[101];
+    aiocosmos_client *client = open_world("--partitions 1");
+    aiocosmos_bulk_item items[2];
+    aiocosmos_batch_request request = of_items(items, 2);
+    size_t i;
+    items[0] = items[1] = operation(AIOCOSMOS_CREATE_ITEM, NULL, "{\"id\":\"1\",\"pk\":\"a\"}");
+    request.item_count = 0;
+    CHECK_STR(refusal_of_trade(client, request), "item_count: a transaction has 1 to 100 operations");
+    for (i = 0; i < 101; i++) many[i] = items[0];
+    CHECK_STR(refusal_of_trade(client, of_items(many, 101)), "item_count: a transaction has 1 to 100 operations");
+    request = of_items(items, 2);
+    request.pk = aiocosmos_pk1(aiocosmos_s(NULL));
+    CHECK_STR(refusal_of_trade(client, request), "pk: required");
+    request = of_items(items, 2);
+    request.container = NULL;
+    CHECK_STR(refusal_of_trade(client, request), "items[0]: container: required");
+    items[1].pk = aiocosmos_pk1(aiocosmos_s("b"));
+    CHECK_STR(refusal_of_trade(client, of_items(items, 2)),
+              "items[1]: pk: not that of the transaction");
+    items[1].pk = aiocosmos_pk1(aiocosmos_s("a"));
+    items[1].body = aiocosmos_text("{\"id\":1}");
+    CHECK_STR(refusal_of_trade(client, of_items(items, 2)), "items[1]: body: \"id\" is required and must be a string");
+    items[1] = operation(AIOCOSMOS_READ_ITEM, NULL, NULL);
+    CHECK_STR(refusal_of_trade(client, of_items(items, 2)), "items[1]: id: required");
+    items[1] = operation(AIOCOSMOS_DELETE_CONTAINER, NULL, NULL);
+    CHECK(strstr(refusal_of_trade(client, of_items(items, 2)), "items[1]: ") != NULL);
+    memset(big, 'x', sizeof big - 1);
+    memcpy(big, "{\"id\":\"1\",\"pk\":\"", 16);
+    memcpy(big + sizeof big - 3, "\"}", 2);
+    items[0].body = aiocosmos_text(big);
+    items[1] = items[0];
+    CHECK_STR(refusal_of_trade(client, of_items(items, 2)), "items: over 2 MB together");
+    CHECK_INT(aiocosmos_pending(client), 0);
+    close_world(client);
+}
+
+/* Cancelled, forgotten, abandoned: called back once or never, and nothing is left. */
+TEST(a_transaction_can_be_let_go)
+{
+    aiocosmos_client *client = open_world("--partitions 1");
+    aiocosmos_bulk_item items[1];
+    aiocosmos_batch_request request = of_items(items, 1);
+    aiocosmos_op op;
+    items[0] = operation(AIOCOSMOS_UPSERT_ITEM, NULL, "{\"id\":\"1\",\"pk\":\"a\"}");
+    memset(&got, 0, sizeof got);
+    request.user_data = &got;
+    CHECK_INT(aiocosmos_batch(client, &request, &op), 0);
+    CHECK(aiocosmos_cancel(client, op));
+    drain(client);
+    CHECK_INT(got.calls, 1);
+    CHECK_INT(got.status, AIOCOSMOS_E_CANCELLED);
+    CHECK_INT(aiocosmos_batch(client, &request, &op), 0);
+    CHECK(aiocosmos_forget(client, op));
+    drain(client);
+    CHECK_INT(got.calls, 1);
+    CHECK_INT(aiocosmos_batch(client, &request, &op), 0);
+    close_world(client);                       /* ends it as shut down */
+    CHECK_INT(got.calls, 2);
+    CHECK_INT(got.status, AIOCOSMOS_E_SHUTDOWN);
+}

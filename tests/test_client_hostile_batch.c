@@ -1,0 +1,124 @@
+/* Transactions against servers that answer what is no answer. */
+#include "hostile.h"
+
+static const char *said_body;
+static int said_status;
+
+static void answer_batch(peer *link)
+{
+    if (!heard(link, "x-ms-cosmos-batch-atomic: True")) reply(link, 200, "x-ms-activity-id: a\r\n", definition);
+    else reply(link, said_status, "x-ms-activity-id: a\r\n", said_body);
+}
+
+static struct { int calls, status, fate; size_t count; int of[4]; double charge_ru; } got;
+
+static void keep(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_batch_result *results,
+                 size_t count, void *user_data)
+{
+    size_t i;
+    (void)client; (void)user_data;
+    got.calls++;
+    got.status = result->status;
+    got.fate = result->fate;
+    got.count = count;
+    for (i = 0; i < count; i++) {
+        got.of[i] = results[i].status;
+        got.charge_ru += results[i].charge_ru;
+        if (results[i].item.type != AIOCOSMOS_JSON_NONE) aiocosmos_json_count(results[i].item);
+    }
+}
+
+static int trade_two(aiocosmos_client *client)
+{
+    aiocosmos_bulk_item items[2];
+    aiocosmos_batch_request request;
+    memset(items, 0, sizeof items);
+    memset(&request, 0, sizeof request);
+    memset(&got, 0, sizeof got);
+    items[0].body = aiocosmos_text("{\"id\":\"1\",\"pk\":\"a\"}");
+    items[1].kind = AIOCOSMOS_DELETE_ITEM;
+    items[1].id = "2";
+    request.database = "db";
+    request.container = "c";
+    request.pk = aiocosmos_pk1(aiocosmos_s("a"));
+    request.items = items;
+    request.item_count = 2;
+    request.done = keep;
+    CHECK_INT(aiocosmos_batch(client, &request, NULL), 0);
+    drain(client);
+    CHECK_INT(got.calls, 1);
+    return got.status;
+}
+
+TEST(an_answer_that_is_no_result_of_a_transaction_is_told_by_its_fate)
+{
+    static const struct { int http_status; const char *body; int status, fate; size_t count; } cases[] = {
+        { 200, "[{\"statusCode\":201},{\"statusCode\":204}]", 0, AIOCOSMOS_FATE_ANSWERED, 2 },
+        { 200, "[{\"statusCode\":201,\"requestCharge\":1e400},{\"statusCode\":204,\"subStatusCode\":-1}]", 0,
+          AIOCOSMOS_FATE_ANSWERED, 2 },
+        { 207, "[{\"statusCode\":424},{\"statusCode\":404}]", 404, AIOCOSMOS_FATE_ANSWERED, 2 },
+        { 200, "[{\"statusCode\":201},{\"statusCode\":409}]", 409, AIOCOSMOS_FATE_ANSWERED, 2 },
+        { 207, "[{\"statusCode\":424},{\"statusCode\":424}]", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 200, "[{\"statusCode\":201}]", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 200, "[{\"statusCode\":201},{\"statusCode\":204},{\"statusCode\":204}]", AIOCOSMOS_E_PROTOCOL,
+          AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 207, "[{\"statusCode\":\"201\"},{}]", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 207, "[7,[]]", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 200, "[{\"statusCode\":99999999999},{\"statusCode\":200}]", AIOCOSMOS_E_PROTOCOL,
+          AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 200, "[{\"statusCode\":201},{\"statusCo", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 200, "", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 200, "{}", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 201, "null", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 400, "[{\"statusCode\":400},{\"statusCode\":424}]", 400, AIOCOSMOS_FATE_ANSWERED, 0 },
+        { 413, "", 413, AIOCOSMOS_FATE_ANSWERED, 0 }
+    };
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aiocosmos_client *client;
+        net_begin(answer_batch);
+        said_status = cases[i].http_status;
+        said_body = cases[i].body;
+        client = open_usual();
+        trade_two(client);
+        if (got.status != cases[i].status || got.fate != cases[i].fate || got.count != cases[i].count)
+            test_fail(__FILE__, __LINE__, "%s: %d, fate %d, %d results", cases[i].body, got.status, got.fate,
+                      (int)got.count);
+        CHECK(got.charge_ru < 1e9);
+        close_client(client);
+    }
+}
+
+/* Whichever allocation fails, the transaction is refused or called back once, and nothing is left. */
+TEST(a_transaction_survives_every_allocation_that_fails)
+{
+    unsigned long at;
+    for (at = 1; at < 400; at++) {
+        aiocosmos_bulk_item items[1];
+        aiocosmos_batch_request request;
+        aiocosmos_client *client;
+        net_begin(answer_batch);
+        said_status = 207;
+        said_body = "[{\"statusCode\":409,\"eTag\":\"x\"}]";
+        client = open_usual();
+        memset(items, 0, sizeof items);
+        memset(&request, 0, sizeof request);
+        memset(&got, 0, sizeof got);
+        items[0].body = aiocosmos_text("{\"id\":\"1\",\"pk\":\"a\"}");
+        request.database = "db";
+        request.container = "c";
+        request.pk = aiocosmos_pk1(aiocosmos_s("a"));
+        request.items = items;
+        request.item_count = 1;
+        request.done = keep;
+        heap.fail_from = heap.calls + at;
+        heap.fail_to = heap.fail_from + 2;
+        if (aiocosmos_batch(client, &request, NULL) == 0) {
+            drain(client);
+            CHECK_INT(got.calls, 1);
+            CHECK(got.status == 409 || got.status < 0);
+        }
+        heap.fail_from = heap.fail_to = 0;
+        close_client(client);
+    }
+}
