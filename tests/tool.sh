@@ -493,6 +493,53 @@ await_more() {
     while [ "$(count "$1")" -le "$before" ] && [ $tries -lt 200 ]; do tries=$((tries + 1)); done
 }
 
+#--- Rows in columns ----------------------------------------------------------------
+
+part_columns() {
+    players mixed
+    {
+        printf '%s\n' '{"id":"ann","region":"eu","level":7,"name":"Ann, \"the\" one","x":{"a":[1,2]}}'
+        printf '%s\n' '{"id":"007","region":"eu","level":12.5,"name":"\u65e5\u672c","ok":true}'
+        printf '%s\n' '{"id":"c","region":"eu","level":null,"name":"a\nb\u001b[31m","n":"","ok":"true"}'
+        printf '%s\n' '{"id":"d","region":"eu","level":123456789,"name":"'"$(head -c 70 /dev/zero | tr '\0' x)"'","n":"5"}'
+    } >"$work/mixed"
+    "$tool" import game mixed "$work/mixed" >/dev/null 2>&1
+    all='SELECT c.id, c.region, c.level, c.name, c.x, c.n, c.ok FROM c ORDER BY c.id'
+    exits 0 "$tool" query game mixed "$all" --csv
+    is "$(head -n 1 "$work/out")" "$(printf 'id,region,level,name,ok,x,n\r')" 'the header'
+    prints "$(printf '007,eu,12.5,\346\227\245\346\234\254,true,,\r')"
+    prints "$(printf 'ann,eu,7,"Ann, ""the"" one",,"{""a"":[1,2]}",\r')"
+    prints "$(printf 'd,eu,123456789,%s,,,"5"\r' "$(head -c 70 /dev/zero | tr '\0' x)")"
+    prints "$(printf 'b\033[31m",true,,""\r' | sed 's/true/"true"/')"
+    cp "$work/out" "$work/csv"
+    players back
+    exits 0 "$tool" import game back "$work/csv" --csv
+    exits 0 "$tool" query game back "$all" --csv
+    is "$(cksum <"$work/out")" "$(cksum <"$work/csv")" 'what came back'
+    exits 0 "$tool" query game mixed 'SELECT VALUE c.level FROM c ORDER BY c.id' --csv
+    is "$(tr -d '\r' <"$work/out" | tr '\n' ' ')" 'value 12.5 7 null 123456789 ' 'values'
+    exits 3 "$tool" query game mixed 'SELECT * FROM c' --pk '"eu"' --page-size 1 --csv
+    says 'and no column is for'
+    exits 3 "$tool" export game mixed --csv --page-size 1
+    exits 0 "$tool" export game mixed --csv
+    is "$(tr -d '\r' <"$work/out" | head -n 1 | cut -d , -f 1-4)" id,region,level,name 'the header'
+    exits 0 "$tool" query game mixed 'SELECT * FROM c WHERE false' --csv
+    is "$(cat "$work/out")" '' 'no rows'
+    exits 2 "$tool" query game mixed "$all" --csv --table
+
+    exits 0 "$tool" query game mixed 'SELECT c.id, c.level, c.name FROM c ORDER BY c.id' --table
+    is "$(sed -n 1,2p "$work/out" | tr '\n' '|')" \
+        "id    level      name|----  ---------  $(head -c 60 /dev/zero | tr '\0' -)|" 'the head of a table'
+    prints 'ann           7  Ann, "the" one'
+    prints 'c     null       a?b?[31m'
+    prints "d     123456789  $(head -c 57 /dev/zero | tr '\0' x)..."
+    command -v script >/dev/null || return
+    types '' "stty cols 40; '$tool' query game mixed 'SELECT c.id, c.level, c.name FROM c' --table"
+    prints 'd     123456789  xxxxxxxxxxxxxxxxxxxx...'
+    types '' "'$tool' query game mixed 'SELECT c.name FROM c' --csv"
+    prints 'b?[31m'
+}
+
 #--- Accounts --------------------------------------------------------------------
 
 part_token() {
@@ -1182,6 +1229,7 @@ with_emulator commands --merge-enabled
 with_emulator delete --partitions 4 --fault status=412,kind=delete_item,skip=150,count=1
 with_emulator copy_items --partitions 4
 with_emulator resumed_copy --fault status=403,kind=upsert_item,skip=40,count=1 --fault delay_ms=10,kind=upsert_item
+with_emulator columns
 with_emulator token --aad-token secret
 with_emulator import
 with_emulator interrupt

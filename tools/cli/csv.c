@@ -140,15 +140,15 @@ static bool is_number(const char *text, size_t len)
     return at == len && whole + part <= DIGITS_MAX;
 }
 
-static bool is_literal(const field *f)
+bool csv_is_bare(const char *text, size_t len)
 {
-    return (f->len == 4 && (memcmp(f->text, "true", 4) == 0 || memcmp(f->text, "null", 4) == 0)) ||
-           (f->len == 5 && memcmp(f->text, "false", 5) == 0) || is_number(f->text, f->len);
+    return (len == 4 && (memcmp(text, "true", 4) == 0 || memcmp(text, "null", 4) == 0)) ||
+           (len == 5 && memcmp(text, "false", 5) == 0) || is_number(text, len);
 }
 
 static bool put_value(csv *c, size_t *used, const field *f, const char *name)
 {
-    bool bare = !f->quoted && strcmp(name, "\"id\"") != 0 && is_literal(f);
+    bool bare = !f->quoted && strcmp(name, "\"id\"") != 0 && csv_is_bare(f->text, f->len);
     return bare ? put(c, used, f->text, f->len) : put_text(c, used, f);
 }
 

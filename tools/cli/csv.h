@@ -24,5 +24,7 @@ typedef struct csv {
  * is that; one that is empty is no property; all others are strings, and so are quoted ones and the column "id". */
 taken csv_take(csv *c, input *in, document *out);
 void csv_free(csv *c);
+/* Whether a field without quotes is a number or a literal, and no string. */
+bool csv_is_bare(const char *text, size_t len);
 
 #endif

@@ -45,8 +45,7 @@ bool stdout_works(tool *t)
     return false;
 }
 
-/* The length of the UTF-8 sequence that text begins with (RFC 3629), or 0. */
-static size_t utf8_length(const char *text, size_t len)
+size_t utf8_length(const char *text, size_t len)
 {
     const unsigned char *at = (const unsigned char *)text;
     size_t need = at[0] < 0x80 ? 1 : at[0] < 0xC2 ? 0 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : at[0] < 0xF5 ? 4 : 0, i;

@@ -12,6 +12,8 @@
 
 char *text_of(aiocosmos_str from);         /* to be freed; NULL: no memory */
 
+/* The length of the UTF-8 sequence that text, of at least a byte, begins with (RFC 3629), or 0. */
+size_t utf8_length(const char *text, size_t len);
 void put_document(FILE *to, const char *text, size_t len);
 void put_string(FILE *to, const char *text, size_t len);
 void put_argument(FILE *to, const char *text);

@@ -33,11 +33,17 @@ void put_rows(feed *f, const aiocosmos_page *page)
     f->pages++;
     f->rows += page->item_count;
     if (f->explains) return;
-    while (aiocosmos_json_next(page->items, NULL, &row)) {
+    if (f->columns) columns_put(f->columns, page->items);
+    while (!f->columns && aiocosmos_json_next(page->items, NULL, &row)) {
         put_document(stdout, row.ptr, row.len);
         putchar('\n');
     }
     if (!stdout_works(f->tool)) f->status = EXIT_REFUSED;
+}
+
+void end_rows(feed *f)
+{
+    if (f->columns && !columns_end(f->columns) && f->status == EXIT_DONE) f->status = EXIT_INCOMPLETE;
 }
 
 static void print_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
@@ -87,6 +93,7 @@ int print_feed(feed *f, const aiocosmos_query_request *request)
     if (refused != 0) f->status = say_refusal(f->tool, refused);
     if (f->explains && f->status == EXIT_DONE) explain(f->tool, query);
     aiocosmos_cursor_close(client, query);
+    end_rows(f);
     say_how_to_go_on(f);
     say_rows(f);
     free(f->continuation);

@@ -2,7 +2,7 @@
 #ifndef CLI_ROWS_H
 #define CLI_ROWS_H
 
-#include "tool.h"
+#include "columns.h"
 
 /* Rows on their way to stdout, of one query or of several. */
 typedef struct feed {
@@ -12,6 +12,7 @@ typedef struct feed {
     double charge_ru;
     double shown;                          /* when progress was, in seconds since the start */
     bool explains;                         /* how the query was answered; its rows are counted and not printed */
+    columns *columns;                      /* NULL: a JSON document a line */
     bool more;
     char *continuation;                    /* behind the last page of pages_max; empty: there is no token */
     int status;                            /* to exit with */
@@ -21,6 +22,8 @@ int print_feed(feed *f, const aiocosmos_query_request *request);
 int print_list(tool *t, const aiocosmos_query_request *request);
 
 void put_rows(feed *f, const aiocosmos_page *page);
+/* Of the columns, if there are any: sets the status where not all could be printed. */
+void end_rows(feed *f);
 bool show_rows(feed *f);
 void say_rows(const feed *f);
 

@@ -59,7 +59,8 @@ const option_info options[OPT_COUNT] = {
     { "--to-endpoint", "URL", "the same, with" },
     { "--to-key", "KEY", "its key; better in AIOCOSMOS_TO_KEY" },
     { "--from-element", "N", "the same of elements of a JSON array" },
-    { "--csv", NULL, "comma-separated values, with a header line" }
+    { "--csv", NULL, "comma-separated values, with a header line" },
+    { "--table", NULL, "a table for people, not JSON" }
 };
 
 bool has(const tool *t, option_id option)
