@@ -67,32 +67,32 @@
  *     AIOCOSMOS_ASSERT(x)   checks of our own mistakes, never of what a server or caller sent (default: nothing)
  *
  * THE LAYERS of the implementation; each calls only those above it in this list. grep for the tag.
- *     >>platform   the operating system: one replaceable table of functions
- *     >>reactor    sources and timers, over such a table
- *     >>memory     the host's allocator, a limit, free lists, growable buffers
- *     >>text       byte order, digits, base64, dates, addresses
- *     >>json       strict tokenizer, typed access, writer, numbers without a locale
- *     >>auth       HMAC-SHA256 signatures, dates of headers, tokens
- *     >>resolve    host names to addresses, without blocking
- *     >>tls        BearSSL as bytes in, bytes out; certificate checks
- *     >>http       HTTP/1.1 request writing and response parsing
- *     >>stream     one connection: how it comes to be, then bytes, with or without TLS
- *     >>pool       connections of one endpoint, and the queue in front of them
- *     >>protocol   resource links, headers, partition keys and their hashes, session tokens, error texts
- *     >>account    what is known of containers, their ranges and session tokens
- *     >>request    from what the host asks for to the bytes that are sent
- *     >>operation  one request's life: attempt, outcome, retry, completion
- *     >>plan       what the service says must be done for a query, and the texts that ranges are asked
+ *     >>platform   the operating system: a table of functions
+ *     >>reactor    sources and timers
+ *     >>memory     the host's allocator, limits, buffers
+ *     >>text       digits, base64, dates, addresses
+ *     >>json       tokenizer, access, writer, numbers
+ *     >>auth       signatures and tokens
+ *     >>resolve    host names to addresses
+ *     >>tls        BearSSL, certificates
+ *     >>http       requests written, responses parsed
+ *     >>stream     one connection, with or without TLS
+ *     >>pool       connections of one endpoint and their queue
+ *     >>protocol   what Cosmos means by the bytes of HTTP
+ *     >>account    containers, their ranges and session tokens
+ *     >>request    from what the host asks for to bytes
+ *     >>operation  one request's life
+ *     >>plan       query plans, and what ranges are asked
  *     >>values     order, equality and hashes of values
- *     >>rows       what makes the rows of many ranges one answer
+ *     >>rows       rows of many ranges become one answer
  *     >>position   continuation tokens
- *     >>ranges     a reader of the key space: streams, splits, reading ahead, memory
- *     >>pages      cursors and their pages; lists, queries of one key
- *     >>queries    queries of many ranges: a reader and the stages of a plan
+ *     >>ranges     a reader of the key space
+ *     >>pages      cursors and pages; lists, queries of one key
+ *     >>queries    queries of many ranges
  *     >>changes    the change feed
  *     >>many       reads of many items
- *     >>batch      operations that go in one request; transactions
- *     >>bulk       bulks: one operation an item, as many at a time as the service bears
+ *     >>batch      transactions, and batches written and read
+ *     >>bulk       bulks: many operations, as fast as the service bears
  *     >>client     the public functions
  *========================*/
 #ifndef AIOCOSMOS_H
