@@ -6184,8 +6184,9 @@ typedef struct aioc_tls_bear {
         br_x509_minimal_context minimal;
         br_x509_decoder_context decoder;  /* when insecure: just takes the key out */
     } engine;
-    unsigned char *der;  /* the certificate that is arriving */
+    unsigned char *der;  /* the certificate that is arriving, */
     size_t der_len, der_size;
+    aioc_tls_certificate certificate;  /* and what it says */
     unsigned certificates;  /* so far */
     int verdict;            /* BR_ERR_X509_…; 0: none yet */
     int leaf_verdict;       /* on name and purpose; it counts when the chain is good */
@@ -6261,15 +6262,15 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
 
 /*--- The check of certificates ---*/
 
-static void aioc_tls_say_which(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+static void aioc_tls_say_which(aioc_tls_bear *session)
 {
     aioc_tls_say(session, "the %s certificate ", session->certificates == 0 ? "server's" : "intermediate");
-    aioc_tls_say_subject(session, certificate->subject);
+    aioc_tls_say_subject(session, session->certificate.subject);
 }
 
-static bool aioc_tls_is_for_host(const aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+static bool aioc_tls_is_for_host(const aioc_tls_bear *session)
 {
-    aioc_tls_der rest = certificate->names, name;
+    aioc_tls_der rest = session->certificate.names, name;
     unsigned tag;
     while (aioc_tls_der_next(&rest, &tag, &name))
         if (session->ip_len ? tag == AIOC_TLS_DER_IP_ADDRESS && aioc_tls_der_is(name, session->ip, session->ip_len)
@@ -6291,9 +6292,9 @@ static void aioc_tls_say_ip(aioc_tls_bear *session, aioc_tls_der ip)
 }
 
 /* Names the host and the first names that the certificate has instead. */
-static void aioc_tls_say_names(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+static void aioc_tls_say_names(aioc_tls_bear *session)
 {
-    aioc_tls_der rest = certificate->names, name;
+    aioc_tls_der rest = session->certificate.names, name;
     unsigned tag, count = 0;
     aioc_tls_say(session, "the server's certificate is not for ");
     aioc_tls_say_bytes(session, session->host, strlen(session->host), 100);
@@ -6316,9 +6317,9 @@ static const aioc_text_phrase aioc_tls_signatures[] = {  /* RFC 8017 appendix C 
     {AIOC_TEXT_OTHERS, " has a key or a signature of a kind that is not supported"}
 };
 
-static void aioc_tls_say_signature(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+static void aioc_tls_say_signature(aioc_tls_bear *session)
 {
-    aioc_tls_der oid = certificate->signature;
+    aioc_tls_der oid = session->certificate.signature;
     int kind = -1;
     if (aioc_tls_der_is_oid(oid, aioc_tls_oid_ecdsa_sha1)) kind = 0x05;
     if (oid.len == aioc_tls_oid_rsa[0] + 1u && memcmp(oid.at, aioc_tls_oid_rsa + 1, oid.len - 1) == 0) {
@@ -6327,11 +6328,11 @@ static void aioc_tls_say_signature(aioc_tls_bear *session, const aioc_tls_certif
     aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_signatures, kind));
 }
 
-static void aioc_tls_say_validity(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+static void aioc_tls_say_validity(aioc_tls_bear *session)
 {
-    bool late = session->wall_s > certificate->not_after_s;
+    bool late = session->wall_s > session->certificate.not_after_s;
     aioc_tls_say(session, "%s", late ? " expired on " : " is not valid before ");
-    aioc_tls_say_date(session, late ? certificate->not_after_s : certificate->not_before_s);
+    aioc_tls_say_date(session, late ? session->certificate.not_after_s : session->certificate.not_before_s);
     aioc_tls_say(session, " (the clock here says ");
     aioc_tls_say_date(session, session->wall_s);
     aioc_tls_say(session, ")");
@@ -6349,37 +6350,38 @@ static const aioc_text_phrase aioc_tls_faults[] = {
 };
 
 /* Says why BearSSL's engine refuses the certificate that it just got. */
-static void aioc_tls_say_refused(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+static void aioc_tls_say_refused(aioc_tls_bear *session)
 {
-    aioc_tls_say_which(session, certificate);
-    if (session->verdict == BR_ERR_X509_EXPIRED) aioc_tls_say_validity(session, certificate);
-    else if (session->verdict == BR_ERR_X509_UNSUPPORTED) aioc_tls_say_signature(session, certificate);
+    aioc_tls_say_which(session);
+    if (session->verdict == BR_ERR_X509_EXPIRED) aioc_tls_say_validity(session);
+    else if (session->verdict == BR_ERR_X509_UNSUPPORTED) aioc_tls_say_signature(session);
     else aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_faults, session->verdict));
 }
 
 /* No anchor vouches for the chain, of which this is the last certificate. */
-static void aioc_tls_say_untrusted(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+static void aioc_tls_say_untrusted(aioc_tls_bear *session)
 {
+    aioc_tls_der issuer = session->certificate.issuer, subject = session->certificate.subject;
     const br_x509_trust_anchor *anchor = (const br_x509_trust_anchor *)session->config->trust->anchors;
     uint32_t left = session->config->trust->count;
-    if (aioc_tls_der_is(certificate->issuer, certificate->subject.at, certificate->subject.len)) {
-        aioc_tls_say_which(session, certificate);
+    if (aioc_tls_der_is(issuer, subject.at, subject.len)) {
+        aioc_tls_say_which(session);
         aioc_tls_say(session, " is self-signed and not among the trusted ones");
         return;
     }
     aioc_tls_say(session, "nobody trusted issued the server's certificate: its issuer ");
-    aioc_tls_say_subject(session, certificate->issuer);
-    for (; left > 0 && !aioc_tls_der_is(certificate->issuer, anchor->dn.data, anchor->dn.len); left--) anchor++;
+    aioc_tls_say_subject(session, issuer);
+    for (; left > 0 && !aioc_tls_der_is(issuer, anchor->dn.data, anchor->dn.len); left--) anchor++;
     aioc_tls_say(session, "%s", left > 0 ? " has the name, but not the key, of a trusted one"
                                          : " is unknown here, or an intermediate certificate is missing");
 }
 
-static void aioc_tls_check_leaf(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+static void aioc_tls_check_leaf(aioc_tls_bear *session)
 {
-    if (!aioc_tls_is_for_host(session, certificate)) {
+    if (!aioc_tls_is_for_host(session)) {
         session->leaf_verdict = BR_ERR_X509_BAD_SERVER_NAME;
-        aioc_tls_say_names(session, certificate);
-    } else if (!aioc_tls_certificate_is_server(certificate)) {
+        aioc_tls_say_names(session);
+    } else if (!aioc_tls_certificate_is_server(&session->certificate)) {
         session->leaf_verdict = BR_ERR_X509_FORBIDDEN_KEY_USAGE;
         aioc_tls_say(session, "the server's certificate is not for servers: its extended key usage lacks serverAuth");
     }
@@ -6395,22 +6397,21 @@ static void aioc_tls_check_refuse(aioc_tls_bear *session, int verdict, const cha
  * date. */
 static void aioc_tls_check_certificate(aioc_tls_bear *session)
 {
-    aioc_tls_certificate certificate;
     br_x509_minimal_context *minimal = &session->engine.minimal;
     aioc_tls_der der = {session->der, session->der_len};
-    if (!aioc_tls_certificate_read(&certificate, der)) {
+    if (!aioc_tls_certificate_read(&session->certificate, der)) {
         aioc_tls_check_refuse(session, BR_ERR_X509_INVALID_VALUE, "the server sent something that is no certificate");
         return;
     }
-    if (session->certificates == 0) aioc_tls_check_leaf(session, &certificate);
+    if (session->certificates == 0) aioc_tls_check_leaf(session);
     minimal->vtable->start_cert(&minimal->vtable, (uint32_t)der.len);
     minimal->vtable->append(&minimal->vtable, der.at, der.len);
     minimal->vtable->end_cert(&minimal->vtable);
     session->verdict = minimal->err;
     if (session->verdict == BR_ERR_X509_OK || (session->verdict == 0 && session->leaf_verdict != 0)) return;
     session->base.why[0] = '\0';
-    if (session->verdict == 0) aioc_tls_say_untrusted(session, &certificate);
-    else aioc_tls_say_refused(session, &certificate);
+    if (session->verdict == 0) aioc_tls_say_untrusted(session);
+    else aioc_tls_say_refused(session);
 }
 
 static void aioc_tls_check_drop(aioc_tls_bear *session)
@@ -9653,7 +9654,7 @@ static const char *aioc_protocol_status_text(int status)
 typedef struct aioc_protocol_hint { int status, sub_status; const char *text; } aioc_protocol_hint;
 
 static const aioc_protocol_hint aioc_protocol_hints[] = {
-    { 400, 1001,  "the partition key is not the one in the document, or the container's key path is another one now" },
+    { 400, 1001,  "the partition key is not the document's, or the container's key path is another one now" },
     { 400, 1004,  "ORDER BY, TOP, DISTINCT, GROUP BY and aggregates need one partition: give a partition key" },
     { 400, 1024,  "the container was created anew under this name" },
     { 400, 3205,  "the throughput is being replaced: try again later" },
@@ -9661,40 +9662,35 @@ static const aioc_protocol_hint aioc_protocol_hints[] = {
     { 401, 5006,  "the Entra token has expired: get a new one" },
     { 401, 0,     "the signature or token is not accepted: check the key, and that the clock is right to 15 minutes" },
     { 403, 3,     "this region takes no writes, as after a failover: another region does" },
-    { 403, 1005,  "a limit of the account is reached: fewer containers or less throughput" },
+    { 403, 1005,  "the account allows no more containers or throughput" },
     { 403, 1008,  "the account is not in this region, or not yet" },
-    { 403, 1010,  "the database that shares its throughput can hold no more containers" },
-    { 403, 1014,  "the logical partition holds all it can, 20 GB: delete items, or use a finer partition key" },
-    { 403, 5300,  "Entra roles cannot change databases, containers or throughput: use an account key for that" },
+    { 403, 1010,  "the database's shared throughput allows no more containers" },
+    { 403, 1014,  "the logical partition is full, 20 GB: delete items, or use a finer partition key" },
+    { 403, 5300,  "Entra roles cannot change databases, containers or throughput: use an account key" },
     { 403, 0,     "not allowed: a read-only key, a token for another resource, the account's firewall, a wrong clock" },
     { 404, 1002,  "no replica here has seen the session token yet, or it is another container's; the item may exist" },
     { 404, 1003,  "the database or container does not exist" },
     { 404, 1013,  "the container is still being created: try again" },
     { 404, 0,     "there is none of this name; an item is found only with its own partition key" },
-    { 408, 0,     "the service took too long" },
     { 409, 3301,  "another item has the same unique key" },
     { 409, 3302,  "the hash of this partition key is taken for this id" },
     { 409, 0,     "this id is taken" },
     { 410, 1000,  "the container was created anew under this name" },
     { 410, 1002,  "the partition was split or merged" },
-    { 410, 1007,  "the partition is being split" },
-    { 410, 1008,  "the partition is being moved" },
     { 410, 0,     "the partition is elsewhere now" },
     { 412, 1110,  "the patch's condition does not hold" },
     { 412, 0,     "the item has changed since its ETag was read: read it again" },
-    { 413, 3402,  "the answer would be too large: ask for less at once" },
+    { 413, 3402,  "too large an answer: ask for less at once" },
     { 413, 0,     "the item or request is over 2 MB" },
     { 423, 0,     "the throughput is being scaled: try again later" },
-    { 424, 0,     "not done, because another operation of the batch failed" },
+    { 424, 0,     "not done: another operation of the batch failed" },
     { 429, 3200,  "over the request units a second provisioned: send less, or raise the throughput" },
-    { 429, 3210,  "too many reads of databases, containers or the account: they have a small budget of their own" },
+    { 429, 3210,  "reads of databases, containers and the account have a small budget: make fewer" },
     { 429, 3214,  "one logical partition gets more than its share: spread the load over more keys" },
     { 429, 0,     "too many requests: send less, or raise the throughput" },
     { 431, 0,     "the headers are too large: a shorter id, continuation or session token" },
-    { 449, 0,     "lost a race with another write and was not applied: try again" },
-    { 502, 0,     "a gateway on the way failed" },
-    { 503, 0,     "the service cannot be reached behind its gateway: try again later" },
-    { 504, 0,     "a gateway on the way waited too long" }
+    { 449, 0,     "not applied, for it lost a race with another write: try again" },
+    { 503, 0,     "the service cannot be reached behind its gateway: try again later" }
 };
 
 static const char *aioc_protocol_hint_of(int status, int sub_status)

@@ -904,7 +904,6 @@ TEST(tls_what_a_server_sent_is_printed_safely)
     };
     wire *w = wire_open("ec", "good.pem", "ca.pem");
     aioc_tls_bear *session;
-    aioc_tls_certificate certificate;
     size_t i;
     connect_to(w, "localhost");
     session = (aioc_tls_bear *)w->client;
@@ -917,10 +916,10 @@ TEST(tls_what_a_server_sent_is_printed_safely)
         CHECK_STR(w->client->why, names[i].text);
     }
     for (i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++) {
-        certificate.signature.at = (const unsigned char *)algorithms[i].oid;
-        certificate.signature.len = algorithms[i].len;
+        session->certificate.signature.at = (const unsigned char *)algorithms[i].oid;
+        session->certificate.signature.len = algorithms[i].len;
         w->client->why[0] = '\0';
-        aioc_tls_say_signature(session, &certificate);
+        aioc_tls_say_signature(session);
         CHECK_STR(w->client->why, algorithms[i].text);
     }
     for (i = 0; i < 100; i++) aioc_tls_say(session, "too long ");
@@ -1021,12 +1020,12 @@ TEST(tls_names_what_it_cannot_read)
 {
     static const char names[] = "\x87\x03\x7F\x00\x01\x87\x04\x7F\x00\x00\x01\x82\x01""a\x82\x01""b\x82\x01""c";
     wire *w = wire_open("ec", "good.pem", "ca.pem");
-    aioc_tls_certificate certificate;
+    aioc_tls_bear *session;
     connect_to(w, "localhost");
-    memset(&certificate, 0, sizeof certificate);
-    certificate.names.at = (const unsigned char *)names;
-    certificate.names.len = sizeof names - 1;
-    aioc_tls_say_names((aioc_tls_bear *)w->client, &certificate);
+    session = (aioc_tls_bear *)w->client;
+    session->certificate.names.at = (const unsigned char *)names;
+    session->certificate.names.len = sizeof names - 1;
+    aioc_tls_say_names(session);
     CHECK_STR(w->client->why, "the server's certificate is not for localhost but for ?, 127.0.0.1, a, b and 1 more");
     wire_close(w);
 }
