@@ -5840,8 +5840,7 @@ typedef struct aioc_tls_resumption {
 struct aioc_tls_session {  /* the part of a session that every TLS has */
     const aioc_tls_table *table;
     aioc_tls_state state;
-    bool resumed;  /* once open: by resumption */
-    bool again;    /* failed in a way that the next session avoids: connect again at once */
+    bool again;  /* failed in a way that the next session avoids: connect again at once */
     char why[AIOC_TLS_WHY_MAX];
 };
 
@@ -6515,7 +6514,7 @@ static const br_x509_class aioc_tls_check_class = {
 
 /* RFC 5246 7.2, RFC 6066, and what each mostly means to a client. */
 static const aioc_text_phrase aioc_tls_alerts[] = {
-    {0, "close_notify"}, {10, "unexpected_message"}, {20, "bad_record_mac"}, {22, "record_overflow"},
+    {10, "unexpected_message"}, {20, "bad_record_mac"}, {22, "record_overflow"},
     {40, "handshake_failure: nothing in common, or it wants a client's certificate"}, {42, "bad_certificate"},
     {43, "unsupported_certificate"}, {44, "certificate_revoked"}, {45, "certificate_expired"},
     {46, "certificate_unknown"}, {47, "illegal_parameter"}, {48, "unknown_ca"}, {49, "access_denied"},
@@ -6623,8 +6622,7 @@ static void aioc_tls_bear_settle(aioc_tls_bear *session)
         session->base.state = AIOC_TLS_CLOSED;  /* our own close_notify may still wait in to_send */
     } else if (handshake && (now & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))) {
         session->base.state = AIOC_TLS_OPEN;
-        session->base.resumed = session->certificates == 0;
-        if (session->base.resumed) session->resumption->hits++;
+        if (session->certificates == 0) session->resumption->hits++;  /* a server that resumes sends none */
         else aioc_tls_bear_save(session);
     }
 }
@@ -8563,8 +8561,7 @@ static bool aioc_pool_take(aioc_pool_connection *connection)
     }
     if (connection->state == AIOC_POOL_PAUSED) return aioc_pool_pause(connection);
     if (!aioc_stream_at_end(stream, &complete, &why)) {
-        /* What was received may have made the stream owe an answer of its own. */
-        if (!aioc_stream_is_direct(stream)) aioc_pool_write(connection);
+        aioc_pool_write(connection);  /* what was received may have made the stream owe an answer of its own */
         return true;
     }
     if (why) aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, why);
@@ -8809,8 +8806,7 @@ static void aioc_pool_serve(aioc_pool *pool)
     connection->sent = false;
     connection->sent_us = connection->stream.moved_us = aioc_pool_now(pool);
     connection->first_us = 0;
-    aioc_pool_write(connection);
-    if (connection->stream.broken) aioc_pool_write_failed(connection);
+    aioc_pool_writable(&connection->stream);
 }
 
 static bool aioc_pool_can_serve(const aioc_pool *pool)
