@@ -5117,18 +5117,14 @@ struct aioc_dns_query {
 
 enum { AIOC_DNS_SIX, AIOC_DNS_FOUR };          /* which of a look-up's queries */
 
-typedef enum aioc_dns_phase {
-    AIOC_DNS_STARTING, AIOC_DNS_AT_HOST, AIOC_DNS_ON_WIRE, AIOC_DNS_ANSWERED
-} aioc_dns_phase;
-
 /* What goes on for a name; one at a time, however many wait for it, and to its end, for its answer is kept. */
 struct aioc_dns_lookup {
     aioc_dns *resolver;
     aioc_dns_name *name;
     aioc_reactor_timer timer;
-    uint64_t question;   /* the hook's */
+    uint64_t question;   /* the hook's; 0: not asked */
     unsigned candidate;  /* the next to ask for */
-    aioc_dns_phase phase;
+    bool begun;
     bool served;      /* the name's addresses have been handed out while this goes on */
     bool failed;      /* for some candidate nobody could say: so the name may exist */
     const char *why;  /* of that */
@@ -5545,7 +5541,7 @@ static void aioc_dns_lookup_wait(aioc_dns_lookup *lookup)
     aioc_reactor *reactor = lookup->resolver->reactor;
     if (!lookup->served && aioc_dns_stale_usable(lookup)) {
         aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_STALE_US);
-    } else if (lookup->phase == AIOC_DNS_AT_HOST) {
+    } else if (lookup->question) {
         aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_HOOK_US);
     }
 }
@@ -5555,14 +5551,13 @@ static void aioc_dns_lookup_begin(aioc_dns_lookup *lookup)
     aioc_dns *resolver = lookup->resolver;
     const aiocosmos_platform *platform = resolver->reactor->platform;
     aioc_mem_buffer file;
+    lookup->begun = true;
     if (resolver->ask) {
-        lookup->phase = AIOC_DNS_AT_HOST;
         lookup->question = ++resolver->questions;
         aioc_dns_lookup_wait(lookup);
         resolver->ask(resolver->ask_user, lookup->name->host, lookup->question);
         return;
     }
-    lookup->phase = AIOC_DNS_ON_WIRE;
     if (aioc_mem_read(resolver->memory, platform, NULL, platform->name_servers, AIOC_DNS_FILE_MAX, &file) < 0) {
         aioc_dns_lookup_fail(lookup, "out of memory");
         return;
@@ -5583,7 +5578,7 @@ static void aioc_dns_lookup_lose_patience(aioc_dns_lookup *lookup)
         lookup->name->expires_us = aioc_dns_after(lookup->resolver, AIOC_DNS_RESTALE_S);
         aioc_dns_deliver(lookup);
         aioc_dns_lookup_wait(lookup);
-    } else if (lookup->phase == AIOC_DNS_AT_HOST) {
+    } else if (lookup->question) {
         aioc_dns_lookup_fail(lookup, "the host's resolver did not answer");
     }
 }
@@ -5591,9 +5586,8 @@ static void aioc_dns_lookup_lose_patience(aioc_dns_lookup *lookup)
 static void aioc_dns_lookup_fire(aioc_reactor_timer *timer)
 {
     aioc_dns_lookup *lookup = (aioc_dns_lookup *)timer->owner;
-    if (lookup->phase == AIOC_DNS_STARTING) aioc_dns_lookup_begin(lookup);
-    else if (lookup->phase == AIOC_DNS_ANSWERED) aioc_dns_lookup_end(lookup);
-    else aioc_dns_lookup_lose_patience(lookup);
+    if (lookup->begun) aioc_dns_lookup_lose_patience(lookup);
+    else aioc_dns_lookup_begin(lookup);
 }
 
 /* Begins from the reactor, not from here, so that the hook is not called inside ask. False: no memory. */
@@ -5619,22 +5613,17 @@ static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
 }
 
 /* The host's answer to a question of its hook, from inside the hook or from anywhere; count 0: there is no such name.
- * The addresses keep their order, and are handed out later, from the reactor. 0; E_ARGUMENT: nobody waits for that
- * answer, or an address is of no family. */
+ * The addresses keep their order. 0; E_ARGUMENT: nobody waits for that answer, or an address is of no family. */
 static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmos_address *addresses,
                            size_t count, uint32_t ttl_s)
 {
-    aioc_dns_lookup *lookup = NULL;
     aioc_dns_name *name = resolver->first;
     size_t i;
     for (i = 0; i < count; i++) {
         if (addresses[i].family != 4 && addresses[i].family != 6) return AIOCOSMOS_E_ARGUMENT;
     }
-    for (; name; name = name->next) {
-        lookup = name->lookup;
-        if (lookup && lookup->phase == AIOC_DNS_AT_HOST && lookup->question == question) break;
-    }
-    if (!name) return AIOCOSMOS_E_ARGUMENT;
+    while (name && (!name->lookup || name->lookup->question != question)) name = name->next;
+    if (!name || question == 0) return AIOCOSMOS_E_ARGUMENT;
     if (count == 0) {
         aioc_dns_name_set_none(resolver, name, "does not exist", "the host's resolver", "");
     } else {
@@ -5644,8 +5633,7 @@ static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmo
         name->expires_us = aioc_dns_after(resolver, aioc_dns_hold(ttl_s));
         name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
     }
-    lookup->phase = AIOC_DNS_ANSWERED;
-    aioc_reactor_timer_start(resolver->reactor, &lookup->timer, resolver->reactor->now_us);
+    aioc_dns_lookup_end(name->lookup);
     return 0;
 }
 
