@@ -5771,26 +5771,25 @@ static void aioc_dns_close(aioc_dns *resolver)
 /*========================
  * MARK: - TLS                       >>tls
  *
- * A TLS client as bytes in, bytes out. It sees no socket and no clock: its owner puts what arrived where receive_room
- * says and calls received, sends what to_send shows and calls sent. A room never reaches beyond the record that is
- * being received, so who reads straight into it leaves the next record in the socket. That is how handshake records are
- * put off, which cost up to 4 ms of processor each: all that work is done inside received.
+ * A TLS client as bytes in, bytes out: its owner puts what arrived where receive_room says and calls received, sends
+ * what to_send shows and calls sent. A room never reaches beyond the record that is being received, so the next one
+ * stays in the socket: that is how handshake records are put off, which cost up to 4 ms of processor each in received.
  *
- * The TLS is BearSSL 0.6, and TLS 1.2 only: ECDHE key exchange with AES-GCM or ChaCha20-Poly1305, nothing else is
- * offered. Sessions are resumed by their id (RFC 5246 7.3). 0.6 knows no tickets (RFC 5077): a server that keeps no
- * sessions gets full handshakes. Certificates are verified by BearSSL's "minimal" engine; what it lacks is added here:
- * IP addresses, the purpose of a certificate, and saying why one is refused. Not checked: revocation, name
- * constraints. The server is not told of a refusal: 0.6 sends no alert for it, the connection just closes.
+ * The TLS is BearSSL 0.6, and TLS 1.2 only: ECDHE key exchange with AES-GCM or ChaCha20-Poly1305. Sessions are resumed
+ * by their id (RFC 5246 7.3); 0.6 knows no tickets (RFC 5077): a server that keeps no sessions gets full handshakes.
+ * Certificates are verified by BearSSL's "minimal" engine; what it lacks is added here: IP addresses, the purpose of a
+ * certificate, and saying why one is refused. Not checked: revocation, name constraints. The server is not told of a
+ * refusal, for 0.6 sends no alert: the connection just closes.
  *
- * Another TLS takes BearSSL's place by filling an aioc_tls_table. All layers below call through that.
+ * Another TLS takes BearSSL's place by filling an aioc_tls_table.
  *
  * May call: memory, text.    Knows nothing of: sockets, clocks, files, HTTP.
  *========================*/
 
 #define AIOC_TLS_WHY_MAX         320
-#define AIOC_TLS_SAVED_MAX       128    /* bytes of a session's secrets, kept to resume it */
-#define AIOC_TLS_SAVED_S         86400  /* RFC 5246 F.1.4: a session id should not be used for longer than a day */
-#define AIOC_TLS_CERTIFICATE_MAX 16384  /* bytes of one certificate; ordinary ones have 1,000 to 8,000 */
+#define AIOC_TLS_SAVED_MAX       128    /* of a session's secrets, kept to resume it */
+#define AIOC_TLS_SAVED_S         86400  /* RFC 5246 F.1.4: a session id should live no longer */
+#define AIOC_TLS_CERTIFICATE_MAX 16384  /* bytes; ordinary ones have 1,000 to 8,000 */
 #define AIOC_TLS_CHAIN_MAX       12     /* certificates that a server may send */
 #define AIOC_TLS_SESSION_MAX     40960  /* bytes of one session, buffers included */
 
@@ -5800,14 +5799,14 @@ typedef struct aioc_tls_table aioc_tls_table;
 typedef enum aioc_tls_state {
     AIOC_TLS_HANDSHAKE,
     AIOC_TLS_OPEN,
-    AIOC_TLS_CLOSED,  /* close_notify came: everything that the server sent has arrived */
+    AIOC_TLS_CLOSED,  /* close_notify came: all that was sent has arrived */
     AIOC_TLS_FAILED   /* `why` says why */
 } aioc_tls_state;
 
 typedef struct aioc_tls_trust {  /* certificates that may vouch for a server */
     void *anchors;               /* of the TLS that read them */
     uint32_t count, cap;
-    size_t skipped;  /* certificates in the text that could not be read or used */
+    size_t skipped;  /* certificates that could not be read or used */
 } aioc_tls_trust;
 
 typedef struct aioc_tls_config {  /* outlives the sessions */
@@ -5819,7 +5818,7 @@ typedef struct aioc_tls_config {  /* outlives the sessions */
 /* What sessions to one endpoint, with one configuration, learn from those before: how to skip the expensive half of the
  * handshake, and what else to offer. Zeroed at first, outlives them. */
 typedef struct aioc_tls_resumption {
-    uint64_t hits, full;  /* handshakes completed by resuming, and in full */
+    uint64_t hits, full;  /* handshakes by resuming, and in full */
     int64_t expires_s;  /* of what is saved; 0: nothing is */
     bool all_curves;  /* the server did not like the usual ones */
     unsigned char saved[AIOC_TLS_SAVED_MAX];
@@ -5828,7 +5827,7 @@ typedef struct aioc_tls_resumption {
 struct aioc_tls_session {  /* the part of a session that every TLS has */
     const aioc_tls_table *table;
     aioc_tls_state state;
-    bool again;  /* failed in a way that the next session avoids: connect again at once */
+    bool again;  /* the next session avoids what it failed of: connect again at once */
     char why[AIOC_TLS_WHY_MAX];
 };
 
@@ -5948,8 +5947,8 @@ static bool aioc_tls_der_is_oid(aioc_tls_der value, const unsigned char *oid)
 typedef struct aioc_tls_certificate {
     aioc_tls_der issuer, subject;  /* with their headers */
     aioc_tls_der names;            /* contents of subjectAltName; at NULL: has none */
-    aioc_tls_der purposes;         /* contents of extKeyUsage; at NULL: has none, good for anything */
-    aioc_tls_der signature;        /* object identifier of the algorithm that it is signed with */
+    aioc_tls_der purposes;         /* contents of extKeyUsage; at NULL: good for anything */
+    aioc_tls_der signature;        /* object identifier of its algorithm */
     int64_t not_before_s, not_after_s;
 } aioc_tls_certificate;
 
@@ -6182,7 +6181,7 @@ typedef struct aioc_tls_bear {
     aioc_tls_resumption *resumption;
     int64_t wall_s;
     bool offered;                      /* to resume */
-    unsigned char seen_len, seen[11];  /* the first bytes received: headers of record and message, version */
+    unsigned char seen_len, seen[11];  /* first bytes received: two headers, version */
     unsigned char ip_len, ip[16];      /* of a host that is a literal */
     char host[256];                    /* without the dot that may end a name */
     unsigned char in[BR_SSL_BUFSIZE_INPUT];
@@ -6419,7 +6418,7 @@ static void aioc_tls_check_start_chain(const br_x509_class **checks, const char 
     br_x509_minimal_context *minimal = &session->engine.minimal;
     const aioc_tls_trust *trust = session->config->trust;
     int64_t days = session->wall_s / 86400;
-    (void)server_name;  /* names are compared here, not by the engine: it knows no addresses */
+    (void)server_name;  /* the engine knows no addresses */
     if (session->config->insecure) return;
     br_x509_minimal_init(minimal, &br_sha256_vtable, (const br_x509_trust_anchor *)trust->anchors, trust->count);
     br_x509_minimal_set_hash(minimal, br_sha256_ID, &br_sha256_vtable);
@@ -6828,7 +6827,7 @@ typedef struct aioc_http_response {
     int status, minor;   /* HTTP/1.minor */
     bool keep_alive;     /* the connection may carry another request */
     aiocosmos_str head;  /* status line and header lines as they came, the empty line included */
-    aiocosmos_str wanted[AIOC_HTTP_WANTED_MAX];  /* values, in the order of the names; ptr NULL: not there */
+    aiocosmos_str wanted[AIOC_HTTP_WANTED_MAX];  /* in the order of the names; ptr NULL: not there */
     aiocosmos_str body;
 } aioc_http_response;
 
@@ -6836,7 +6835,7 @@ typedef enum aioc_http_state {
     AIOC_HTTP_MORE,    /* all used; feed what comes next */
     AIOC_HTTP_DONE,    /* parser->response is complete */
     AIOC_HTTP_FAILED,  /* parser->error says why */
-    AIOC_HTTP_PAUSED   /* no memory now: feed what was not used again later, from any address */
+    AIOC_HTTP_PAUSED   /* no memory: feed what was not used later, from any address */
 } aioc_http_state;
 
 enum {  /* aioc_http_parser.phase: what the next byte belongs to */
@@ -6853,10 +6852,10 @@ typedef struct aioc_http_parser {
     size_t spare;                   /* of the memory, not for this answer: another may need it */
     aioc_http_response response;
     aioc_mem_buffer head, body;     /* of a response that does not come in one piece */
-    size_t line, scan;              /* in the head: where its current line begins, and where to look for its end */
+    size_t line, scan;              /* of the head's current line: where it begins, where to look for its end */
     uint64_t length;                /* by Content-Length */
-    size_t left;                    /* bytes of the body, or of the chunk, that are still to come */
-    size_t body_len;                /* bytes of the body so far, also of one that is not kept */
+    size_t left;                    /* of the body or the chunk, still to come */
+    size_t body_len;                /* of the body so far, also of one that is not kept */
     size_t overhead;                /* bytes of chunk extensions and trailers */
     const char *error;  /* why it failed, for people */
     int error_status;   /* E_PROTOCOL or E_TOO_LARGE */
@@ -6864,7 +6863,7 @@ typedef struct aioc_http_parser {
     uint8_t phase, interim, digits;
     bool has_length, chunked, close, keep;  /* what the head said */
     bool no_body, draining;
-    bool cr;  /* of the framing of chunks, or of a trailer: only LF may follow */
+    bool cr;  /* of a chunk's framing or a trailer: only LF may follow */
     uint64_t name_lens;             /* bit n: a name of n bytes, modulo 64, is looked for */
 } aioc_http_parser;
 
@@ -7270,7 +7269,7 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
     case AIOC_HTTP_CHUNK_SIZE:
         if (digit >= 0) return aioc_http_chunk_digit(parser, digit);
         /* fall through */
-    case AIOC_HTTP_CHUNK_BLANK:  /* "bad" whitespace before an extension; some servers end the line with it */
+    case AIOC_HTTP_CHUNK_BLANK:  /* "bad" whitespace; some servers end the line with it */
         if (c == ' ' || c == '\t') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_BLANK);
         if (c == ';') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
         if (!lf) break;
@@ -7321,7 +7320,7 @@ static void aioc_http_open(aioc_http_parser *parser, aioc_mem *memory, const aio
     parser->names = names;
     parser->head_max = head_max;
     parser->body_max = body_max;
-    parser->name_lens = 1u << 10 | 1u << 14 | 1u << 17;  /* those that say where a response ends */
+    parser->name_lens = 1u << 10 | 1u << 14 | 1u << 17;  /* what says where it ends */
     for (i = 0; i < names->count; i++) parser->name_lens |= UINT64_C(1) << names->names[i].len % 64;
 }
 
@@ -7427,13 +7426,13 @@ static void aioc_http_drain(aioc_http_parser *parser)
  *
  * One connection: how it comes to be (name, addresses, the race of RFC 8305 among them, TLS handshake), and then bytes
  * written, bytes read and an end, with or without TLS, which nobody above sees. Its owner embeds it, and hears of it by
- * the functions in the place that all streams to one host and port share. They may close it.
+ * the functions in its place, which may close it.
  *
  * May call: platform, reactor, memory, text, resolve, tls.    Knows nothing of: HTTP, queues, retries.
  *========================*/
 
-#define AIOC_STREAM_TURN_BYTES    262144u  /* sent or received by one stream before others have their turn */
-#define AIOC_STREAM_STAGGER_US    250000u  /* RFC 8305, 5: the next address is tried while the last one is silent */
+#define AIOC_STREAM_TURN_BYTES    262144u  /* by one stream before others have their turn */
+#define AIOC_STREAM_STAGGER_US    250000u  /* RFC 8305, 5: between two addresses */
 #define AIOC_STREAM_MESSAGE_MAX   768
 
 typedef struct aioc_stream aioc_stream;
@@ -7468,7 +7467,7 @@ typedef struct aioc_stream_try {
 /* Addresses are tried one by one, with 250 ms between them; the first that connects wins. */
 typedef struct aioc_stream_race {
     aioc_reactor_timer stagger;
-    size_t count, next, open;         /* tries, how many were begun, how many of those are undecided */
+    size_t count, next, open;         /* tries, those begun, those of them undecided */
     int io;                           /* how the last one failed */
     const aiocosmos_address *failed;  /* and where */
     aioc_stream_try tries[AIOC_DNS_ADDRESSES_MAX];
@@ -7488,12 +7487,12 @@ struct aioc_stream {  /* zeroed at first */
     const char *rest;          /* received, and not used yet */
     size_t rest_len;
     aioc_reactor_timer limit;  /* until it is OPEN */
-    uint64_t asked;            /* resolver->answered when it asked last; it asks again when that has changed */
+    uint64_t asked;            /* resolver->answered when it asked last; that changes: it asks again */
     uint64_t since_us;         /* came to its state */
     uint64_t moved_us;         /* sent or received something */
     uint32_t took_us[AIOC_STREAM_OPEN];  /* each state on the way */
     uint8_t state;
-    bool broken;   /* cannot be written to any more; what the peer said may still be there */
+    bool broken;   /* cannot be written to; what the peer said may still be there */
     bool hung_up;  /* the peer says no more than what has arrived */
 };
 
@@ -8092,7 +8091,7 @@ typedef struct aioc_pool_exchange aioc_pool_exchange;
 typedef struct aioc_pool_outcome {
     int error;                        /* 0, or E_DNS, CONNECT, TLS, PROTOCOL, TOO_LARGE, NOMEM, or what prepare said */
     const char *message;              /* why, for people; NULL if error is 0 or prepare's */
-    bool sent;                        /* the last byte of the request has reached send() */
+    bool sent;                        /* the request's last byte has reached send() */
     bool reused;                      /* the connection was there before the exchange */
     bool silent;                      /* not a byte of an answer came */
     aioc_http_response *response;     /* after an error: its head alone, or NULL if not even that came whole */
@@ -8102,7 +8101,7 @@ typedef struct aioc_pool_outcome {
     uint32_t first_byte_us, body_us;  /* from sending to the first byte, from there to the last */
 } aioc_pool_outcome;
 
-struct aioc_pool_exchange {  /* embedded in an attempt; zeroed at first, prepare, done and owner set */
+struct aioc_pool_exchange {  /* zeroed at first, but for prepare, done and owner */
     aioc_mem_node node;
     aioc_pool_connection *connection;
     uint64_t started_us;
@@ -8125,7 +8124,7 @@ typedef struct aioc_pool_options {  /* what it points to outlives the pool */
     const aioc_http_names *names;
     char *scratch;  /* the pool's alone: what has no place of its own is received here */
     size_t scratch_size;
-    void (*log)(void *user, const char *message);  /* of a connection that comes to nothing; may be NULL */
+    void (*log)(void *user, const char *message);  /* of one that comes to nothing; may be NULL */
     void *log_user;
 } aioc_pool_options;
 
@@ -8134,7 +8133,7 @@ typedef enum aioc_pool_state {
     AIOC_POOL_OPENING,
     AIOC_POOL_IDLE,
     AIOC_POOL_BUSY,
-    AIOC_POOL_PAUSED,   /* busy, but reads nothing until there is memory, or the scratch is free */
+    AIOC_POOL_PAUSED,   /* busy, but reads nothing: no memory, or no place */
     AIOC_POOL_DRAINING  /* an answer is on its way that nobody wants */
 } aioc_pool_state;
 
@@ -8147,7 +8146,7 @@ struct aioc_pool_connection {
     aiocosmos_slice request[2];
     size_t request_len, written;
     aioc_reactor_timer timer;  /* PAUSED: tries again; DRAINING: gives up */
-    uint64_t limit;            /* pool->exchanges when it was begun: it was opened for these */
+    uint64_t limit;            /* pool->exchanges when it was begun: it is for these */
     uint64_t open_us;          /* since when it is there; 0: it has served */
     uint64_t idle_us, sent_us;
     uint64_t first_us;         /* something of an answer came; 0: not yet */
@@ -8169,13 +8168,13 @@ struct aioc_pool {
     aioc_mem_list idle;     /* streams; the most recently used is the last */
     uint32_t queued, opening, open, idle_count;
     uint32_t warm;          /* connections to have, whether anybody waits or not */
-    uint32_t failures;      /* incidents in a row in which connecting failed */
+    uint32_t failures;      /* incidents in a row */
     uint32_t incidents;     /* in all */
-    uint32_t repeated;      /* handshakes in a row that were repeated at once */
+    uint32_t repeated;      /* handshakes in a row, at once */
     uint64_t exchanges;     /* started so far */
     uint64_t leave_us;      /* leaving again does nothing before */
     uint64_t random;
-    aioc_reactor_timer hunger;  /* while it runs, nothing is sent: there was no memory for a request */
+    aioc_reactor_timer hunger;  /* there was no memory for a request: while it runs, nothing is sent */
     aioc_reactor_timer patience, idle_timer;
     uint64_t opened;
     char doom_message[AIOC_STREAM_MESSAGE_MAX];
@@ -8496,7 +8495,7 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     *used = 0;
     if (connection->state == AIOC_POOL_DRAINING) connection->drained += (uint32_t)len;
     if (connection->state == AIOC_POOL_IDLE || connection->drained > AIOC_POOL_DRAIN_BYTES) {
-        aioc_pool_close_connection(connection);  /* nobody asked for it, or nobody wants so much of it any more */
+        aioc_pool_close_connection(connection);  /* not asked for, or more of it than is worth it */
         return false;
     }
     if (!connection->first_us) connection->first_us = aioc_pool_now(connection->pool);
@@ -9047,7 +9046,7 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
             break;
         }
         if (value.type == AIOCOSMOS_VALUE_F64 && value.f64 == 0) value.f64 = 0;  /* -0 and 0 are the same key */
-        if (value.type == AIOCOSMOS_VALUE_JSON) {  /* blanks of JSON may be line ends, which would end the header */
+        if (value.type == AIOCOSMOS_VALUE_JSON) {  /* blanks may be line ends, which would end the header */
             aiocosmos_json scalar = aioc_protocol_scalar(aioc_text_view(value.str, value.len));
             value.str = scalar.ptr;
             value.len = scalar.len;
@@ -9431,8 +9430,8 @@ static int aioc_protocol_epk_compare(aiocosmos_str a, aiocosmos_str b)
 
 /*--- Session tokens ---*/
 
-#define AIOC_PROTOCOL_SESSION_MAX  65536  /* bytes of a composite: more than a gateway takes as a header */
-#define AIOC_PROTOCOL_SEGMENTS_MAX 1024   /* more real ones do not fit into it, and cookies come from anybody */
+#define AIOC_PROTOCOL_SESSION_MAX  65536  /* of a composite: more than a gateway takes */
+#define AIOC_PROTOCOL_SEGMENTS_MAX 1024   /* more real ones do not fit; cookies come from anybody */
 #define AIOC_PROTOCOL_RANGE_ID_MAX 64
 #define AIOC_PROTOCOL_REGIONS_MAX  64
 
@@ -9857,7 +9856,7 @@ static void aioc_protocol_uuid(uint64_t first, uint64_t second, char out[37])
 #endif
 #define AIOC_ACCOUNT_SESSION_SENT_MAX 4096  /* of what is sent: every gateway takes that */
 #define AIOC_ACCOUNT_RANGE_TEXT_MAX (1u << 20)  /* bytes of all texts of a container's ranges */
-#define AIOC_ACCOUNT_RETRY_US 30000000u  /* after ranges could not be had, before they are asked for again */
+#define AIOC_ACCOUNT_RETRY_US 30000000u  /* between asking for ranges that cannot be had */
 #define AIOC_ACCOUNT_BUCKETS 64
 
 /* All texts of a container's ranges stand in one block; a view is an offset and a length into it. */
@@ -9865,8 +9864,8 @@ typedef struct aioc_account_view { uint32_t at, len; } aioc_account_view;
 
 typedef struct aioc_account_range {
     aioc_account_view id, min, max;  /* [min, max) as hex text of effective partition keys */
-    aioc_account_view parents;       /* ids of the ranges that this one came from, comma separated */
-    uint32_t rank, of_rank;          /* its place by id, from 0; whose place that of this one in the list is */
+    aioc_account_view parents;       /* ids of those that it came from, comma separated */
+    uint32_t rank, of_rank;          /* its place by id, from 0; whose place its own in the list is */
 } aioc_account_range;
 
 /* What a token's range is to the ranges that are known: none of them; a parent all of whose children have tokens of
@@ -9880,7 +9879,7 @@ typedef struct aioc_account_token {
     uint8_t  kin;  /* aioc_account_kin, as of the last review */
     bool     claimed;
     bool     fresh;  /* came after the ranges were asked for */
-    bool     said;   /* stands in the composite that is being written */
+    bool     said;   /* is in the composite being written */
 } aioc_account_token;
 
 /* Somebody who waits until a container's metadata is known, or known to be out of reach. */
@@ -9895,14 +9894,14 @@ typedef enum aioc_account_knowledge {
     AIOC_ACCOUNT_UNKNOWN,
     AIOC_ACCOUNT_FETCHING,
     AIOC_ACCOUNT_KNOWN,
-    AIOC_ACCOUNT_UNAVAILABLE  /* could not be had: the composite token is sent instead, for a while */
+    AIOC_ACCOUNT_UNAVAILABLE  /* could not be had: the composite token is sent, for a while */
 } aioc_account_knowledge;
 
 typedef struct aioc_account_container {
     aioc_mem_node node;
     aioc_mem *memory;
     struct aioc_account_container *bucket_next;
-    aiocosmos_str link;  /* "dbs/D/colls/C", ids not percent-encoded, and a NUL: it stands behind the struct */
+    aiocosmos_str link;  /* "dbs/D/colls/C", not percent-encoded, and a NUL, behind the struct */
     uint32_t refs;       /* how many hold it: it is not forgotten meanwhile */
     uint8_t  knowledge;  /* aioc_account_knowledge of definition and ranges together */
     uint64_t retry_us;   /* UNAVAILABLE until then */
@@ -9913,7 +9912,7 @@ typedef struct aioc_account_container {
     uint32_t range_count, range_cap;
     aioc_mem_buffer range_text;
     aioc_mem_buffer ranges_etag;     /* where the feed of ranges stood; empty: to be read from its start */
-    uint32_t ranges_version;         /* another one each time that the ranges have been fetched */
+    uint32_t ranges_version;         /* another one each time that they have been fetched */
     uint32_t epoch, asked_epoch;     /* another one each time that they are forgotten; that of the request */
     bool     no_plans;               /* the server makes no query plans */
     bool     crowded;                /* tokens did not fit since one was added last */
