@@ -8331,6 +8331,7 @@ static void aioc_pool_doom(aioc_pool *pool, uint64_t number, const aioc_pool_out
     pool->doom = *outcome;
     pool->doom_number = number;
     aioc_mem_print(pool->doom_message, sizeof pool->doom_message, "%s", outcome->message);
+    pool->doom.message = pool->doom_message;
 }
 
 static void aioc_pool_fail_queued(aioc_pool *pool, aioc_pool_exchange *exchange, aioc_pool_outcome outcome)
@@ -8556,10 +8557,15 @@ static bool aioc_pool_take(aioc_pool_connection *connection)
     return false;
 }
 
-/* Memory may have come back: first the bytes put aside, then the socket. */
-static void aioc_pool_resume(aioc_pool_connection *connection)
+/* Memory may have come back: first the bytes put aside, then the socket. Who drains has done so for too long. */
+static void aioc_pool_timer_fire(aioc_reactor_timer *timer)
 {
+    aioc_pool_connection *connection = (aioc_pool_connection *)timer->owner;
     aioc_pool *pool = connection->pool;
+    if (connection->state == AIOC_POOL_DRAINING) {
+        aioc_pool_close_connection(connection);
+        return;
+    }
     connection->state = AIOC_POOL_BUSY;
     if (pool->holder == connection) pool->holder = NULL;
     if (!aioc_pool_take(connection) || connection->state == AIOC_POOL_PAUSED) return;
@@ -8567,13 +8573,6 @@ static void aioc_pool_resume(aioc_pool_connection *connection)
     connection->stream.moved_us = aioc_pool_now(pool);  /* the silence before was ours */
     if (!aioc_stream_watch(&connection->stream, AIOCOSMOS_READABLE, true))
         aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
-}
-
-static void aioc_pool_timer_fire(aioc_reactor_timer *timer)
-{
-    aioc_pool_connection *connection = (aioc_pool_connection *)timer->owner;
-    if (connection->state == AIOC_POOL_PAUSED) aioc_pool_resume(connection);
-    else aioc_pool_close_connection(connection);  /* drained for too long */
 }
 
 /* A body that is collected has a place of its own, all else the scratch or, while another's bytes lie there, the
@@ -8616,19 +8615,15 @@ static bool aioc_pool_read(aioc_stream *stream)
     return true;
 }
 
-/* The request cannot be written. Perhaps the server has said why before it hung up. */
-static void aioc_pool_write_failed(aioc_pool_connection *connection)
-{
-    if (connection->state == AIOC_POOL_PAUSED || !aioc_pool_read(&connection->stream)) return;
-    if (connection->state == AIOC_POOL_BUSY) aioc_pool_ended(connection, AIOCOSMOS_IO_CLOSED, false);
-}
-
+/* Where a request cannot be written, the server has perhaps said why before it hung up. */
 static void aioc_pool_writable(aioc_stream *stream)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
     aioc_pool_write(connection);
-    if (stream->broken && connection->exchange) aioc_pool_write_failed(connection);
-    else if (stream->broken) aioc_pool_close_connection(connection);
+    if (!stream->broken) return;
+    if (!connection->exchange) aioc_pool_close_connection(connection);
+    else if (connection->state != AIOC_POOL_PAUSED && aioc_pool_read(stream) && connection->state == AIOC_POOL_BUSY)
+        aioc_pool_ended(connection, AIOCOSMOS_IO_CLOSED, false);
 }
 
 /*--- The pool as others see it ---*/
@@ -8805,8 +8800,6 @@ static bool aioc_pool_can_serve(const aioc_pool *pool)
 static bool aioc_pool_work(aioc_pool *pool)
 {
     if (aioc_pool_is_doomed(pool)) {
-        /* The callback, which may lead to another doom, gets a copy of the message. */
-        pool->doom.message = (char *)memcpy(pool->place.message, pool->doom_message, sizeof pool->doom_message);
         aioc_pool_fail_queued(pool, (aioc_pool_exchange *)pool->queue.first, pool->doom);
     } else if (aioc_pool_can_serve(pool)) {
         aioc_pool_serve(pool);
