@@ -9,6 +9,13 @@
 
 #include <stdlib.h>
 
+/* Of the work on a page, in steps, between which others are served (query.c). 0: as it is. */
+#ifndef WORLD_SLICE
+#define WORLD_SLICE 0
+#endif
+
+void emu_pace(aiocosmos_emulator *core, uint64_t slice_steps, uint64_t page_steps);
+
 #define START_MS INT64_C(1795228304000)                    /* Sat, 21 Nov 2026 02:31:44 GMT */
 #define PK(JSON) "x-ms-documentdb-partitionkey: " JSON "\r\n"
 #define QUERY    "x-ms-documentdb-isquery: True\r\nContent-Type: application/query+json\r\n"
@@ -55,6 +62,7 @@ static inline void open_core(aiocosmos_emulator_options options)
     options.allocate = heap_fn;
     w.core = aiocosmos_emulator_open(&options, &error);
     if (!w.core) test_fail(__FILE__, __LINE__, "no core: %s", error);
+    emu_pace(w.core, WORLD_SLICE, 0);
     w.conn = aiocosmos_emulator_conn_open(w.core);
 }
 
@@ -178,6 +186,12 @@ static inline size_t take_answer(const char *bytes, size_t len)
     return used;
 }
 
+/* Lets a connection work until its answer is there. */
+static inline void work_out(aiocosmos_emulator_conn *conn)
+{
+    while (aiocosmos_emulator_conn_waits(conn) == AIOCOSMOS_EMULATOR_WORKS) aiocosmos_emulator_conn_tick(conn);
+}
+
 /* Sends what is in the buffer and takes the one answer. */
 static inline int exchange(aioc_mem_buffer *request)
 {
@@ -185,6 +199,7 @@ static inline int exchange(aioc_mem_buffer *request)
     size_t len;
     aiocosmos_emulator_conn_feed(w.conn, request->data, request->len);
     aioc_mem_buffer_free(&w.memory, request);
+    work_out(w.conn);
     bytes = aiocosmos_emulator_conn_output(w.conn, &len);
     CHECK_INT(take_answer(bytes, len), len);
     aiocosmos_emulator_conn_sent(w.conn, len);
@@ -209,6 +224,7 @@ static inline void send_alone(const char *verb, const char *path, const char *li
     put_request(&request, verb, path, lines, body);
     if (conn) {
         aiocosmos_emulator_conn_feed(conn, request.data, request.len);
+        work_out(conn);
         aiocosmos_emulator_conn_output(conn, &len);
         if (len) aiocosmos_emulator_conn_sent(conn, len);
         aiocosmos_emulator_conn_close(conn);

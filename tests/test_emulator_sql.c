@@ -56,6 +56,18 @@ static void make_body(answer *body, const char *sql, size_t len, const char *par
     answer_add(body, "}", 1);
 }
 
+/* After how many steps a run pauses; 0: never. */
+static uint64_t pause_steps;
+
+static int resume(emu_sql_run *run, int result)
+{
+    while (result == EMU_SQL_PAUSED) {
+        emu_sql_pause_after(run, pause_steps);
+        result = emu_sql_resume(run);
+    }
+    return result;
+}
+
 /* Feeds every line of documents; collects rows, or "!" and the error. */
 static void run_query(const emu_sql_query *query, const char *documents, size_t memory, answer *out)
 {
@@ -66,16 +78,17 @@ static void run_query(const emu_sql_query *query, const char *documents, size_t 
     answer_add(out, "", 0);
     if (!run) return;
     if (memory) emu_sql_limit_memory(run, memory);
+    if (pause_steps) emu_sql_pause_after(run, pause_steps);
     while (documents && *documents && result == 0) {
         const char *end = strchr(documents, '\n');
         size_t len = end ? (size_t)(end - documents) : strlen(documents);
         char *copy = (char *)malloc(len ? len : 1);        /* so that a read past the end is seen */
         memcpy(copy, documents, len);
-        result = emu_sql_feed(run, copy, len);
+        result = resume(run, emu_sql_feed(run, copy, len));
         free(copy);                                        /* and so is a value kept too long */
         documents += len + (end != NULL);
     }
-    if (result >= 0) result = emu_sql_finish(run);
+    if (result >= 0) result = resume(run, emu_sql_finish(run));
     if (result < 0) {
         out->len = 0;
         answer_add(out, "!", 1);
@@ -122,13 +135,20 @@ static bool is_answer(const char *text, const char *wanted)
 
 static void check_answer(const char *sql, const char *parameters, const char *documents, const char *wanted)
 {
-    answer out = {NULL, 0, 0, 0};
-    bool right;
-    ask(sql, parameters, documents, &out);
-    right = is_answer(out.text, wanted);
-    if (!right) printf("  %s\n  gives  %s\n  not    %s\n", sql, out.text, wanted);
-    free(out.text);
-    CHECK(right);
+    static const uint64_t pauses[] = { 0, 1, 7 };          /* make no difference */
+    size_t i;
+    for (i = 0; i < sizeof pauses / sizeof *pauses; i++) {
+        answer out = {NULL, 0, 0, 0};
+        bool right;
+        pause_steps = pauses[i];
+        ask(sql, parameters, documents, &out);
+        right = is_answer(out.text, wanted);
+        if (!right)
+            printf("  %s (pausing after %d)\n  gives  %s\n  not    %s\n", sql, (int)pause_steps, out.text, wanted);
+        free(out.text);
+        pause_steps = 0;
+        CHECK(right);
+    }
 }
 
 static void check_cases(const sql_case *cases, size_t count, const char *documents)
@@ -1894,4 +1914,131 @@ TEST(full_text_is_words_and_phrases_without_case)
          "\"\\u00c9t\\u00e9 rouge\""}
     };
     check_cases(cases, sizeof cases / sizeof *cases, documents);
+}
+
+/*--- Pauses and places --------------------------------------------------------------------*/
+
+/* One document of 100 elements makes a million combinations, and no stretch of work is much longer than it may be. */
+TEST(a_join_pauses_within_a_document)
+{
+    emu_sql_query *query = prepare("SELECT VALUE COUNT(1) FROM c JOIN x IN c.l JOIN y IN c.l JOIN z IN c.l", NULL);
+    answer out = {NULL, 0, 0, 0};
+    char document[400] = "{\"l\":[0";
+    uint64_t before = 0, longest = 0;
+    emu_sql_run *run = emu_sql_start(query, take_row, &out);
+    int result, pauses = 0;
+    while (strlen(document) < 7 + 2 * 99) strcat(document, ",1");
+    strcat(document, "]}");
+    emu_sql_pause_after(run, 1000);
+    result = emu_sql_feed(run, document, strlen(document));
+    while (result == EMU_SQL_PAUSED) {
+        uint64_t took = emu_sql_steps(run) - before;
+        if (took > longest) longest = took;
+        before += took;
+        emu_sql_pause_after(run, 1000);
+        result = emu_sql_resume(run);
+        pauses++;
+    }
+    CHECK_INT(result, 0);
+    CHECK_INT(resume(run, emu_sql_finish(run)), 0);
+    CHECK_STR(out.text, "1000000");
+    CHECK(pauses > 1000);
+    CHECK(longest < 1100);
+    emu_sql_stop(run);
+    emu_sql_free(query);
+    free(out.text);
+}
+
+static aiocosmos_str text(const char *ptr, size_t len)
+{
+    aiocosmos_str str;
+    str.ptr = ptr;
+    str.len = len;
+    return str;
+}
+
+/* Rows of ORDER BY, `first` at a time, each part by a run of its own that goes on where the last one ended. */
+typedef struct parts {
+    answer rows;
+    emu_sql_run *run;
+    char keys[300];
+    size_t keys_len;
+    uint64_t document;
+    uint64_t same;                     /* rows of that document given with these values */
+} parts;
+
+static void take_part(void *user, const char *json, size_t len)
+{
+    parts *p = (parts *)user;
+    aiocosmos_str keys = emu_sql_row_keys(p->run);
+    uint64_t document = emu_sql_row_document(p->run);
+    bool same = keys.len == p->keys_len && memcmp(keys.ptr, p->keys, keys.len) == 0 && document == p->document;
+    p->same = same ? p->same + 1 : 1;
+    memcpy(p->keys, keys.ptr, keys.len);
+    p->keys_len = keys.len;
+    p->document = document;
+    take_row(&p->rows, json, len);
+}
+
+static void check_parts(const char *sql, const char *documents, int64_t first)
+{
+    answer whole = {NULL, 0, 0, 0};
+    parts p;
+    bool more = true;
+    memset(&p, 0, sizeof p);
+    answer_add(&p.rows, "", 0);
+    ask(sql, NULL, documents, &whole);
+    while (more) {
+        emu_sql_query *query = prepare(sql, NULL);
+        const char *at = documents;
+        unsigned before = p.rows.rows;
+        if (before) CHECK(emu_sql_go_on(query, text(p.keys, p.keys_len), p.document, p.same, before));
+        CHECK(emu_sql_is_ordered(query));
+        p.run = emu_sql_start(query, take_part, &p);
+        emu_sql_first(p.run, first);
+        while (*at) {
+            size_t len = strcspn(at, "\n");
+            CHECK(emu_sql_feed(p.run, at, len) >= 0);
+            at += len + (at[len] != 0);
+        }
+        CHECK_INT(emu_sql_finish(p.run), 0);
+        more = emu_sql_has_more(p.run);
+        CHECK(!more || p.rows.rows > before);
+        emu_sql_stop(p.run);
+        emu_sql_free(query);
+    }
+    if (strcmp(p.rows.text, whole.text) != 0)
+        printf("  %s, %d at a time\n  gives  %s\n  not    %s\n", sql, (int)first, p.rows.text, whole.text);
+    CHECK_STR(p.rows.text, whole.text);
+    free(whole.text);
+    free(p.rows.text);
+}
+
+TEST(order_by_goes_on_from_a_place)
+{
+    static const char *const queries[] = {
+        "SELECT c.id, c.k FROM c ORDER BY c.k", "SELECT c.id, c.k FROM c ORDER BY c.k DESC",
+        "SELECT c.id FROM c ORDER BY c.s, c.k DESC", "SELECT TOP 7 c.id FROM c ORDER BY c.k",
+        "SELECT c.id FROM c ORDER BY c.s DESC OFFSET 2 LIMIT 5", "SELECT c.id, x FROM c JOIN x IN c.l ORDER BY c.k",
+        "SELECT d.id FROM (SELECT VALUE c FROM c WHERE c.id != '3') AS d ORDER BY d.k"
+    };
+    char documents[2000] = "";
+    static const char *const values[] = { "1", "\"x\"", "null", "[1,2]", "1", "{\"a\":1}", "true", "-2.5", "[3]" };
+    int i;
+    for (i = 0; i < 12; i++) {
+        unsigned char raw[16];
+        char rid[28], one[200];
+        memset(raw, 7, sizeof raw);
+        aioc_text_store64le(raw + 8, (uint64_t)i + 1);
+        rid[aioc_text_base64_encode(raw, sizeof raw, rid)] = 0;
+        snprintf(one, sizeof one, "%s{\"id\":\"%d\",%s%s%s\"s\":%d,\"l\":[1,2,3],\"_rid\":\"%s\"}", i ? "\n" : "", i,
+                 i < 9 ? "\"k\":" : "", i < 9 ? values[i] : "", i < 9 ? "," : "", i % 3, rid);
+        strcat(documents, one);
+    }
+    for (i = 0; i < (int)(sizeof queries / sizeof *queries); i++) {
+        check_parts(queries[i], documents, 1);
+        check_parts(queries[i], documents, 2);
+        check_parts(queries[i], documents, 5);
+        check_parts(queries[i], documents, 100);
+    }
 }

@@ -152,7 +152,8 @@ typedef enum aiocosmos_emulator_state {
 
 /* What a connection waits for from its peer. */
 typedef enum aiocosmos_emulator_wait {
-    AIOCOSMOS_EMULATOR_WAITS_FOR_REQUEST, AIOCOSMOS_EMULATOR_WAITS_FOR_HEAD, AIOCOSMOS_EMULATOR_WAITS_FOR_BODY
+    AIOCOSMOS_EMULATOR_WAITS_FOR_REQUEST, AIOCOSMOS_EMULATOR_WAITS_FOR_HEAD, AIOCOSMOS_EMULATOR_WAITS_FOR_BODY,
+    AIOCOSMOS_EMULATOR_WORKS         /* for nothing: an answer takes time, and each _tick is a slice of it */
 } aiocosmos_emulator_wait;
 
 /* One for each connection that a client opened. NULL: no memory. */
@@ -170,7 +171,7 @@ const char *aiocosmos_emulator_conn_output(aiocosmos_emulator_conn *conn, size_t
 void aiocosmos_emulator_conn_sent(aiocosmos_emulator_conn *conn, size_t len);
 
 /* When an answer that is held back by a delay is due, in the emulator's time: _tick then goes on. -1: nothing waits.
- * INT64_MAX: it never will be. */
+ * INT64_MAX: it never will be. While a connection works that is at once, and between its ticks others should be served. */
 int64_t aiocosmos_emulator_conn_due_ms(const aiocosmos_emulator_conn *conn);
 void aiocosmos_emulator_conn_tick(aiocosmos_emulator_conn *conn);
 

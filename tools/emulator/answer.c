@@ -144,7 +144,8 @@ void emu_answer_write(emu_text *out, emu_exchange *x, bool chunked)
                         (x->container ? x->container->resource.id_len : 0));
     char *start, *at;
     bool bodiless = x->status == 204 || x->status == 304;  /* RFC 9110, 6.4.1 */
-    if (out->failed || !aioc_mem_reserve(out->memory, &out->buffer, 3072 + strlen(x->extra) + owner + body.len)) {
+    size_t size = 2304 + strlen(x->continuation) + strlen(x->extra) + owner + body.len;
+    if (out->failed || !aioc_mem_reserve(out->memory, &out->buffer, size)) {
         out->failed = true;
         return;
     }

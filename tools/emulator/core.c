@@ -3,6 +3,7 @@
 #include "held.h"
 #include "http.h"
 #include "network.h"
+#include "query.h"
 #include "script.h"
 
 #include <stdlib.h>
@@ -60,6 +61,7 @@ emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error
     aioc_json_open(&core->batch_doc, &core->store.memory);
     emu_http_init(core);
     core->date_s = core->asked_s = -1;
+    emu_pace(core, 0, 0);
     if (aioc_auth_signer_set_key(&core->signer, aioc_mem_str(copy.key ? copy.key : AIOCOSMOS_EMULATOR_KEY),
                                  &error_at) < 0) {
         wrong = "key: not base64";

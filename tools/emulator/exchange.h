@@ -9,10 +9,12 @@
 #define EMU_SEGMENTS        8
 #define EMU_ITEM_MAX        (2u * 1024u * 1024u)           /* bytes of an item */
 #define EMU_PAGE_MAX        (4u * 1024u * 1024u - 4096u)   /* bytes of a page, its envelope left out */
+#define EMU_CONTINUATION_MAX 8192
 #define EMU_CONTAINERS_CHARGE 4.95
 
 typedef struct emu_fault emu_fault;                        /* fault.h */
 typedef struct emu_held emu_held;                          /* held.h */
+typedef struct emu_job emu_job;                            /* page.h */
 struct emu_function;                                       /* script.h */
 
 /* One request on its way to its answer. */
@@ -45,8 +47,9 @@ typedef struct emu_exchange {
     int64_t item_lsn;                                      /* -1: about no item */
     int64_t item_count;                                    /* -1: about no list */
     double  retry_after_ms;                                /* < 0: says nothing */
-    char    continuation[768];
     char    extra[4096];                                   /* further header lines, the last without its end */
+    char    continuation[EMU_CONTINUATION_MAX];
+    emu_job *job;                                          /* what is not done yet: there is no answer */
 } emu_exchange;
 
 struct emu_network;
@@ -61,7 +64,9 @@ struct aiocosmos_emulator {
     emu_fault *faults;
     struct emu_function *functions;
     uint64_t requests;
+    uint64_t slice_steps, page_steps;                      /* of the work on a page, see query.c */
     emu_held *held;                                        /* the last used first */
+    int64_t held_look_ms;                                  /* when to look for those that nobody uses any more */
     struct emu_network *network;                           /* network.h; NULL: nobody has asked for it */
     char    date[AIOC_AUTH_DATE_LEN + 1], asked_date[AIOC_AUTH_DATE_LEN + 1];
     int64_t date_s, asked_s;                               /* of now, and of the last request's date */

@@ -1,43 +1,57 @@
-/* held.c: rows of a query that has to make all of them before it gives the first. They are kept for the pages to
- * come, and made anew where something has changed meanwhile. */
+/* held.c: rows of a query that has to make all of them before it gives the first. They are kept for the pages to come,
+ * for a minute; after that, and where something has changed meanwhile, they are made anew. ORDER BY then goes on behind
+ * the values of the last row and its item, as the service does, so that no change between pages gives a row twice that
+ * has not changed itself, and only so many of its rows are made at a time. The others go on where they were.
+ *
+ * A query that takes longer than a page may is answered with a page without rows; its work is kept like rows, for the
+ * next one to go on with. */
 #include "held.h"
+#include "plan.h"
 
 #include <string.h>
 
-#define EMU_HELD_MOST  64                                  /* queries */
-#define EMU_HELD_BYTES ((size_t)1 << 30)
+#define EMU_HELD_MOST   64                                 /* queries */
+#define EMU_HELD_BYTES  ((size_t)1 << 30)
+#define EMU_HELD_AGE_MS 60000
+#define EMU_WINDOW_MOST  10000                             /* rows of ORDER BY, */
+#define EMU_WINDOW_LEAST 1000
+#define EMU_WINDOW_BYTES ((size_t)16 << 20)                /* or about this much of items */
 
 typedef struct emu_held_row {
     uint64_t item;                                         /* its number; 0: of none */
-    size_t end;                                            /* of its text, which begins where the last one's ends */
+    size_t keys_end, end;                                  /* of its keys and its text, behind the last one's text */
     bool ours;                                             /* for this scope to give */
 } emu_held_row;
 
-/* All rows of one query over one scope. */
+/* Rows of one query over one scope, or as far as they are made. */
 struct emu_held {
     emu_held *next;                                        /* used less recently */
     emu_container *container;
     uint64_t changes;                                      /* of the container, that it has seen */
     uint64_t key[2];                                       /* a hash of query and scope */
+    uint64_t base, base_item;                              /* rows before the first, and the item of the last of them */
+    int64_t used_ms;
     emu_text text;
     emu_held_row *row;
     size_t count, cap;
+    bool more;                                             /* there are further ones, to be made from there on */
+    /* While they are made: */
+    emu_sql_query *query;
+    emu_sql_run *run;
+    bool ordered, windowed, fed_in_part, finishing;
+    uint64_t number;                                       /* of the last item that was fed */
+    emu_text document;
 };
 
-typedef struct emu_holding {                               /* while rows are made */
-    emu_held *held;
-    emu_sql_run *run;
-    const emu_item **fed;
-    size_t count, cap;
-    const emu_scope *scope;
-} emu_holding;
-
-static void emu_held_free(emu_core *core, emu_held *held)
+void emu_held_free(emu_store *store, emu_held *held)
 {
     if (!held) return;
-    aioc_mem_buffer_free(&core->store.memory, &held->text.buffer);
-    aioc_mem_free(&core->store.memory, held->row, held->cap * sizeof *held->row);
-    aioc_mem_free(&core->store.memory, held, sizeof *held);
+    emu_sql_stop(held->run);
+    emu_sql_free(held->query);
+    aioc_mem_buffer_free(&store->memory, &held->document.buffer);
+    aioc_mem_buffer_free(&store->memory, &held->text.buffer);
+    aioc_mem_free(&store->memory, held->row, held->cap * sizeof *held->row);
+    aioc_mem_free(&store->memory, held, sizeof *held);
 }
 
 void emu_held_forget(emu_core *core, const emu_container *container)
@@ -46,26 +60,56 @@ void emu_held_forget(emu_core *core, const emu_container *container)
     while ((held = *at) != NULL) {
         if (held->container == container) {
             *at = held->next;
-            emu_held_free(core, held);
+            emu_held_free(&core->store, held);
         } else {
             at = &held->next;
         }
     }
 }
 
+void emu_held_forget_old(emu_core *core)
+{
+    emu_held **at = &core->held, *held;
+    int64_t now_ms = emu_now(&core->store.clock);
+    if (!*at || now_ms < core->held_look_ms) return;
+    core->held_look_ms = now_ms + EMU_HELD_AGE_MS / 10;
+    while ((held = *at) != NULL) {
+        if (now_ms - held->used_ms >= EMU_HELD_AGE_MS) {
+            *at = held->next;
+            emu_held_free(&core->store, held);
+        } else {
+            at = &held->next;
+        }
+    }
+}
+
+/* Has the next page's rows, or is on the way to them. What is half made goes on with items as they are, as the service
+ * does. */
+static bool emu_held_fits(const emu_held *held, const emu_container *container, const uint64_t key[2],
+                          const emu_position *position)
+{
+    if (held->container != container || memcmp(held->key, key, sizeof held->key) != 0) return false;
+    if (held->run) return position->rows == held->base && position->item == held->base_item;
+    return held->changes == container->changes && position->rows >= held->base &&
+           position->rows + held->more <= held->base + held->count &&
+           (!held->ordered || position->rows == 0 || position->item ==
+            (position->rows == held->base ? held->base_item : held->row[position->rows - held->base - 1].item));
+}
+
 /* Takes it out of the list. Those that the container has left behind go away on the way. */
-static emu_held *emu_held_take(emu_core *core, const emu_container *container, const uint64_t key[2])
+static emu_held *emu_held_take(emu_core *core, const emu_container *container, const uint64_t key[2],
+                               const emu_position *position)
 {
     emu_held **at = &core->held, *held, *found = NULL;
     while ((held = *at) != NULL) {
-        bool same = held->container == container && memcmp(held->key, key, sizeof held->key) == 0;
-        if (!same && (held->container != container || held->changes == container->changes)) {
+        bool fits = !found && emu_held_fits(held, container, key, position);
+        if (!fits && (held->container != container || held->run || held->changes == container->changes)) {
             at = &held->next;
             continue;
         }
         *at = held->next;
-        if (same && held->changes == container->changes) found = held;
-        else emu_held_free(core, held);
+        if (fits) found = held;
+        else emu_held_free(&core->store, held);
     }
     return found;
 }
@@ -76,10 +120,11 @@ static void emu_held_keep(emu_core *core, emu_held *held)
     emu_held **at;
     size_t count = 0, bytes = 0, most = core->store.memory.max / 8;  /* the rest is for items */
     if (most > EMU_HELD_BYTES) most = EMU_HELD_BYTES;
-    if (held->container->has_ttl) {
-        emu_held_free(core, held);
+    if (held->container->has_ttl && !held->run) {
+        emu_held_free(&core->store, held);
         return;
     }
+    held->used_ms = emu_now(&core->store.clock);
     held->next = core->held;
     core->held = held;
     for (at = &core->held; *at;) {
@@ -89,18 +134,27 @@ static void emu_held_keep(emu_core *core, emu_held *held)
         } else {
             held = *at;
             *at = held->next;
-            emu_held_free(core, held);
+            emu_held_free(&core->store, held);
         }
     }
 }
 
+/*------------------------------------------------------------------------------
+ * MARK: - Making rows
+ *----------------------------------------------------------------------------*/
+
+/* A document's number for the engine also says whether its rows are for this scope to give. */
+static uint64_t emu_held_number(const emu_scope *scope, const emu_item *item)
+{
+    return item->number << 1 | emu_in_scope(scope, item);
+}
+
 static void emu_hold_row(void *user, const char *json, size_t len)
 {
-    emu_holding *holding = (emu_holding *)user;
-    emu_held *held = holding->held;
-    uint64_t document = emu_sql_row_document(holding->run);
-    const emu_item *item = document > 0 && document <= holding->count ? holding->fed[document - 1] : NULL;
-    emu_put(&held->text, json, len);
+    emu_held *held = (emu_held *)user;
+    uint64_t document = emu_sql_row_document(held->run);
+    aiocosmos_str keys = emu_str("", 0);
+    if (held->ordered) keys = emu_sql_row_keys(held->run);
     if (held->count == held->cap) {
         size_t cap = held->cap ? 2 * held->cap : 64;
         emu_held_row *grown = (emu_held_row *)aioc_mem_resize(held->text.memory, held->row,
@@ -112,75 +166,114 @@ static void emu_hold_row(void *user, const char *json, size_t len)
         held->row = grown;
         held->cap = cap;
     }
-    held->row[held->count].item = item ? item->number : 0;
+    if (keys.len <= EMU_KEYS_MAX) emu_put_str(&held->text, keys);
+    held->row[held->count].item = document >> 1;
+    held->row[held->count].keys_end = held->text.buffer.len;
+    emu_put(&held->text, json, len);
     held->row[held->count].end = held->text.buffer.len;
-    held->row[held->count++].ours = !item || emu_in_scope(holding->scope, item);
+    held->row[held->count++].ours = !document || (document & 1);
 }
 
-static bool emu_holding_fed(emu_holding *holding, const emu_item *item)
+/* How many rows of ORDER BY to make at once. */
+static int64_t emu_held_window(const emu_job *job, const emu_item *example)
 {
-    aioc_mem *memory = holding->held->text.memory;
-    if (holding->count == holding->cap) {
-        size_t cap = holding->cap ? 2 * holding->cap : 64;
-        const emu_item **grown = (const emu_item **)aioc_mem_resize(memory, holding->fed, holding->cap * sizeof *grown,
-                                                                    cap * sizeof *grown);
-        if (!grown) return false;
-        holding->fed = grown;
-        holding->cap = cap;
+    size_t size = example ? example->text_len + EMU_SYSTEM_BYTES : 1;
+    int64_t window = (int64_t)(EMU_WINDOW_BYTES / size);
+    if (window > EMU_WINDOW_MOST) window = EMU_WINDOW_MOST;
+    if (window < EMU_WINDOW_LEAST) window = EMU_WINDOW_LEAST;
+    return window > job->page.max ? window : job->page.max;
+}
+
+/* Where its rows begin. False: refused. */
+static bool emu_hold_start(emu_exchange *x, emu_job *job, emu_held *held)
+{
+    emu_position *position = &job->position;
+    emu_sql_error error;
+    aiocosmos_str body = x->request->body;
+    held->query = emu_sql_prepare(body.ptr, body.len, x->now_ms, &x->store->memory, &error);
+    if (!held->query) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
+    emu_define_query(x, held->query);
+    if (position->keys_len && emu_sql_is_ordered(held->query)) {
+        if (!emu_sql_go_on(held->query, emu_str(position->keys, position->keys_len), position->item, position->after,
+                           (int64_t)position->rows)) return emu_no_memory(x);
+        held->base = position->rows;
+        held->base_item = position->item;
     }
-    holding->fed[holding->count++] = item;
-    return true;
+    held->ordered = emu_sql_is_ordered(held->query);
+    held->windowed = held->ordered && held->base == position->rows;
+    held->run = emu_sql_start(held->query, emu_hold_row, held);
+    return held->run || emu_no_memory(x);
 }
 
-static void emu_scan_holding(emu_source *source, emu_holding *holding, emu_scan *scan)
+static emu_held *emu_hold(emu_exchange *x, emu_job *job, const uint64_t key[2])
 {
-    emu_cursor *from;
-    const emu_item *item;
-    int status = 0;
-    while ((item = emu_source_peek(source, &from)) != NULL && status == 0) {
-        status = emu_holding_fed(holding, item) ? emu_scan_item(source->x, item, holding->run, NULL, scan) : -1;
-        from->slot++;
-    }
-    scan->failed = status < 0 || emu_sql_finish(holding->run) < 0 || holding->held->text.failed;
-}
-
-/* Makes the rows of a query over the position's part of the key space. NULL: refused. */
-static emu_held *emu_hold(emu_exchange *x, const emu_scope *scope, const emu_position *position,
-                          const emu_sql_query *query, emu_scan *scan)
-{
-    aioc_mem *memory = &x->store->memory;
-    emu_held *held = (emu_held *)aioc_mem_zalloc(memory, sizeof *held);
-    emu_holding holding;
-    emu_scope part = *scope;
-    emu_position begin = *position;
-    emu_source source;
-    bool ok;
+    emu_held *held = (emu_held *)aioc_mem_zalloc(&x->store->memory, sizeof *held);
     if (!held) {
         emu_no_memory(x);
         return NULL;
     }
-    held->text.memory = memory;
+    held->text.memory = held->document.memory = &x->store->memory;
     held->container = x->container;
     held->changes = x->container->changes;
-    memset(&holding, 0, sizeof holding);
-    holding.held = held;
-    holding.scope = scope;
-    begin.after = 0;
+    memcpy(held->key, key, sizeof held->key);
+    if (emu_hold_start(x, job, held)) return held;
+    emu_held_free(x->store, held);
+    return NULL;
+}
+
+static void emu_scan_holding(emu_source *source, const emu_scope *scope, emu_job *job, emu_held *held)
+{
+    emu_cursor *from;
+    const emu_item *item;
+    int status = 0;
+    if (held->fed_in_part) {
+        status = emu_scan_item(source->x, job, NULL, held->run, &held->document);
+        held->fed_in_part = job->suspended;
+    }
+    while (status == 0 && !held->finishing && (item = emu_source_peek(source, &from)) != NULL) {
+        if (emu_page_over(job) || emu_slice_over(job)) return;
+        if (!held->number && held->windowed) emu_sql_first(held->run, emu_held_window(job, item));
+        held->number = item->number;
+        emu_sql_number(held->run, emu_held_number(scope, item));
+        status = emu_scan_item(source->x, job, item, held->run, &held->document);
+        held->fed_in_part = job->suspended;
+        from->slot++;
+    }
+    if (status == 1 || status == 0) {
+        bool begun = held->finishing;
+        held->finishing = true;
+        status = begun ? emu_scan_item(source->x, job, NULL, held->run, NULL) : emu_scan_finish(job, held->run);
+    }
+    job->scan.failed = status < 0 || held->text.failed;
+}
+
+/* A slice of making them. False: refused. */
+static bool emu_hold_some(emu_exchange *x, const emu_scope *scope, emu_job *job, emu_held *held)
+{
+    emu_scope part = *scope;
+    emu_position begin = job->position;
+    emu_source source;
+    emu_sql_run *run;
+    bool ok;
+    begin.after = held->number;
     if (!scope->whole_key && !scope->prefix) {
         part.only = NULL;
-        part.min = aioc_mem_str(position->min);
-        part.max = aioc_mem_str(position->max);
+        part.min = aioc_mem_str(begin.min);
+        part.max = aioc_mem_str(begin.max);
     }
-    holding.run = emu_sql_start(query, emu_hold_row, &holding);
-    ok = holding.run ? emu_source_open(&source, x, &part, &begin) : emu_no_memory(x);
-    if (ok) emu_scan_holding(&source, &holding, scan);
-    if (holding.run) emu_source_close(&source);
-    if (ok) ok = emu_scan_end(x, holding.run, scan);
-    else emu_sql_stop(holding.run);
-    aioc_mem_free(memory, holding.fed, holding.cap * sizeof *holding.fed);
-    if (ok) return held;
-    emu_held_free(x->core, held);
-    return NULL;
+    ok = emu_source_open(&source, x, &part, &begin);
+    if (ok) emu_scan_holding(&source, scope, job, held);
+    emu_source_close(&source);
+    if (!ok) return false;
+    if (!job->scan.failed && (job->suspended || !held->finishing)) return true;
+    run = held->run;
+    held->run = NULL;
+    held->more = emu_sql_has_more(run);
+    ok = emu_scan_end(x, run, &job->scan);
+    emu_sql_free(held->query);
+    held->query = NULL;
+    aioc_mem_buffer_free(&x->store->memory, &held->document.buffer);
+    return ok;
 }
 
 /* What decides about the rows: the key, or the parts of the key space asked for now and by the continuation. */
@@ -208,32 +301,65 @@ static bool emu_held_key(emu_exchange *x, const emu_scope *scope, const emu_posi
     return !text->failed || emu_no_memory(x);
 }
 
-/* The row to go on with. The last one that was given is looked for, so that rows which came or went before it meanwhile
- * make no difference; where it is gone or has changed, the number of rows has to do. */
+/*------------------------------------------------------------------------------
+ * MARK: - Giving them
+ *----------------------------------------------------------------------------*/
+
+/* The row to go on with. Rows of ORDER BY were made from there on, or nothing has changed since. Of others the last one
+ * that was given is looked for, so that rows which came or went before it meanwhile make no difference; where it is
+ * gone or has changed, the number of rows has to do. */
 static size_t emu_held_from(const emu_held *held, const emu_position *position)
 {
-    uint64_t found = 0;
+    uint64_t found = 0, rows = position->rows - held->base;
     size_t i;
     if (position->rows == 0) return 0;
-    for (i = 0; i < held->count && position->item; i++)
+    for (i = 0; i < held->count && position->item && !position->keys_len; i++)
         if (held->row[i].item == position->item && ++found == position->after) return i + 1;
-    return position->rows < held->count ? (size_t)position->rows : held->count;
+    return rows < held->count ? (size_t)rows : held->count;
 }
 
-static void emu_held_give(const emu_held *held, emu_position *position, emu_page *page, emu_scan *scan)
+static aiocosmos_str emu_held_keys(const emu_held *held, size_t i)
 {
-    size_t i = emu_held_from(held, position), k;
-    for (; i < held->count && !scan->more; i++) {
-        size_t start = i ? held->row[i - 1].end : 0;
+    size_t start = i ? held->row[i - 1].end : 0;
+    return emu_str(held->text.buffer.data + start, held->row[i].keys_end - start);
+}
+
+/* The place behind row i - 1, of a page that began with row `from`. */
+static void emu_held_place(const emu_held *held, size_t from, size_t i, emu_position *position)
+{
+    aiocosmos_str keys;
+    uint64_t after = 0, item;
+    size_t k = i;
+    if (i == from) return;                                 /* where it was */
+    keys = emu_held_keys(held, i - 1);
+    item = held->row[i - 1].item;
+    if (keys.len) {                                        /* rows that are the same stand together */
+        while (k > from && held->row[k - 1].item == item && aioc_mem_same(emu_held_keys(held, k - 1), keys)) k--;
+        after = i - k;
+        if (k == from && item == position->item && aioc_mem_same(keys, emu_str(position->keys, position->keys_len)))
+            after += position->after;
+        memcpy(position->keys, keys.ptr, keys.len);
+    } else {
+        while (k-- > 0) after += held->row[k].item == item;
+    }
+    position->rows = held->base + i;
+    position->item = item;
+    position->after = after;
+    position->keys_len = keys.len;
+}
+
+static void emu_held_give(const emu_held *held, emu_job *job)
+{
+    size_t from = emu_held_from(held, &job->position), i;
+    emu_page *page = &job->page;
+    for (i = from; i < held->count; i++) {
+        size_t start = held->row[i].keys_end;
         if (!held->row[i].ours) continue;
         emu_page_row(page, held->text.buffer.data + start, held->row[i].end - start);
-        scan->more = page->full;
         if (page->full) break;
     }
-    if (!scan->more) return;
-    position->rows = i;
-    position->item = i ? held->row[i - 1].item : 0;
-    for (position->after = 0, k = 0; k < i; k++) position->after += held->row[k].item == position->item;
+    job->scan.more = page->full || held->more;
+    if (job->scan.more) emu_held_place(held, from, i, &job->position);
 }
 
 /* The part of the key space that a continuation is about, and what is asked for now, which is not in it only where a
@@ -246,25 +372,30 @@ static void emu_widen(const emu_scope *scope, emu_position *position)
         emu_copy_border(position->max, scope->max);
 }
 
-bool emu_held_page(emu_exchange *x, const emu_scope *scope, emu_position *position, const emu_sql_query *query,
-                          emu_page *page, emu_scan *scan)
+/* Of the position's part of the key space, what is this scope's to give. */
+bool emu_held_page(emu_exchange *x, const emu_scope *scope, emu_job *job)
 {
     emu_core *core = x->core;
-    uint64_t key[2];
-    emu_held *held;
+    emu_held *held = job->held;
     emu_scope mine = *scope;
+    uint64_t key[2];
     if (!scope->key && scope->max.len == 0) {
         mine.min = aioc_mem_str(scope->only->min);
         mine.max = aioc_mem_str(scope->only->max);
     }
-    if (!scope->key) emu_widen(&mine, position);
-    if (!emu_held_key(x, &mine, position, key)) return false;
-    held = emu_held_take(core, x->container, key);
-    if (!held) held = emu_hold(x, &mine, position, query, scan);
-    if (!held) return false;
-    memcpy(held->key, key, sizeof key);
-    emu_held_give(held, position, page, scan);
-    if (scan->more) emu_held_keep(core, held);
-    else emu_held_free(core, held);
+    if (!held) {
+        if (!scope->key) emu_widen(&mine, &job->position);
+        if (!emu_held_key(x, &mine, &job->position, key)) return false;
+        held = emu_held_take(core, x->container, key, &job->position);
+        if (!held) held = emu_hold(x, job, key);
+    }
+    job->held = held;
+    if (!held || (held->run && !emu_hold_some(x, &mine, job, held))) return false;
+    if (job->suspended) return true;
+    job->held = NULL;
+    if (!held->run) emu_held_give(held, job);
+    else job->scan.more = true;                            /* the page is over; its work is kept for the next one */
+    if (job->scan.more) emu_held_keep(core, held);
+    else emu_held_free(x->store, held);
     return true;
 }

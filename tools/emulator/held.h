@@ -4,8 +4,10 @@
 
 #include "page.h"
 
-EMU_PRIVATE bool emu_held_page(emu_exchange *x, const emu_scope *scope, emu_position *position,
-                               const emu_sql_query *query, emu_page *page, emu_scan *scan);
+/* A slice of a page. False: refused. */
+EMU_PRIVATE bool emu_held_page(emu_exchange *x, const emu_scope *scope, emu_job *job);
 EMU_PRIVATE void emu_held_forget(emu_core *core, const emu_container *container);
+EMU_PRIVATE void emu_held_forget_old(emu_core *core);      /* that nobody has asked for a while */
+EMU_PRIVATE void emu_held_free(emu_store *store, emu_held *held);
 
 #endif

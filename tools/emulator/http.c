@@ -2,6 +2,7 @@
  * served from where it lies; others are collected first. Answers are written once, into the connection's output. */
 #include "http.h"
 #include "answer.h"
+#include "query.h"
 #include "routes.h"
 
 #include <stdio.h>
@@ -24,6 +25,9 @@ struct aiocosmos_emulator_conn {
     size_t head_len, body_len;
     size_t chunk_at, chunk_left;                           /* chunked: where in it reading goes on */
     bool told_to_continue;
+    emu_job *job;                                          /* of the request, which is whole: it is served in slices */
+    bool resuming;
+    emu_fault fault;                                       /* of its own, action EMU_FAULT_NONE: it has none */
     /* Faults: */
     int64_t due_ms;
     size_t held;                                           /* bytes of out that may not be sent before due_ms */
@@ -187,6 +191,8 @@ static void emu_conn_refuse(emu_conn *conn, int status, const char *why)
 static void emu_conn_refuse_memory(emu_conn *conn, emu_text *partial)
 {
     aioc_mem_buffer_free(partial->memory, &partial->buffer);
+    emu_job_free(conn->job);
+    conn->job = NULL;
     emu_conn_refuse(conn, 503, "The emulator is out of memory.");
     if (conn->out.failed) conn->state = AIOCOSMOS_EMULATOR_RESET;      /* half an answer is none */
 }
@@ -242,16 +248,21 @@ static void emu_log(const emu_exchange *x, const emu_fault *fault)
     x->core->options.log(x->core->options.log_user_data, line);
 }
 
-/* Serves one whole request. */
-static void emu_conn_serve(emu_conn *conn, emu_request *request)
+/* Serves one whole request. False: not to its end, conn->job is to go on with. */
+static bool emu_conn_serve(emu_conn *conn, emu_request *request)
 {
     emu_exchange *x = &conn->core->exchange;
-    emu_fault *fault = NULL;
+    emu_fault *fault = conn->fault.action == EMU_FAULT_NONE ? NULL : &conn->fault;
     size_t start = conn->out.buffer.len;
     aiocosmos_str connection = request->header[EMU_H_CONNECTION];
     if (request->minor > 0) request->keep_alive = !emu_list_has(connection, "close");
     else request->keep_alive = emu_list_has(connection, "keep-alive");
-    emu_serve(x, conn->core, request, &fault);
+    emu_serve(x, conn->core, request, conn->job, &fault);
+    conn->job = x->job;
+    if (conn->job) {
+        if (fault) conn->fault = *fault;
+        return false;
+    }
     if (conn->core->options.log) emu_log(x, fault);
     emu_answer_write(&conn->out, x, fault && fault->action == EMU_FAULT_CHUNKED);
     if (!request->keep_alive) conn->state = AIOCOSMOS_EMULATOR_CLOSING;
@@ -259,9 +270,11 @@ static void emu_conn_serve(emu_conn *conn, emu_request *request)
         conn->out.failed = false;
         conn->out.buffer.len = start;
         conn->state = AIOCOSMOS_EMULATOR_RESET;
-        return;
+        return true;
     }
     if (fault) emu_conn_apply(conn, fault, start);
+    conn->fault.action = EMU_FAULT_NONE;
+    return true;
 }
 
 /*------------------------------------------------------------------------------
@@ -366,6 +379,17 @@ static bool emu_is_tls(const char *data, size_t len)
     return len >= 2 && data[0] == 0x16 && data[1] == 0x03;
 }
 
+/* A request of which all is there; returns its bytes. */
+static size_t emu_conn_whole(emu_conn *conn, const char *data, emu_request *request)
+{
+    if (conn->phase == EMU_BODY) {
+        request->body = emu_str(data + conn->head_len, conn->body_len);
+        return conn->head_len + conn->body_len;
+    }
+    request->body = emu_str(conn->chunks.buffer.data ? conn->chunks.buffer.data : data, conn->chunks.buffer.len);
+    return conn->chunk_at;
+}
+
 /* Bytes of the request at hand, when all of it is there and request has been filled; 0: it is not, or was refused. */
 static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu_request *request)
 {
@@ -412,17 +436,12 @@ static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu
         return 0;
     }
     if (!parsed) emu_parse_head(conn->core, emu_str(data, conn->head_len), request);
-    if (conn->phase == EMU_BODY) {
-        request->body = emu_str(data + conn->head_len, conn->body_len);
-        return conn->head_len + conn->body_len;
-    }
-    request->body = emu_str(conn->chunks.buffer.data ? conn->chunks.buffer.data : data, conn->chunks.buffer.len);
-    return conn->chunk_at;
+    return emu_conn_whole(conn, data, request);
 }
 
 static bool emu_conn_ready(const emu_conn *conn)
 {
-    return conn->state == AIOCOSMOS_EMULATOR_OPEN && conn->due_ms < 0 &&
+    return conn->state == AIOCOSMOS_EMULATOR_OPEN && conn->due_ms < 0 && (!conn->job || conn->resuming) &&
            conn->out.buffer.len - conn->sent < EMU_OUTPUT_MAX;
 }
 
@@ -436,9 +455,14 @@ static size_t emu_conn_work(emu_conn *conn, const char *data, size_t len)
             while (used < len && (data[used] == '\r' || data[used] == '\n')) used++;
         }
         if (used == len) break;
-        size = emu_conn_receive(conn, data + used, len - used, &request);
-        if (size == 0) break;
-        emu_conn_serve(conn, &request);
+        if (conn->job) {
+            emu_parse_head(conn->core, emu_str(data + used, conn->head_len), &request);
+            size = emu_conn_whole(conn, data + used, &request);
+        } else {
+            size = emu_conn_receive(conn, data + used, len - used, &request);
+        }
+        conn->resuming = false;
+        if (size == 0 || !emu_conn_serve(conn, &request)) break;
         used += size;
         conn->phase = EMU_HEAD;
         conn->scan = 0;
@@ -475,6 +499,7 @@ emu_conn *aiocosmos_emulator_conn_open(emu_core *core)
 void aiocosmos_emulator_conn_close(emu_conn *conn)
 {
     aioc_mem *memory = &conn->core->store.memory;
+    emu_job_free(conn->job);
     aioc_mem_buffer_free(memory, &conn->in.buffer);
     aioc_mem_buffer_free(memory, &conn->out.buffer);
     aioc_mem_buffer_free(memory, &conn->chunks.buffer);
@@ -508,6 +533,7 @@ bool aiocosmos_emulator_conn_full(const emu_conn *conn)
 
 aiocosmos_emulator_wait aiocosmos_emulator_conn_waits(const emu_conn *conn)
 {
+    if (conn->job) return AIOCOSMOS_EMULATOR_WORKS;
     if (conn->in.buffer.len == 0) return AIOCOSMOS_EMULATOR_WAITS_FOR_REQUEST;
     return conn->phase == EMU_HEAD ? AIOCOSMOS_EMULATOR_WAITS_FOR_HEAD : AIOCOSMOS_EMULATOR_WAITS_FOR_BODY;
 }
@@ -534,11 +560,16 @@ void aiocosmos_emulator_conn_sent(emu_conn *conn, size_t len)
 
 int64_t aiocosmos_emulator_conn_due_ms(const emu_conn *conn)
 {
-    return conn->due_ms;
+    return conn->job ? emu_now(&conn->core->store.clock) : conn->due_ms;
 }
 
 void aiocosmos_emulator_conn_tick(emu_conn *conn)
 {
+    if (conn->job) {
+        conn->resuming = true;
+        emu_conn_work_input(conn);
+        return;
+    }
     if (conn->due_ms < 0 || conn->due_ms == INT64_MAX || emu_now(&conn->core->store.clock) < conn->due_ms) return;
     conn->due_ms = -1;
     conn->held = 0;

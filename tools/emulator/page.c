@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EMU_PAGE_SCAN 200000u                              /* items looked at for one page */
+#define EMU_ITEM_STEPS 20                                  /* what an item takes beside its query */
 
 /*------------------------------------------------------------------------------
  * MARK: - Continuations
@@ -19,13 +19,14 @@ static uint32_t emu_continuation_check(const emu_exchange *x, aiocosmos_str toke
            aioc_protocol_murmur3_32(container->rid, strlen(container->rid));
 }
 
-/* after-item-rows-min-max-check, in hex: bound to the container and to the query's text. */
+/* after-item-rows-min-max-keys-check, numbers in hex, keys in base64: bound to container and text of the query. */
 void emu_write_continuation(emu_exchange *x, const emu_position *position)
 {
     size_t len;
-    snprintf(x->continuation, sizeof x->continuation, "%llx-%llx-%llx-%s-%s", (unsigned long long)position->after,
+    snprintf(x->continuation, sizeof x->continuation, "%llx-%llx-%llx-%s-%s-", (unsigned long long)position->after,
              (unsigned long long)position->item, (unsigned long long)position->rows, position->min, position->max);
     len = strlen(x->continuation);
+    len += aioc_text_base64_encode(position->keys, position->keys_len, x->continuation + len);
     snprintf(x->continuation + len, sizeof x->continuation - len, "-%08x",
              emu_continuation_check(x, emu_str(x->continuation, len)));
 }
@@ -42,6 +43,15 @@ static bool emu_take_part(aiocosmos_str *rest, char *out, size_t cap)
     return true;
 }
 
+static bool emu_take_keys(aiocosmos_str *rest, emu_position *position)
+{
+    char base64[(EMU_KEYS_MAX + 2) / 3 * 4 + 1];
+    size_t error_at;
+    return emu_take_part(rest, base64, sizeof base64) &&
+           aioc_text_base64_decode(aioc_mem_str(base64), (unsigned char *)position->keys, sizeof position->keys,
+                                   &position->keys_len, &error_at);
+}
+
 bool emu_read_continuation(emu_exchange *x, emu_position *position, bool *given)
 {
     aiocosmos_str text = x->request->header[EMU_H_CONTINUATION], rest = text;
@@ -51,7 +61,8 @@ bool emu_read_continuation(emu_exchange *x, emu_position *position, bool *given)
     if (text.len == 0) return true;
     if (emu_take_part(&rest, after, sizeof after) && emu_take_part(&rest, item, sizeof item) &&
         emu_take_part(&rest, rows, sizeof rows) && emu_take_part(&rest, position->min, sizeof position->min) &&
-        emu_take_part(&rest, position->max, sizeof position->max) && rest.len == 8) {
+        emu_take_part(&rest, position->max, sizeof position->max) && emu_take_keys(&rest, position) &&
+        rest.len == 8) {
         snprintf(check, sizeof check, "%08x", emu_continuation_check(x, emu_str(text.ptr, text.len - 9)));
         position->after = strtoull(after, NULL, 16);
         position->item = strtoull(item, NULL, 16);
@@ -85,6 +96,7 @@ bool emu_next_part(const emu_container *container, const emu_scope *scope, emu_p
     memcpy(position->min, position->max, sizeof position->min);
     memcpy(position->max, emu_range_of(container, aioc_mem_str(position->min))->max, sizeof position->max);
     position->after = position->item = position->rows = 0;
+    position->keys_len = 0;
     return true;
 }
 
@@ -153,6 +165,14 @@ const emu_item *emu_source_peek(emu_source *source, emu_cursor **from)
     return first;
 }
 
+/* Past what has been through already. */
+static void emu_source_skip(emu_source *source, uint64_t number)
+{
+    size_t i;
+    for (i = 0; i < source->count; i++)
+        source->cursor[i].slot = emu_list_after(source->cursor[i].list, number);
+}
+
 /*------------------------------------------------------------------------------
  * MARK: - Pages
  *----------------------------------------------------------------------------*/
@@ -172,44 +192,94 @@ void emu_page_row(void *user, const char *json, size_t len)
     emu_put(page->body, json, len);
 }
 
-/* 0: go on. > 0: the query has enough. < 0: it failed. run NULL: the items themselves are the rows. */
-int emu_scan_item(emu_exchange *x, const emu_item *item, emu_sql_run *run, emu_page *page, emu_scan *scan)
+bool emu_slice_over(emu_job *job)
 {
-    emu_text *text = &x->core->scratch;
-    emu_text_clear(text);
-    emu_put_item(text, x->container, item);
-    scan->looked++;
-    scan->bytes += item->text_len;
-    if (text->failed) return -1;
-    if (run) return emu_sql_feed(run, text->buffer.data, text->buffer.len);
-    emu_page_row(page, text->buffer.data, text->buffer.len);
+    job->suspended = job->scan.steps >= job->slice_end;
+    return job->suspended;
+}
+
+bool emu_page_over(const emu_job *job)
+{
+    return job->scan.looked > 0 && job->scan.steps >= job->page_end;
+}
+
+/* Counts what a run has done since `before`, and sees whether it has paused. */
+static int emu_scan_count(emu_job *job, const emu_sql_run *run, uint64_t before, int status)
+{
+    job->scan.steps += emu_sql_steps(run) - before;
+    if (status == EMU_SQL_PAUSED) job->suspended = true;
+    return status;
+}
+
+static uint64_t emu_scan_begin(const emu_job *job, emu_sql_run *run)
+{
+    emu_sql_pause_after(run, job->slice_end > job->scan.steps ? job->slice_end - job->scan.steps : 1);
+    return emu_sql_steps(run);
+}
+
+int emu_scan_item(emu_exchange *x, emu_job *job, const emu_item *item, emu_sql_run *run, emu_text *document)
+{
+    uint64_t before = run ? emu_scan_begin(job, run) : 0;
+    if (!item) return emu_scan_count(job, run, before, emu_sql_resume(run));
+    emu_text_clear(document);
+    emu_put_item(document, x->container, item);
+    job->scan.looked++;
+    job->scan.bytes += item->text_len;
+    job->scan.steps += EMU_ITEM_STEPS + document->buffer.len / 64;
+    if (document->failed) return -1;
+    if (run) return emu_scan_count(job, run, before, emu_sql_feed(run, document->buffer.data, document->buffer.len));
+    emu_page_row(&job->page, document->buffer.data, document->buffer.len);
     return 0;
 }
 
-/* Items one by one; each gives its rows at once. */
-static void emu_scan_streaming(emu_source *source, emu_position *position, emu_sql_run *run, emu_page *page,
-                               emu_scan *scan)
+int emu_scan_finish(emu_job *job, emu_sql_run *run)
 {
+    uint64_t before = emu_scan_begin(job, run);
+    return emu_scan_count(job, run, before, emu_sql_finish(run));
+}
+
+/* What became of the item at hand. False: it is not through, or the page has no room for all of its rows. */
+static bool emu_stream_through(emu_job *job)
+{
+    emu_position *position = &job->position;
+    job->fed_in_part = job->suspended && !job->page.full;
+    if (job->fed_in_part) return false;
+    if (!job->page.full) {
+        position->after = job->number;
+        return true;
+    }
+    position->item = job->number;                          /* come back to this item, behind the rows that are given */
+    position->rows = job->page.left_out + (uint64_t)(job->page.count - job->count_before);
+    job->scan.more = true;
+    job->suspended = false;
+    return false;
+}
+
+/* Items one by one; each gives its rows at once. */
+static void emu_stream(emu_source *source, emu_job *job)
+{
+    emu_page *page = &job->page;
+    emu_scan *scan = &job->scan;
     emu_cursor *from;
     const emu_item *item;
     int status = 0;
-    while ((item = emu_source_peek(source, &from)) != NULL && status == 0) {
-        int64_t before = page->count;
-        page->skip = item->number == position->item ? position->rows : 0;
+    if (job->fed_in_part) {
+        status = emu_scan_item(source->x, job, NULL, job->run, &job->document);
+        if (!emu_stream_through(job)) return;
+        emu_source_skip(source, job->number);
+    }
+    while (status == 0 && (item = emu_source_peek(source, &from)) != NULL) {
+        job->number = item->number;
+        job->count_before = page->count;
+        page->skip = item->number == job->position.item ? job->position.rows : 0;
         page->left_out = 0;
-        scan->more = page->count >= page->max || scan->looked >= EMU_PAGE_SCAN;
-        if (scan->more) return;
-        status = emu_scan_item(source->x, item, run, page, scan);
-        if (page->full) {                                  /* come back to this item, behind the rows that are given */
-            position->item = item->number;
-            position->rows = page->left_out + (uint64_t)(page->count - before);
-            scan->more = true;
-            return;
-        }
-        position->after = item->number;
+        scan->more = page->count >= page->max || emu_page_over(job);
+        if (scan->more || emu_slice_over(job)) return;
+        status = emu_scan_item(source->x, job, item, job->run, &job->document);
+        if (!emu_stream_through(job)) return;
         from->slot++;
     }
-    scan->failed = status < 0 || (run && emu_sql_finish(run) < 0);
+    scan->failed = status < 0 || (job->run && emu_sql_finish(job->run) < 0);
 }
 
 /* Ends a run. False: it has failed, and the request with it. */
@@ -224,23 +294,24 @@ bool emu_scan_end(emu_exchange *x, emu_sql_run *run, const emu_scan *scan)
     return emu_no_memory(x);
 }
 
-bool emu_stream_page(emu_exchange *x, const emu_scope *scope, emu_position *position, const emu_sql_query *query,
-                            emu_page *page, emu_scan *scan)
+bool emu_stream_page(emu_exchange *x, const emu_scope *scope, emu_job *job)
 {
-    emu_sql_run *run = query ? emu_sql_start(query, emu_page_row, page) : NULL;
     emu_scope part = *scope;
     emu_source source;
+    emu_sql_run *run;
     bool ok;
-    if (query && !run) return emu_no_memory(x);
+    if (job->query && !job->run) job->run = emu_sql_start(job->query, emu_page_row, &job->page);
+    if (job->query && !job->run) return emu_no_memory(x);
     /* What is one partition now may have been two when this began: it is read in the parts that it was. */
     if (scope->max.len == 0 && !scope->whole_key && !scope->only) {
-        part.min = aioc_mem_str(position->min);
-        part.max = aioc_mem_str(position->max);
+        part.min = aioc_mem_str(job->position.min);
+        part.max = aioc_mem_str(job->position.max);
     }
-    ok = emu_source_open(&source, x, &part, position);
-    if (ok) emu_scan_streaming(&source, position, run, page, scan);
+    ok = emu_source_open(&source, x, &part, &job->position);
+    if (ok) emu_stream(&source, job);
     emu_source_close(&source);
-    if (ok) return emu_scan_end(x, run, scan);
-    emu_sql_stop(run);
-    return false;
+    if (!ok || job->suspended) return ok;
+    run = job->run;
+    job->run = NULL;
+    return emu_scan_end(x, run, &job->scan);
 }

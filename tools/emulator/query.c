@@ -6,7 +6,9 @@
  *
  * A partition's continuation goes on with each of those that came of it. Each then gives what is its own. For a query
  * that holds back, all of them make the same rows in the same order, over the part of the key space that the first page
- * was about, and a row belongs to where its item is; a row of several items, to where the first of them is. */
+ * was about, and a row belongs to where its item is; a row of several items, to where the first of them is.
+ *
+ * One query stops nobody: a page is made in slices of some milliseconds, between which others are served. */
 #include "query.h"
 #include "held.h"
 #include "metrics.h"
@@ -14,42 +16,80 @@
 
 #include <string.h>
 
-static void emu_answer_page(emu_exchange *x, const emu_scope *scope, const emu_sql_query *query)
+/* In steps of some ten nanoseconds. The service ends a page after five seconds, wherever it is. */
+#define EMU_SLICE_STEPS UINT64_C(200000)
+#define EMU_PAGE_STEPS  UINT64_C(300000000)
+
+void emu_pace(emu_core *core, uint64_t slice_steps, uint64_t page_steps)
 {
-    emu_position position;
+    core->slice_steps = slice_steps ? slice_steps : EMU_SLICE_STEPS;
+    core->page_steps = page_steps ? page_steps : EMU_PAGE_STEPS;
+}
+
+void emu_job_free(emu_job *job)
+{
+    emu_store *store;
+    if (!job) return;
+    store = job->store;
+    emu_sql_stop(job->run);
+    emu_held_free(store, job->held);
+    emu_sql_free(job->query);
+    aioc_mem_buffer_free(&store->memory, &job->body.buffer);
+    aioc_mem_buffer_free(&store->memory, &job->document.buffer);
+    aioc_mem_free(&store->memory, job, sizeof *job);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - A page and its answer
+ *----------------------------------------------------------------------------*/
+
+/* False: refused. */
+static bool emu_begin_page(emu_exchange *x, emu_job *job, const emu_scope *scope)
+{
     emu_range *range;
-    emu_page page;
-    emu_scan scan;
-    emu_work work;
-    size_t start;
-    bool given, everywhere;
-    memset(&page, 0, sizeof page);
-    memset(&scan, 0, sizeof scan);
-    page.body = &x->core->body;
-    if (!emu_page_size(x, &page.max) || !emu_read_continuation(x, &position, &given)) return;
-    range = emu_first_range(x, scope, &position, given);
-    if (!emu_session_ok(x, range) || !emu_spend(x, range)) return;
+    bool given;
+    if (!emu_page_size(x, &job->page.max) || !emu_read_continuation(x, &job->position, &given)) return false;
+    range = emu_first_range(x, scope, &job->position, given);
+    if (!emu_session_ok(x, range) || !emu_spend(x, range)) return false;
     x->range = range;
-    emu_put_format(page.body, "{\"_rid\":\"%s\",\"Documents\":[", x->container->rid);
-    start = page.body->buffer.len;
-    if (!(query && emu_sql_needs_merge(query) ? emu_held_page : emu_stream_page)(x, scope, &position, query, &page,
-                                                                                &scan))
-        return;
-    work.documents = scan.looked;
-    work.document_bytes = scan.bytes;
-    work.rows = (uint64_t)page.count;
-    work.row_bytes = page.body->buffer.len - start - (page.count ? (size_t)page.count - 1 : 0);
-    if (query) emu_report(x, query, &work);
-    emu_put_format(page.body, "],\"_count\":%lld}", (long long)page.count);
-    everywhere = !query || emu_sql_has_source(query);
-    if (scan.more || (everywhere && emu_next_part(x->container, scope, &position)))
-        emu_write_continuation(x, &position);
-    emu_charge(x, range, (query ? 2.2 : 1.0) + 0.02 * (double)scan.looked + 0.05 * (double)scan.bytes / 1024 +
-                             0.3 * (double)page.body->buffer.len / 1024);
+    emu_put_format(&x->core->body, "{\"_rid\":\"%s\",\"Documents\":[", x->container->rid);
+    job->rows_at = x->core->body.buffer.len;
+    return true;
+}
+
+static void emu_answer_page(emu_exchange *x, emu_job *job, const emu_scope *scope)
+{
+    const emu_page *page = &job->page;
+    const emu_scan *scan = &job->scan;
+    emu_range *range = emu_first_range(x, scope, &job->position, true);
+    emu_work work;
+    bool everywhere = !job->query || emu_sql_has_source(job->query);
+    work.documents = scan->looked;
+    work.document_bytes = scan->bytes;
+    work.rows = (uint64_t)page->count;
+    work.row_bytes = page->body->buffer.len - job->rows_at - (page->count ? (size_t)page->count - 1 : 0);
+    if (job->query) emu_report(x, job->query, &work);
+    emu_put_format(page->body, "],\"_count\":%lld}", (long long)page->count);
+    if (scan->more || (everywhere && emu_next_part(x->container, scope, &job->position)))
+        emu_write_continuation(x, &job->position);
+    x->range = range;
+    emu_charge(x, range, (job->query ? 2.2 : 1.0) + 0.02 * (double)scan->looked + 0.05 * (double)scan->bytes / 1024 +
+                             0.3 * (double)page->body->buffer.len / 1024);
     x->status = 200;
     x->has_body = true;
-    x->item_count = page.count;
+    x->item_count = page->count;
 }
+
+/* A slice. The page is done, or refused, or suspended. */
+static void emu_work_page(emu_exchange *x, emu_job *job, const emu_scope *scope)
+{
+    bool holds = job->query && emu_sql_needs_merge(job->query);
+    if ((holds ? emu_held_page : emu_stream_page)(x, scope, job) && !job->suspended) emu_answer_page(x, job, scope);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - The request
+ *----------------------------------------------------------------------------*/
 
 static bool emu_is_query_body(emu_exchange *x)
 {
@@ -62,26 +102,73 @@ static bool emu_is_query_body(emu_exchange *x)
     return emu_refuse(x, 400, 0, "The content type of a query has to be application/query+json.");
 }
 
+/* The query of a request; or refused. */
+static bool emu_take_query(emu_exchange *x, emu_job *job)
+{
+    emu_sql_error error;
+    aiocosmos_str body = x->request->body;
+    if (!emu_is_query_body(x)) return false;
+    job->query = emu_sql_prepare(body.ptr, body.len, x->now_ms, &x->store->memory, &error);
+    if (!job->query) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
+    emu_define_query(x, job->query);
+    return !emu_sql_ranks(job->query) || emu_refuse_with_plan(x, job->query);
+}
+
+static emu_job *emu_make_job(emu_exchange *x)
+{
+    emu_job *job = (emu_job *)aioc_mem_zalloc(&x->store->memory, sizeof *job);
+    if (!job) return NULL;
+    job->store = x->store;
+    job->body.memory = job->document.memory = &x->store->memory;
+    job->page.body = &x->core->body;
+    job->slice_end = x->core->slice_steps / 4;             /* what is done by then is answered at once */
+    job->page_end = x->core->page_steps;
+    memcpy(job->container, x->container->rid, sizeof job->container);
+    return job;
+}
+
+static void emu_swap_body(emu_exchange *x, emu_job *job)
+{
+    emu_text kept = job->body;
+    job->body = x->core->body;
+    x->core->body = kept;
+}
+
+static void emu_start_job(emu_exchange *x, bool is_query)
+{
+    emu_job *job;
+    emu_scope scope;
+    if (!emu_read_headers_ok(x)) return;
+    job = emu_make_job(x);
+    if (!job) {
+        emu_no_memory(x);
+        return;
+    }
+    x->job = job;
+    if ((!is_query || emu_take_query(x, job)) && emu_find_scope(x, job->query, &scope) &&
+        emu_begin_page(x, job, &scope)) emu_work_page(x, job, &scope);
+}
+
+static void emu_resume_job(emu_exchange *x)
+{
+    emu_job *job = x->job;
+    emu_scope scope;
+    emu_swap_body(x, job);
+    job->suspended = false;
+    job->slice_end = job->scan.steps + x->core->slice_steps;
+    if (strcmp(job->container, x->container->rid) != 0)
+        emu_refuse(x, 404, 1003, "The container was deleted while the query ran.");
+    else if (emu_find_scope(x, job->query, &scope)) emu_work_page(x, job, &scope);
+}
+
 void emu_query_items(emu_exchange *x, bool is_query)
 {
-    emu_scope scope;
-    emu_sql_query *query = NULL;
-    emu_sql_error error;
-    if (!emu_read_headers_ok(x)) return;
-    if (is_query) {
-        if (!emu_is_query_body(x)) return;
-        query = emu_sql_prepare(x->request->body.ptr, x->request->body.len, x->now_ms, &x->store->memory, &error);
-        if (!query) {
-            emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
-            return;
-        }
-        emu_define_query(x, query);
-        if (emu_sql_ranks(query)) {
-            emu_refuse_with_plan(x, query);
-            emu_sql_free(query);
-            return;
-        }
+    if (x->job) emu_resume_job(x);
+    else emu_start_job(x, is_query);
+    if (x->job && x->job->suspended) {
+        emu_swap_body(x, x->job);
+    } else {
+        emu_job_free(x->job);
+        x->job = NULL;
     }
-    if (emu_find_scope(x, query, &scope)) emu_answer_page(x, &scope, query);
-    emu_sql_free(query);
 }

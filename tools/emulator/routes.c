@@ -4,6 +4,7 @@
 #include "batch.h"
 #include "control.h"
 #include "feed.h"
+#include "held.h"
 #include "item.h"
 #include "meta.h"
 #include "plan.h"
@@ -163,13 +164,15 @@ static void emu_set_link(emu_exchange *x)
  * MARK: - Serving
  *----------------------------------------------------------------------------*/
 
-static void emu_begin(emu_exchange *x, emu_core *core, const emu_request *request)
+static void emu_begin(emu_exchange *x, emu_core *core, const emu_request *request, emu_job *job)
 {
     aiocosmos_str activity = request->header[EMU_H_ACTIVITY];
     memset((char *)x + offsetof(emu_exchange, segments), 0,
            offsetof(emu_exchange, extra) + 1 - offsetof(emu_exchange, segments));
+    x->continuation[0] = 0;
     x->core = core;
     x->store = &core->store;
+    x->job = job;
     x->request = request;
     x->kind = EMU_UNKNOWN;
     x->now_ms = emu_now(&core->store.clock);
@@ -178,7 +181,8 @@ static void emu_begin(emu_exchange *x, emu_core *core, const emu_request *reques
     if (activity.len == EMU_GUID) memcpy(x->activity, activity.ptr, EMU_GUID);
     else emu_make_guid(&core->store.clock, x->activity);
     emu_text_clear(&core->body);
-    core->requests++;
+    emu_held_forget_old(core);
+    if (!job) core->requests++;
 }
 
 static void emu_big_answer(emu_text *body, size_t size)
@@ -245,10 +249,10 @@ static void emu_carry_out(emu_exchange *x)
     if (x->core->body.failed) emu_no_memory(x);
 }
 
-void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_fault **fault)
+void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_job *job, emu_fault **fault)
 {
     const emu_route *route;
-    emu_begin(x, core, request);
+    emu_begin(x, core, request, job);
     if (!emu_split_path(x)) {
         emu_refuse(x, 400, 0, "The path is malformed.");
         return;
@@ -265,7 +269,11 @@ void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_
     if (!route) return;
     x->kind = emu_post_kind(x, route->kind);
     emu_set_link(x);
-    *fault = core->faults ? emu_fault_find(core, x) : NULL;
+    if (!job) *fault = core->faults ? emu_fault_find(core, x) : NULL;
     if (!*fault || (*fault)->after || (*fault)->action >= EMU_FAULT_TRUNCATE) emu_carry_out(x);
-    if (*fault && (*fault)->action <= EMU_FAULT_BIG) emu_fault_answer(x, *fault);
+    if (x->job && !x->job->suspended) {                    /* refused on the way to going on with it */
+        emu_job_free(x->job);
+        x->job = NULL;
+    }
+    if (*fault && !x->job && (*fault)->action <= EMU_FAULT_BIG) emu_fault_answer(x, *fault);
 }

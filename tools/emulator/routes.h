@@ -4,7 +4,9 @@
 
 #include "fault.h"
 
-/* Carries a request out: x has the answer, and *fault what is to become of it. */
-EMU_PRIVATE void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_fault **fault);
+/* Carries a request out: x has the answer, and *fault what is to become of it. Or x->job is left: then the request is
+ * to be served again, with the same fault, to go on with it. */
+EMU_PRIVATE void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_job *job,
+                           emu_fault **fault);
 
 #endif

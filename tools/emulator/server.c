@@ -25,6 +25,8 @@ struct peer {                                              /* one connection */
     uint64_t since_us, moved_us;                           /* when it began, when the last byte came or went */
     aiocosmos_emulator_conn *conn;
     peer_tls *tls;
+    peer *next_working;
+    bool works;                                            /* is in the list of those */
     bool shut;                                             /* our side is: only the peer's end is waited for */
     bool ended;                                            /* the peer's side is */
 };
@@ -42,9 +44,29 @@ static void listen_again(server *s)
     for (i = 0; i < s->listeners; i++) aioc_reactor_watch(&s->reactor, &s->listener[i], AIOCOSMOS_READABLE);
 }
 
+static void work_later(peer *p)
+{
+    if (p->works) return;
+    p->works = true;
+    p->next_working = NULL;
+    *p->owner->last_working = p;
+    p->owner->last_working = &p->next_working;
+}
+
+static void work_no_more(peer *p)
+{
+    peer **at = &p->owner->working;
+    if (!p->works) return;
+    p->works = false;
+    while (*at != p) at = &(*at)->next_working;
+    *at = p->next_working;
+    if (!*at) p->owner->last_working = at;
+}
+
 static void peer_close(peer *p)
 {
     server *s = p->owner;
+    work_no_more(p);
     aioc_reactor_timer_stop(&s->reactor, &p->timer);
     aioc_reactor_timer_stop(&s->reactor, &p->limit);
     aioc_reactor_watch(&s->reactor, &p->source, 0);
@@ -209,6 +231,7 @@ static void peer_work(peer *p)
 {
     server *s = p->owner;
     bool blocked = false;
+    bool works;
     size_t left;
     int64_t due;
     unsigned want;
@@ -224,12 +247,19 @@ static void peer_work(peer *p)
     state = aiocosmos_emulator_conn_state(p->conn);
     aiocosmos_emulator_conn_output(p->conn, &left);
     due = aiocosmos_emulator_conn_due_ms(p->conn);
+    works = aiocosmos_emulator_conn_waits(p->conn) == AIOCOSMOS_EMULATOR_WORKS;
+    if (works && p->ended) {                               /* nobody waits for what this would be */
+        peer_close(p);
+        return;
+    }
     if (state == AIOCOSMOS_EMULATOR_RESET) {
         peer_reset(p);
         return;
     }
     if (left == 0 && !blocked && due < 0 && (state == AIOCOSMOS_EMULATOR_CLOSING || p->ended) && !p->shut) {
         if (!peer_shut(p)) return;
+    } else if (works) {
+        work_later(p);
     } else if (due >= 0 && due != INT64_MAX && !p->timer.armed) {
         int64_t wait = due - aiocosmos_emulator_now_ms(s->core);
         aioc_reactor_timer_start(&s->reactor, &p->timer, s->reactor.now_us + (wait > 0 ? (uint64_t)wait * 1000u : 0u));
@@ -494,6 +524,7 @@ bool server_open(server *s, const server_options *options)
     aiocosmos_allocator allocator;
     struct rlimit files;
     s->options = options;
+    s->last_working = &s->working;
     aioc_mem_init(&s->memory, NULL, SIZE_MAX);
     allocator = aioc_mem_allocator(&s->memory);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {           /* as many connections as we may have */
@@ -515,11 +546,23 @@ bool server_open(server *s, const server_options *options)
     return s->tls != NULL;
 }
 
+/* A slice of the work of the first in turn. */
+static void work_some(server *s)
+{
+    peer *p = s->working;
+    if (!p) return;
+    work_no_more(p);
+    aiocosmos_emulator_conn_tick(p->conn);
+    peer_work(p);
+}
+
 void server_step(server *s)
 {
     uint64_t due;
     int timeout = -1;
-    if (aioc_reactor_timer_next(&s->reactor, &due)) {
+    if (s->working) {
+        timeout = 0;
+    } else if (aioc_reactor_timer_next(&s->reactor, &due)) {
         uint64_t wait = due > s->reactor.now_us ? (due - s->reactor.now_us + 999) / 1000 : 0;
         timeout = wait < 60000 ? (int)wait : 60000;
     }
@@ -527,4 +570,5 @@ void server_step(server *s)
     aioc_reactor_tick(&s->reactor);
     while (aioc_reactor_dispatch_one(&s->reactor)) continue;
     while (aioc_reactor_timer_run_one(&s->reactor)) continue;
+    work_some(s);
 }

@@ -34,6 +34,7 @@ typedef struct server {
     aiocosmos_emulator *core;
     server_tls *tls;
     peer *peers;
+    peer *working, **last_working;                         /* those whose answers take slices of time, in turn */
     char receive[EMU_RECEIVE];
 } server;
 

@@ -272,20 +272,28 @@ static void sql_read_resume_value(sql_parser *parser, aiocosmos_json json, sql_r
     }
 }
 
+static void sql_read_resume_values(sql_parser *parser, aiocosmos_json list)
+{
+    sql_resume *resume = &parser->query->resume;
+    aiocosmos_json value;
+    resume->values = (sql_resume_value *)sql_alloc(parser->arena,
+                                                   (aioc_json_count(list) + 1) * sizeof *resume->values);
+    resume->count = 0;
+    memset(&value, 0, sizeof value);
+    while (aioc_json_next(list, NULL, &value))
+        sql_read_resume_value(parser, value, &resume->values[resume->count++]);
+}
+
 static void sql_read_resume(sql_parser *parser, aiocosmos_json filter)
 {
     static const char *const names[3] = {"value", "rid", "exclude"};
     sql_resume *resume = &parser->query->resume;
-    aiocosmos_json fields[3], value;
+    aiocosmos_json fields[3];
     if (filter.type == AIOCOSMOS_JSON_NONE || filter.type == AIOCOSMOS_JSON_NULL) return;
     if (filter.type != AIOCOSMOS_JSON_OBJ) sql_fail_resume(parser);
     aioc_json_fields(filter, names, 3, fields);
     if (fields[0].type != AIOCOSMOS_JSON_ARR || fields[2].type != AIOCOSMOS_JSON_BOOL) sql_fail_resume(parser);
-    resume->values = (sql_resume_value *)sql_alloc(parser->arena,
-                                                   (aioc_json_count(fields[0]) + 1) * sizeof *resume->values);
-    memset(&value, 0, sizeof value);
-    while (aioc_json_next(fields[0], NULL, &value))
-        sql_read_resume_value(parser, value, &resume->values[resume->count++]);
+    sql_read_resume_values(parser, fields[0]);
     resume->exclude = fields[2].ptr[0] == 't';
     resume->has_rid = fields[1].type == AIOCOSMOS_JSON_STR;
     if (resume->has_rid ? !sql_rid_document(sql_unescape(parser->arena, fields[1]), &resume->rid) :
@@ -435,6 +443,46 @@ void emu_sql_free(emu_sql_query *query)
     aioc_mem_close(&query->env.memory);
     sql_give(query->env.parent, query->request, query->request_size);
     sql_give(query->env.parent, query, sizeof *query);
+}
+
+static bool sql_try_go_on(emu_sql_query *query, aiocosmos_json_doc *doc, aiocosmos_str keys)
+{
+    sql_parser parser;
+    if (setjmp(query->env.leave)) return false;
+    memset(&parser, 0, sizeof parser);
+    parser.query = query;
+    parser.env = &query->env;
+    parser.arena = &query->arena;
+    sql_allow_steps(&query->env);
+    keys = sql_copy_str(&query->arena, keys);              /* strings of the values point into it */
+    if (aioc_json_parse(doc, keys.ptr, keys.len) != 0) return false;
+    sql_read_resume_values(&parser, aioc_json_root(doc));
+    return query->resume.count == query->select->order_count;
+}
+
+bool emu_sql_go_on(emu_sql_query *query, aiocosmos_str keys, uint64_t rid, uint64_t same, int64_t given)
+{
+    aiocosmos_json_doc doc;
+    bool ok;
+    aioc_json_open(&doc, &query->env.memory);
+    ok = sql_try_go_on(query, &doc, keys);
+    aioc_json_close(&doc);
+    query->resume.exclude = false;
+    query->resume.has_rid = true;
+    query->resume.rid = rid;
+    query->resume.same = same;
+    query->given = given;
+    return ok;
+}
+
+bool emu_sql_is_ordered(const emu_sql_query *query)
+{
+    const sql_select *select = query->select;
+    if (!select->order_count || select->distinct || select->group_count || select->aggregate_count) return false;
+    while (select->source_count && (select = select->sources[0].select) != NULL)
+        if (select->top >= 0 || select->limit >= 0 || select->distinct || select->group_count ||
+            select->aggregate_count) return false;
+    return query->select->source_count > 0;
 }
 
 bool emu_sql_has_source(const emu_sql_query *query)

@@ -108,6 +108,7 @@ typedef struct sql_resume {
     bool exclude;                      /* also the row that is the same in all */
     bool has_rid;
     uint64_t rid;                      /* the document's part of it */
+    uint64_t same;                     /* so many rows of this document with these values were given */
 } sql_resume;
 
 struct emu_sql_query {
@@ -125,6 +126,7 @@ struct emu_sql_query {
     uint32_t slots;
     aioc_mem_buffer scratch;
     sql_resume resume;
+    int64_t given;                     /* rows that came before what is resumed, of TOP or LIMIT */
 };
 
 /*------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include "bind.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,15 +28,29 @@ struct emu_sql_run {
     sql_value *bindings;               /* by slot: what the aliases stand for now */
     const sql_value *aggregates;       /* results, while a group is projected */
     const sql_value *group_keys;
-    aioc_mem_buffer row;
-    uint64_t documents;                /* fed so far */
+    aioc_mem_buffer row, keys;
+    uint64_t documents, next;          /* the number of the last that was fed; of the next, if that was said */
     uint64_t row_document;             /* the one that the row at hand comes from */
     sql_work work;
     sql_pipe *pipe, *innermost;
+    uint64_t pause_at;                 /* a number of steps */
+    unsigned nested;                   /* subqueries being evaluated, which are one piece */
+    sql_pipe *paused;                  /* behind a combination of this one's sources */
+    bool resuming;                     /* on the way down to that */
+    sql_pipe *finishing;
+    int64_t first;                     /* rows that are wanted; -1: all */
+    uint64_t same;                     /* rows so far that are the same as the one that is resumed */
+    bool has_more;
 };
 
 static void sql_eval(emu_sql_run *run, const sql_node *node, sql_value *out);
 static void sql_eval_subquery(emu_sql_run *run, const sql_node *node, sql_value *out);
+
+/* Whether to pause here, which can be gone on from. */
+static bool sql_is_time(const emu_sql_run *run)
+{
+    return run->env.steps >= run->pause_at && run->nested == 0;
+}
 
 /* A value without a copy where it is at hand already. */
 static const sql_value *sql_eval_ref(emu_sql_run *run, const sql_node *node, sql_value *room)
@@ -439,6 +454,11 @@ typedef struct sql_row {
     uint64_t document, index;          /* where it came from, for ties */
 } sql_row;
 
+/* Where a pipe is in one of its sources, an array. */
+typedef struct sql_level { sql_value array; sql_cursor cursor; } sql_level;
+
+#define SQL_LEVELS_FEW 4
+
 /* The end of a pipe. False: enough. */
 typedef bool (*sql_sink)(emu_sql_run *run, void *data, const sql_value *row);
 
@@ -452,9 +472,13 @@ struct sql_pipe {
     sql_sink sink;
     void *data;
     sql_pipe *inner;                   /* FROM (SELECT … FROM container): feeds this one */
+    sql_level *levels;                 /* of each source */
     sql_table distinct, groups;
-    sql_row **rows;
+    sql_row **rows, **sorted;          /* sorted: while they are merged to there */
     size_t row_count, row_cap;
+    size_t width, merged, emitted;     /* of the rows: in order so far; of this round; and given */
+    sql_entry *entry;                  /* of groups: the next one to be given */
+    bool grouped;
     sql_arena row_arena, old_arena;    /* old_arena: while rows move to a new one */
     uint64_t index;
     int64_t skipped, delivered;
@@ -472,26 +496,40 @@ static bool sql_row_before(sql_pipe *pipe, const sql_row *a, const sql_row *b)
     return a->document != b->document ? a->document < b->document : a->index < b->index;
 }
 
-static void sql_sort_rows(sql_pipe *pipe, sql_row **rows, sql_row **room, size_t count)
+/* Two neighbours in order, of `width` rows or what is left, become one. */
+static void sql_merge_rows(sql_pipe *pipe, size_t at)
 {
-    size_t half = count / 2, i = 0, j = half, n = 0;
-    if (count < 2) return;
-    sql_sort_rows(pipe, rows, room, half);
-    sql_sort_rows(pipe, rows + half, room, count - half);
-    pipe->run->env.steps = 0;
-    memcpy(room, rows, half * sizeof *rows);
-    while (i < half && j < count) {
-        if (sql_row_before(pipe, rows[j], room[i])) rows[n++] = rows[j++];
-        else rows[n++] = room[i++];
+    size_t count = pipe->row_count, middle = at + pipe->width, end = middle + pipe->width, i = at, j, n;
+    if (middle > count) middle = count;
+    if (end > count) end = count;
+    sql_allow_steps(&pipe->run->env);
+    sql_spend(&pipe->run->env, end - at);
+    for (j = middle, n = at; n < end; n++) {
+        bool right = j < end && (i == middle || sql_row_before(pipe, pipe->rows[j], pipe->rows[i]));
+        pipe->sorted[n] = right ? pipe->rows[j++] : pipe->rows[i++];
     }
-    while (i < half) rows[n++] = room[i++];
 }
 
-static void sql_sort(sql_pipe *pipe)
+/* False: paused; to be called again. */
+static bool sql_sort(sql_pipe *pipe)
 {
-    size_t size = (pipe->row_count + 1) * sizeof(sql_row *);
-    sql_row **room = (sql_row **)sql_alloc(&pipe->row_arena, size);
-    sql_sort_rows(pipe, pipe->rows, room, pipe->row_count);
+    size_t count = pipe->row_count;
+    if (!pipe->sorted) {
+        pipe->sorted = (sql_row **)sql_alloc(&pipe->row_arena, (count + 1) * sizeof(sql_row *));
+        pipe->width = 1;
+    }
+    while (pipe->width < count) {
+        sql_row **other = pipe->rows;
+        for (; pipe->merged < count; pipe->merged += 2 * pipe->width) {
+            if (sql_is_time(pipe->run)) return false;
+            sql_merge_rows(pipe, pipe->merged);
+        }
+        pipe->merged = 0;
+        pipe->width *= 2;
+        pipe->rows = pipe->sorted;
+        pipe->sorted = other;
+    }
+    return true;
 }
 
 static void sql_add_row(sql_pipe *pipe, const sql_row *row)
@@ -513,26 +551,40 @@ static void sql_add_row(sql_pipe *pipe, const sql_row *row)
     pipe->rows[pipe->row_count++] = copy;
 }
 
-/* How many rows can still come out; -1: all. */
-static int64_t sql_wanted(const sql_select *select)
+/* How many rows come out at most; -1: all. */
+static int64_t sql_most(const sql_select *select)
 {
-    if (select->top >= 0) return select->top;
-    return select->limit >= 0 ? select->offset + select->limit : -1;
+    return select->top >= 0 ? select->top : select->limit;
 }
 
-/* With TOP or LIMIT only the best rows so far are held. */
+/* How many it takes for that. */
+static int64_t sql_wanted(const sql_select *select)
+{
+    int64_t most = sql_most(select);
+    return most < 0 || select->offset < 0 ? most : select->offset + most;
+}
+
+#define SQL_DROPS_MAX 20000
+
+/* With TOP or LIMIT, or where that is all that is asked for, only the best rows so far are held, unless they are so
+ * many that sorting them, which is one piece, takes long. */
 static void sql_drop_rows(sql_pipe *pipe)
 {
-    int64_t wanted = sql_wanted(pipe->select);
+    const emu_sql_run *run = pipe->run;
+    const sql_select *select = pipe->select;
+    int64_t wanted = sql_wanted(select), offset = run->query->given || select->offset < 0 ? 0 : select->offset;
     sql_row **rows;
     size_t i, count;
-    if (wanted < 0 || pipe->row_count < (size_t)wanted * 2 + 1000) return;
+    if (run->first >= 0 && (wanted < 0 || wanted > offset + run->first + 1)) wanted = offset + run->first + 1;
+    if (wanted < 0 || wanted > SQL_DROPS_MAX || pipe->row_count < (size_t)wanted * 2 + 1000) return;
+    pipe->run->nested++;
     sql_sort(pipe);
+    pipe->run->nested--;
     rows = pipe->rows;
     count = (size_t)wanted;
     pipe->old_arena = pipe->row_arena;
     sql_arena_init(&pipe->row_arena, &pipe->run->env, EMU_SQL_MEMORY_MAX);
-    pipe->rows = NULL;
+    pipe->rows = pipe->sorted = NULL;
     pipe->row_count = pipe->row_cap = 0;
     for (i = 0; i < count; i++) sql_add_row(pipe, rows[i]);
     sql_arena_free(&pipe->old_arena);
@@ -567,7 +619,8 @@ static bool sql_is_ahead(emu_sql_run *run, const sql_value *keys)
     sql_property(&run->arena, &run->bindings[run->innermost->select->sources[0].root],
                  aioc_mem_str("_rid"), &rid);
     if (rid.type != SQL_STRING || !sql_rid_document(rid.as.string, &document)) return true;
-    return resume->exclude ? document > resume->rid : document >= resume->rid;
+    if (document == resume->rid && !resume->exclude) return run->same++ >= resume->same;
+    return document > resume->rid;
 }
 
 /*------------------------------------------------------------------------------
@@ -586,6 +639,7 @@ static void sql_pipe_init(sql_pipe *pipe, emu_sql_run *run, const sql_select *se
     pipe->sink = sink;
     pipe->data = data;
     pipe->full = sql_wanted(select) == 0;
+    if (kept == &run->kept) pipe->levels = (sql_level *)sql_alloc(kept, (select->source_count + 1) * sizeof(sql_level));
     sql_arena_init(&pipe->row_arena, &run->env, EMU_SQL_MEMORY_MAX);
     sql_arena_init(&pipe->old_arena, &run->env, EMU_SQL_MEMORY_MAX);
 }
@@ -621,7 +675,7 @@ static bool sql_is_new(sql_pipe *pipe, const sql_value *row)
 static bool sql_passes(sql_pipe *pipe)
 {
     const sql_select *select = pipe->select;
-    int64_t most = select->top >= 0 ? select->top : select->limit;
+    int64_t most = sql_most(select);
     if (select->offset > pipe->skipped) {
         pipe->skipped++;
         return false;
@@ -757,36 +811,42 @@ static void sql_pipe_tuple(sql_pipe *pipe)
     else if (sql_project(pipe, &row)) sql_deliver(pipe, &row);
 }
 
-/* A value of a source: binds its alias, or for IN binds it to each element. False: enough. */
+/* A value of a source: binds its alias, or for IN binds it to each element. NULL: it is bound already, when a run is
+ * resumed. False: enough. */
 static bool sql_pipe_source(sql_pipe *pipe, uint32_t index, const sql_value *value)
 {
     const sql_source *source = &pipe->select->sources[index];
     sql_value *binding = &pipe->run->bindings[source->slot];
-    if (value->type == SQL_UNDEFINED) return true;
-    if (!source->each) {
-        *binding = *value;
-        return sql_pipe_join(pipe, index + 1);
+    sql_level *level = &pipe->levels[index];
+    if (value) {
+        if (value->type == SQL_UNDEFINED || (source->each && value->type != SQL_ARRAY)) return true;
+        *(source->each ? &level->array : binding) = *value;
+        memset(&level->cursor, 0, sizeof level->cursor);
     }
-    if (value->type == SQL_ARRAY) {
-        sql_cursor cursor;
+    if (!source->each) return sql_pipe_join(pipe, index + 1);
+    for (;;) {
         sql_value item;
-        memset(&cursor, 0, sizeof cursor);
-        while (sql_next(&pipe->run->arena, value, &cursor, NULL, &item)) {
+        if (!pipe->run->resuming) {
+            if (!sql_next(&pipe->run->arena, &level->array, &level->cursor, NULL, &item)) return true;
             *binding = item;
-            if (!sql_pipe_join(pipe, index + 1)) return false;
         }
+        if (!sql_pipe_join(pipe, index + 1)) return false;
     }
-    return true;
 }
 
-static void sql_pipe_finish(sql_pipe *pipe);
+static bool sql_pipe_finish(sql_pipe *pipe);
 
 static void sql_run_subquery(emu_sql_run *run, const sql_select *select, sql_sink sink, void *data)
 {
     sql_pipe pipe;
+    sql_level few[SQL_LEVELS_FEW];
     sql_pipe_init(&pipe, run, select, &run->arena, sink, data);
+    pipe.levels = select->source_count <= SQL_LEVELS_FEW
+                      ? few : (sql_level *)sql_alloc(&run->arena, select->source_count * sizeof *pipe.levels);
+    run->nested++;
     if (!pipe.full) sql_pipe_join(&pipe, 0);
     sql_pipe_finish(&pipe);
+    run->nested--;
 }
 
 typedef struct sql_joint { sql_pipe *pipe; uint32_t index; } sql_joint;
@@ -798,15 +858,33 @@ static bool sql_sink_joint(emu_sql_run *run, void *data, const sql_value *row)
     return sql_pipe_source(joint->pipe, joint->index, row);
 }
 
+/* All sources are bound; or were, when the run paused behind that, here or in the pipe that this one feeds. */
+static bool sql_pipe_bound(sql_pipe *pipe)
+{
+    emu_sql_run *run = pipe->run;
+    if (!run->resuming) {
+        sql_pipe_tuple(pipe);
+    } else if (pipe == run->paused) {
+        run->resuming = false;
+        run->paused = NULL;
+        return !pipe->full;
+    } else {
+        sql_pipe *outer = (sql_pipe *)pipe->data;
+        sql_pipe_source(outer, 0, NULL);
+        if (outer->full) pipe->full = true;
+    }
+    if (!run->paused && sql_is_time(run)) run->paused = pipe;
+    return !pipe->full && !run->paused;
+}
+
 static bool sql_pipe_join(sql_pipe *pipe, uint32_t index)
 {
     const sql_source *source;
-    if (index == pipe->select->source_count) {
-        sql_pipe_tuple(pipe);
-        return !pipe->full;
-    }
+    if (index == pipe->select->source_count) return sql_pipe_bound(pipe);
     source = &pipe->select->sources[index];
-    if (source->select) {
+    if (pipe->run->resuming) {
+        sql_pipe_source(pipe, index, NULL);
+    } else if (source->select) {
         sql_joint joint;
         joint.pipe = pipe;
         joint.index = index;
@@ -815,7 +893,7 @@ static bool sql_pipe_join(sql_pipe *pipe, uint32_t index)
         sql_value room;
         sql_pipe_source(pipe, index, sql_eval_ref(pipe->run, source->path, &room));
     }
-    return !pipe->full;
+    return !pipe->full && !pipe->run->paused;
 }
 
 /* A value of the first source of a pipe of the query itself, from the container or the pipe inside. */
@@ -827,7 +905,8 @@ static bool sql_sink_outer(emu_sql_run *run, void *data, const sql_value *row)
     return !outer->full;
 }
 
-static void sql_finish_groups(sql_pipe *pipe)
+/* False: paused; to be called again. */
+static bool sql_finish_groups(sql_pipe *pipe)
 {
     emu_sql_run *run = pipe->run;
     const sql_select *select = pipe->select;
@@ -835,34 +914,61 @@ static void sql_finish_groups(sql_pipe *pipe)
     sql_value *results = (sql_value *)sql_alloc(pipe->kept, (select->aggregate_count + 1) * sizeof *results), row;
     sql_entry *entry;
     uint32_t i;
-    if (!select->group_count) sql_group_of(pipe, NULL);    /* without GROUP BY there is one group, even of nothing */
-    for (entry = pipe->groups.first; entry && !pipe->full; entry = entry->later) {
+    if (!pipe->grouped) {
+        pipe->grouped = true;
+        if (!select->group_count) sql_group_of(pipe, NULL);    /* without GROUP BY there is one, even of nothing */
+        pipe->entry = pipe->groups.first;
+    }
+    while ((entry = pipe->entry) != NULL && !pipe->full && !sql_is_time(run)) {
+        pipe->entry = entry->later;
         run->row_document = entry->document;
         for (i = 0; i < select->aggregate_count; i++)
             sql_aggregate_result(select->aggregates[i], &entry->accumulators[i], &run->arena, &results[i]);
         run->aggregates = results;
         run->group_keys = entry->keys;
+        sql_spend(&run->env, 1);
+        run->nested++;
         if (sql_project(pipe, &row)) sql_deliver(pipe, &row);
+        run->nested--;
         if (pipe->kept == &run->kept) {
             sql_arena_reset(&run->arena);
             sql_work_reset(&run->work);
-            run->env.steps = 0;
+            sql_allow_steps(&run->env);
         }
     }
     run->aggregates = outer_aggregates;
     run->group_keys = outer_keys;
+    return !pipe->entry || pipe->full;
 }
 
-static void sql_pipe_finish(sql_pipe *pipe)
+/* Rows of ORDER BY, which only a query itself has. False: paused; to be called again. */
+static bool sql_finish_rows(sql_pipe *pipe)
 {
-    size_t i;
-    if (pipe->full) return;
-    if (pipe->select->group_count || pipe->select->aggregate_count) sql_finish_groups(pipe);
-    if (pipe->row_count) sql_sort(pipe);
-    for (i = 0; i < pipe->row_count && !pipe->full; i++) {
-        pipe->run->row_document = pipe->rows[i]->document;
-        if (sql_passes(pipe)) pipe->run->emit(pipe->run->user, pipe->rows[i]->text.ptr, pipe->rows[i]->text.len);
+    emu_sql_run *run = pipe->run;
+    if (!sql_sort(pipe)) return false;
+    for (; pipe->emitted < pipe->row_count && !pipe->full; pipe->emitted++) {
+        const sql_row *row = pipe->rows[pipe->emitted];
+        if (sql_is_time(run)) return false;
+        sql_allow_steps(&run->env);
+        sql_spend(&run->env, 1 + row->text.len / 64);
+        run->row_document = row->document;
+        if (!sql_passes(pipe)) continue;
+        if (run->first == 0) {
+            run->has_more = true;
+            break;
+        }
+        if (run->first > 0) run->first--;
+        run->emit(run->user, row->text.ptr, row->text.len);
     }
+    return true;
+}
+
+/* False: paused; to be called again. */
+static bool sql_pipe_finish(sql_pipe *pipe)
+{
+    if (pipe->full) return true;
+    if ((pipe->select->group_count || pipe->select->aggregate_count) && !sql_finish_groups(pipe)) return false;
+    return !pipe->row_count || sql_finish_rows(pipe);
 }
 
 /*------------------------------------------------------------------------------
@@ -933,6 +1039,11 @@ static void sql_open_run(emu_sql_run *run)
     sql_pipe *pipe = (sql_pipe *)sql_alloc(&run->kept, sizeof *pipe);
     run->bindings = (sql_value *)sql_zalloc(&run->kept, (run->query->slots + 1) * sizeof *run->bindings);
     sql_pipe_init(pipe, run, select, &run->kept, sql_sink_emit, NULL);
+    if (run->query->given) {                               /* of what is resumed, that much is behind us */
+        pipe->skipped = select->offset;
+        pipe->delivered = run->query->given;
+        pipe->full = pipe->full || (sql_most(select) >= 0 && pipe->delivered >= sql_most(select));
+    }
     run->pipe = run->innermost = pipe;
     while (select->source_count && select->sources[0].select) {
         select = select->sources[0].select;
@@ -963,6 +1074,8 @@ emu_sql_run *emu_sql_start(const emu_sql_query *query, void (*emit)(void *user, 
     sql_arena_init(&run->arena, &run->env, SQL_MEMORY_VALUES);
     sql_arena_init(&run->kept, &run->env, EMU_SQL_MEMORY_MAX);
     sql_work_init(&run->work, &run->env, query->now_ms);
+    run->pause_at = UINT64_MAX;
+    run->first = -1;
     aioc_json_open(&run->document, &run->env.memory);
     if (sql_try_open(run)) return run;
     emu_sql_stop(run);
@@ -976,8 +1089,9 @@ static void sql_feed(emu_sql_run *run, const char *document, size_t len)
     int result;
     sql_arena_reset(&run->arena);
     sql_work_reset(&run->work);
-    run->env.steps = 0;
-    run->row_document = ++run->documents;
+    run->env.steps += len / 32;                            /* to parse it; by itself this is no reason to refuse it */
+    sql_allow_steps(&run->env);
+    run->row_document = run->documents;
     result = aioc_json_parse(&run->document, document, len);
     if (result == AIOCOSMOS_E_NOMEM) sql_fail_allocation(&run->env);
     if (result != 0) sql_fail_plain(&run->env, 500, "A stored document is not JSON.");
@@ -995,22 +1109,18 @@ int emu_sql_feed(emu_sql_run *run, const char *document, size_t len)
 {
     if (run->env.error.status) return -1;
     if (run->pipe->full || !sql_reads_documents(run)) return 1;
+    run->documents = run->next > run->documents ? run->next : run->documents + 1;
     if (setjmp(run->env.leave)) return -1;
     sql_feed(run, document, len);
-    return run->pipe->full;
+    return run->paused ? EMU_SQL_PAUSED : run->pipe->full;
 }
 
-static void sql_finish(emu_sql_run *run)
+/* Each pipe gives to the one outside what it has held back, which is in one piece. */
+static int sql_finish(emu_sql_run *run)
 {
-    sql_pipe *pipe = run->innermost;
-    run->env.steps = 0;
-    sql_arena_reset(&run->arena);
-    if (!sql_reads_documents(run)) sql_pipe_join(pipe, 0);
-    for (;;) {
-        sql_pipe_finish(pipe);
-        if (pipe == run->pipe) return;
-        pipe = (sql_pipe *)pipe->data;
-    }
+    for (; sql_pipe_finish(run->finishing); run->finishing = (sql_pipe *)run->finishing->data)
+        if (run->finishing == run->pipe) return 0;
+    return EMU_SQL_PAUSED;
 }
 
 int emu_sql_finish(emu_sql_run *run)
@@ -1018,8 +1128,84 @@ int emu_sql_finish(emu_sql_run *run)
     if (run->env.error.status) return -1;
     if (run->pipe->full) return 0;
     if (setjmp(run->env.leave)) return -1;
-    sql_finish(run);
-    return 0;
+    sql_allow_steps(&run->env);
+    sql_arena_reset(&run->arena);
+    run->finishing = run->innermost;
+    run->nested++;
+    if (!sql_reads_documents(run)) sql_pipe_join(run->innermost, 0);
+    run->nested--;
+    return sql_finish(run);
+}
+
+int emu_sql_resume(emu_sql_run *run)
+{
+    if (run->env.error.status) return -1;
+    if (setjmp(run->env.leave)) return -1;
+    if (run->finishing) return sql_finish(run);
+    run->resuming = true;
+    sql_pipe_source(run->innermost, 0, NULL);
+    return run->paused ? EMU_SQL_PAUSED : run->pipe->full;
+}
+
+uint64_t emu_sql_steps(const emu_sql_run *run)
+{
+    return run->env.steps;
+}
+
+void emu_sql_pause_after(emu_sql_run *run, uint64_t steps)
+{
+    run->pause_at = steps < UINT64_MAX - run->env.steps ? run->env.steps + steps : UINT64_MAX;
+}
+
+void emu_sql_number(emu_sql_run *run, uint64_t number)
+{
+    run->next = number;
+}
+
+void emu_sql_first(emu_sql_run *run, int64_t rows)
+{
+    run->first = rows;
+}
+
+bool emu_sql_has_more(const emu_sql_run *run)
+{
+    return run->has_more;
+}
+
+static bool sql_put_key(emu_sql_run *run, const sql_value *key)
+{
+    sql_hash128 hash;
+    char text[100];
+    switch (key->type) {
+    case SQL_UNDEFINED: sql_put(&run->env, &run->keys, "[]", 2); return true;
+    case SQL_NUMBER:
+        if (!isfinite(key->as.number.real)) return false;
+        break;
+    case SQL_ARRAY:
+    case SQL_OBJECT:
+        hash = sql_hash_value(&run->arena, key);
+        snprintf(text, sizeof text, "{\"type\":\"%s\",\"low\":%lld,\"high\":%lld}",
+                 key->type == SQL_ARRAY ? "array" : "object", (long long)hash.low, (long long)hash.high);
+        sql_put(&run->env, &run->keys, text, strlen(text));
+        return true;
+    default: break;
+    }
+    sql_render(&run->arena, &run->keys, key, false);
+    return true;
+}
+
+/* Called from `emit`, so that what fails leaves as the rest does. */
+aiocosmos_str emu_sql_row_keys(emu_sql_run *run)
+{
+    const sql_pipe *pipe = run->pipe;
+    uint32_t i;
+    run->keys.len = 0;
+    for (i = 0; i < pipe->select->order_count; i++) {
+        sql_put(&run->env, &run->keys, i ? "," : "[", 1);
+        if (!sql_put_key(run, &pipe->rows[pipe->emitted]->keys[i])) return sql_str("", 0);
+    }
+    sql_put(&run->env, &run->keys, "]", 1);
+    return sql_str(run->keys.data, run->keys.len);
 }
 
 uint64_t emu_sql_row_document(const emu_sql_run *run)
@@ -1050,6 +1236,7 @@ void emu_sql_stop(emu_sql_run *run)
     aioc_json_close(&run->document);
     sql_work_free(&run->work, &run->env);
     aioc_mem_buffer_free(&run->env.memory, &run->row);
+    aioc_mem_buffer_free(&run->env.memory, &run->keys);
     aioc_mem_close(&run->env.memory);
     sql_give(run->env.parent, run, sizeof *run);
 }

@@ -45,6 +45,13 @@ EMU_PRIVATE void emu_sql_free(emu_sql_query *query);
  * first run or plan; without it vectors are compared by their angle, where the query does not say otherwise. */
 EMU_PRIVATE void emu_sql_define(emu_sql_query *query, const char *definition, size_t len);
 
+/* Where ORDER BY goes on in another run: behind a row of these emu_sql_row_keys, of the document with this number in
+ * its _rid, which has given `same` rows of the same keys; all in all there were `given` rows. False: keys are none of
+ * this query. */
+EMU_PRIVATE bool emu_sql_go_on(emu_sql_query *query, aiocosmos_str keys, uint64_t rid, uint64_t same, int64_t given);
+/* Whether it can: its rows are each of one document, and come in the order of values. */
+EMU_PRIVATE bool emu_sql_is_ordered(const emu_sql_query *query);
+
 /* Has ORDER BY RANK: only a client with a plan can carry it out, on any number of partitions. */
 EMU_PRIVATE bool emu_sql_ranks(const emu_sql_query *query);
 
@@ -83,14 +90,33 @@ EMU_PRIVATE bool emu_sql_plan(const emu_sql_query *query, const emu_sql_key *key
 EMU_PRIVATE emu_sql_run *emu_sql_start(const emu_sql_query *query,
                                        void (*emit)(void *user, const char *json, size_t len), void *user);
 
-/* 0: more, please. 1: further documents can't change the answer. < 0: see emu_sql_run_error; the run can only be
- * stopped. Rows of a query that neither sorts nor groups are emitted from inside, the others by emu_sql_finish. */
+/* How much work the run has done, in steps of some ten nanoseconds; and how much it may do until it pauses (unlimited).
+ * It pauses between the combinations that JOIN makes, between groups, and between rows; a subquery is one piece. */
+EMU_PRIVATE uint64_t emu_sql_steps(const emu_sql_run *run);
+EMU_PRIVATE void emu_sql_pause_after(emu_sql_run *run, uint64_t steps);
+
+/* Before anything is fed: no more than the first so many rows of an ORDER BY are made, which is less to hold. */
+EMU_PRIVATE void emu_sql_first(emu_sql_run *run, int64_t rows);
+EMU_PRIVATE bool emu_sql_has_more(const emu_sql_run *run); /* after the end: there are more than these */
+
+/* 0: more, please; after emu_sql_finish, it is done. 1: further documents can't change the answer. EMU_SQL_PAUSED:
+ * emu_sql_resume goes on, and returns what this would have; the document stays where it is meanwhile. < 0: see
+ * emu_sql_run_error; the run can only be stopped. Rows of a query that neither sorts nor groups are emitted from
+ * inside, the others by emu_sql_finish. */
+#define EMU_SQL_PAUSED 2
 EMU_PRIVATE int emu_sql_feed(emu_sql_run *run, const char *document, size_t len);
 EMU_PRIVATE int emu_sql_finish(emu_sql_run *run);
+EMU_PRIVATE int emu_sql_resume(emu_sql_run *run);
 
-/* Inside `emit`: which document the row comes from, the first that was fed being 1; of a row made of several the first
- * of them. 0: of none. */
+/* The number of the document that is fed next, which is higher than the last one's; else it is one more than that. */
+EMU_PRIVATE void emu_sql_number(emu_sql_run *run, uint64_t number);
+
+/* Inside `emit`: the number of the document that the row comes from; of a row made of several the first of them. 0: of
+ * none. */
 EMU_PRIVATE uint64_t emu_sql_row_document(const emu_sql_run *run);
+/* Inside `emit`, of a row of ORDER BY: its values, for emu_sql_go_on; lent until the next call. len 0: they cannot be
+ * said. */
+EMU_PRIVATE aiocosmos_str emu_sql_row_keys(emu_sql_run *run);
 
 EMU_PRIVATE const emu_sql_error *emu_sql_run_error(const emu_sql_run *run);
 EMU_PRIVATE void emu_sql_stop(emu_sql_run *run);

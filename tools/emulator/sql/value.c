@@ -85,6 +85,7 @@ void sql_env_init(sql_env *env, aioc_mem *parent, size_t max)
     aiocosmos_allocator allocator = sql_allocator(parent);
     aioc_mem_init(&env->memory, &allocator, max);
     env->parent = parent;
+    sql_allow_steps(env);
 }
 
 void *sql_take(aioc_mem *parent, size_t size)
@@ -100,10 +101,15 @@ void sql_give(aioc_mem *parent, void *ptr, size_t size)
     if (ptr) aioc_platform_allocate(&allocator, ptr, size, 0);
 }
 
+void sql_allow_steps(sql_env *env)
+{
+    env->steps_max = env->steps + EMU_SQL_STEPS_MAX;
+}
+
 void sql_spend(sql_env *env, size_t steps)
 {
     env->steps += steps;
-    if (env->steps > EMU_SQL_STEPS_MAX)
+    if (env->steps > env->steps_max)
         sql_fail_plain(env, 400, "The query needs more work on one document than the emulator allows.");
 }
 

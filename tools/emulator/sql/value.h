@@ -20,7 +20,7 @@ typedef struct sql_env {
     aioc_mem *parent;                  /* NULL: of the process's */
     emu_sql_error error;
     jmp_buf leave;
-    uint64_t steps;
+    uint64_t steps, steps_max;         /* done so far; where to give up */
 } sql_env;
 
 typedef struct sql_chunk {
@@ -45,7 +45,8 @@ EMU_PRIVATE void sql_fail(sql_env *env, const char *code, size_t start, size_t e
 EMU_PRIVATE void sql_fail_plain(sql_env *env, int status, const char *message) __attribute__((noreturn));
 EMU_PRIVATE void sql_fail_memory(sql_env *env) __attribute__((noreturn));      /* beyond a limit of the engine */
 EMU_PRIVATE void sql_fail_allocation(sql_env *env) __attribute__((noreturn));
-EMU_PRIVATE void sql_spend(sql_env *env, size_t steps);                  /* of EMU_SQL_STEPS_MAX, or leaves */
+EMU_PRIVATE void sql_allow_steps(sql_env *env);                          /* EMU_SQL_STEPS_MAX from here on */
+EMU_PRIVATE void sql_spend(sql_env *env, size_t steps);                  /* or leaves */
 
 EMU_PRIVATE void  sql_arena_init(sql_arena *arena, sql_env *env, size_t max);
 EMU_PRIVATE void  sql_arena_reset(sql_arena *arena);
