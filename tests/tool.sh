@@ -112,9 +112,11 @@ part_usage() {
     prints 'item patch'
     exits 0 "$tool" help import
     prints --rejects
-    for command in 'db list' 'db create' 'db delete' 'container list' 'container show' 'container create' \
-        'container replace' \
-        'container delete' count copy delete 'item create' 'item upsert' 'item replace' 'item get' 'item patch' 'item delete' query import \
+    for command in account 'db list' 'db create' 'db delete' 'container list' 'container show' 'container create' \
+        'container replace' 'container describe' \
+        'throughput show' 'throughput set' 'throughput autoscale' \
+        'container delete' count copy delete 'item create' 'item upsert' 'item replace' 'item get' \
+        'item patch' 'item delete' query import \
         export changes; do
         exits 0 "$tool" $command --help
         prints "  aiocosmos $command"
@@ -239,6 +241,26 @@ part_commands() {
     is "$(wc -l <"$work/out" | tr -d ' ')" 2 containers
     exits 0 "$tool" container show game players
     prints '"paths":["/region"]'
+    exits 0 "$tool" account
+    prints '"writableLocations"'
+    exits 0 "$tool" throughput show game players
+    prints '"offerThroughput":400'
+    says '400 request units a second'
+    exits 0 "$tool" throughput set game players 1000
+    prints '"offerThroughput":1000'
+    exits 0 "$tool" throughput autoscale game players 6000
+    says 'as many request units a second as needed, up to 6000'
+    exits 0 "$tool" throughput set game players 500
+    prints '"content":{"offerThroughput":500'
+    exits 1 "$tool" throughput set game players 450
+    says 400
+    exits 1 "$tool" throughput show game
+    says "the database 'game' has no throughput of its own"
+    exits 1 "$tool" throughput show game none
+    says "there is no container 'none'"
+    exits 2 "$tool" throughput set game players
+    exits 2 "$tool" throughput set game
+    says 'N is missing'
     exits 1 "$tool" container show game none
     says "404 Not Found: there is no container 'none' in the database 'game'"
     exits 1 "$tool" container show none none
@@ -406,7 +428,7 @@ part_delete() {
     is "$(total ok)" 2 ok
     exits 3 "$tool" delete game many --where true
     is "$(total ok),$(total failed)" 193,1 'ok, failed'
-    is "$(grep -c '^{"reason":"412 .*"status":412,"sub_status":0,"maybe_applied":false,"document":{"id":' "$work/err")" 1 \
+    is "$(grep -c '^{"reason":"412 .*"status":412,"sub_status":0,"maybe_applied":false,"document":{' "$work/err")" 1 \
         'items that changed'
     is "$(count many)" 1 'items left'
     exits 0 "$tool" delete game many --where true
@@ -501,7 +523,7 @@ part_columns() {
         printf '%s\n' '{"id":"ann","region":"eu","level":7,"name":"Ann, \"the\" one","x":{"a":[1,2]}}'
         printf '%s\n' '{"id":"007","region":"eu","level":12.5,"name":"\u65e5\u672c","ok":true}'
         printf '%s\n' '{"id":"c","region":"eu","level":null,"name":"a\nb\u001b[31m","n":"","ok":"true"}'
-        printf '%s\n' '{"id":"d","region":"eu","level":123456789,"name":"'"$(head -c 70 /dev/zero | tr '\0' x)"'","n":"5"}'
+        printf '{"id":"d","region":"eu","level":123456789,"name":"%s","n":"5"}\n' "$(head -c 70 /dev/zero | tr '\0' x)"
     } >"$work/mixed"
     "$tool" import game mixed "$work/mixed" >/dev/null 2>&1
     all='SELECT c.id, c.region, c.level, c.name, c.x, c.n, c.ok FROM c ORDER BY c.id'
@@ -538,6 +560,36 @@ part_columns() {
     prints 'd     123456789  xxxxxxxxxxxxxxxxxxxx...'
     types '' "'$tool' query game mixed 'SELECT c.name FROM c' --csv"
     prints 'b?[31m'
+}
+
+part_describe() {
+    players mixed
+    {
+        echo '{"id":"1","region":"eu","level":7,"x":{"a/b":[1,"x",null],"~":true}}'
+        echo '{"id":"2","region":"eu","level":"7"}'
+        echo '{"id":"3","region":"us","level":1.5,"x":null}'
+    } | "$tool" import game mixed - >/dev/null 2>&1
+    exits 0 "$tool" container describe game mixed
+    prints '{"path":"/id","types":{"string":3},"items":3,"percent":100.0,"example":"'
+    prints '{"path":"/level","types":{"number":2,"string":1},"items":3,'
+    prints '{"path":"/x","types":{"null":1,"object":1},"items":2,"percent":66.7}'
+    prints '{"path":"/x/a~1b/*","types":{"null":1,"number":1,"string":1},"items":1,"percent":33.3,"example":1}'
+    prints '{"path":"/x/~0","types":{"boolean":1},"items":1,"percent":33.3,"example":true}'
+    is "$(grep -c _ts "$work/out")" 0 'what the service adds'
+    exits 0 "$tool" container describe game mixed --table
+    is "$(grep -c '^/level  *{"number":2,"string":1}  *3  *100.0 ' "$work/out")" 1 'a row of the table'
+    exits 0 "$tool" container describe game mixed --pk '"us"'
+    prints '{"path":"/level","types":{"number":1},"items":1,"percent":100.0,"example":1.5}'
+    documents 3000 | "$tool" import game mixed - --upsert >/dev/null 2>&1
+    exits 0 "$tool" container describe game mixed --sample 100
+    is "$(sed -n 's/.*"\/id",.*"items":\([0-9]*\).*/\1/p' "$work/out")" 100 'items looked at'
+    exits 1 "$tool" container describe game none
+    says "there is no container 'none'"
+    awk 'BEGIN { printf "{\"id\":\"w\",\"region\":\"w\""; for (; i < 3000; i++) printf ",\"p%d\":%d", i, i; print "}" }' |
+        "$tool" import game mixed - >/dev/null 2>&1
+    exits 0 "$tool" container describe game mixed --pk '"w"'
+    is "$(wc -l <"$work/out" | tr -d ' ')" 2000 paths
+    says '1002 values are not told'
 }
 
 #--- Accounts --------------------------------------------------------------------
@@ -1230,6 +1282,7 @@ with_emulator delete --partitions 4 --fault status=412,kind=delete_item,skip=150
 with_emulator copy_items --partitions 4
 with_emulator resumed_copy --fault status=403,kind=upsert_item,skip=40,count=1 --fault delay_ms=10,kind=upsert_item
 with_emulator columns
+with_emulator describe
 with_emulator token --aad-token secret
 with_emulator import
 with_emulator interrupt

@@ -36,8 +36,7 @@ static size_t slot_of(const columns *c, aiocosmos_json name)
     return i;
 }
 
-/* The column of a property; in the order of the columns, as rows mostly have them, the first look finds it. count: there
- * is none. */
+/* The column of a property; count: there is none. Rows mostly have them in one order, and the first look finds it. */
 static size_t column_of(const columns *c, aiocosmos_json name, size_t likely)
 {
     size_t slot;

@@ -10,15 +10,6 @@
 
 enum { COPY_RANGES = 8 };                  /* that are read at a time */
 
-static bool is_of_service(aiocosmos_json name)
-{
-    static const char *const names[] = { "_rid", "_self", "_etag", "_attachments", "_ts", "_lsn" };
-    size_t i;
-    for (i = 0; i < sizeof names / sizeof *names; i++)
-        if (aiocosmos_json_is_str(name, names[i])) return true;
-    return false;
-}
-
 /* All properties of its own, each byte for byte. What is no object stays as it is, and is refused in its turn. */
 static void keep_item(FILE *to, aiocosmos_json row)
 {
@@ -30,7 +21,7 @@ static void keep_item(FILE *to, aiocosmos_json row)
     }
     fputc('{', to);
     while (aiocosmos_json_next(row, &name, &value)) {
-        if (is_of_service(name)) continue;
+        if (is_system(name)) continue;
         if (some) fputc(',', to);
         some = true;
         fwrite(name.ptr, 1, name.len, to);

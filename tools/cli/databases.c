@@ -56,6 +56,13 @@ static int create(tool *t, aiocosmos_request *request, aiocosmos_kind read_kind)
     return status;
 }
 
+int account(tool *t)
+{
+    aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_READ_ACCOUNT;
+    return perform_and_print(t, &request);
+}
+
 int db_list(tool *t)
 {
     aiocosmos_query_request request = {0};

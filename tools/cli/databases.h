@@ -4,6 +4,7 @@
 
 #include "tool.h"
 
+int account(tool *t);
 int db_list(tool *t);
 int db_create(tool *t);
 int container_list(tool *t);

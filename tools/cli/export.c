@@ -56,7 +56,8 @@ int export_items(tool *t)
     aiocosmos_query_request query = {0};
     long page_size = 0, at_a_time = EXPORT_RANGES;
     int status;
-    if (!number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size) || !params_of(t, &query) || !columns_of_options(t, &s.rows.columns) || !pk_of_option(t, &s.pk) ||
+    if (!number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size) || !params_of(t, &query) ||
+        !columns_of_options(t, &s.rows.columns) || !pk_of_option(t, &s.pk) ||
         !number_of(t, OPT_CONCURRENCY, 1, EXPORT_RANGES_MAX, &at_a_time)) return see_help(t);
     s.rows.tool = t;
     s.sql = t->option[OPT_QUERY];

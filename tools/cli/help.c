@@ -3,12 +3,14 @@
 #include "changes.h"
 #include "copy.h"
 #include "databases.h"
+#include "describe.h"
 #include "export.h"
 #include "import.h"
 #include "items.h"
 #include "query.h"
 #include "remove.h"
 #include "scan.h"
+#include "throughput.h"
 #include "transfer.h"
 
 #include <stdarg.h>
@@ -47,6 +49,8 @@ static const char text_examples[] =
     "    aiocosmos query game players 'SELECT * FROM c WHERE c.region = \"eu\"'\n";
 
 const command commands[] = {
+    { "account", "", 0, 0, 0, account, NULL, "show the account",
+      "Prints what the service says of it: its regions, consistency and so on.\n" },
     { "db list", "", 0, 0, 0, db_list, NULL, "list the databases",
       "Prints each database of the account as the service describes it.\n" },
     { "db create", "ID", OPTIONS_OF_THROUGHPUT | BIT(OPT_IF_NOT_EXISTS), 0, 0, db_create, NULL, "create a database",
@@ -76,6 +80,13 @@ const command commands[] = {
       "    aiocosmos container create game players --partition-key /region\n"
       "    aiocosmos container create game events --partition-key /tenant,/user \\\n"
       "        --autoscale 4000 --ttl 86400\n" },
+    { "container describe", "DB ID", BIT(OPT_SAMPLE) | BIT(OPT_PK) | BIT(OPT_TABLE) | BIT(OPT_CSV), 0, 0,
+        container_describe, scan_prepare, "tell what its items look like",
+      "Looks at a sample, as many items from each partition key range, and prints each\n"
+      "path that occurs in them: how many values of each type it has, how many of the\n"
+      "items have it, and an example. The elements of a list are \"/list/*\".\n"
+      "\n"
+      "    aiocosmos container describe game players --table\n" },
     { "container replace", "DB ID [FILE]", BIT(OPT_IF_MATCH), 0, 0, container_replace, NULL,
         "change a container's definition",
       "Reads the whole definition, as 'container show' prints it, from the file or from\n"
@@ -89,6 +100,21 @@ const command commands[] = {
         "delete a container with its items",
       "Says of which account. On a terminal its name is asked for first, unless --yes\n"
       "is given; scripts are not asked. There is no way back.\n" },
+    { "throughput show", "DB [CONTAINER]", 0, 0, 0, throughput_show, NULL, "show a container's request units a second",
+      "Prints the throughput of a container, or that which a database has for those of\n"
+      "its containers that have none of their own, as the service keeps it; in words,\n"
+      "and how low it may be, to people.\n"
+      "\n"
+      "    aiocosmos throughput show game players | jq .content\n" },
+    { "throughput set", "DB [CONTAINER] N", 0, 0, 0, throughput_set, NULL, "give a container N request units a second",
+      "Prints it as it is then. What was autoscale is manual from then on.\n"
+      "\n"
+      "    aiocosmos throughput set game players 1000\n" },
+    { "throughput autoscale", "DB [CONTAINER] N", 0, 0, 0, throughput_autoscale, NULL,
+        "give a container as many as it needs, up to N",
+      "Prints it as it is then. What was manual is autoscale from then on.\n"
+      "\n"
+      "    aiocosmos throughput autoscale game players 4000\n" },
     { "item create", "DB CONTAINER [FILE]", 0, 0, AIOCOSMOS_CREATE_ITEM, item_write, NULL, "store a new item",
       "Reads one JSON document from the file, or from stdin if there is none or it is\n"
       "'-', and prints it as it was stored. It needs an \"id\"; its partition key is\n"
@@ -334,7 +360,7 @@ static void put_commands(const char *group)
 {
     unsigned i;
     for (i = 0; i < command_count; i++)
-        if (!group || is_of(&commands[i], group)) printf("  %-18s %s\n", commands[i].name, commands[i].summary);
+        if (!group || is_of(&commands[i], group)) printf("  %-20s %s\n", commands[i].name, commands[i].summary);
 }
 
 void help_on_command(const command *c)

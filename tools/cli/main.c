@@ -223,8 +223,9 @@ static bool check_arguments(tool *t)
     char name[32];
     bool optional;
     unsigned i;
-    if (operand_name(c, t->operands, name, sizeof name, &optional) && !optional)
-        return say(t, "%s: %s is missing", c->name, name), false;
+    int number, needed = 0;
+    for (number = 0; operand_name(c, number, name, sizeof name, &optional); number++)
+        if (!optional && ++needed > t->operands) return say(t, "%s: %s is missing", c->name, name), false;
     if (t->operands > 0 && !operand_name(c, t->operands - 1, name, sizeof name, &optional))
         return say(t, "%s: '%s' is one operand too many", c->name, t->operand[t->operands - 1]), false;
     for (i = 0; i < OPT_COUNT; i++)

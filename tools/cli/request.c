@@ -161,6 +161,15 @@ bool pk_of_option(tool *t, aiocosmos_pk *pk)
     return ok;
 }
 
+bool is_system(aiocosmos_json name)
+{
+    static const char *const names[] = { "_rid", "_self", "_etag", "_attachments", "_ts", "_lsn" };
+    size_t i;
+    for (i = 0; i < sizeof names / sizeof *names; i++)
+        if (aiocosmos_json_is_str(name, names[i])) return true;
+    return false;
+}
+
 bool is_set(const aiocosmos_pk *pk)
 {
     return pk->level[0].type != AIOCOSMOS_VALUE_UNSET;

@@ -26,6 +26,8 @@ char *sql_where(tool *t, const char *select);
 bool pk_of_option(tool *t, aiocosmos_pk *pk);
 /* The key of a document. Unset: there is none, and the client's last error says why. */
 aiocosmos_pk pk_of_document(tool *t, aiocosmos_str document);
+/* The name of a property that the service adds. */
+bool is_system(aiocosmos_json name);
 bool is_set(const aiocosmos_pk *pk);
 /* Makes known to the client by what the container places its items. */
 int read_definition(tool *t);

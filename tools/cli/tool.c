@@ -19,7 +19,8 @@ const option_info options[OPT_COUNT] = {
                       "command's arguments, so better use AIOCOSMOS_KEY" },
     { "--key-file", "FILE", "a file that has the account's key, and nothing else" },
     { "--token", "T",
-        "an Entra access token, or a resource token, not a key;\nothers can read it too, so better use AIOCOSMOS_TOKEN" },
+        "an Entra access token, or a resource token, not a key;\n"
+        "others can read it too, so better use AIOCOSMOS_TOKEN" },
     { "--ca", "FILE", "trust the certificates in this PEM file instead of the\nsystem's" },
     { "--insecure", NULL, "do not check certificates, and allow plain http to\nother machines: for emulators only" },
     { "--timeout", "SECONDS", "for one request with its retries (30), or for one\ndocument of an import (120)" },
@@ -60,7 +61,8 @@ const option_info options[OPT_COUNT] = {
     { "--to-key", "KEY", "its key; better in AIOCOSMOS_TO_KEY" },
     { "--from-element", "N", "the same of elements of a JSON array" },
     { "--csv", NULL, "comma-separated values, with a header line" },
-    { "--table", NULL, "a table for people, not JSON" }
+    { "--table", NULL, "a table for people, not JSON" },
+    { "--sample", "N", "look at so many items (1000)" }
 };
 
 bool has(const tool *t, option_id option)
