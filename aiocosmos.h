@@ -6636,17 +6636,6 @@ static uint32_t aioc_tls_ecdsa_verify(const br_ec_impl *offered, const void *has
     return br_ecdsa_vrfy_asn1_get_default()(br_ec_get_default(), hash, hash_len, key, signature, signature_len);
 }
 
-/* Key exchange over P-384 takes BearSSL 5 ms, and over P-521 10, where X25519 takes 0.8; a server that may choose often
- * chooses P-384, but nearly all know a fast curve. So the slow ones are offered only to one that refused. */
-static void aioc_tls_bear_set_curves(aioc_tls_bear *session)
-{
-    session->curves = *br_ec_get_default();
-    if (!session->resumption->all_curves)
-        session->curves.supported_curves &= 1u << BR_EC_curve25519 | 1u << BR_EC_secp256r1;
-    br_ssl_engine_set_ec(&session->client.eng, &session->curves);
-    br_ssl_engine_set_ecdsa(&session->client.eng, aioc_tls_ecdsa_verify);
-}
-
 static void aioc_tls_bear_configure(aioc_tls_bear *session)
 {
     br_ssl_engine_context *engine = &session->client.eng;
@@ -6662,7 +6651,13 @@ static void aioc_tls_bear_configure(aioc_tls_bear *session)
     br_ssl_engine_set_default_rsavrfy(engine);
     br_ssl_engine_set_default_aes_gcm(engine);
     br_ssl_engine_set_default_chapol(engine);
-    aioc_tls_bear_set_curves(session);
+    /* Key exchange over P-384 takes BearSSL 5 ms, and over P-521 10, where X25519 takes 0.8; a server that may choose
+     * often chooses P-384, but nearly all know a fast curve. So the slow ones are offered only to one that refused. */
+    session->curves = *br_ec_get_default();
+    if (!session->resumption->all_curves)
+        session->curves.supported_curves &= 1u << BR_EC_curve25519 | 1u << BR_EC_secp256r1;
+    br_ssl_engine_set_ec(engine, &session->curves);
+    br_ssl_engine_set_ecdsa(engine, aioc_tls_ecdsa_verify);
     br_ssl_engine_add_flags(engine, BR_OPT_NO_RENEGOTIATION);
 }
 
@@ -8985,8 +8980,7 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
     double number;
     char string[AIOC_PROTOCOL_PK_BYTES + 1];
     aiocosmos_json value = aioc_protocol_scalar(text);
-    if (value.type == AIOCOSMOS_JSON_NONE) aioc_mem_print(why, cap, "empty, and not JSON");
-    else if (aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, &error, &error_at) < 0)
+    if (aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, &error, &error_at) < 0)
         aioc_mem_print(why, cap, "not JSON at byte %u: %s", (unsigned)error_at, error);
     else if (value.type == AIOCOSMOS_JSON_OBJ || value.type == AIOCOSMOS_JSON_ARR)
         aioc_mem_print(why, cap, "an %s cannot be a key", value.type == AIOCOSMOS_JSON_OBJ ? "object" : "array");
@@ -9707,16 +9701,15 @@ static size_t aioc_protocol_quote(aiocosmos_str text, char *out)
 /* What stands between <title> and </title>, of the beginning of a page. */
 static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
 {
-    aiocosmos_str title = { "no title", 8 }, tag;
-    size_t i, end, limit = html.len < 4096 ? html.len : 4096;
-    for (i = 0; i + 7 <= limit; i++) {
-        tag = aioc_text_view(html.ptr + i, 7);
-        if (!aioc_mem_same_nocase(tag, aioc_mem_str("<title>"))) continue;
-        for (end = i += 7; end < limit && html.ptr[end] != '<'; end++) continue;
-        title = aioc_text_view(html.ptr + i, end - i);
-        return aioc_text_trim(title);
+    aiocosmos_str title = aioc_mem_str("<title>"), text;
+    if (html.len > 4096) html.len = 4096;
+    for (; html.len >= title.len; html = aioc_text_behind(html, 1)) {
+        if (!aioc_mem_same_nocase(aioc_text_view(html.ptr, title.len), title)) continue;
+        html = aioc_text_behind(html, title.len);
+        aioc_text_split(&html, '<', &text);
+        return aioc_text_trim(text);
     }
-    return title;
+    return aioc_mem_str("no title");
 }
 
 /* The service's own words, out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."},
@@ -9743,23 +9736,22 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
                                   size_t cap)
 {
     char room[2 * AIOC_PROTOCOL_QUOTE_MAX], quote[AIOC_PROTOCOL_QUOTE_MAX + 4], code[24] = "";
-    const char *hint = aioc_protocol_hint_of(http_status, sub_status), *name = aioc_protocol_status_text(http_status);
+    const char *hint = aioc_protocol_hint_of(http_status, sub_status), *says = "; the service: ";
+    aiocosmos_str words;
     body = aioc_text_trim(body);
+    words = aioc_protocol_service_text(body, room, sizeof room);
     if (sub_status) aioc_mem_print(code, sizeof code, "/%d", sub_status);
     if (body.len && *body.ptr == '<') {
-        aioc_protocol_quote(aioc_protocol_html_title(body), quote);
-        aioc_mem_print(out, cap, "%d%s %s: a proxy or the gateway front end answered with HTML: %s", http_status,
-                       code, name, quote);
-        return;
+        hint = "a proxy or the gateway front end answered with HTML";
+        says = ": ";
+        words = aioc_protocol_html_title(body);
+    } else if (!from_service) {
+        hint = "not from the service, for it lacks x-ms-activity-id: check the endpoint and proxies on the way";
+        says = "; it says: ";
     }
-    aioc_protocol_quote(aioc_protocol_service_text(body, room, sizeof room), quote);
-    if (!from_service) {
-        aioc_mem_print(out, cap, "%d %s: not from the service, for it lacks x-ms-activity-id: check the endpoint "
-                       "and proxies on the way%s%s", http_status, name, quote[0] ? "; it says: " : "", quote);
-        return;
-    }
-    aioc_mem_print(out, cap, "%d%s %s%s%s%s%s", http_status, code, name, hint ? ": " : "", hint ? hint : "",
-                   quote[0] ? "; the service: " : "", quote);
+    aioc_protocol_quote(words, quote);
+    aioc_mem_print(out, cap, "%d%s %s%s%s%s%s", http_status, code, aioc_protocol_status_text(http_status),
+                   hint ? ": " : "", hint ? hint : "", quote[0] ? says : "", quote);
 }
 
 /*--- What an answer says of itself ---*/
