@@ -4973,19 +4973,25 @@ static unsigned aioc_dns_record_count(aioc_dns_message message, size_t at)
     return count < AIOC_DNS_RECORDS_MAX ? count : AIOC_DNS_RECORDS_MAX;
 }
 
-/* One pass over the answer section: what there is of out->name. *moved: a CNAME, and its target in *target. */
-static bool aioc_dns_scan(aioc_dns_message message, size_t *at, uint32_t type, aioc_dns_response *out,
-                          bool *moved, aioc_dns_domain *target)
+/* One pass over the answers, which start at `at`, and what follows: what there is of out->name. *moved: a CNAME, to
+ * *target. *none: the authority has a SOA record, so there is no data, at the end of a chain too (RFC 2308, 2.2). */
+static bool aioc_dns_scan(aioc_dns_message message, size_t at, uint32_t type, aioc_dns_response *out, bool *moved,
+                          aioc_dns_domain *target, bool *none)
 {
-    unsigned left = aioc_dns_record_count(message, 6);
+    const unsigned answers = aioc_dns_record_count(message, 6), all = answers + aioc_dns_record_count(message, 8);
     const size_t size = type == AIOC_DNS_A ? 4 : 16;
     aiocosmos_address address;
+    unsigned i;
     memset(&address, 0, sizeof address);
     address.family = size == 4 ? 4 : 6;
-    *moved = false;
-    for (; left > 0; left--) {
+    *moved = *none = false;
+    for (i = 0; i < all; i++) {
         aioc_dns_record record;
-        if (!aioc_dns_read_record(message, at, &record)) return false;
+        if (!aioc_dns_read_record(message, &at, &record)) return i >= answers;
+        if (i >= answers) {
+            *none = *none || record.type == AIOC_DNS_SOA;
+            continue;
+        }
         if (record.class_in != AIOC_DNS_IN || record.owner.len != out->name.len ||
             !aioc_dns_domain_same(record.owner.labels, &out->name)) continue;
         if (record.type == type) {
@@ -5004,29 +5010,15 @@ static bool aioc_dns_scan(aioc_dns_message message, size_t *at, uint32_t type, a
     return true;
 }
 
-/* Whether the authority section, at at, has a SOA record: then there is no data, at the end of a chain too (RFC 2308,
- * 2.2). */
-static bool aioc_dns_has_soa(aioc_dns_message message, size_t at)
-{
-    unsigned left = aioc_dns_record_count(message, 8);
-    aioc_dns_record record;
-    for (; left > 0 && aioc_dns_read_record(message, &at, &record); left--) {
-        if (record.type == AIOC_DNS_SOA) return true;
-    }
-    return false;
-}
-
-/* Follows the answer section, which starts at answers, from out->name on. Records may stand in any order. */
+/* Follows the answer section from out->name on. Records may stand in any order. */
 static aioc_dns_kind aioc_dns_follow(aioc_dns_message message, size_t answers, uint32_t type, aioc_dns_response *out)
 {
     const bool can_say = (message.bytes[2] & 0x04) != 0 || (message.bytes[3] & 0x80) != 0;  /* AA, RA */
-    bool moved = true, aliased = false;
-    size_t at = answers;
+    bool moved = true, aliased = false, none = false;
     while (moved) {
         aioc_dns_domain target;
-        at = answers;
         out->why = "sent a malformed answer";
-        if (!aioc_dns_scan(message, &at, type, out, &moved, &target)) return AIOC_DNS_FAILED;
+        if (!aioc_dns_scan(message, answers, type, out, &moved, &target, &none)) return AIOC_DNS_FAILED;
         if (out->set.count > 0) return AIOC_DNS_FOUND;
         if (!moved) break;
         out->why = "has a chain of more than 16 aliases for it";
@@ -5034,7 +5026,7 @@ static aioc_dns_kind aioc_dns_follow(aioc_dns_message message, size_t answers, u
         out->name = target;
         aliased = true;
     }
-    if (aioc_dns_has_soa(message, at)) return AIOC_DNS_NO_DATA;
+    if (none) return AIOC_DNS_NO_DATA;
     if (aliased) return AIOC_DNS_ELSEWHERE;
     out->why = "does not resolve names for this machine";
     return can_say ? AIOC_DNS_NO_DATA : AIOC_DNS_FAILED;
