@@ -1711,8 +1711,8 @@ struct aioc_reactor_source {            /* something with a descriptor; embedded
 };
 
 /* Embedded in its owner, zeroed at first. Armed timers form a pairing heap (Fredman, Sedgewick, Sleator, Tarjan: "The
- * pairing heap", 1986): nothing to allocate, so starting one cannot fail; start costs O(1), and so does stopping one
- * that never rose to the top, which is what becomes of nearly every deadline. */
+ * pairing heap", 1986): starting one cannot fail and costs O(1), and so does stopping one that never rose to the top,
+ * which is what becomes of nearly every deadline. */
 typedef struct aioc_reactor_timer aioc_reactor_timer;
 struct aioc_reactor_timer {
     aioc_reactor_timer *child;         /* first of those below */
@@ -1788,9 +1788,9 @@ static void aioc_reactor_close(aioc_reactor *reactor)
     aioc_reactor_abandon(reactor);
 }
 
-/* Watches the source for READABLE, WRITABLE or both; 0: no more, and always before its descriptor is closed: as long
- * as a forked child holds the socket too, epoll would go on reporting it. 0; or E_NOMEM, E_CONNECT and nothing has
- * changed. Removing does not fail. */
+/* Watches the source for READABLE, WRITABLE or both; 0: no more, always before its descriptor is closed: while a forked
+ * child holds the socket too, epoll would go on reporting it. 0; or E_NOMEM, E_CONNECT and nothing has changed.
+ * Removing does not fail. */
 static int aioc_reactor_watch(aioc_reactor *reactor, aioc_reactor_source *source, unsigned want)
 {
     const aiocosmos_platform *platform = reactor->platform;
@@ -1841,8 +1841,8 @@ static int aioc_reactor_fetch(aioc_reactor *reactor, int timeout_ms)
     return aioc_reactor_result(count);
 }
 
-/* Waits up to timeout_ms (-1: for ever) and fills the batch, which must be empty. 0, E_NOMEM or E_CONNECT. Time has
- * passed then: tick. */
+/* Waits up to timeout_ms (-1: for ever) and fills the batch, which must be empty. 0, E_NOMEM or E_CONNECT. Then
+ * tick. */
 static int aioc_reactor_poll(aioc_reactor *reactor, int timeout_ms)
 {
     reactor->batches = reactor->source_count / AIOC_REACTOR_BATCH;
@@ -2055,8 +2055,8 @@ static void aioc_mem_release(aioc_mem *memory, void *ptr, size_t size)
     memory->used -= size;
 }
 
-/* Gives kept blocks back until at most goal bytes are kept, the largest first and none of class last or below: small
- * ones are asked for all the time. */
+/* Gives kept blocks back until at most goal bytes are kept, the largest first, none of class last or below: small ones
+ * are asked for all the time. */
 static void aioc_mem_give_back(aioc_mem *memory, size_t goal, int last)
 {
     int index;
@@ -2193,8 +2193,8 @@ static void *aioc_mem_resize(aioc_mem *memory, void *ptr, size_t old_size, size_
     return moved;
 }
 
-/* An array with room behind so many elements: as it is, or, where it is full, twice as large. NULL: no memory, and
- * nothing has changed. */
+/* An array with room behind so many elements: as it is or, if it is full, twice as large. NULL: no memory, nothing has
+ * changed. */
 static void *aioc_mem_more(aioc_mem *memory, void *array, uint32_t count, uint32_t *cap, size_t size)
 {
     uint32_t more = *cap > 0 ? *cap * 2 : 8;
@@ -2270,8 +2270,8 @@ static void aioc_mem_buffer_free(aioc_mem *memory, aioc_mem_buffer *buffer)
     memset(buffer, 0, sizeof *buffer);
 }
 
-/* What a file holds or, without a path, one of the platform's functions says: nothing if there is no such thing, and of
- * a text over max the whole lines at its start. 0, and the buffer is to be freed; or E_NOMEM. */
+/* What a file holds or, without a path, one of the platform's functions says: nothing if there is none, of a text over
+ * max the whole lines at its start. 0, and the buffer is to be freed; or E_NOMEM. */
 static int aioc_mem_read(aioc_mem *memory, const aiocosmos_platform *platform, const char *path,
                          ptrdiff_t (*says)(void *user_data, void *out, size_t cap), size_t max, aioc_mem_buffer *file)
 {
@@ -2308,8 +2308,7 @@ static aiocosmos_str aioc_mem_str(const char *text)
     return view;
 }
 
-/* Heapsort: thousands of things, in whatever order, do not hold up a step, and libc's qsort may allocate. `order` gets
- * a context; elements are of at most 64 bytes. */
+/* Heapsort: no order holds up a step, and libc's qsort may allocate. Elements are of at most 64 bytes. */
 static void aioc_mem_sort(void *array, size_t count, size_t size,
                           int (*order)(const void *a, const void *b, const void *context), const void *context)
 {
@@ -2379,8 +2378,7 @@ static bool aioc_mem_same_nocase(aiocosmos_str a, aiocosmos_str b)
 static size_t aioc_mem_print(char *out, size_t cap, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif
 
-/* As snprintf: NUL-terminated, cut to cap, returns the whole length. Only %s, %.*s, %d, %u and %llu are used, with or
- * without a width, for they mean the same in every locale. */
+/* As snprintf, with %s, %.*s, %d, %u and %llu only, with or without a width: they mean the same in every locale. */
 static size_t aioc_mem_print(char *out, size_t cap, const char *format, ...)
 {
     va_list values;
@@ -2864,8 +2862,8 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
 #define AIOC_JSON_NODES_MIN  64
 #define AIOC_JSON_NUMBER_MAX 32  /* the longest is -0.0000012345678901234567: 25 */
 
-/* One value or property name. The nodes of a document are in the order of its text, so that what a container holds
- * stands right behind it: values, or names each followed by its value. */
+/* One value or property name, in the order of the text: what a container holds stands right behind it, values, or names
+ * each followed by its value. */
 typedef struct aioc_json_node {
     uint32_t at, len;  /* the value's own text */
     uint32_t next;     /* so many nodes further on is the next sibling */
@@ -2887,15 +2885,13 @@ struct aiocosmos_json_doc {
 
 /*--- Characters ---*/
 
-/* The byte, or NUL at the end: where this is asked a NUL is as unwelcome as the end. end NULL: the end cannot be met
- * here. */
+/* The byte, or NUL, as unwelcome, at the end. end NULL: the end cannot be met here. */
 AIOC_TEXT_INLINE unsigned aioc_json_peek(const char *at, const char *end)
 {
     return !end || at < end ? (unsigned char)*at : 0u;
 }
 
-/* Plain is what stands for itself in a string: all but the quote, the backslash, control characters and what is above
- * U+007F. */
+/* What stands for itself in a string: all but quote, backslash, control characters and what is above U+007F. */
 static inline bool aioc_json_is_plain(char c)
 {
     return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
@@ -2926,9 +2922,8 @@ AIOC_TEXT_INLINE uint32_t aioc_json_load(const char *at, const char *end)
     return word;
 }
 
-/* A character of two, three or four bytes is first in these, by the table of RFC 3629, 4: lead and tails look as they
- * do for their number, and a few bits of the first two bytes tell that it is not longer than it must be, no
- * surrogate, and not above U+10FFFF. */
+/* A character of two, three or four bytes is first in these (RFC 3629, 4): lead and tails look as they do for their
+ * number, and a few bits tell that it is not longer than it must be, no surrogate, and not above U+10FFFF. */
 AIOC_TEXT_INLINE bool aioc_json_is_two(uint32_t word)
 {
     return (word & 0x0000C0E0u) == 0x000080C0u && (word & 0x1E) != 0;  /* not C0, C1 */
@@ -2954,8 +2949,7 @@ static size_t aioc_json_utf8_len(const char *at, const char *end)
     return aioc_json_is_two(word) ? 2 : aioc_json_is_three(word) ? 3 : aioc_json_is_four(word) ? 4 : 0;
 }
 
-/* Behind a run of characters of the same length, as most texts in other scripts are, but for the last bytes before
- * the end. */
+/* Behind a run of characters of one length, as most texts in other scripts are, but for the last bytes. */
 AIOC_TEXT_INLINE const char *aioc_json_skip_wide(const char *at, const char *end)
 {
     while (end - at >= 4 && aioc_json_is_two(aioc_text_load32le((const unsigned char *)at))) at += 2;
@@ -3008,7 +3002,7 @@ static uint32_t aioc_json_hex4(const char *at)
     return code;
 }
 
-/* Undoes one escape, that was checked, at its backslash: writes the character and moves *at behind it. */
+/* Undoes an escape that was checked: writes the character and moves *at from the backslash behind it. */
 static size_t aioc_json_unescape(const char **at, const char *end, char out[4])
 {
     static const char names[] = "bfnrt", meant[] = "\b\f\n\r\t";
@@ -3145,7 +3139,7 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_number(aioc_json_scan *scan, const c
     return aioc_json_scan_digits(scan, at + (c == '+' || c == '-'), end);
 }
 
-/* Anything but a string, a number or a container. Where it is the first of one, the end of that would do as well. */
+/* Anything but a string, a number or a container. first: of an array, whose end would do as well. */
 AIOC_TEXT_INLINE const char *aioc_json_scan_other(aioc_json_scan *scan, const char *at, bool first, uint32_t *info)
 {
     unsigned c = aioc_json_peek(at, scan->end);
@@ -3165,8 +3159,7 @@ static bool aioc_json_has_escapes(aiocosmos_json string)
     return node ? (node->info & AIOC_JSON_ESCAPED) != 0 : memchr(string.ptr, '\\', string.len) != NULL;
 }
 
-/* The next byte of a name, or -1: its end, or broken. In a token of a JSON pointer ~0 means ~ and ~1 means / (RFC
- * 6901, section 3). */
+/* The next byte of a name; -1: its end, or broken. In a JSON pointer's token ~0 is ~ and ~1 is / (RFC 6901, 3). */
 static int aioc_json_name_byte(const char **at, const char *end, bool token)
 {
     unsigned digit;
@@ -3265,10 +3258,9 @@ static const char *aioc_json_lacks(aioc_json_scan *scan, const char *at, unsigne
     return aioc_json_stop(scan, at, closing == '}' ? "a comma or '}' is expected" : "a comma or ']' is expected");
 }
 
-/* Reads the whole text: one value with white space around it. It is compiled three times: with nodes and without for
- * texts that end in a closing bracket, and for other texts. end is NULL for the first two: no step can pass that last
- * bracket unseen, so none has to look out for the end, but for two that do: strings, and what follows a closing
- * bracket. */
+/* Reads the whole text: one value with white space around it. Compiled three times: with nodes and without for texts
+ * that end in a closing bracket, and for others. end is NULL for the first two: no step can pass that last bracket
+ * unseen, so none looks out for the end but strings, and what follows a closing bracket. */
 AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool noting, const char *end)
 {
     aioc_json_frame frames[AIOC_JSON_DEPTH_MAX], *frame = frames, *deepest = frames + scan->depth_max;
@@ -3364,7 +3356,7 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool not
     }
 }
 
-/* A scalar ends in no bracket; nor does a text that is cut off or wrong, for which time matters less than where. */
+/* What ends in no bracket is a scalar, or cut off, or wrong. */
 static int aioc_json_scan_text(aioc_json_scan *scan)
 {
     const char *last = scan->end;
@@ -3404,8 +3396,8 @@ static void aioc_json_close(aiocosmos_json_doc *doc)
     aioc_json_open(doc, doc->memory);
 }
 
-/* The text must outlive what is read of it. May be called again and again: the nodes are reused. 0; E_ARGUMENT, with
- * error and error_at; E_NOMEM. */
+/* The text must outlive what is read of it. Called again, it reuses the nodes. 0; E_ARGUMENT, with error and error_at;
+ * E_NOMEM. */
 static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len)
 {
     aioc_json_scan scan;
@@ -3420,9 +3412,8 @@ static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len
     return scan.result;
 }
 
-/* Checks a text that may be nested so deep at most, without nodes and memory. With found, also reports the text and
- * type of the top-level property of this name (of two, the last); such a value has no node: scalars can be read,
- * containers not be walked. error and error_at may be NULL. */
+/* Checks a text, nested so deep at most, without nodes and memory. *found: the top-level property of this name (of two,
+ * the last), by text and type: without a node, a container cannot be walked. found, error and error_at may be NULL. */
 static int aioc_json_check_to(uint32_t depth_max, const char *text, size_t len, aiocosmos_str name,
                               aiocosmos_json *found, const char **error, size_t *error_at)
 {
@@ -3485,7 +3476,7 @@ static bool aioc_json_next(aiocosmos_json container, aiocosmos_json *key, aiocos
     return true;
 }
 
-/* What one token of a JSON pointer leads to: a property, of those named twice the last, or an element. */
+/* What a token of a JSON pointer leads to: an element, or a property, of those named twice the last. */
 static aiocosmos_json aioc_json_child(aiocosmos_json container, aiocosmos_str token)
 {
     aiocosmos_json found = aioc_json_none(), value = found, key;
@@ -3510,7 +3501,7 @@ static aiocosmos_json aioc_json_at(aiocosmos_json value, const char *pointer)
     return *pointer == '\0' ? value : aioc_json_none();
 }
 
-/* The name of a property, that has no escapes, begins here. Most names differ soon: that is quicker than any call. */
+/* A name without escapes begins here. Most differ soon: that is quicker than any call. */
 static inline bool aioc_json_is_named(const char *name, const char *at)
 {
     while (*name && *name == *at) name++, at++;
@@ -3630,9 +3621,8 @@ static inline int aioc_json_leading_zeros(uint64_t number)
 #define AIOC_JSON_POWER_MIN (-342)  /* powers of ten that a double may be written with */
 #define AIOC_JSON_POWER_MAX 324
 
-/* high * 2^64 + low is 10^ten, shifted so that the high bit is set, to 128 bits: exact from 0 to 55, else rounded
- * down. It is made of two shorter tables, every 27th power to 192 bits, and the small powers between: that this gives
- * all 128 bits right for every power in the range is checked by the tests. */
+/* high * 2^64 + low is 10^ten, shifted so that the high bit is set: exact from 0 to 55, else rounded down. It is made
+ * of every 27th power to 192 bits, and the small powers between; that all 128 bits of each are right is tested. */
 static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
 {
     static const uint64_t bases[26][3] = {  /* 10^-351, 10^-324, ... 10^324 */
@@ -3764,8 +3754,8 @@ static uint64_t aioc_json_scale(uint64_t digits, int ten, uint64_t high, uint64_
 }
 
 /* The nearest double, by libc, of a number so near the middle of two that 128 bits of its power of ten do not tell.
- * Without a point its text means the same in every locale. The middle of two doubles has no more than 767 digits, so
- * whatever follows 768 says only that the number is larger than they are: a last digit 1 says that too. */
+ * Without a point its text means the same in every locale. The middle of two doubles has at most 767 digits, so what
+ * follows 768 says only that the number is larger: a last digit 1 says that too. */
 static uint64_t aioc_json_nearest(const char *at, const char *end, const aioc_json_decimal *decimal)
 {
     char text[800];
@@ -3830,8 +3820,8 @@ static bool aioc_json_number_parse(const char *text, size_t len, double *out)
 
 /*--- Number to text ---*/
 
-/* digits * power * 2^-128, with the last bit set if more than the power's rounding was cut off: so comparing with even
- * numbers stays right. */
+/* digits * power * 2^-128; the last bit is set if more than the power's rounding was cut off, so that comparing with
+ * even numbers stays right. */
 static uint64_t aioc_json_scale_odd(uint64_t digits, uint64_t high, uint64_t low)
 {
     uint64_t product[3];
@@ -3840,10 +3830,9 @@ static uint64_t aioc_json_scale_odd(uint64_t digits, uint64_t high, uint64_t low
 }
 
 /* The shortest decimal number, digits * 10^*ten, that reads back as this double (positive, finite), and of several
- * the nearest. After R. Giulietti, "The Schubfach way to render doubles": all that rounds to the double is an
- * interval around it; 10^ten is taken as large as can be while the interval surely holds a multiple of it. Then one
- * or two multiples of 10^ten are inside, and perhaps one of 10^(ten + 1). Everything is counted in quarters of
- * 10^ten. */
+ * the nearest. After R. Giulietti, "The Schubfach way to render doubles": what rounds to the double is an interval;
+ * 10^ten is as large as can be while it surely holds a multiple of that. Then one or two multiples of 10^ten are
+ * inside, and perhaps one of 10^(ten + 1). All is counted in quarters of 10^ten. */
 static uint64_t aioc_json_shortest(uint64_t bits, int *ten)
 {
     uint64_t fraction = bits & ((UINT64_C(1) << 52) - 1), mantissa, high, low, below, exact, above, units, tens;
@@ -3880,8 +3869,8 @@ static size_t aioc_json_i64_write(int64_t number, char *out)
     return 1 + aioc_text_put_u64(out + 1, 0 - (uint64_t)number);
 }
 
-/* Lays out digits, the point behind so many of them (before, if negative), as ECMAScript's Number::toString does: up
- * to 21 digits before the point and 6 zeros behind it without an exponent. */
+/* Lays out digits, the point behind so many of them (before, if negative), as ECMAScript's Number::toString does:
+ * without an exponent up to 21 digits before the point and 6 zeros behind it. */
 static size_t aioc_json_layout(const char *digits, int count, int point, char *out)
 {
     char *at = out;
@@ -4035,7 +4024,7 @@ static size_t aioc_json_escape(uint32_t code, char out[12])
     return 6 + aioc_json_hex_put(0xDC00 + ((code - 0x10000) & 0x3FF), out + 6);
 }
 
-/* Behind what can be written as it is. DEL is a character like others in JSON, but not in a header value. */
+/* Behind what can be written as it is: in a header value, not DEL. */
 static const char *aioc_json_skip_writable(const char *at, const char *end, bool ascii)
 {
     if (ascii) {
@@ -4051,8 +4040,8 @@ static const char *aioc_json_skip_writable(const char *at, const char *end, bool
     }
 }
 
-/* Appends "text". ascii: all from U+007F up is escaped, for header values. False: the text is not UTF-8, or there is
- * no room; then nothing is appended. */
+/* Appends "text". ascii: all from U+007F up is escaped, for header values. False, and nothing is appended: the text is
+ * not UTF-8, or there is no room. */
 static bool aioc_json_append_string(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text, size_t len, bool ascii)
 {
     const char *at = len > 0 ? text : "", *end = at + len;
@@ -4097,8 +4086,8 @@ static bool aioc_json_append_json(aioc_mem *memory, aioc_mem_buffer *buffer, con
     return true;
 }
 
-/* Appends any value but an unset one; what is none becomes {}, as keys have it. False: the value is not JSON
- * (infinite, not UTF-8, ...), or there is no room; then nothing is appended. */
+/* Appends any value but an unset one; what is none becomes {}, as keys have it. False, and nothing is appended: the
+ * value is not JSON (infinite, not UTF-8, ...), or there is no room. */
 static bool aioc_json_append_value(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_value *value, bool ascii,
                                    uint32_t depth_max)
 {
