@@ -3622,57 +3622,50 @@ static inline int aioc_json_leading_zeros(uint64_t number)
 #define AIOC_JSON_POWER_MAX 324
 
 /* high * 2^64 + low is 10^ten, shifted so that the high bit is set: exact from 0 to 55, else rounded down. It is made
- * of every 27th power to 192 bits, and the small powers between; that all 128 bits of each are right is tested. */
+ * of every 54th power to 192 bits and one or two small ones; that all 128 bits of each are right is tested. */
 static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
 {
-    static const uint64_t bases[26][3] = {  /* 10^-351, 10^-324, ... 10^324 */
-    {0x8049A4AC0C5811AE, 0x205B896D777D6278, 0xAC261E9F5141430B},
+    static const uint64_t bases[14][3] = {  /* 10^-378, 10^-324, ... 10^324 */
+    {0x9ECFFC31D586ABC0, 0x9AC0936257D9C76C, 0x1E81CC604252E9FA},
     {0xCF42894A5DCE35EA, 0x52064CAC828675B9, 0x475F2B7D7DF1AD7A},
-    {0xA76C582338ED2621, 0xAF2AF2B80AF6F24E, 0x657C8F4D43323A36},
     {0x873E4F75E2224E68, 0x5A7744A6E804A291, 0xCC35EDDFCF0996D7},
-    {0xDA7F5BF590966848, 0xAF39A475506A899E, 0xA30294CC2934E662},
     {0xB080392CC4349DEC, 0xBD8D794D96AACFB3, 0xFE13A5C86AF64418},
-    {0x8E938662882AF53E, 0x547EB47B7282EE9C, 0x41B0230E1421487D},
     {0xE65829B3046B0AFA, 0x0CB4A5A3112A5112, 0xA3B561B1CB208396},
-    {0xBA121A4650E4DDEB, 0x92F34D62616CE413, 0x21A0183E10583CD3},
     {0x964E858C91BA2655, 0x3A6A07F8D510F86F, 0xE9082F25E9C5E9EC},
-    {0xF2D56790AB41C2A2, 0xFAE27299423FB9C3, 0x3695DAD7E8858901},
     {0xC428D05AA4751E4C, 0xAA97E14C3C26B886, 0x96842DC95323F5A8},
-    {0x9E74D1B791E07E48, 0x775EA264CF55347D, 0xCA49F1C05120C9C7},
     {0x8000000000000000, 0x0000000000000000, 0x0000000000000000},
-    {0xCECB8F27F4200F3A, 0x0000000000000000, 0x0000000000000000},
     {0xA70C3C40A64E6C51, 0x999090B65F67D924, 0x0000000000000000},
-    {0x86F0AC99B4E8DAFD, 0x69A028BB3DED71A3, 0xDF9F915627C04E28},
     {0xDA01EE641A708DE9, 0xE80E6F4820CC9495, 0xD74BAAD03BC1D8D3},
-    {0xB01AE745B101E9E4, 0x5EC05DCFF72E7F8F, 0xC04C79FFE324301F},
     {0x8E41ADE9FBEBC27D, 0x14588F13BE847307, 0x23BD6A2059C002F5},
-    {0xE5D3EF282A242E81, 0x8F1668C8A86DA5FA, 0xF0B5CCF5176ECC7C},
     {0xB9A74A0637CE2EE1, 0x6D953E2BD7173692, 0x88EFB0037AC08BDE},
-    {0x95F83D0A1FB69CD9, 0x4ABDAF101564F98E, 0x0D5A4AF7B3A98E47},
     {0xF24A01A73CF2DCCF, 0xBC633B39673C8CEC, 0x3D9C44CD2F36917C},
-    {0xC3B8358109E84F07, 0x0A862F80EC4700C8, 0x02606EA01029DC37},
     {0x9E19DB92B4E31BA9, 0x6C07A2C26A8346D1, 0x4944D9F52CD0DEC2}
     };
-    static const uint64_t steps[27] = {  /* 5^0, 5^1, ... 5^26: the bits of 10^0, 10^1, ... */
+    static const uint64_t steps[28] = {  /* 5^0, 5^1, ... 5^27: the bits of 10^0, 10^1, ... */
     1, 5, 25, 125, 625, 3125, 15625, 78125, 390625, 1953125, 9765625, 48828125, 244140625, 1220703125, 6103515625,
     30517578125, 152587890625, 762939453125, 3814697265625, 19073486328125, 95367431640625, 476837158203125,
-    2384185791015625, 11920928955078125, 59604644775390625, 298023223876953125, 1490116119384765625
+    2384185791015625, 11920928955078125, 59604644775390625, 298023223876953125, 1490116119384765625,
+    7450580596923828125
     };
-    const uint64_t *base = bases[(ten + 351) / 27];
-    uint64_t factor = steps[(ten + 351) % 27], word[3], lowest, carry;
-    factor <<= aioc_json_leading_zeros(factor);
-    carry = aioc_json_multiply(base[2], factor, &lowest);
-    aioc_json_multiply_long(factor, base[0], base[1], word);
-    word[0] += carry;
-    carry = word[0] < carry;
-    word[1] += carry;
-    word[2] += word[1] < carry;
-    if (!(word[2] >> 63)) {
-        word[2] = word[2] << 1 | word[1] >> 63;
-        word[1] = word[1] << 1 | word[0] >> 63;
+    const uint64_t *base = bases[(ten + 378) / 54];
+    uint64_t first = base[0], second = base[1], third = base[2], word[3], lowest, factor, carry;
+    int left = (ten + 378) % 54, step;
+    for (; left > 0; left -= step) {
+        step = left < 28 ? left : 27;
+        factor = steps[step] << aioc_json_leading_zeros(steps[step]);
+        carry = aioc_json_multiply(third, factor, &lowest);
+        aioc_json_multiply_long(factor, first, second, word);
+        word[0] += carry;
+        carry = word[0] < carry;
+        word[1] += carry;
+        word[2] += word[1] < carry;
+        carry = word[2] >> 63 ? 0 : 1;  /* so far to the left */
+        first = carry ? word[2] << 1 | word[1] >> 63 : word[2];
+        second = carry ? word[1] << 1 | word[0] >> 63 : word[1];
+        third = carry ? word[0] << 1 | lowest >> 63 : word[0];
     }
-    *high = word[2];
-    *low = word[1];
+    *high = first;
+    *low = second;
 }
 
 /* The same power, rounded up. */
