@@ -13055,12 +13055,12 @@ enum { AIOC_PLAN_ALL, AIOC_PLAN_DISTINCT_ORDERED, AIOC_PLAN_DISTINCT_UNORDERED }
 
 typedef struct aioc_plan_info {  /* one queryInfo */
     uint8_t distinct;
-    bool has_top, has_offset, has_limit, has_dcount, non_streaming;
+    bool has_dcount, non_streaming;
     bool merges_groups;  /* aggregates or GROUP BY: its rows are partial answers of groups */
     uint32_t order_count;  /* columns of ORDER BY */
     const uint8_t *descending;  /* one a column, as are the expressions */
     const aiocosmos_str *expressions;  /* len 0: the service did not say it */
-    uint64_t top, offset, limit;
+    uint64_t skip, take;  /* OFFSET, and TOP or LIMIT; UINT64_MAX: no limit */
     aioc_plan_shape shape;
     aiocosmos_str rewritten;  /* SQL; len 0: the text that was asked */
     aiocosmos_str dcount_alias;  /* len 0: SELECT VALUE */
@@ -13080,13 +13080,11 @@ typedef struct aioc_plan {
     uint32_t refs;
     size_t bytes;
     aiocosmos_str text;  /* the service's JSON, as it came */
-    bool hybrid;  /* then the hybrid parts count, else info */
+    bool hybrid;  /* then the components count, and of info no more than skip and take */
     aioc_plan_info info;
     const aioc_plan_component *components;
     uint32_t component_count;
     bool needs_statistics;  /* the statistics' text goes to every range of the container first */
-    bool has_take;
-    uint64_t skip, take;
     aiocosmos_str statistics;
     const aioc_plan_span *spans;  /* where the answers are; sorted, none overlaps the next */
     uint32_t span_count;
@@ -13122,11 +13120,6 @@ static aiocosmos_str aioc_plan_take_text(aioc_plan_reader *in, aiocosmos_json va
     return text;
 }
 
-static bool aioc_plan_absent(aiocosmos_json value)
-{
-    return value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_NULL;
-}
-
 #define AIOC_PLAN_BLAMED_MAX 80  /* bytes of a plan in a message */
 
 /* "the query plan's <name> is <value>, <but>". Always false. */
@@ -13140,32 +13133,54 @@ static bool aioc_plan_blame(aioc_plan_reader *in, const char *name, aiocosmos_js
     return false;
 }
 
-static bool aioc_plan_read_count(aioc_plan_reader *in, const char *name, aiocosmos_json value, bool *has, uint64_t *out)
+static uint64_t aioc_plan_count(aiocosmos_json value, uint64_t otherwise)
 {
-    int64_t number = 0;
-    *has = !aioc_plan_absent(value);
-    if (*has && (!aioc_json_get_i64(value, &number) || number < 0))
-        return aioc_plan_blame(in, name, value, "not a count");
-    *out = (uint64_t)number;
-    return true;
+    int64_t number;
+    return aioc_json_get_i64(value, &number) ? (uint64_t)number : otherwise;
 }
 
 /* Plans that come from native code have 0 and 1. */
-static bool aioc_plan_read_flag(aioc_plan_reader *in, const char *name, aiocosmos_json value, bool *out)
+static bool aioc_plan_flag(aiocosmos_json value, bool otherwise)
 {
-    int64_t number = 0;
-    *out = false;
-    if (aioc_plan_absent(value) || aioc_json_get_bool(value, out)) return true;
-    if (!aioc_json_get_i64(value, &number) || number < 0 || number > 1)
-        return aioc_plan_blame(in, name, value, "neither true nor false");
-    *out = number != 0;
-    return true;
+    bool flag;
+    return aioc_json_get_bool(value, &flag) ? flag : aioc_plan_count(value, otherwise) != 0;
 }
 
-static bool aioc_plan_is_list(aioc_plan_reader *in, const char *name, aiocosmos_json value)
+/* Why a value is not of the kind that a name begins with; NULL: it is. */
+static const char *aioc_plan_is_not(aiocosmos_json value, char kind)
 {
-    return aioc_plan_absent(value) || value.type == AIOCOSMOS_JSON_ARR ||
-           aioc_plan_blame(in, name, value, "not a list");
+    switch (kind) {
+    case '[': case ']': return value.type == AIOCOSMOS_JSON_ARR ? NULL : "not a list";
+    case '"': return value.type == AIOCOSMOS_JSON_STR ? NULL : "not a text";
+    case '{': return value.type == AIOCOSMOS_JSON_OBJ ? NULL : "not an object";
+    case '#': return aioc_plan_count(value, UINT64_MAX) <= INT64_MAX ? NULL : "not a count";
+    case '?':
+        if (value.type == AIOCOSMOS_JSON_BOOL || aioc_plan_count(value, UINT64_MAX) <= 1) return NULL;
+        return "neither true nor false";
+    default: return NULL;
+    }
+}
+
+#define AIOC_PLAN_FIELDS_MAX 14
+
+/* The properties of an object. In front of each name: what its value has to be, if there is one: a [list, ]list of
+ * texts, {object, "text, #count or ?flag. null is as good as none. */
+static bool aioc_plan_read_fields(aioc_plan_reader *in, aiocosmos_json object, const char *const *kinds, size_t count,
+                                  aiocosmos_json *out)
+{
+    const char *names[AIOC_PLAN_FIELDS_MAX], *but;
+    aiocosmos_json element = aioc_json_none();
+    size_t i;
+    for (i = 0; i < count; i++) names[i] = kinds[i] + 1;
+    aioc_json_fields(object, names, count, out);
+    for (i = 0; i < count; i++) {
+        if (out[i].type == AIOCOSMOS_JSON_NULL) out[i] = aioc_json_none();
+        but = out[i].type == AIOCOSMOS_JSON_NONE ? NULL : aioc_plan_is_not(out[i], *kinds[i]);
+        if (but) return aioc_plan_blame(in, names[i], out[i], but);
+        while (*kinds[i] == ']' && aioc_json_next(out[i], NULL, &element))
+            if (element.type != AIOCOSMOS_JSON_STR) return aioc_plan_blame(in, names[i], element, "not a text");
+    }
+    return true;
 }
 
 /* null is a plain value, seen where others are aggregated. */
@@ -13190,15 +13205,15 @@ enum {
 };
 
 static const char *const aioc_plan_info_names[AIOC_PLAN_P_COUNT] = {
-    "distinctType", "top", "offset", "limit", "orderBy", "orderByExpressions", "groupByExpressions", "groupByAliases",
-    "aggregates", "groupByAliasToAggregateType", "rewrittenQuery", "hasSelectValue", "dCountInfo",
-    "hasNonStreamingOrderBy"
+    " distinctType", "#top", "#offset", "#limit", "[orderBy", "]orderByExpressions", "[groupByExpressions",
+    "]groupByAliases", "[aggregates", "{groupByAliasToAggregateType", "\"rewrittenQuery", "?hasSelectValue",
+    "{dCountInfo", "?hasNonStreamingOrderBy"
 };
 
 static bool aioc_plan_read_distinct(aioc_plan_reader *in, aiocosmos_json value, aioc_plan_info *info)
 {
     info->distinct = AIOC_PLAN_ALL;
-    if (aioc_plan_absent(value) || aioc_json_is_str(value, "None")) return true;
+    if (value.type == AIOCOSMOS_JSON_NONE || aioc_json_is_str(value, "None")) return true;
     info->distinct = aioc_json_is_str(value, "Ordered") ? AIOC_PLAN_DISTINCT_ORDERED : AIOC_PLAN_DISTINCT_UNORDERED;
     return info->distinct == AIOC_PLAN_DISTINCT_ORDERED || aioc_json_is_str(value, "Unordered") ||
            aioc_plan_blame(in, "distinctType", value, "which this version does not know");
@@ -13207,23 +13222,19 @@ static bool aioc_plan_read_distinct(aioc_plan_reader *in, aiocosmos_json value, 
 static bool aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aiocosmos_json expressions,
                                  aioc_plan_info *info)
 {
-    aiocosmos_json value = aioc_json_none();
-    size_t count = aioc_json_count(order), given = aioc_json_count(expressions), i = 0;
+    aiocosmos_json value = aioc_json_none(), expression = value;
+    size_t count = aioc_json_count(order), given = aioc_json_count(expressions), i;
     uint8_t *descending = (uint8_t *)in->texts;
     aiocosmos_str *texts = (aiocosmos_str *)aioc_plan_take(in, count, sizeof *texts);
     if (given > 0 && given != count)
         return aioc_plan_blame(in, "orderByExpressions", expressions, "not as long as its orderBy");
     in->texts += count;
-    for (; aioc_json_next(order, NULL, &value); i++) {
+    for (i = 0; aioc_json_next(order, NULL, &value); i++) {
+        aioc_json_next(expressions, NULL, &expression);
+        texts[i] = aioc_plan_take_text(in, expression);
         descending[i] = aioc_json_is_str(value, "Descending");
-        texts[i] = aioc_mem_str(NULL);
         if (!descending[i] && !aioc_json_is_str(value, "Ascending"))
             return aioc_plan_blame(in, "orderBy", value, "which this version does not know");
-    }
-    for (i = 0; aioc_json_next(expressions, NULL, &value); i++) {
-        texts[i] = aioc_plan_take_text(in, value);
-        if (value.type != AIOCOSMOS_JSON_STR)
-            return aioc_plan_blame(in, "orderByExpressions", value, "not a text");
     }
     info->order_count = (uint32_t)count;
     info->descending = descending;
@@ -13251,8 +13262,6 @@ static bool aioc_plan_read_aliases(aioc_plan_reader *in, aiocosmos_json list, ai
     size_t count = aioc_json_count(list), typed = aioc_json_count(types), i = 0;
     bool listed = count > 0;
     aioc_plan_alias *aliases;
-    if (!aioc_plan_absent(types) && types.type != AIOCOSMOS_JSON_OBJ)
-        return aioc_plan_blame(in, "groupByAliasToAggregateType", types, "not an object");
     if (listed && count != typed)
         return aioc_plan_blame(in, "groupByAliasToAggregateType", types, "not as long as its groupByAliases");
     if (typed > AIOC_PLAN_ALIASES_MAX)
@@ -13260,11 +13269,7 @@ static bool aioc_plan_read_aliases(aioc_plan_reader *in, aiocosmos_json list, ai
     aliases = (aioc_plan_alias *)aioc_plan_take(in, typed, sizeof *aliases);
     while (aioc_json_next(listed ? list : types, &key, &value)) {
         aiocosmos_json type = value;
-        if (listed) {
-            if (value.type != AIOCOSMOS_JSON_STR)
-                return aioc_plan_blame(in, "groupByAliases", value, "not a text");
-            key = value;
-        }
+        if (listed) key = value;
         aliases[i].name = aioc_plan_take_text(in, key);
         if (listed) type = aioc_plan_type_of(types, aliases[i].name);
         if (type.type == AIOCOSMOS_JSON_NONE)
@@ -13286,17 +13291,16 @@ static bool aioc_plan_read_shape(aioc_plan_reader *in, const aiocosmos_json *fie
     size_t count = aioc_json_count(aggregates);
     shape->grouped = aioc_json_count(fields[AIOC_PLAN_P_GROUPS]) > 0;
     info->merges_groups = shape->grouped;
-    if (!aioc_plan_read_flag(in, "hasSelectValue", fields[AIOC_PLAN_P_VALUE], &shape->value) ||
-        !aioc_plan_read_aliases(in, fields[AIOC_PLAN_P_ALIASES], fields[AIOC_PLAN_P_TYPES], info)) return false;
+    /* Plans of the first version do not say it; an aggregate without an alias is one. */
+    shape->value = aioc_plan_flag(fields[AIOC_PLAN_P_VALUE], count > 0);
+    if (!aioc_plan_read_aliases(in, fields[AIOC_PLAN_P_ALIASES], fields[AIOC_PLAN_P_TYPES], info)) return false;
     if (count > 1 || (count == 1 && shape->alias_count > 0))
         return aioc_plan_blame(in, "aggregates", aggregates, "more than SELECT VALUE has");
     if (count == 0) return true;
     aioc_json_next(aggregates, NULL, &value);
     if (value.type == AIOCOSMOS_JSON_NULL) return aioc_plan_blame(in, "aggregates", value, "not an aggregate");
-    /* Plans of the first version do not say hasSelectValue; an aggregate without an alias is one. */
-    if (!shape->value && !aioc_plan_absent(fields[AIOC_PLAN_P_VALUE]))
+    if (!shape->value)
         return aioc_plan_blame(in, "aggregates", value, "but it is not of a SELECT VALUE and has no alias");
-    shape->value = true;
     info->merges_groups = true;
     return aioc_plan_read_aggregate(in, "aggregates", value, &shape->value_aggregate);
 }
@@ -13313,29 +13317,20 @@ static bool aioc_plan_can_follow(aioc_plan_reader *in, const aioc_plan_info *inf
 
 static bool aioc_plan_read_info(aioc_plan_reader *in, aiocosmos_json object, aioc_plan_info *info)
 {
-    static const uint8_t lists[] = { AIOC_PLAN_P_ORDER, AIOC_PLAN_P_EXPRESSIONS, AIOC_PLAN_P_GROUPS,
-                                     AIOC_PLAN_P_ALIASES, AIOC_PLAN_P_AGGREGATES };
-    aiocosmos_json fields[AIOC_PLAN_P_COUNT], dcount, rewritten;
-    size_t i;
+    aiocosmos_json fields[AIOC_PLAN_P_COUNT];
+    uint64_t top;
     memset(info, 0, sizeof *info);
     if (object.type != AIOCOSMOS_JSON_OBJ) return aioc_plan_blame(in, "queryInfo", object, "not an object");
-    aioc_json_fields(object, aioc_plan_info_names, AIOC_PLAN_P_COUNT, fields);
-    for (i = 0; i < sizeof lists; i++)
-        if (!aioc_plan_is_list(in, aioc_plan_info_names[lists[i]], fields[lists[i]])) return false;
-    dcount = fields[AIOC_PLAN_P_DCOUNT];
-    rewritten = fields[AIOC_PLAN_P_REWRITTEN];
-    info->has_dcount = !aioc_plan_absent(dcount);
-    if (info->has_dcount && dcount.type != AIOCOSMOS_JSON_OBJ)
-        return aioc_plan_blame(in, "dCountInfo", dcount, "not an object");
-    if (!aioc_plan_absent(rewritten) && rewritten.type != AIOCOSMOS_JSON_STR)
-        return aioc_plan_blame(in, "rewrittenQuery", rewritten, "not a text");
-    info->rewritten = aioc_plan_take_text(in, rewritten);
-    info->dcount_alias = aioc_plan_take_text(in, aioc_json_at(dcount, "/dCountAlias"));
+    if (!aioc_plan_read_fields(in, object, aioc_plan_info_names, AIOC_PLAN_P_COUNT, fields)) return false;
+    info->skip = aioc_plan_count(fields[AIOC_PLAN_P_OFFSET], 0);
+    info->take = aioc_plan_count(fields[AIOC_PLAN_P_LIMIT], UINT64_MAX);
+    top = aioc_plan_count(fields[AIOC_PLAN_P_TOP], UINT64_MAX);
+    if (top < info->take) info->take = top;
+    info->has_dcount = fields[AIOC_PLAN_P_DCOUNT].type != AIOCOSMOS_JSON_NONE;
+    info->dcount_alias = aioc_plan_take_text(in, aioc_json_at(fields[AIOC_PLAN_P_DCOUNT], "/dCountAlias"));
+    info->rewritten = aioc_plan_take_text(in, fields[AIOC_PLAN_P_REWRITTEN]);
+    info->non_streaming = aioc_plan_flag(fields[AIOC_PLAN_P_NON_STREAMING], false);
     if (!aioc_plan_read_distinct(in, fields[AIOC_PLAN_P_DISTINCT], info) ||
-        !aioc_plan_read_count(in, "top", fields[AIOC_PLAN_P_TOP], &info->has_top, &info->top) ||
-        !aioc_plan_read_count(in, "offset", fields[AIOC_PLAN_P_OFFSET], &info->has_offset, &info->offset) ||
-        !aioc_plan_read_count(in, "limit", fields[AIOC_PLAN_P_LIMIT], &info->has_limit, &info->limit) ||
-        !aioc_plan_read_flag(in, "hasNonStreamingOrderBy", fields[AIOC_PLAN_P_NON_STREAMING], &info->non_streaming) ||
         !aioc_plan_read_order(in, fields[AIOC_PLAN_P_ORDER], fields[AIOC_PLAN_P_EXPRESSIONS], info) ||
         !aioc_plan_read_shape(in, fields, info)) return false;
     /* Rows that come in no order can't be compared with the one before only. */
@@ -13383,17 +13378,13 @@ static bool aioc_plan_read_border(aioc_plan_reader *in, const char *name, aiocos
 
 static bool aioc_plan_read_span(aioc_plan_reader *in, aiocosmos_json value, aioc_plan_span *span)
 {
-    static const char *const names[] = { "min", "max", "isMinInclusive", "isMaxInclusive" };
+    static const char *const names[] = { " min", " max", "?isMinInclusive", "?isMaxInclusive" };
     aiocosmos_json fields[4];
-    bool with_min = true, with_max = false;
-    aioc_json_fields(value, names, 4, fields);
-    if (!aioc_plan_read_border(in, "queryRanges' min", fields[0], &span->min) ||
+    if (!aioc_plan_read_fields(in, value, names, 4, fields) ||
+        !aioc_plan_read_border(in, "queryRanges' min", fields[0], &span->min) ||
         !aioc_plan_read_border(in, "queryRanges' max", fields[1], &span->max)) return false;
-    if (!aioc_plan_absent(fields[2]) && !aioc_plan_read_flag(in, "isMinInclusive", fields[2], &with_min))
-        return false;
-    if (!aioc_plan_read_flag(in, "isMaxInclusive", fields[3], &with_max)) return false;
-    if (!with_min) span->min = aioc_plan_epk_successor(span->min);
-    if (with_max) span->max = aioc_plan_epk_successor(span->max);
+    if (!aioc_plan_flag(fields[2], true)) span->min = aioc_plan_epk_successor(span->min);
+    if (aioc_plan_flag(fields[3], false)) span->max = aioc_plan_epk_successor(span->max);
     return aioc_protocol_epk_compare(span->min, span->max) < 0 ||
            aioc_plan_blame(in, "queryRanges", value, "and that has no inside");
 }
@@ -13411,8 +13402,8 @@ static bool aioc_plan_read_spans(aioc_plan_reader *in, aiocosmos_json list)
     size_t count = aioc_json_count(list), i = 0;
     aioc_plan_span *spans = (aioc_plan_span *)aioc_plan_take(in, count > 0 ? count : 1, sizeof *spans);
     plan->spans = spans;
-    plan->span_count = aioc_plan_absent(list) ? 1 : (uint32_t)count;  /* none: there is nothing to be found */
-    if (!aioc_plan_is_list(in, "queryRanges", list)) return false;
+    /* [] is that there is nothing to be found. */
+    plan->span_count = list.type == AIOCOSMOS_JSON_NONE ? 1 : (uint32_t)count;
     spans[0].min = aioc_mem_str("");
     spans[0].max = aioc_mem_str("FF");
     while (aioc_json_next(list, NULL, &value))
@@ -13426,46 +13417,46 @@ static bool aioc_plan_read_spans(aioc_plan_reader *in, aiocosmos_json list)
 
 /*--- Whole plans ---*/
 
+static bool aioc_plan_read_component(aioc_plan_reader *in, aiocosmos_json value, aioc_plan_info *info)
+{
+    const char *but = NULL;
+    if (!aioc_plan_read_info(in, value, info)) return false;
+    if (info->order_count > 1) but = "which is ordered by more than a score";
+    if (info->distinct || info->has_dcount || info->merges_groups) but = "which does more than rank";
+    if (info->rewritten.len == 0) but = "which has no query";
+    return !but || aioc_plan_blame(in, "componentQueryInfos", value, but);
+}
+
 static bool aioc_plan_read_hybrid(aioc_plan_reader *in, aiocosmos_json hybrid)
 {
-    static const char *const names[] = { "globalStatisticsQuery", "requiresGlobalStatistics", "componentQueryInfos",
-                                         "componentWeights", "skip", "take" };
+    static const char *const names[] = { "\"globalStatisticsQuery", "?requiresGlobalStatistics",
+                                         "[componentQueryInfos", "[componentWeights", "#skip", "#take" };
     aiocosmos_json fields[6], value = aioc_json_none(), weight = value;
     aioc_plan *plan = in->plan;
-    aioc_plan_component *components;
-    size_t count, i = 0;
-    bool has_skip;
-    plan->hybrid = true;
-    aioc_json_fields(hybrid, names, 6, fields);
-    if (!aioc_plan_is_list(in, names[2], fields[2]) || !aioc_plan_is_list(in, names[3], fields[3]))
-        return false;
+    aioc_plan_component *component;
+    size_t count;
+    if (!aioc_plan_read_fields(in, hybrid, names, 6, fields)) return false;
     count = aioc_json_count(fields[2]);
-    if (count == 0) return aioc_plan_blame(in, names[2], fields[2], "so that nothing is ranked");
+    if (count == 0) return aioc_plan_blame(in, names[2] + 1, fields[2], "so that nothing is ranked");
     if (count > AIOC_PLAN_COMPONENTS_MAX)
-        return aioc_plan_blame(in, names[2], fields[2], "more than this version ranks by");
+        return aioc_plan_blame(in, names[2] + 1, fields[2], "more than this version ranks by");
     if (aioc_json_count(fields[3]) > 0 && aioc_json_count(fields[3]) != count)
-        return aioc_plan_blame(in, names[3], fields[3], "not as long as its componentQueryInfos");
-    components = (aioc_plan_component *)aioc_plan_take(in, count, sizeof *components);
-    plan->components = components;
+        return aioc_plan_blame(in, names[3] + 1, fields[3], "not as long as its componentQueryInfos");
+    component = (aioc_plan_component *)aioc_plan_take(in, count, sizeof *component);
+    plan->hybrid = true;
+    plan->components = component;
     plan->component_count = (uint32_t)count;
     plan->statistics = aioc_plan_take_text(in, fields[0]);
-    if (!aioc_plan_read_flag(in, names[1], fields[1], &plan->needs_statistics) ||
-        !aioc_plan_read_count(in, names[4], fields[4], &has_skip, &plan->skip) ||
-        !aioc_plan_read_count(in, names[5], fields[5], &plan->has_take, &plan->take)) return false;
+    plan->needs_statistics = aioc_plan_flag(fields[1], false);
+    plan->info.skip = aioc_plan_count(fields[4], 0);
+    plan->info.take = aioc_plan_count(fields[5], UINT64_MAX);
     if (plan->needs_statistics && plan->statistics.len == 0)
-        return aioc_plan_blame(in, names[0], fields[0], "but it requires global statistics");
-    for (; aioc_json_next(fields[2], NULL, &value); i++) {
-        aioc_plan_component *component = &components[i];
-        if (!aioc_plan_read_info(in, value, &component->info)) return false;
-        if (component->info.order_count > 1)
-            return aioc_plan_blame(in, "componentQueryInfos", value, "which is ordered by more than a score");
-        if (component->info.distinct || component->info.has_dcount || component->info.merges_groups)
-            return aioc_plan_blame(in, "componentQueryInfos", value, "which does more than rank");
-        if (component->info.rewritten.len == 0)
-            return aioc_plan_blame(in, "componentQueryInfos", value, "which has no query");
+        return aioc_plan_blame(in, names[0] + 1, fields[0], "but it requires global statistics");
+    for (; aioc_json_next(fields[2], NULL, &value); component++) {
+        if (!aioc_plan_read_component(in, value, &component->info)) return false;
         component->weight = 1;
         if (aioc_json_next(fields[3], NULL, &weight) && !aioc_json_get_f64(weight, &component->weight))
-            return aioc_plan_blame(in, names[3], weight, "not a weight");
+            return aioc_plan_blame(in, names[3] + 1, weight, "not a weight");
     }
     return true;
 }
@@ -13473,26 +13464,22 @@ static bool aioc_plan_read_hybrid(aioc_plan_reader *in, aiocosmos_json hybrid)
 /* The parts in the order in which their arrays need alignment. */
 static int aioc_plan_read_root(aioc_plan_reader *in, aiocosmos_json root)
 {
-    static const char *const names[] = { "queryInfo", "hybridSearchQueryInfo", "queryRanges",
-                                         "partitionedQueryExecutionInfoVersion" };
+    static const char *const names[] = { "{queryInfo", "{hybridSearchQueryInfo", "[queryRanges",
+                                         " partitionedQueryExecutionInfoVersion" };
     aiocosmos_json fields[4];
-    int64_t version = 0;
-    bool ok;
-    aioc_json_fields(root, names, 4, fields);
-    if (aioc_plan_absent(fields[0]) && aioc_plan_absent(fields[1])) {
-        aioc_mem_print(in->why, in->cap, "not a query plan: there is neither queryInfo nor "
-                                         "hybridSearchQueryInfo");
+    bool ok = aioc_plan_read_fields(in, root, names, 4, fields), simple = fields[0].type != AIOCOSMOS_JSON_NONE,
+         hybrid = fields[1].type != AIOCOSMOS_JSON_NONE;
+    if (!simple && !hybrid) {
+        aioc_mem_print(in->why, in->cap, "not a query plan: there is neither queryInfo nor hybridSearchQueryInfo");
         return AIOCOSMOS_E_ARGUMENT;
     }
-    if (!aioc_plan_absent(fields[3]) &&
-        (!aioc_json_get_i64(fields[3], &version) || version < 0 || version > AIOC_PLAN_VERSION_MAX)) {
-        aioc_plan_blame(in, names[3], fields[3], "which this version does not know");
-        return AIOCOSMOS_E_PROTOCOL;
-    }
-    if (aioc_plan_absent(fields[1])) ok = aioc_plan_read_info(in, fields[0], &in->plan->info);
-    else if (aioc_plan_absent(fields[0])) ok = aioc_plan_read_hybrid(in, fields[1]);
-    else ok = aioc_plan_blame(in, names[1], fields[1], "but it has a queryInfo too");
-    return ok && aioc_plan_read_spans(in, fields[2]) ? 0 : AIOCOSMOS_E_PROTOCOL;
+    if (ok && fields[3].type != AIOCOSMOS_JSON_NONE &&
+        aioc_plan_count(fields[3], UINT64_MAX) > AIOC_PLAN_VERSION_MAX)
+        ok = aioc_plan_blame(in, names[3] + 1, fields[3], "which this version does not know");
+    if (ok && simple && hybrid) ok = aioc_plan_blame(in, names[1] + 1, fields[1], "but it has a queryInfo too");
+    ok = ok && (hybrid ? aioc_plan_read_hybrid(in, fields[1])
+                       : aioc_plan_read_info(in, fields[0], &in->plan->info)) && aioc_plan_read_spans(in, fields[2]);
+    return ok ? 0 : AIOCOSMOS_E_PROTOCOL;
 }
 
 static void aioc_plan_release(aioc_mem *memory, aioc_plan *plan)
@@ -15457,13 +15444,12 @@ static void aioc_row_rrf_sort_by_score(aioc_row_rrf *rrf, uint32_t component)
 static void aioc_row_rrf_cut(aioc_row_rrf *rrf, uint32_t component)
 {
     const aioc_plan_info *info = &rrf->plan->components[component].info;
-    uint64_t place = 0, first = info->has_offset ? info->offset : 0, most = info->has_limit ? info->limit : UINT64_MAX;
+    uint64_t place = 0;
     size_t i;
-    if (info->has_top && info->top < most) most = info->top;
     for (i = 0; i < rrf->rows.stage.count; i++) {
         uint8_t *source = &aioc_row_found_sources(rrf, rrf->rows.array[i])[component];
         if (*source == AIOC_ROW_NOT_FROM) continue;
-        if (place >= first && place - first < most) *source = AIOC_ROW_AMONG_BEST;
+        if (place >= info->skip && place - info->skip < info->take) *source = AIOC_ROW_AMONG_BEST;
         place++;
     }
 }
@@ -15731,9 +15717,8 @@ static int aioc_row_chain_open(aioc_row_chain *chain, aioc_mem *memory, aioc_pla
     aioc_row_limit *limit = &chain->limit;
     aioc_row_chain_close(chain);
     aioc_row_stage_open(&limit->stage, &aioc_row_limit_kind, memory, key);
-    limit->skip = hybrid ? plan->skip : info->has_offset ? info->offset : 0;
-    if (hybrid ? plan->has_take : info->has_limit) limit->take = hybrid ? plan->take : info->limit;
-    if (info->has_top && info->top < limit->take) limit->take = info->top;
+    limit->skip = info->skip;
+    limit->take = info->take;
     aioc_json_open(&chain->doc, memory);
     if (rows.len > 0) {
         aioc_row_kept *resumed = &chain->u.resumed;
@@ -18298,7 +18283,7 @@ typedef struct aioc_query {
     aioc_mem_buffer sql, params;  /* as asked; params: a JSON array; sql empty: all items, without a plan */
     aioc_plan *plan;
     const aioc_plan_info *info;  /* of the reading under way */
-    aioc_plan_info plain;  /* of rows that are the result as they are: all zero */
+    aioc_plan_info plain;  /* of rows that are the result as they are */
     int refusal_status;  /* 0: none; what it ends with if the gateway does not serve it, either */
     aioc_mem_buffer refusal;
     aiocosmos_json_doc from_doc;
@@ -19311,6 +19296,7 @@ static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_reque
     query->memory = engine->memory;
     query->reader.take = aioc_query_take;
     query->info = &query->plain;
+    query->plain.take = UINT64_MAX;
     query->key[0] = aioc_protocol_random(&engine->random_state);
     query->key[1] = aioc_protocol_random(&engine->random_state);
     aioc_row_chain_close(&query->chain);
