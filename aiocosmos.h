@@ -14818,18 +14818,24 @@ static void aioc_row_groups_open(aioc_row_groups *groups, aioc_mem *memory, cons
 
 /*--- Rows that are kept until all have come ---*/
 
-/* In front of each row, which is one block. */
+/* One block, with all that it points to. */
 typedef struct aioc_row {
-    size_t bytes, place, arrival, payload_len;  /* place: in the array */
-    const char *payload;
+    size_t bytes, place, arrival;  /* place: in the array */
+    aiocosmos_str payload;
+    aioc_val_hash hash;  /* by which it is found */
+    struct aioc_row *alike;  /* the next one of its bucket */
+    aioc_row_value *values;  /* of best rows: those of ORDER BY */
+    aiocosmos_str rid;  /* of a hybrid search, as what follows: */
+    double fused, *scores;  /* one a component, */
+    uint8_t *sources;  /* and where it comes from */
 } aioc_row;
 
 typedef struct aioc_row_kept {
     aioc_row_stage stage;
-    /* Whether a comes behind b. No two rows are alike: of those that seem so the one that came first comes first. */
+    /* Whether a comes behind b. No two rows are alike: of those that seem so the one that came first comes first. NULL:
+     * they stay as they came; else they are a heap with the last one on top. */
     bool (*is_behind)(const struct aioc_row_kept *rows, const aioc_row *a, const aioc_row *b);
-    aioc_row **array;
-    size_t width;  /* how many pointers there are for each row: the first cap are the rows */
+    aioc_row **array;  /* the rows; and behind the cap as many buckets: lists of rows by their hashes */
     size_t cap, arrivals, held;  /* held: bytes of the rows */
     size_t to_heap, to_sort;  /* of the first ones, that is still to do */
 } aioc_row_kept;
@@ -14837,7 +14843,7 @@ typedef struct aioc_row_kept {
 static size_t aioc_row_kept_bytes(const aioc_row_stage *stage)
 {
     const aioc_row_kept *rows = (const aioc_row_kept *)stage;
-    return rows->held + rows->width * rows->cap * sizeof *rows->array;
+    return rows->held + 2 * rows->cap * sizeof *rows->array;
 }
 
 static void aioc_row_kept_drop(aioc_row_kept *rows, aioc_row *row)
@@ -14851,35 +14857,53 @@ static void aioc_row_kept_close(aioc_row_stage *stage)
     aioc_row_kept *rows = (aioc_row_kept *)stage;
     size_t i;
     for (i = 0; i < rows->stage.count; i++) aioc_row_kept_drop(rows, rows->array[i]);
-    aioc_mem_free(rows->stage.memory, rows->array, rows->width * rows->cap * sizeof *rows->array);
+    aioc_mem_free(rows->stage.memory, rows->array, 2 * rows->cap * sizeof *rows->array);
+}
+
+/* Where the row with a hash is linked to from, or the NULL at the end of its bucket. */
+static aioc_row **aioc_row_kept_find(const aioc_row_kept *rows, aioc_val_hash hash)
+{
+    aioc_row **at = rows->array + rows->cap + hash.low % rows->cap;
+    while (*at && ((*at)->hash.low != hash.low || (*at)->hash.high != hash.high)) at = &(*at)->alike;
+    return at;
+}
+
+static void aioc_row_kept_link(aioc_row_kept *rows, aioc_row *row)
+{
+    row->alike = NULL;
+    *aioc_row_kept_find(rows, row->hash) = row;
 }
 
 /* Room for one row more of at most so many. */
 static bool aioc_row_kept_reserve(aioc_row_kept *rows, uint64_t most)
 {
-    size_t cap = rows->cap > 0 ? rows->cap * 2 : 16, size = rows->width * sizeof *rows->array;
+    size_t cap = rows->cap > 0 ? rows->cap * 2 : 16, size = 2 * sizeof *rows->array, i;
     void *array;
-    if (rows->stage.count < rows->cap) return true;
-    if (cap > SIZE_MAX / 2 / size) return false;
     if (cap > most) cap = (size_t)most;
+    if (rows->stage.count < rows->cap || rows->cap == cap) return true;
+    if (cap > SIZE_MAX / 2 / size) return false;
     array = aioc_mem_resize(rows->stage.memory, rows->array, rows->cap * size, cap * size);
     if (!array) return false;
     rows->array = (aioc_row **)array;
     rows->cap = cap;
+    memset(rows->array + cap, 0, cap * sizeof *rows->array);
+    for (i = 0; i < rows->stage.count; i++) aioc_row_kept_link(rows, rows->array[i]);
     return true;
 }
 
-/* A zeroed row with its payload at its end, which is not in the array yet. NULL: no memory. */
-static aioc_row *aioc_row_kept_new(aioc_row_kept *rows, size_t bytes, aiocosmos_json payload)
+/* A row that is not in the array yet, with room behind it, and its payload at the end. Its hash is its own. NULL: no
+ * memory. */
+static aioc_row *aioc_row_kept_new(aioc_row_kept *rows, size_t room, aiocosmos_json payload)
 {
-    aioc_row *row = (aioc_row *)aioc_mem_zalloc(rows->stage.memory, bytes + payload.len);
+    size_t bytes = sizeof(aioc_row) + room + payload.len;
+    aioc_row *row = (aioc_row *)aioc_mem_zalloc(rows->stage.memory, bytes);
+    char *text = (char *)(row + 1) + room;
     if (!row) return NULL;
-    row->bytes = bytes + payload.len;
-    row->arrival = rows->arrivals++;
-    row->payload_len = payload.len;
-    row->payload = (char *)row + bytes;
-    if (payload.len > 0) memcpy((char *)row + bytes, payload.ptr, payload.len);
-    rows->held += row->bytes;
+    row->bytes = bytes;
+    row->hash.low = row->arrival = rows->arrivals++;
+    row->payload = aioc_text_view(text, payload.len);
+    if (payload.len > 0) memcpy(text, payload.ptr, payload.len);
+    rows->held += bytes;
     return row;
 }
 
@@ -14889,8 +14913,7 @@ static void aioc_row_kept_put(aioc_row_kept *rows, size_t at, aioc_row *row)
     row->place = at;
 }
 
-/* In a heap with the last one on top: lets the row at a place sink among the first count rows until none below it is
- * behind it. */
+/* Lets the row at a place of the heap sink among the first count rows until none below it is behind it. */
 static void aioc_row_kept_sink(aioc_row_kept *rows, size_t at, size_t count)
 {
     aioc_row *row = rows->array[at];
@@ -14903,17 +14926,20 @@ static void aioc_row_kept_sink(aioc_row_kept *rows, size_t at, size_t count)
     aioc_row_kept_put(rows, at, row);
 }
 
-static void aioc_row_kept_rise(aioc_row_kept *rows, size_t at)
+/* Adds a row, for which there is room, or puts it in place of one that it is before. */
+static void aioc_row_kept_add(aioc_row_kept *rows, aioc_row *row, aioc_row *goes)
 {
-    aioc_row *row = rows->array[at];
-    for (; at > 0 && rows->is_behind(rows, row, rows->array[(at - 1) / 2]); at = (at - 1) / 2)
-        aioc_row_kept_put(rows, at, rows->array[(at - 1) / 2]);
+    size_t at = goes ? goes->place : rows->stage.count++, above;
+    if (goes) *aioc_row_kept_find(rows, goes->hash) = goes->alike;
+    aioc_row_kept_link(rows, row);
+    for (; !goes && rows->is_behind && at > 0; at = above) {
+        above = (at - 1) / 2;
+        if (!rows->is_behind(rows, row, rows->array[above])) break;
+        aioc_row_kept_put(rows, at, rows->array[above]);
+    }
     aioc_row_kept_put(rows, at, row);
-}
-
-static void aioc_row_kept_begin_sort(aioc_row_kept *rows, bool is_heap)
-{
-    rows->to_heap = is_heap ? 0 : rows->stage.count / 2;
+    if (goes) aioc_row_kept_sink(rows, at, rows->stage.count);
+    if (goes) aioc_row_kept_drop(rows, goes);
     rows->to_sort = rows->stage.count;
 }
 
@@ -14936,158 +14962,91 @@ static bool aioc_row_kept_sort(aioc_row_kept *rows)
 /* Of rows in order, the payloads. One without is no row: its projection is undefined. */
 static int aioc_row_kept_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out)
 {
-    const aioc_row_kept *rows = (const aioc_row_kept *)stage;
-    const aioc_row *row;
+    aioc_row_kept *rows = (aioc_row_kept *)stage;
+    aiocosmos_str payload;
+    if (rows->is_behind && !aioc_row_kept_sort(rows)) return AIOC_ROW_AGAIN;
     if (*at == rows->stage.count) return 0;
-    row = rows->array[*at];
-    if (!aioc_mem_append(rows->stage.memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
+    payload = rows->array[*at]->payload;
+    if (!aioc_mem_append(rows->stage.memory, out, payload.ptr, payload.len)) return AIOCOSMOS_E_NOMEM;
     ++*at;
-    return row->payload_len > 0 ? 1 : AIOC_ROW_AGAIN;
+    return payload.len > 0 ? 1 : AIOC_ROW_AGAIN;
 }
 
 /*--- Best rows: ORDER BY over ranges that do not give their rows in order, as for a vector search ---*/
 
-/* The sort values follow, their texts, the payload. Of arrays and objects, all that counts is the type. */
-typedef struct aioc_row_best_row {
-    aioc_row row;
-    aioc_val_hash hash;  /* distinct: of the payload */
-    struct aioc_row_best_row *alike;  /* distinct: the next one of its bucket */
-} aioc_row_best_row;
-
 typedef struct aioc_row_best {
-    /* A heap with the worst on top; if distinct, as many buckets are behind it: lists of rows by their hashes. */
     aioc_row_kept rows;
     const uint8_t *descending;  /* for each column; lent */
     uint32_t columns;
-    bool sorted;
-    bool distinct;  /* of rows with the same payload only the best is kept */
+    bool distinct;  /* of rows with the same payload, whose hash is theirs, only the best is kept */
     uint64_t most;
 } aioc_row_best;
 
-static const aioc_row_value *aioc_row_best_values(const aioc_row *row)
-{
-    return (const aioc_row_value *)((const aioc_row_best_row *)row + 1);
-}
-
 static int aioc_row_best_compare(const aioc_row_best *best, const aioc_row_value *values, const aioc_row *kept)
 {
-    return aioc_row_compare_values(best->descending, best->columns, values, aioc_row_best_values(kept));
+    return aioc_row_compare_values(best->descending, best->columns, values, kept->values);
 }
 
 static bool aioc_row_best_is_worse(const aioc_row_kept *rows, const aioc_row *a, const aioc_row *b)
 {
-    const aioc_row_best *best = (const aioc_row_best *)rows;
-    int order = aioc_row_best_compare(best, aioc_row_best_values(a), b);
+    int order = aioc_row_best_compare((const aioc_row_best *)rows, a->values, b);
     return order != 0 ? order > 0 : a->arrival > b->arrival;
 }
 
 /* NULL: no memory. */
-static aioc_row_best_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row_sorted *from)
+static aioc_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row_sorted *from)
 {
     size_t size = best->columns * sizeof *from->values, texts = 0;
     aioc_row *row;
-    aioc_row_best_row *copy;
-    aioc_row_value *value;
     char *text;
     uint32_t i;
-    for (i = 0; i < best->columns; i++)
-        if (!aioc_val_has_members(from->values[i].json)) texts += from->values[i].json.len;
-    row = aioc_row_kept_new(&best->rows, sizeof *copy + size + texts, from->payload);
+    for (i = 0; i < best->columns; i++) texts += from->values[i].json.len;
+    row = aioc_row_kept_new(&best->rows, size + texts, from->payload);
     if (!row) return NULL;
-    copy = (aioc_row_best_row *)row;
-    value = (aioc_row_value *)(copy + 1);
-    text = (char *)value + size;
-    for (i = 0; i < best->columns; i++, value++) {
-        aiocosmos_json item = from->values[i].json;
-        value->number = from->values[i].number;
-        value->json.type = item.type;
-        if (aioc_val_has_members(item) || item.len == 0) continue;
-        memcpy(text, item.ptr, item.len);
-        value->json.ptr = text;
-        value->json.len = item.len;
-        text += item.len;
+    row->values = (aioc_row_value *)(row + 1);
+    text = (char *)row->values + size;
+    memcpy(row->values, from->values, size);
+    for (i = 0; i < best->columns; i++) {
+        aiocosmos_json *item = &row->values[i].json;
+        item->node = NULL;
+        if (item->len == 0) continue;
+        memcpy(text, item->ptr, item->len);
+        item->ptr = text;
+        text += item->len;
     }
-    return copy;
-}
-
-/* Where the row with a hash is linked to from, or the NULL at the end of its bucket. */
-static aioc_row_best_row **aioc_row_best_alike(const aioc_row_best *best, aioc_val_hash hash)
-{
-    aioc_row_best_row **at = (aioc_row_best_row **)(void *)(best->rows.array + best->rows.cap) +
-                             hash.low % best->rows.cap;
-    while (*at && ((*at)->hash.low != hash.low || (*at)->hash.high != hash.high)) at = &(*at)->alike;
-    return at;
-}
-
-static void aioc_row_best_link(aioc_row_best *best, aioc_row_best_row *row)
-{
-    row->alike = NULL;
-    if (best->distinct) *aioc_row_best_alike(best, row->hash) = row;
-}
-
-static bool aioc_row_best_reserve(aioc_row_best *best)
-{
-    aioc_row_kept *rows = &best->rows;
-    size_t before = rows->cap, i;
-    if (!aioc_row_kept_reserve(rows, best->most)) return false;
-    if (rows->cap == before || !best->distinct) return true;
-    memset(rows->array + rows->cap, 0, rows->cap * sizeof *rows->array);
-    for (i = 0; i < rows->stage.count; i++) aioc_row_best_link(best, (aioc_row_best_row *)rows->array[i]);
-    return true;
-}
-
-/* Puts a row on the heap, in place of one that is worse, if one is to go. */
-static void aioc_row_best_push(aioc_row_best *best, aioc_row_best_row *row, aioc_row_best_row *goes)
-{
-    size_t place = goes ? goes->row.place : best->rows.stage.count++;
-    if (goes && best->distinct) *aioc_row_best_alike(best, goes->hash) = goes->alike;
-    aioc_row_best_link(best, row);
-    aioc_row_kept_put(&best->rows, place, &row->row);
-    if (goes) aioc_row_kept_sink(&best->rows, place, best->rows.stage.count);
-    else aioc_row_kept_rise(&best->rows, place);
-    if (goes) aioc_row_kept_drop(&best->rows, &goes->row);
+    return row;
 }
 
 /* One without a payload is none. */
 static int aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
 {
     aioc_row_best *best = (aioc_row_best *)stage;
-    aioc_row_best_row *copy, *goes = NULL, *alike = NULL;
-    aioc_val_hash hash = {0, 0};
+    aioc_row *copy, *goes = NULL, *alike;
     aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
     aioc_row_sorted sorted;
+    aioc_val_hash hash = {0, 0};
     int result;
-    AIOCOSMOS_ASSERT(!best->sorted);
     sorted.values = values;
     result = aioc_row_read_sorted(row, best->columns, &sorted, why);
     if (result != 0 || best->most == 0 || sorted.payload.type == AIOCOSMOS_JSON_NONE) return result;
-    if (best->rows.stage.count == best->most) goes = (aioc_row_best_row *)best->rows.array[0];
-    if (goes && aioc_row_best_compare(best, values, &goes->row) >= 0) return 0;
+    if (!aioc_row_kept_reserve(&best->rows, best->most)) return AIOCOSMOS_E_NOMEM;
+    if (stage->count == best->most) goes = best->rows.array[0];
+    if (goes && aioc_row_best_compare(best, values, goes) >= 0) return 0;
     if (best->distinct) {
         hash = aioc_val_hash_of(stage->key, sorted.payload);
-        if (best->rows.cap > 0) alike = *aioc_row_best_alike(best, hash);
-        if (alike && aioc_row_best_compare(best, values, &alike->row) >= 0) return 0;
+        alike = *aioc_row_kept_find(&best->rows, hash);
+        if (alike && aioc_row_best_compare(best, values, alike) >= 0) return 0;
         if (alike) goes = alike;
     }
-    if (!goes && !aioc_row_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
     copy = aioc_row_best_copy(best, &sorted);
     if (!copy) return AIOCOSMOS_E_NOMEM;
-    copy->hash = hash;
-    aioc_row_best_push(best, copy, goes);
+    if (best->distinct) copy->hash = hash;
+    aioc_row_kept_add(&best->rows, copy, goes);
     return 0;
 }
 
-/* The best first; no row may be added any more. */
-static int aioc_row_best_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out)
-{
-    aioc_row_best *best = (aioc_row_best *)stage;
-    if (!best->sorted) aioc_row_kept_begin_sort(&best->rows, true);
-    best->sorted = true;
-    return aioc_row_kept_sort(&best->rows) ? aioc_row_kept_next(stage, at, out) : AIOC_ROW_AGAIN;
-}
-
 static const aioc_row_stage_kind aioc_row_best_kind = {
-    aioc_row_best_add, aioc_row_best_next, aioc_row_kept_bytes, aioc_row_kept_close
+    aioc_row_best_add, aioc_row_kept_next, aioc_row_kept_bytes, aioc_row_kept_close
 };
 
 static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, uint64_t most, const uint8_t *descending,
@@ -15096,7 +15055,6 @@ static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, uint64_t m
     memset(best, 0, sizeof *best);
     aioc_row_stage_open(&best->rows.stage, &aioc_row_best_kind, memory, key);
     best->rows.is_behind = aioc_row_best_is_worse;
-    best->rows.width = distinct ? 2 : 1;
     best->descending = descending;
     best->columns = columns;
     best->distinct = distinct;
@@ -15114,22 +15072,16 @@ static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, uint64_t m
 #define AIOC_ROW_RRF          60  /* added to each rank, as the service and all clients do */
 #define AIOC_ROW_HYBRID       "{documentdb-formattablehybridsearchquery-"
 
-/* A document that some component gave; scores, sources (one byte a component), _rid and payload follow. */
-typedef struct aioc_row_found { aioc_row row; double fused; size_t rid_len; } aioc_row_found;
-
-enum { AIOC_ROW_NOT_FROM, AIOC_ROW_FROM, AIOC_ROW_AMONG_BEST };  /* a source */
+enum { AIOC_ROW_NOT_FROM, AIOC_ROW_FROM, AIOC_ROW_AMONG_BEST };  /* a source, for each component */
 
 typedef struct aioc_row_rrf {
-    aioc_row_kept rows;
+    aioc_row_kept rows;  /* documents that some component gave, by the hashes of their _rids */
     aioc_plan *plan;
-    aioc_mem_buffer sums;  /* int64_t: documents; of each statistic its number of hits, words, hits */
-    bool summed;
-    uint8_t statistic[AIOC_PLAN_COMPONENTS_MAX];  /* which one a number in the texts means */
-    bool named[AIOC_PLAN_COMPONENTS_MAX];  /* whether they have the number */
+    aioc_mem_buffer sums;  /* int64_t: documents; of each statistic ~(its number of hits), words, hits */
+    uint64_t named;  /* a bit for each number of a statistic that the texts have */
     uint32_t reading;  /* which component the rows are of that come; AIOC_ROW_STATISTICS: none yet */
     uint32_t component;  /* that the rows are being sorted by */
     uint32_t step;  /* of the ranking */
-    aioc_val_set rids;  /* until they are ranked, the nth hash is that of the nth row */
 } aioc_row_rrf;
 
 /*--- Statistics and texts ---*/
@@ -15138,137 +15090,120 @@ typedef enum aioc_row_hole_kind {
     AIOC_ROW_HOLE_DOCUMENTS, AIOC_ROW_HOLE_WORDS, AIOC_ROW_HOLE_HITS, AIOC_ROW_HOLE_UNKNOWN, AIOC_ROW_HOLE_NONE
 } aioc_row_hole_kind;
 
-typedef struct aioc_row_hole { aioc_row_hole_kind kind; uint32_t number; size_t at, end; } aioc_row_hole;
+typedef struct aioc_row_hole { aioc_row_hole_kind kind; uint64_t number; size_t at, end; } aioc_row_hole;
 
 /* The next place that a text keeps free for statistics. */
 static aioc_row_hole aioc_row_next_hole(aiocosmos_str sql, size_t at)
 {
-    static const char *const names[] = { "totaldocumentcount", "totalwordcount-", "hitcountsarray-" };  /* by kind */
-    const char *name, *close;
+    static const char *const names[] = { "totaldocumentcount", "totalwordcount", "hitcountsarray" };  /* by kind */
+    aiocosmos_str rest, number, name;
     aioc_row_hole hole;
-    uint64_t number = 0;
     int kind;
+    hole.kind = AIOC_ROW_HOLE_NONE;
     hole.number = 0;
     hole.at = hole.end = aioc_plan_find(sql, at, AIOC_ROW_HYBRID);
-    hole.kind = hole.at == sql.len ? AIOC_ROW_HOLE_NONE : AIOC_ROW_HOLE_UNKNOWN;
-    if (hole.kind == AIOC_ROW_HOLE_NONE) return hole;
-    name = sql.ptr + hole.at + sizeof AIOC_ROW_HYBRID - 1;
-    close = (const char *)memchr(name, '}', (size_t)(sql.ptr + sql.len - name));
-    if (!close) return hole;
-    hole.end = (size_t)(close + 1 - sql.ptr);
-    for (kind = AIOC_ROW_HOLE_DOCUMENTS; kind <= AIOC_ROW_HOLE_HITS; kind++) {
-        size_t len = strlen(names[kind]);
-        const char *digits = name + len;
-        if ((size_t)(close - name) < len || memcmp(name, names[kind], len) != 0) continue;
-        if (kind == AIOC_ROW_HOLE_DOCUMENTS ? digits == close
-                                            : aioc_text_parse_u64(aioc_text_view(digits, (size_t)(close - digits)),
-                                                                  &number) && number < AIOC_PLAN_COMPONENTS_MAX)
+    if (hole.at == sql.len) return hole;
+    hole.kind = AIOC_ROW_HOLE_UNKNOWN;
+    rest = aioc_text_behind(sql, hole.at + sizeof AIOC_ROW_HYBRID - 1);
+    aioc_text_split(&rest, '}', &number);
+    hole.end = sql.len - rest.len;
+    aioc_text_split(&number, '-', &name);
+    for (kind = AIOC_ROW_HOLE_DOCUMENTS; kind <= AIOC_ROW_HOLE_HITS; kind++)
+        if (aioc_mem_same(name, aioc_mem_str(names[kind])) &&
+            (kind == AIOC_ROW_HOLE_DOCUMENTS ? number.len == 0
+                                             : aioc_text_parse_u64(number, &hole.number) &&
+                                               hole.number < AIOC_PLAN_COMPONENTS_MAX))
             hole.kind = (aioc_row_hole_kind)kind;
-    }
-    hole.number = (uint32_t)number;
     return hole;
 }
 
-static int64_t *aioc_row_rrf_sums(const aioc_row_rrf *rrf)
+/* A sum of nothing is undefined, and so left out: 0. */
+static bool aioc_row_rrf_put(aioc_mem_writer *sums, aiocosmos_json value)
 {
-    return (int64_t *)(void *)rrf->sums.data;
+    int64_t number = 0;
+    if (value.type != AIOCOSMOS_JSON_NONE && (!aioc_json_get_i64(value, &number) || number < 0)) return false;
+    aioc_mem_put_bytes(sums, &number, sizeof number);
+    return true;
 }
 
-#define AIOC_ROW_HYBRID_MISMATCH "the statistics of two ranges do not match"
-
-/* The next sum: set by the first row, added to by the others. counted: it says how many follow, and must be the same in
- * each. */
-static int aioc_row_rrf_sum(aioc_row_rrf *rrf, size_t *at, int64_t number, bool counted, const char **why)
+/* Appends what the row of a range says. */
+static int aioc_row_rrf_read_statistics(aioc_mem_writer *sums, aiocosmos_json row, const char **why)
 {
-    size_t place = (*at)++;
-    int64_t *sum;
-    *why = AIOC_ROW_HYBRID_MISMATCH;
-    if (!rrf->summed)
-        return aioc_mem_append(rrf->rows.stage.memory, &rrf->sums, &number, sizeof number)
-                   ? 0 : AIOCOSMOS_E_NOMEM;
-    if (place >= rrf->sums.len / sizeof(int64_t)) return AIOCOSMOS_E_PROTOCOL;
-    sum = &aioc_row_rrf_sums(rrf)[place];
-    if (counted) return *sum == number ? 0 : AIOCOSMOS_E_PROTOCOL;
-    *sum = *sum > INT64_MAX - number ? INT64_MAX : *sum + number;
-    return 0;
-}
-
-/* A sum of nothing is undefined, and so left out: none. */
-static bool aioc_row_rrf_number(aiocosmos_json value, int64_t *out)
-{
-    *out = 0;
-    return value.type == AIOCOSMOS_JSON_NONE || (aioc_json_get_i64(value, out) && *out >= 0);
-}
-
-static int aioc_row_rrf_sum_one(aioc_row_rrf *rrf, aiocosmos_json statistic, size_t *at, const char **why)
-{
-    static const char *const names[] = { "totalWordCount", "hitCounts" };
-    aiocosmos_json fields[2], hit = aioc_json_none();
-    int64_t number;
-    int result;
-    aioc_json_fields(statistic, names, 2, fields);
-    *why = "full text statistics that are no word count and no list of hit counts";
-    if (fields[1].type != AIOCOSMOS_JSON_ARR || !aioc_row_rrf_number(fields[0], &number))
-        return AIOCOSMOS_E_PROTOCOL;
-    result = aioc_row_rrf_sum(rrf, at, (int64_t)aioc_json_count(fields[1]), true, why);
-    if (result == 0) result = aioc_row_rrf_sum(rrf, at, number, false, why);
-    while (result == 0 && aioc_json_next(fields[1], NULL, &hit)) {
-        *why = "a hit count that is not a number";
-        if (!aioc_row_rrf_number(hit, &number)) return AIOCOSMOS_E_PROTOCOL;
-        result = aioc_row_rrf_sum(rrf, at, number, false, why);
+    static const char *const names[] = { "documentCount", "fullTextStatistics" };
+    static const char *const of_one[] = { "totalWordCount", "hitCounts" };
+    aiocosmos_json fields[2], one[2], statistic = aioc_json_none(), hit = statistic;
+    aioc_json_fields(row, names, 2, fields);
+    if (fields[0].type != AIOCOSMOS_JSON_NUM || fields[1].type != AIOCOSMOS_JSON_ARR ||
+        !aioc_row_rrf_put(sums, fields[0]))
+        return aioc_row_refuse(why, "full text statistics without a document count");
+    while (aioc_json_next(fields[1], NULL, &statistic)) {
+        int64_t hits;
+        aioc_json_fields(statistic, of_one, 2, one);
+        hits = ~(int64_t)aioc_json_count(one[1]);
+        aioc_mem_put_bytes(sums, &hits, sizeof hits);
+        if (one[1].type != AIOCOSMOS_JSON_ARR || !aioc_row_rrf_put(sums, one[0]))
+            return aioc_row_refuse(why, "full text statistics that are no word count and no list of hit counts");
+        while (aioc_json_next(one[1], NULL, &hit))
+            if (!aioc_row_rrf_put(sums, hit)) return aioc_row_refuse(why, "a hit count that is not a number");
     }
-    return result;
+    return 0;
 }
 
 /* One range's row of the statistics' query. 0; E_NOMEM; E_PROTOCOL and *why. */
 static int aioc_row_rrf_add_statistics(aioc_row_rrf *rrf, aiocosmos_json row, const char **why)
 {
-    static const char *const names[] = { "documentCount", "fullTextStatistics" };
-    aiocosmos_json fields[2], statistic = aioc_json_none();
-    int64_t documents;
-    size_t at = 0;
-    int result;
-    aioc_json_fields(row, names, 2, fields);
-    *why = "full text statistics without a document count";
-    if (fields[0].type != AIOCOSMOS_JSON_NUM || !aioc_row_rrf_number(fields[0], &documents) ||
-        fields[1].type != AIOCOSMOS_JSON_ARR) return AIOCOSMOS_E_PROTOCOL;
-    if (!rrf->summed) rrf->sums.len = 0;  /* of a row before there was no memory */
-    result = aioc_row_rrf_sum(rrf, &at, documents, false, why);
-    while (result == 0 && aioc_json_next(fields[1], NULL, &statistic))
-        result = aioc_row_rrf_sum_one(rrf, statistic, &at, why);
-    if (result != 0) return result;
-    *why = AIOC_ROW_HYBRID_MISMATCH;
-    if (at != rrf->sums.len / sizeof(int64_t)) return AIOCOSMOS_E_PROTOCOL;
-    rrf->summed = true;
-    return 0;
+    aioc_mem_writer writer = aioc_mem_write(rrf->rows.stage.memory, &rrf->sums);
+    int result = aioc_row_rrf_read_statistics(&writer, row, why);
+    size_t count = writer.start / sizeof(int64_t), i;
+    bool first = count == 0, same;
+    int64_t *sums;
+    if (!aioc_mem_written(&writer)) return AIOCOSMOS_E_NOMEM;
+    same = rrf->sums.len == 2 * writer.start;
+    if (result != 0 || !first) rrf->sums.len = writer.start;
+    if (result != 0 || first) return result;
+    sums = (int64_t *)(void *)rrf->sums.data;
+    for (i = 0; same && i < count; i++) {
+        int64_t number = sums[count + i];
+        if (sums[i] < 0 || number < 0) same = sums[i] == number;
+        else sums[i] = sums[i] > INT64_MAX - number ? INT64_MAX : sums[i] + number;
+    }
+    return same ? 0 : aioc_row_refuse(why, "the statistics of two ranges do not match");
 }
 
-/* Where a statistic's sums are; false: there is none. */
-static bool aioc_row_rrf_find(const aioc_row_rrf *rrf, uint32_t statistic, size_t *at)
+/* Where a statistic's sums begin; 0: there is none. They are in the order of the components that have some, but
+ * gateways count all components in the numbers of the texts; numbers without gaps mean what they say. */
+static size_t aioc_row_rrf_find(const aioc_row_rrf *rrf, const int64_t *sums, uint64_t number)
 {
-    for (*at = 1; *at < rrf->sums.len / sizeof(int64_t); *at += 2 + (size_t)aioc_row_rrf_sums(rrf)[*at])
-        if (statistic-- == 0) return true;
-    return false;
+    size_t at, count = rrf->sums.len / sizeof *sums;
+    uint64_t before = rrf->named & ((UINT64_C(1) << number) - 1);  /* each a statistic that comes first */
+    for (at = 0; at < count; at++) {
+        if (sums[at] >= 0) continue;
+        if (before == 0) return at;
+        before &= before - 1;
+    }
+    return 0;
 }
 
 static bool aioc_row_rrf_fill(const aioc_row_rrf *rrf, const aioc_row_hole *hole, aioc_mem_writer *writer)
 {
-    const int64_t *sums = aioc_row_rrf_sums(rrf);
+    const int64_t *sums = (const int64_t *)(const void *)rrf->sums.data;
     size_t at = 0, i;
     char digits[24];
-    if (!rrf->summed || hole->kind == AIOC_ROW_HOLE_UNKNOWN) return false;
-    if (hole->kind != AIOC_ROW_HOLE_DOCUMENTS &&
-        !aioc_row_rrf_find(rrf, rrf->statistic[hole->number], &at)) return false;
+    if (rrf->sums.len == 0 || hole->kind == AIOC_ROW_HOLE_UNKNOWN) return false;
+    if (hole->kind != AIOC_ROW_HOLE_DOCUMENTS) {
+        at = aioc_row_rrf_find(rrf, sums, hole->number);
+        if (at == 0) return false;
+    }
     if (hole->kind != AIOC_ROW_HOLE_HITS) {
-        i = hole->kind == AIOC_ROW_HOLE_WORDS ? at + 1 : 0;
-        aioc_mem_put_bytes(writer, digits, aioc_json_i64_write(sums[i], digits));
+        aioc_mem_put_bytes(writer, digits, aioc_json_i64_write(sums[at > 0 ? at + 1 : 0], digits));
         return true;
     }
-    for (i = 0; i < (size_t)sums[at]; i++) {
-        aioc_mem_put_text(writer, i > 0 ? "," : "[");
+    aioc_mem_put_text(writer, "[");
+    for (i = 0; i < (size_t)~sums[at]; i++) {
+        if (i > 0) aioc_mem_put_text(writer, ",");
         aioc_mem_put_bytes(writer, digits, aioc_json_i64_write(sums[at + 2 + i], digits));
     }
-    aioc_mem_put_text(writer, i > 0 ? "]" : "[]");
+    aioc_mem_put_text(writer, "]");
     return true;
 }
 
@@ -15286,36 +15221,14 @@ static int aioc_row_rrf_component_text(aioc_row_rrf *rrf, uint32_t component, ai
         at = hole.end;
         if (!writer.ok || hole.kind == AIOC_ROW_HOLE_NONE || aioc_row_rrf_fill(rrf, &hole, &writer)) continue;
         sql->len = writer.start;
-        part = aioc_text_view(text.ptr + hole.at, hole.end > hole.at ? hole.end - hole.at : text.len - hole.at);
         aioc_mem_print(why, cap, "the query plan wants %.*s, which the ranges' statistics do not have",
-                       part.len < 100 ? (int)part.len : 100, part.ptr);
+                       hole.end - hole.at < 100 ? (int)(hole.end - hole.at) : 100, text.ptr + hole.at);
         return AIOCOSMOS_E_PROTOCOL;
     }
     return aioc_mem_written(&writer) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
 /*--- Rows ---*/
-
-static aioc_row_found *aioc_row_found_of(const aioc_row *row)
-{
-    return (aioc_row_found *)(uintptr_t)row;
-}
-
-static double *aioc_row_found_scores(const aioc_row *row)
-{
-    return (double *)(void *)(aioc_row_found_of(row) + 1);
-}
-
-static uint8_t *aioc_row_found_sources(const aioc_row_rrf *rrf, const aioc_row *row)
-{
-    return (uint8_t *)(aioc_row_found_scores(row) + rrf->plan->component_count);
-}
-
-static aiocosmos_str aioc_row_found_rid(const aioc_row *row)
-{
-    size_t len = aioc_row_found_of(row)->rid_len;
-    return aioc_text_view(row->payload - len, len);
-}
 
 static bool aioc_row_rrf_ascends(const aioc_row_rrf *rrf, uint32_t component)
 {
@@ -15333,7 +15246,7 @@ static bool aioc_row_rrf_score(const aioc_row_rrf *rrf, uint32_t component, aioc
 typedef struct aioc_row_rrf_row { aiocosmos_json rid, items, scores, payload; } aioc_row_rrf_row;
 
 /* Gateways put the scores beside the payload, or both into one. */
-static bool aioc_row_rrf_read_row(aiocosmos_json row, aioc_row_rrf_row *out, const char **why)
+static int aioc_row_rrf_read_row(aiocosmos_json row, aioc_row_rrf_row *out, const char **why)
 {
     static const char *const names[] = { "_rid", "orderByItems", "componentScores", "payload" };
     aiocosmos_json fields[4], inner[2];
@@ -15347,49 +15260,47 @@ static bool aioc_row_rrf_read_row(aiocosmos_json row, aioc_row_rrf_row *out, con
         out->scores = inner[0];
         out->payload = inner[1];
     }
-    *why = "a row of a hybrid search without a _rid";
-    if (out->rid.type != AIOCOSMOS_JSON_STR || out->rid.len <= 2) return false;
-    *why = "a row of a hybrid search without componentScores";
-    return out->scores.type == AIOCOSMOS_JSON_ARR;
+    if (out->rid.type != AIOCOSMOS_JSON_STR || out->rid.len <= 2)
+        return aioc_row_refuse(why, "a row of a hybrid search without a _rid");
+    if (out->scores.type != AIOCOSMOS_JSON_ARR)
+        return aioc_row_refuse(why, "a row of a hybrid search without componentScores");
+    return 0;
 }
 
 /* A single component orders its rows by what the query does. */
-static bool aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioc_row_rrf_row *from,
-                                     double *scores, const char **why)
+static int aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioc_row_rrf_row *from, double *scores,
+                                    const char **why)
 {
     aiocosmos_json value = aioc_json_none();
     size_t count = aioc_json_count(from->scores);
     uint32_t i;
-    *why = "componentScores that are not a number for each component";
-    if (count != 0 && count != rrf->plan->component_count) return false;
-    for (i = 0; i < rrf->plan->component_count; i++) {
+    bool ok = count == 0 || count == rrf->plan->component_count;
+    for (i = 0; ok && i < rrf->plan->component_count; i++) {
         if (count > 0) aioc_json_next(from->scores, NULL, &value);
-        if (value.type == AIOCOSMOS_JSON_NULL || !aioc_row_rrf_score(rrf, i, value, &scores[i])) return false;
+        ok = value.type != AIOCOSMOS_JSON_NULL && aioc_row_rrf_score(rrf, i, value, &scores[i]);
     }
-    if (i > 1 || from->items.type != AIOCOSMOS_JSON_ARR) return true;
-    *why = "a score that is not a number";
-    return aioc_row_rrf_score(rrf, 0, aioc_json_at(from->items, "/0/item"), &scores[0]);
+    if (!ok) return aioc_row_refuse(why, "componentScores that are not a number for each component");
+    if (i > 1 || from->items.type != AIOCOSMOS_JSON_ARR ||
+        aioc_row_rrf_score(rrf, 0, aioc_json_at(from->items, "/0/item"), &scores[0])) return 0;
+    return aioc_row_refuse(why, "a score that is not a number");
 }
 
 /* The new document, added. NULL: no memory. */
-static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aioc_row_rrf_row *from,
-                                  const double *scores, aioc_val_hash hash)
+static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aioc_row_rrf_row *from, const double *scores,
+                                  aioc_val_hash hash)
 {
     size_t count = rrf->plan->component_count, rid_len = from->rid.len - 2;
-    size_t bytes = sizeof(aioc_row_found) + count * (sizeof *scores + sizeof(uint8_t)) + rid_len;
-    aioc_row_kept *rows = &rrf->rows;
-    aioc_row *row;
-    if (!aioc_row_kept_reserve(rows, UINT64_MAX)) return NULL;
-    row = aioc_row_kept_new(rows, bytes, from->payload);
-    if (row && aioc_val_set_add(rows->stage.memory, &rrf->rids, hash) < 0) {
-        aioc_row_kept_drop(rows, row);
-        return NULL;
-    }
+    aioc_row *row = aioc_row_kept_new(&rrf->rows, count * (sizeof *scores + 1) + rid_len, from->payload);
+    char *rid;
     if (!row) return NULL;
-    aioc_row_found_of(row)->rid_len = rid_len;
-    memcpy(aioc_row_found_scores(row), scores, count * sizeof *scores);
-    memcpy((char *)row + bytes - rid_len, from->rid.ptr + 1, rid_len);
-    aioc_row_kept_put(rows, rows->stage.count++, row);
+    row->hash = hash;
+    row->scores = (double *)(row + 1);
+    row->sources = (uint8_t *)(row->scores + count);
+    rid = (char *)row->sources + count;
+    row->rid = aioc_text_view(rid, rid_len);
+    memcpy(row->scores, scores, count * sizeof *scores);
+    memcpy(rid, from->rid.ptr + 1, rid_len);
+    aioc_row_kept_add(&rrf->rows, row, NULL);
     return row;
 }
 
@@ -15401,15 +15312,15 @@ static int aioc_row_rrf_add_row(aioc_row_rrf *rrf, aiocosmos_json row, const cha
     aioc_row_rrf_row from;
     aioc_row *found;
     aioc_val_hash hash;
-    uint32_t known;
-    if (!aioc_row_rrf_read_row(row, &from, why) || !aioc_row_rrf_read_scores(rrf, &from, scores, why))
-        return AIOCOSMOS_E_PROTOCOL;
+    int result = aioc_row_rrf_read_row(row, &from, why);
+    if (result == 0) result = aioc_row_rrf_read_scores(rrf, &from, scores, why);
+    if (result != 0) return result;
+    if (!aioc_row_kept_reserve(&rrf->rows, UINT64_MAX)) return AIOCOSMOS_E_NOMEM;
     hash = aioc_val_hash_of(rrf->rows.stage.key, from.rid);
-    known = aioc_val_set_find(&rrf->rids, hash);
-    found = known < rrf->rows.stage.count ? rrf->rows.array[known]
-                                       : aioc_row_rrf_new(rrf, &from, scores, hash);
+    found = *aioc_row_kept_find(&rrf->rows, hash);
+    if (!found) found = aioc_row_rrf_new(rrf, &from, scores, hash);
     if (!found) return AIOCOSMOS_E_NOMEM;
-    aioc_row_found_sources(rrf, found)[rrf->reading] = AIOC_ROW_FROM;
+    found->sources[rrf->reading] = AIOC_ROW_FROM;
     return 0;
 }
 
@@ -15418,7 +15329,7 @@ static int aioc_row_rrf_add_row(aioc_row_rrf *rrf, aiocosmos_json row, const cha
 static bool aioc_row_rrf_has_lower_score(const aioc_row_kept *rows, const aioc_row *a, const aioc_row *b)
 {
     const aioc_row_rrf *rrf = (const aioc_row_rrf *)rows;
-    double left = aioc_row_found_scores(a)[rrf->component], right = aioc_row_found_scores(b)[rrf->component];
+    double left = a->scores[rrf->component], right = b->scores[rrf->component];
     if (left < right || left > right) return (left < right) != aioc_row_rrf_ascends(rrf, rrf->component);
     return a->arrival > b->arrival;
 }
@@ -15426,17 +15337,9 @@ static bool aioc_row_rrf_has_lower_score(const aioc_row_kept *rows, const aioc_r
 /* Of documents that are worth the same, the _rid decides, as it does not depend on who answered first. */
 static bool aioc_row_rrf_is_worth_less(const aioc_row_kept *rows, const aioc_row *a, const aioc_row *b)
 {
-    double left = aioc_row_found_of(a)->fused, right = aioc_row_found_of(b)->fused;
     (void)rows;
-    if (left < right || left > right) return left < right;
-    return aioc_text_compare(aioc_row_found_rid(a), aioc_row_found_rid(b)) > 0;
-}
-
-static void aioc_row_rrf_sort_by_score(aioc_row_rrf *rrf, uint32_t component)
-{
-    rrf->component = component;
-    rrf->rows.is_behind = aioc_row_rrf_has_lower_score;
-    aioc_row_kept_begin_sort(&rrf->rows, false);
+    if (a->fused < b->fused || a->fused > b->fused) return a->fused < b->fused;
+    return aioc_text_compare(a->rid, b->rid) > 0;
 }
 
 /* Each range gave its best rows of a component, by which they are sorted; those that are among the best of all ranges
@@ -15447,7 +15350,7 @@ static void aioc_row_rrf_cut(aioc_row_rrf *rrf, uint32_t component)
     uint64_t place = 0;
     size_t i;
     for (i = 0; i < rrf->rows.stage.count; i++) {
-        uint8_t *source = &aioc_row_found_sources(rrf, rrf->rows.array[i])[component];
+        uint8_t *source = &rrf->rows.array[i]->sources[component];
         if (*source == AIOC_ROW_NOT_FROM) continue;
         if (place >= info->skip && place - info->skip < info->take) *source = AIOC_ROW_AMONG_BEST;
         place++;
@@ -15460,8 +15363,7 @@ static void aioc_row_rrf_drop_worse(aioc_row_rrf *rrf)
     size_t i, kept = 0;
     for (i = 0; i < rows->stage.count; i++) {
         aioc_row *row = rows->array[i];
-        if (memchr(aioc_row_found_sources(rrf, row), AIOC_ROW_AMONG_BEST, rrf->plan->component_count))
-            rows->array[kept++] = row;
+        if (memchr(row->sources, AIOC_ROW_AMONG_BEST, rrf->plan->component_count)) rows->array[kept++] = row;
         else aioc_row_kept_drop(rows, row);
     }
     rows->stage.count = kept;
@@ -15475,10 +15377,10 @@ static void aioc_row_rrf_fuse(aioc_row_rrf *rrf, uint32_t component)
     double rank = 1, before = 0;
     size_t i;
     for (i = 0; i < rrf->rows.stage.count; i++) {
-        double score = aioc_row_found_scores(rrf->rows.array[i])[component];
+        double score = rrf->rows.array[i]->scores[component];
         if (i > 0 && (score < before || score > before)) rank++;
         before = score;
-        aioc_row_found_of(rrf->rows.array[i])->fused += weight / (AIOC_ROW_RRF + rank);
+        rrf->rows.array[i]->fused += weight / (AIOC_ROW_RRF + rank);
     }
 }
 
@@ -15489,16 +15391,17 @@ static void aioc_row_rrf_rank(aioc_row_rrf *rrf)
     if (step > n) aioc_row_rrf_fuse(rrf, step - n - 1);
     else if (step > 0) aioc_row_rrf_cut(rrf, step - 1);
     if (step == n) aioc_row_rrf_drop_worse(rrf);
-    aioc_row_rrf_sort_by_score(rrf, step % n);
-    if (step == 2 * n) rrf->rows.is_behind = aioc_row_rrf_is_worth_less;
+    rrf->component = step % n;
+    rrf->rows.is_behind = step < 2 * n ? aioc_row_rrf_has_lower_score : aioc_row_rrf_is_worth_less;
+    rrf->rows.to_heap = rrf->rows.stage.count / 2;
+    rrf->rows.to_sort = rrf->rows.stage.count;
 }
 
 static int aioc_row_rrf_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out)
 {
     aioc_row_rrf *rrf = (aioc_row_rrf *)stage;
-    if (!aioc_row_kept_sort(&rrf->rows)) return AIOC_ROW_AGAIN;
     if (rrf->step > 2 * rrf->plan->component_count) return aioc_row_kept_next(stage, at, out);
-    aioc_row_rrf_rank(rrf);
+    if (rrf->step == 0 || aioc_row_kept_sort(&rrf->rows)) aioc_row_rrf_rank(rrf);
     return AIOC_ROW_AGAIN;
 }
 
@@ -15511,8 +15414,7 @@ static int aioc_row_rrf_add(aioc_row_stage *stage, aiocosmos_json row, const cha
 
 static size_t aioc_row_rrf_bytes(const aioc_row_stage *stage)
 {
-    const aioc_row_rrf *rrf = (const aioc_row_rrf *)stage;
-    return aioc_row_kept_bytes(stage) + rrf->sums.cap + aioc_val_set_bytes(&rrf->rids);
+    return aioc_row_kept_bytes(stage) + ((const aioc_row_rrf *)stage)->sums.cap;
 }
 
 static void aioc_row_rrf_close(aioc_row_stage *stage)
@@ -15520,7 +15422,6 @@ static void aioc_row_rrf_close(aioc_row_stage *stage)
     aioc_row_rrf *rrf = (aioc_row_rrf *)stage;
     aioc_row_kept_close(stage);
     aioc_mem_buffer_free(stage->memory, &rrf->sums);
-    aioc_val_set_free(stage->memory, &rrf->rids);
     aioc_plan_release(stage->memory, rrf->plan);
     memset(rrf, 0, sizeof *rrf);
 }
@@ -15529,16 +15430,13 @@ static const aioc_row_stage_kind aioc_row_rrf_kind = {
     aioc_row_rrf_add, aioc_row_rrf_next, aioc_row_rrf_bytes, aioc_row_rrf_close
 };
 
-/* Keeps the plan until it is closed. The statistics are in the order of the components that have some, but gateways
- * count all components in the numbers of the texts; numbers without gaps mean what they say. */
+/* Keeps the plan until it is closed. */
 static void aioc_row_rrf_open(aioc_row_rrf *rrf, aioc_mem *memory, aioc_plan *plan, const uint64_t *key)
 {
     aioc_row_hole hole;
     uint32_t i;
-    uint8_t next = 0;
     memset(rrf, 0, sizeof *rrf);
     aioc_row_stage_open(&rrf->rows.stage, &aioc_row_rrf_kind, memory, key);
-    rrf->rows.width = 1;
     rrf->plan = plan;
     rrf->reading = plan->needs_statistics ? AIOC_ROW_STATISTICS : 0;
     plan->refs++;
@@ -15546,12 +15444,8 @@ static void aioc_row_rrf_open(aioc_row_rrf *rrf, aioc_mem *memory, aioc_plan *pl
         aiocosmos_str sql = plan->components[i].info.rewritten;
         for (hole = aioc_row_next_hole(sql, 0); hole.at < sql.len; hole = aioc_row_next_hole(sql, hole.end)) {
             if (hole.kind == AIOC_ROW_HOLE_UNKNOWN) break;  /* to be refused when the text is made */
-            if (hole.kind != AIOC_ROW_HOLE_DOCUMENTS) rrf->named[hole.number] = true;
+            if (hole.kind != AIOC_ROW_HOLE_DOCUMENTS) rrf->named |= UINT64_C(1) << hole.number;
         }
-    }
-    for (i = 0; i < AIOC_PLAN_COMPONENTS_MAX; i++) {
-        rrf->statistic[i] = next;
-        if (rrf->named[i]) next++;
     }
 }
 
@@ -15651,9 +15545,9 @@ static int aioc_row_resume(aioc_row_kept *rows, aiocosmos_json all)
     aiocosmos_json payload = aioc_json_none();
     while (aioc_json_next(all, NULL, &payload)) {
         aioc_row *row = NULL;
-        if (aioc_row_kept_reserve(rows, UINT64_MAX)) row = aioc_row_kept_new(rows, sizeof *row, payload);
+        if (aioc_row_kept_reserve(rows, UINT64_MAX)) row = aioc_row_kept_new(rows, 0, payload);
         if (!row) return AIOCOSMOS_E_NOMEM;
-        aioc_row_kept_put(rows, rows->stage.count++, row);
+        aioc_row_kept_add(rows, row, NULL);
     }
     return 0;
 }
@@ -15724,7 +15618,6 @@ static int aioc_row_chain_open(aioc_row_chain *chain, aioc_mem *memory, aioc_pla
         aioc_row_kept *resumed = &chain->u.resumed;
         memset(resumed, 0, sizeof *resumed);
         aioc_row_stage_open(&resumed->stage, &aioc_row_kept_kind, memory, key);
-        resumed->width = 1;
         aioc_row_chain_link(chain, &resumed->stage);
         if (aioc_json_parse(&chain->doc, rows.ptr, rows.len) != 0 ||
             aioc_row_resume(resumed, aioc_json_root(&chain->doc)) != 0) return AIOCOSMOS_E_NOMEM;
