@@ -13244,12 +13244,12 @@ static bool aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aio
 
 #define AIOC_PLAN_ALIASES_MAX 4096  /* far more than a query may name; each is looked up among all */
 
-/* What the plan says of an alias. NONE: nothing. */
-static aiocosmos_json aioc_plan_type_of(aiocosmos_json types, aiocosmos_str alias)
+/* The property with a name; NONE: there is none. */
+static aiocosmos_json aioc_plan_property(aiocosmos_json object, aiocosmos_str name)
 {
     aiocosmos_json found = aioc_json_none(), value = found, key;
-    while (aioc_json_next(types, &key, &value))
-        if (aioc_json_means(key, alias, false)) found = value;
+    while (aioc_json_next(object, &key, &value))
+        if (aioc_json_means(key, name, false)) found = value;
     return found;
 }
 
@@ -13271,7 +13271,7 @@ static bool aioc_plan_read_aliases(aioc_plan_reader *in, aiocosmos_json list, ai
         aiocosmos_json type = value;
         if (listed) key = value;
         aliases[i].name = aioc_plan_take_text(in, key);
-        if (listed) type = aioc_plan_type_of(types, aliases[i].name);
+        if (listed) type = aioc_plan_property(types, aliases[i].name);
         if (type.type == AIOCOSMOS_JSON_NONE)
             return aioc_plan_blame(in, "groupByAliases", key, "of which it does not say what it is");
         if (!aioc_plan_read_aggregate(in, "groupByAliasToAggregateType", type, &aliases[i].aggregate))
@@ -14027,30 +14027,28 @@ enum {
  * no UTF-8, is fed as if it had: it is not the same as U+FFFD. */
 static void aioc_val_sip_string(aioc_val_sip *sip, aiocosmos_json string)
 {
-    const char *at = string.ptr + 1, *end = string.ptr + string.len - 1, *start;
+    const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
     bool escaped = aioc_json_has_escapes(string);
-    uint64_t word = 0, bits = 0;  /* held for the next word */
+    unsigned char held[12];  /* what is no whole word yet, and a character */
+    size_t len = 0, more;
     for (; !escaped && end - at >= 8; at += 8)
         aioc_val_sip_word(sip, aioc_text_load64le((const unsigned char *)at));
     while (at < end) {
-        char character[4] = {*at, 0, 0, 0};
-        size_t len = 1, i;
-        start = at++;
-        if (*start == '\\') {
-            uint32_t unit = start[1] == 'u' ? aioc_json_hex4(start + 2) : 0;
-            at = start;
-            len = aioc_json_unescape(&at, end, character);
-            if (len == 3 && unit - 0xD800 < 0x800) aioc_json_utf8_put(unit, character);
-        }
-        for (i = 0; i < len; i++) {
-            word |= (uint64_t)(unsigned char)character[i] << bits;
-            bits = (bits + 8) % 64;
-            if (bits > 0) continue;
-            aioc_val_sip_word(sip, word);
-            word = 0;
-        }
+        const char *start = at;
+        char *character = (char *)held + len;
+        uint32_t unit = *at == '\\' && at[1] == 'u' ? aioc_json_hex4(at + 2) : 0;
+        *character = *at;
+        more = *at == '\\' ? aioc_json_unescape(&at, end, character) : 1;
+        if (at == start) at++;
+        if (more == 3 && unit - 0xD800 < 0x800) aioc_json_utf8_put(unit, character);
+        len += more;
+        if (len < 8) continue;
+        aioc_val_sip_word(sip, aioc_text_load64le(held));
+        len -= 8;
+        memcpy(held, held + 8, 4);
     }
-    aioc_val_sip_word(sip, word | (0xF8 | bits / 8) << 56);
+    memset(held + len, 0, 8 - len);
+    aioc_val_sip_word(sip, aioc_text_load64le(held) | (0xF8 | (uint64_t)len) << 56);
 }
 
 /* Of two properties of one name the last counts. In objects with more properties all names count as different: else the
@@ -14641,15 +14639,13 @@ typedef struct aioc_row_groups {
     aioc_val_array cells;
     uint32_t width;  /* cells of each group */
     size_t held;  /* by the cells besides themselves */
-    aiocosmos_json *found;  /* of the row being added: the value of each alias */
 } aioc_row_groups;
 
 static size_t aioc_row_groups_bytes(const aioc_row_stage *stage)
 {
     const aioc_row_groups *groups = (const aioc_row_groups *)stage;
     return groups->held + aioc_val_set_bytes(&groups->keys) +
-           aioc_val_array_bytes(&groups->cells, groups->width * sizeof(aioc_row_cell)) +
-           (groups->found ? groups->width * sizeof *groups->found : 0);
+           aioc_val_array_bytes(&groups->cells, groups->width * sizeof(aioc_row_cell));
 }
 
 static aioc_row_cell *aioc_row_groups_cells(const aioc_row_groups *groups, size_t group)
@@ -14664,8 +14660,7 @@ static void aioc_row_groups_close(aioc_row_stage *stage)
     for (i = 0; groups->held > 0 && i < stage->count; i++)
         for (j = 0; j < groups->width; j++) aioc_row_cell_free(stage->memory, &aioc_row_groups_cells(groups, i)[j]);
     aioc_val_array_free(stage->memory, &groups->cells, groups->width * sizeof(aioc_row_cell));
-    aioc_mem_free(groups->stage.memory, groups->found, groups->width * sizeof *groups->found);
-    aioc_val_set_free(groups->stage.memory, &groups->keys);
+    aioc_val_set_free(stage->memory, &groups->keys);
     memset(groups, 0, sizeof *groups);
 }
 
@@ -14698,35 +14693,20 @@ static int aioc_row_groups_put(aioc_row_groups *groups, aioc_row_cell *cell, uin
     return result;
 }
 
-/* Notes the values of the aliases. A payload has them in the order of the aliases, so each is looked for from behind
- * the last one; of those named twice the last counts. */
-static void aioc_row_groups_match(aioc_row_groups *groups, aiocosmos_json payload)
-{
-    const aioc_plan_shape *shape = groups->shape;
-    aiocosmos_json value = aioc_json_none(), name;
-    uint32_t next = 0, tried;
-    memset(groups->found, 0, shape->alias_count * sizeof *groups->found);
-    while (aioc_json_next(payload, &name, &value)) {
-        for (tried = 0; tried < shape->alias_count; tried++) {
-            uint32_t alias = next;
-            next = next + 1 < shape->alias_count ? next + 1 : 0;
-            if (!aioc_json_means(name, shape->aliases[alias].name, false)) continue;
-            groups->found[alias] = value;
-            break;
-        }
-    }
-}
-
+/* A payload has what it has of the aliases in their order, or each is looked for. */
 static int aioc_row_groups_put_object(aioc_row_groups *groups, aioc_row_cell *cells,
                                       aiocosmos_json payload, const char **why)
 {
     const aioc_plan_shape *shape = groups->shape;
+    aiocosmos_json last = aioc_json_none(), name;
     uint32_t i;
     int result = 0;
-    if (shape->alias_count == 0) return 0;
-    aioc_row_groups_match(groups, payload);
     for (i = 0; i < shape->alias_count && result == 0; i++) {
-        result = aioc_row_groups_put(groups, &cells[i], shape->aliases[i].aggregate, groups->found[i], why);
+        const aioc_plan_alias *alias = &shape->aliases[i];
+        aiocosmos_json value = last;
+        if (aioc_json_next(payload, &name, &value) && aioc_json_means(name, alias->name, false)) last = value;
+        else value = aioc_plan_property(payload, alias->name);
+        result = aioc_row_groups_put(groups, &cells[i], alias->aggregate, value, why);
     }
     return result;
 }
@@ -14741,10 +14721,6 @@ static int aioc_row_groups_add(aioc_row_stage *stage, aiocosmos_json row, const 
     aiocosmos_json field[2], payload = row, element = aioc_json_none();
     aioc_row_cell *cells;
     uint32_t group;
-    if (!shape->value && !groups->found) {
-        groups->found = (aiocosmos_json *)aioc_mem_alloc(groups->stage.memory, groups->width * sizeof *groups->found);
-        if (!groups->found) return AIOCOSMOS_E_NOMEM;
-    }
     aioc_json_fields(row, names, 2, field);
     if (shape->grouped && field[0].type != AIOCOSMOS_JSON_ARR) {
         return aioc_row_refuse(why, "a row without groupByItems");

@@ -1076,7 +1076,7 @@ TEST(groups_of_every_shape)
             "\"avg\":{\"item\":{\"sum\":4.5,\"count\":1}},\"\\u0063ount\":{\"item\":40},\"team\":\"ignored\","
             "\"other\":1}}]",
          "{\"team\":\"A\",\"count\":42,\"avg\":2.5,\"$1\":\"x\"} {\"count\":1} "},
-        {0, "[{\"groupByItems\":[],\"payload\":{\"count\":7,\"count\":{\"item\":2},\"avg\":{\"item\":{\"count\":2}},"
+        {0, "[{\"groupByItems\":[],\"payload\":{\"count\":{\"item\":2},\"avg\":{\"item\":{\"count\":2}},"
             "\"$1\":{}}}]", "{\"count\":2} "},
         {0, "[{\"payload\":{}}]", "a row without groupByItems"},
         {0, "[{\"groupByItems\":{},\"payload\":{}}]", "a row without groupByItems"},
