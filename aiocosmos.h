@@ -13648,22 +13648,20 @@ static void aioc_plan_put_test(aioc_mem_writer *writer, int type, aiocosmos_str 
     aioc_mem_put_text(writer, ")");
 }
 
-/* expression operator value: of scalars. */
+/* expression operator value; of what has no operators it is the test of its type, or false where none is as it is. */
 static void aioc_plan_put_comparison(aioc_mem_writer *writer, aiocosmos_str expression, const char *compared,
                                      aiocosmos_json value)
 {
+    bool as_it = strchr(compared, '=') != NULL;
+    if (value.type == AIOCOSMOS_JSON_NONE || value.type > AIOCOSMOS_JSON_STR ||
+        (value.type == AIOCOSMOS_JSON_NULL && compared[1] == '=')) {
+        if (as_it) aioc_plan_put_test(writer, (int)value.type, expression);
+        else aioc_mem_put_text(writer, "false");
+        return;
+    }
     aioc_mem_put(writer, expression);
     aioc_mem_put_text(writer, compared);
     aioc_mem_put_bytes(writer, value.ptr, value.len);
-}
-
-/* The values of the column that are as the one given. Arrays are all alike, and objects. */
-static void aioc_plan_put_equal(aioc_mem_writer *writer, aiocosmos_str expression, aiocosmos_json value)
-{
-    bool compared = value.type == AIOCOSMOS_JSON_BOOL || value.type == AIOCOSMOS_JSON_NUM ||
-                    value.type == AIOCOSMOS_JSON_STR;
-    if (compared) aioc_plan_put_comparison(writer, expression, " = ", value);
-    else aioc_plan_put_test(writer, (int)value.type, expression);
 }
 
 /* Those behind the value, and with `or_equal` those that are as it: first what is of its type, then the types that come
@@ -13671,17 +13669,14 @@ static void aioc_plan_put_equal(aioc_mem_writer *writer, aiocosmos_str expressio
 static void aioc_plan_put_behind(aioc_mem_writer *writer, aiocosmos_str expression, aiocosmos_json value,
                                  bool descending, bool or_equal)
 {
+    static const char *const compared[] = { " > ", " >= ", " < ", " <= " };
     int type = (int)value.type, other;
     aioc_mem_put_text(writer, "( ");
     if (type == AIOCOSMOS_JSON_NONE && !descending) {
         aioc_mem_put_text(writer, or_equal ? "true" : "IS_DEFINED(");
         if (!or_equal) aioc_mem_put(writer, expression);
         if (!or_equal) aioc_mem_put_text(writer, ")");
-    } else if (type == AIOCOSMOS_JSON_NONE || type == AIOCOSMOS_JSON_ARR || type == AIOCOSMOS_JSON_OBJ) {
-        if (or_equal) aioc_plan_put_test(writer, type, expression);
-        else aioc_mem_put_text(writer, "false");
-    } else if (descending) aioc_plan_put_comparison(writer, expression, or_equal ? " <= " : " < ", value);
-    else aioc_plan_put_comparison(writer, expression, or_equal ? " >= " : " > ", value);
+    } else aioc_plan_put_comparison(writer, expression, compared[2 * descending + or_equal], value);
     for (other = descending ? AIOCOSMOS_JSON_NONE : type + 1; other < (descending ? type : AIOCOSMOS_JSON_OBJ + 1);
          other++) {
         aioc_mem_put_text(writer, " OR ");
@@ -13725,7 +13720,7 @@ static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, cons
         aioc_plan_put_behind(&writer, expression, value, info->descending[i] != 0, i == last && side != AIOC_PLAN_LEFT);
         if (i == last) break;
         aioc_mem_put_text(&writer, " OR ( ");
-        aioc_plan_put_equal(&writer, expression, value);
+        aioc_plan_put_comparison(&writer, expression, " = ", value);
         aioc_mem_put_text(&writer, " AND ");
     }
     for (i = 0; known && i < last; i++) aioc_mem_put_text(&writer, " ) )");
@@ -13919,15 +13914,8 @@ static int aioc_val_compare_strings(aiocosmos_json a, aiocosmos_json b)
 /* undefined < null < false < true < numbers < strings < arrays < objects */
 static int aioc_val_rank(aiocosmos_json value)
 {
-    switch (value.type) {
-    case AIOCOSMOS_JSON_NONE: return 0;
-    case AIOCOSMOS_JSON_NULL: return 1;
-    case AIOCOSMOS_JSON_BOOL: return *value.ptr == 't' ? 3 : 2;
-    case AIOCOSMOS_JSON_NUM: return 4;
-    case AIOCOSMOS_JSON_STR: return 5;
-    case AIOCOSMOS_JSON_ARR: return 6;
-    default: return 7;
-    }
+    return (int)value.type + (value.type > AIOCOSMOS_JSON_BOOL || (value.type == AIOCOSMOS_JSON_BOOL &&
+                                                                   *value.ptr == 't'));
 }
 
 static bool aioc_val_has_members(aiocosmos_json value)
@@ -13940,10 +13928,10 @@ static bool aioc_val_has_members(aiocosmos_json value)
  * range. */
 static int aioc_val_compare(aiocosmos_json a, aiocosmos_json b)
 {
-    int rank_a = aioc_val_rank(a), rank_b = aioc_val_rank(b);
-    if (rank_a != rank_b) return rank_a < rank_b ? -1 : 1;
-    if (rank_a == 4) return aioc_val_compare_numbers(aioc_val_number_of(a), aioc_val_number_of(b));
-    return rank_a == 5 ? aioc_val_compare_strings(a, b) : 0;
+    int order = aioc_val_rank(a) - aioc_val_rank(b);
+    if (order != 0) return order < 0 ? -1 : 1;
+    if (a.type == AIOCOSMOS_JSON_NUM) return aioc_val_compare_numbers(aioc_val_number_of(a), aioc_val_number_of(b));
+    return a.type == AIOCOSMOS_JSON_STR ? aioc_val_compare_strings(a, b) : 0;
 }
 
 /*--- Whether they are the same, by a hash ---*/
@@ -14303,17 +14291,24 @@ static int aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_s
 }
 
 /* By all columns. Behind arrays or objects, which come in an order of the service's own, columns say nothing. */
-static int aioc_row_compare_values(const uint8_t *descending, uint32_t columns, const aioc_row_value *a,
-                                   const aioc_row_value *b)
+static int aioc_row_compare_values(const aioc_plan_info *info, const aioc_row_value *a, const aioc_row_value *b)
 {
     uint32_t i;
-    for (i = 0; i < columns; i++, a++, b++) {
+    for (i = 0; i < info->order_count; i++, a++, b++) {
         bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
         int order = numbers ? aioc_val_compare_numbers(a->number, b->number) : aioc_val_compare(a->json, b->json);
-        if (order != 0) return descending[i] ? -order : order;
+        if (order != 0) return info->descending[i] ? -order : order;
         if (aioc_val_has_members(a->json)) return 0;
     }
     return 0;
+}
+
+/* Whether there are such among them, so that they do not tell where a row stands. */
+static bool aioc_row_is_unordered(const aioc_plan_info *info, const aioc_row_value *values)
+{
+    uint32_t i;
+    for (i = 0; i < info->order_count; i++) if (aioc_val_has_members(values[i].json)) return true;
+    return false;
 }
 
 /*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ---*/
@@ -14394,12 +14389,6 @@ static void aioc_row_cell_free(aioc_mem *memory, aioc_row_cell *cell)
     memset(cell, 0, sizeof *cell);
 }
 
-static void aioc_row_cell_spoil(aioc_mem *memory, aioc_row_cell *cell)
-{
-    aioc_row_cell_free(memory, cell);
-    cell->state = AIOC_ROW_UNDEFINED;
-}
-
 /* Keeps a value's text in place of the one before. */
 static bool aioc_row_keep_text(aioc_mem *memory, aioc_row_cell *cell, aiocosmos_json value)
 {
@@ -14447,14 +14436,6 @@ static bool aioc_row_is_count(aiocosmos_json value, int64_t *count)
     return aioc_json_get_i64(value, count) && *count >= 0;
 }
 
-static int aioc_row_add_count(aioc_row_cell *cell, aiocosmos_json item, const char **why)
-{
-    int64_t count;
-    if (!aioc_row_is_count(item, &count)) return aioc_row_refuse(why, "a COUNT that is not a number");
-    aioc_row_add_number(cell, item);
-    return 0;
-}
-
 /* A range where not all values are numbers has no sum, and so has the whole. */
 static int aioc_row_add_sum(aioc_row_cell *cell, aiocosmos_json item, const char **why)
 {
@@ -14500,7 +14481,8 @@ static int aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, bool max,
     if (!first) kept = aioc_protocol_scalar(aioc_row_accumulated_text(cell));
     if (value.type == AIOCOSMOS_JSON_NONE ||
         (!first && (aioc_val_has_members(value) || *kept.ptr == '[' || *kept.ptr == '{'))) {
-        aioc_row_cell_spoil(memory, cell);
+        aioc_row_cell_free(memory, cell);
+        cell->state = AIOC_ROW_UNDEFINED;
         return 0;
     }
     if (!first && aioc_val_compare(value, kept) != (max ? 1 : -1)) return 0;
@@ -14534,6 +14516,7 @@ static int aioc_row_accumulate(aioc_mem *memory, aioc_row_cell *cell, const uint
 {
     static const char *const names[2] = {"item", "item2"};
     aiocosmos_json item[2];
+    int64_t count;
     if (aggregate == AIOC_PLAN_PLAIN) {
         if (cell->state != AIOC_ROW_NOTHING) return 0;
         if (partial.type == AIOCOSMOS_JSON_NONE) cell->state = AIOC_ROW_UNDEFINED;
@@ -14543,7 +14526,10 @@ static int aioc_row_accumulate(aioc_mem *memory, aioc_row_cell *cell, const uint
     if (partial.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "an aggregate that is not an object");
     aioc_json_fields(partial, names, 2, item);
     switch (aggregate) {
-    case AIOC_PLAN_COUNT: case AIOC_PLAN_COUNT_IF: return aioc_row_add_count(cell, item[0], why);
+    case AIOC_PLAN_COUNT: case AIOC_PLAN_COUNT_IF:
+        if (!aioc_row_is_count(item[0], &count)) return aioc_row_refuse(why, "a COUNT that is not a number");
+        aioc_row_add_number(cell, item[0]);
+        return 0;
     case AIOC_PLAN_SUM: return aioc_row_add_sum(cell, item[0], why);
     case AIOC_PLAN_AVERAGE: return aioc_row_add_average(cell, item[0], why);
     case AIOC_PLAN_MIN: case AIOC_PLAN_MAX:
@@ -14952,37 +14938,29 @@ static int aioc_row_kept_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer
 
 typedef struct aioc_row_best {
     aioc_row_kept rows;
-    const uint8_t *descending;  /* for each column; lent */
-    uint32_t columns;
-    bool distinct;  /* of rows with the same payload, whose hash is theirs, only the best is kept */
+    const aioc_plan_info *info;  /* lent; if distinct, of rows with the same payload only the best is kept */
     uint64_t most;
 } aioc_row_best;
 
-static int aioc_row_best_compare(const aioc_row_best *best, const aioc_row_value *values, const aioc_row *kept)
-{
-    return aioc_row_compare_values(best->descending, best->columns, values, kept->values);
-}
-
 static bool aioc_row_best_is_worse(const aioc_row_kept *rows, const aioc_row *a, const aioc_row *b)
 {
-    int order = aioc_row_best_compare((const aioc_row_best *)rows, a->values, b);
+    int order = aioc_row_compare_values(((const aioc_row_best *)rows)->info, a->values, b->values);
     return order != 0 ? order > 0 : a->arrival > b->arrival;
 }
 
 /* NULL: no memory. */
 static aioc_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row_sorted *from)
 {
-    size_t size = best->columns * sizeof *from->values, texts = 0;
+    size_t columns = best->info->order_count, size = columns * sizeof *from->values, texts = 0, i;
     aioc_row *row;
     char *text;
-    uint32_t i;
-    for (i = 0; i < best->columns; i++) texts += from->values[i].json.len;
+    for (i = 0; i < columns; i++) texts += from->values[i].json.len;
     row = aioc_row_kept_new(&best->rows, size + texts, from->payload);
     if (!row) return NULL;
     row->values = (aioc_row_value *)(row + 1);
     text = (char *)row->values + size;
     memcpy(row->values, from->values, size);
-    for (i = 0; i < best->columns; i++) {
+    for (i = 0; i < columns; i++) {
         aiocosmos_json *item = &row->values[i].json;
         item->node = NULL;
         if (item->len == 0) continue;
@@ -14997,26 +14975,27 @@ static aioc_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row_sorted *
 static int aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
 {
     aioc_row_best *best = (aioc_row_best *)stage;
+    const aioc_plan_info *info = best->info;
     aioc_row *copy, *goes = NULL, *alike;
     aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
     aioc_row_sorted sorted;
     aioc_val_hash hash = {0, 0};
     int result;
     sorted.values = values;
-    result = aioc_row_read_sorted(row, best->columns, &sorted, why);
+    result = aioc_row_read_sorted(row, info->order_count, &sorted, why);
     if (result != 0 || best->most == 0 || sorted.payload.type == AIOCOSMOS_JSON_NONE) return result;
     if (!aioc_row_kept_reserve(&best->rows, best->most)) return AIOCOSMOS_E_NOMEM;
     if (stage->count == best->most) goes = best->rows.array[0];
-    if (goes && aioc_row_best_compare(best, values, goes) >= 0) return 0;
-    if (best->distinct) {
+    if (goes && aioc_row_compare_values(info, values, goes->values) >= 0) return 0;
+    if (info->distinct) {
         hash = aioc_val_hash_of(stage->key, sorted.payload);
         alike = *aioc_row_kept_find(&best->rows, hash);
-        if (alike && aioc_row_best_compare(best, values, alike) >= 0) return 0;
+        if (alike && aioc_row_compare_values(info, values, alike->values) >= 0) return 0;
         if (alike) goes = alike;
     }
     copy = aioc_row_best_copy(best, &sorted);
     if (!copy) return AIOCOSMOS_E_NOMEM;
-    if (best->distinct) copy->hash = hash;
+    if (info->distinct) copy->hash = hash;
     aioc_row_kept_add(&best->rows, copy, goes);
     return 0;
 }
@@ -15025,15 +15004,13 @@ static const aioc_row_stage_kind aioc_row_best_kind = {
     aioc_row_best_add, aioc_row_kept_next, aioc_row_kept_bytes, aioc_row_kept_close
 };
 
-static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, uint64_t most, const uint8_t *descending,
-                               uint32_t columns, bool distinct, const uint64_t *key)
+static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, const aioc_plan_info *info, uint64_t most,
+                               const uint64_t *key)
 {
     memset(best, 0, sizeof *best);
     aioc_row_stage_open(&best->rows.stage, &aioc_row_best_kind, memory, key);
     best->rows.is_behind = aioc_row_best_is_worse;
-    best->descending = descending;
-    best->columns = columns;
-    best->distinct = distinct;
+    best->info = info;
     best->most = most;
 }
 
@@ -15609,8 +15586,7 @@ static int aioc_row_chain_open(aioc_row_chain *chain, aioc_mem *memory, aioc_pla
         aioc_row_chain_link(chain, &chain->u.groups.stage);
     } else if (best) {
         uint64_t most = limit->take > UINT64_MAX - limit->skip ? UINT64_MAX : limit->skip + limit->take;
-        aioc_row_best_open(&chain->u.best, memory, most, info->descending, info->order_count,
-                           info->distinct != AIOC_PLAN_ALL, key);
+        aioc_row_best_open(&chain->u.best, memory, info, most, key);
         aioc_row_chain_link(chain, &chain->u.best.rows.stage);
     }
     chain->ordered = info->order_count > 0 && rows.len == 0 && !best && !info->has_dcount;
@@ -18420,11 +18396,6 @@ static void aioc_query_read_sequence(aioc_query *query)
 
 /*--- Merging the ranges' rows ---*/
 
-static int aioc_query_compare(const aioc_query *query, const aioc_row_value *a, const aioc_row_value *b)
-{
-    return aioc_row_compare_values(query->info->descending, query->info->order_count, a, b);
-}
-
 /* The sort values of a stream's next row, and those of a row that was given, which have been read once. */
 static int aioc_query_compare_given(const aioc_query *query, const aioc_range_stream *stream, aiocosmos_json items)
 {
@@ -18432,13 +18403,13 @@ static int aioc_query_compare_given(const aioc_query *query, const aioc_range_st
     const char *why;
     memset(values, 0, sizeof values);
     aioc_row_read_items(items, query->info->order_count, values, &why);
-    return aioc_query_compare(query, stream->row.values, values);
+    return aioc_row_compare_values(query->info, stream->row.values, values);
 }
 
 /* By their values; ties by the place of the range in the key space. */
 static bool aioc_query_before(const aioc_query *query, const aioc_range_stream *a, const aioc_range_stream *b)
 {
-    int order = aioc_query_compare(query, a->row.values, b->row.values);
+    int order = aioc_row_compare_values(query->info, a->row.values, b->row.values);
     if (order == 0 && a->kin.len && aioc_mem_same(aioc_mem_text(&a->kin), aioc_mem_text(&b->kin))) {
         order = aioc_row_rid_compare(a->row.rid, b->row.rid);
         if (a->rids_fall) order = -order;
@@ -18491,7 +18462,7 @@ static bool aioc_query_is_ahead(const aioc_query *query, const aioc_range_stream
     next.values = values;
     while (aioc_json_next(stream->first->rows, NULL, &row) &&
            aioc_row_read_sorted(row, query->info->order_count, &next, &why) == 0 &&
-           aioc_query_compare(query, values, stream->row.values) == 0)
+           aioc_row_compare_values(query->info, values, stream->row.values) == 0)
         if (aioc_row_rid_compare(next.rid, query->cursor->from.rid_of_row) == 0) return true;
     return false;
 }
@@ -18593,11 +18564,8 @@ static int aioc_query_give_first(aioc_query *query, const char **why)
 {
     const aioc_range_stream *stream = query->line[query->line_count - 1];
     const aioc_row_sorted *row = &stream->row;
-    bool scattered = false;
-    uint32_t i;
     int status = AIOCOSMOS_E_NOMEM;
-    for (i = 0; i < query->info->order_count; i++) scattered = scattered || aioc_val_has_members(row->values[i].json);
-    query->chain.distinct.scattered = scattered;
+    query->chain.distinct.scattered = aioc_row_is_unordered(query->info, row->values);
     if (aioc_mem_reserve(query->memory, &query->last_rid, row->rid.len) &&
         aioc_mem_reserve(query->memory, &query->last_items, row->items.len) &&
         aioc_mem_reserve(query->memory, &query->last_edges, aioc_range_kin(stream).len))
@@ -18795,7 +18763,6 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
     aioc_row_distinct *distinct = &query->chain.distinct;
     aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
     const char *why;
-    uint32_t i;
     query->chain.limit.skip = from->skip_left;
     query->chain.limit.take = from->take_left;
     distinct->has_last = from->has_last;
@@ -18811,9 +18778,7 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
     query->from_items = aioc_json_root(&query->from_doc);
     if (info->order_count > AIOC_ROW_COLUMNS_MAX ||
         aioc_row_read_items(query->from_items, info->order_count, values, &why) != 0) return AIOCOSMOS_E_ARGUMENT;
-    query->from_unordered = false;
-    for (i = 0; i < info->order_count; i++)
-        query->from_unordered = query->from_unordered || aioc_val_has_members(values[i].json);
+    query->from_unordered = aioc_row_is_unordered(info, values);
     query->last_rows = from->rows_of_rid;
     return aioc_mem_set(query->memory, &query->last_items, from->values) &&
            aioc_mem_set(query->memory, &query->last_rid, from->rid_of_row) &&

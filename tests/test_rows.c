@@ -1463,7 +1463,16 @@ TEST(groups_count_what_they_hold)
 typedef struct best_row { size_t id, value[2]; bool bare; } best_row;
 
 static const char *const few_values[] = {"", "null", "false", "0", "0.5", "1", "\"a\"", "\"b\"", "[]", "{}"};
-static const uint8_t down_up[2] = {1, 0};
+static const aioc_plan_info *down_up(bool distinct)
+{
+    static const uint8_t descending[2] = {1, 0};
+    static aioc_plan_info info;
+    memset(&info, 0, sizeof info);
+    info.descending = descending;
+    info.order_count = 2;
+    info.distinct = distinct ? AIOC_PLAN_DISTINCT_UNORDERED : AIOC_PLAN_ALL;
+    return &info;
+}
 
 /* The first column falls, the second rises, but not behind arrays and objects; ties stay as they came. */
 static void sort_rows(best_row *rows, size_t count)
@@ -1533,7 +1542,7 @@ TEST(the_best_rows_are_the_first_of_all_sorted)
         }
         put(&want, "%s", "");
         world.next = 0;
-        aioc_row_best_open(&best, &world.memory, most, down_up, 2, distinct, key);
+        aioc_row_best_open(&best, &world.memory, down_up(distinct), most, key);
         all = json_on(&page);
         while (aioc_json_next(all, NULL, &at)) {
             CHECK_INT(aioc_row_best_add(&best.rows.stage, at, &why), 0);
@@ -1564,7 +1573,7 @@ TEST(best_rows_that_contradict_the_plan_are_refused)
             aioc_row_best best;
             const char *why = NULL;
             world.next = 0;
-            aioc_row_best_open(&best, &world.memory, most, down_up, 2, most == 2, key);
+            aioc_row_best_open(&best, &world.memory, down_up(most == 2), most, key);
             CHECK_INT(aioc_row_best_add(&best.rows.stage, json(cases[i].row), &why), AIOCOSMOS_E_PROTOCOL);
             CHECK_STR(why, cases[i].why);
             CHECK_INT(next_of(&best.rows.stage), 0);
@@ -1600,7 +1609,7 @@ TEST(best_rows_survive_that_there_is_no_memory)
         put(&page, "]");
         rows = json_on(&page);
         world.next = 0;
-        aioc_row_best_open(&best, &world.memory, MOST, down_up, 2, allowed % 2 == 0, key);
+        aioc_row_best_open(&best, &world.memory, down_up(allowed % 2 == 0), MOST, key);
         while (result == 0 && aioc_json_next(rows, NULL, &at)) result = aioc_row_best_add(&best.rows.stage, at, &why);
         if (result == 0) {
             done = true;
