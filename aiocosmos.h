@@ -13833,6 +13833,20 @@ static int aioc_val_compare_numbers(aioc_val_number a, aioc_val_number b)
     return (a.real > b.real) - (a.real < b.real);
 }
 
+/* The next character of a string, without its escape. Half a surrogate pair, which has no UTF-8, is as if it had: it is
+ * not the same as U+FFFD. */
+static size_t aioc_val_next_character(const char **at, const char *end, char out[4])
+{
+    const char *start = *at;
+    size_t len = *start == '\\' ? aioc_json_unescape(at, end, out) : aioc_json_utf8_len(start, end);
+    uint32_t unit = len == 3 && *start == '\\' ? aioc_json_hex4(start + 2) : 0;
+    if (unit - 0xD800 < 0x800) aioc_json_utf8_put(unit, out);
+    if (*at > start) return len;
+    memcpy(out, start, len);
+    *at += len;
+    return len;
+}
+
 /* A string as UTF-16 units, one after the other. */
 typedef struct aioc_val_units {
     const char *at, *end;
@@ -13841,34 +13855,19 @@ typedef struct aioc_val_units {
 
 static aioc_val_units aioc_val_units_of(aiocosmos_json string)
 {
-    aioc_val_units units;
-    units.at = string.ptr + 1;
-    units.end = string.ptr + string.len - 1;
-    units.low = 0;
+    aioc_val_units units = {string.ptr + 1, string.ptr + string.len - 1, 0};
     return units;
 }
 
-/* The next unit, or -1 at the end, which sorts before all. An escaped surrogate is a unit, whether it has a partner or
- * not. */
+/* The next unit, or -1 at the end, which sorts before all. */
 static int32_t aioc_val_next_unit(aioc_val_units *units)
 {
-    char plain[4];
+    char character[4];
     uint32_t code = units->low;
-    size_t len;
     units->low = 0;
     if (code) return (int32_t)code;
     if (units->at == units->end) return -1;
-    if (units->at[0] == '\\' && units->at[1] == 'u') {
-        units->at += 6;
-        return (int32_t)aioc_json_hex4(units->at - 4);
-    }
-    if (units->at[0] == '\\') {
-        aioc_json_unescape(&units->at, units->end, plain);
-        return plain[0];
-    }
-    len = aioc_json_utf8_len(units->at, units->end);
-    code = aioc_json_utf8_code(units->at, len);
-    units->at += len;
+    code = aioc_json_utf8_code(character, aioc_val_next_character(&units->at, units->end, character));
     if (code < 0x10000) return (int32_t)code;
     units->low = 0xDC00 + ((code - 0x10000) & 0x3FF);
     return (int32_t)(0xD800 + ((code - 0x10000) >> 10));
@@ -14011,25 +14010,20 @@ enum {
     AIOC_VAL_KIND_OBJECT
 };
 
-/* The last word says how many of its bytes count, in a byte that UTF-8 does not have. Half a surrogate pair, which has
- * no UTF-8, is fed as if it had: it is not the same as U+FFFD. */
+/* The last word says how many of its bytes count, in a byte that UTF-8 does not have. */
 static void aioc_val_sip_string(aioc_val_sip *sip, aiocosmos_json string)
 {
     const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
-    bool escaped = aioc_json_has_escapes(string);
     unsigned char held[12];  /* what is no whole word yet, and a character */
-    size_t len = 0, more;
-    for (; !escaped && end - at >= 8; at += 8)
-        aioc_val_sip_word(sip, aioc_text_load64le((const unsigned char *)at));
+    size_t len = 0;
+    if (!aioc_json_has_escapes(string)) {
+        for (; end - at >= 8; at += 8) aioc_val_sip_word(sip, aioc_text_load64le((const unsigned char *)at));
+        len = (size_t)(end - at);
+        memcpy(held, at, len);
+        at = end;
+    }
     while (at < end) {
-        const char *start = at;
-        char *character = (char *)held + len;
-        uint32_t unit = *at == '\\' && at[1] == 'u' ? aioc_json_hex4(at + 2) : 0;
-        *character = *at;
-        more = *at == '\\' ? aioc_json_unescape(&at, end, character) : 1;
-        if (at == start) at++;
-        if (more == 3 && unit - 0xD800 < 0x800) aioc_json_utf8_put(unit, character);
-        len += more;
+        len += aioc_val_next_character(&at, end, (char *)held + len);
         if (len < 8) continue;
         aioc_val_sip_word(sip, aioc_text_load64le(held));
         len -= 8;
@@ -14466,16 +14460,14 @@ static int aioc_row_add_average(aioc_row_cell *cell, aiocosmos_json item, const 
  * object has no order: it stands as long as there is nothing else. */
 static int aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, bool max, aiocosmos_json value)
 {
-    static const char *const of_min[2] = {"min", "count"}, *const of_max[2] = {"max", "count"};
+    const char *const names[2] = {max ? "max" : "min", "count"};
     bool first = cell->state == AIOC_ROW_NOTHING;
     aiocosmos_json field[2], kept = value;
     int64_t count;
-    if (value.type == AIOCOSMOS_JSON_OBJ) {
-        aioc_json_fields(value, max ? of_max : of_min, 2, field);
-        if (aioc_row_is_count(field[1], &count)) {
-            if (count == 0) return 0;
-            value = field[0];
-        }
+    aioc_json_fields(value, names, 2, field);
+    if (aioc_row_is_count(field[1], &count)) {
+        if (count == 0) return 0;
+        value = field[0];
     }
     if (cell->state == AIOC_ROW_UNDEFINED) return 0;
     if (!first) kept = aioc_protocol_scalar(aioc_row_accumulated_text(cell));
@@ -14788,8 +14780,8 @@ typedef struct aioc_row {
     struct aioc_row *alike;  /* the next one of its bucket */
     aioc_row_value *values;  /* of best rows: those of ORDER BY */
     aiocosmos_str rid;  /* of a hybrid search, as what follows: */
-    double fused, *scores;  /* one a component, */
-    uint8_t *sources;  /* and where it comes from */
+    double fused, *scores;  /* one a component */
+    uint64_t from, among_best;  /* a bit for each component: it gave the row; which is among its best of all ranges */
 } aioc_row;
 
 typedef struct aioc_row_kept {
@@ -15025,8 +15017,6 @@ static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, const aioc
 #define AIOC_ROW_RRF          60  /* added to each rank, as the service and all clients do */
 #define AIOC_ROW_HYBRID       "{documentdb-formattablehybridsearchquery-"
 
-enum { AIOC_ROW_NOT_FROM, AIOC_ROW_FROM, AIOC_ROW_AMONG_BEST };  /* a source, for each component */
-
 typedef struct aioc_row_rrf {
     aioc_row_kept rows;  /* documents that some component gave, by the hashes of their _rids */
     aioc_plan *plan;
@@ -15242,16 +15232,15 @@ static int aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioc_row_rrf_
 static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aioc_row_rrf_row *from, const double *scores,
                                   aioc_val_hash hash)
 {
-    size_t count = rrf->plan->component_count, rid_len = from->rid.len - 2;
-    aioc_row *row = aioc_row_kept_new(&rrf->rows, count * (sizeof *scores + 1) + rid_len, from->payload);
+    size_t size = rrf->plan->component_count * sizeof *scores, rid_len = from->rid.len - 2;
+    aioc_row *row = aioc_row_kept_new(&rrf->rows, size + rid_len, from->payload);
     char *rid;
     if (!row) return NULL;
     row->hash = hash;
     row->scores = (double *)(row + 1);
-    row->sources = (uint8_t *)(row->scores + count);
-    rid = (char *)row->sources + count;
+    rid = (char *)row->scores + size;
     row->rid = aioc_text_view(rid, rid_len);
-    memcpy(row->scores, scores, count * sizeof *scores);
+    memcpy(row->scores, scores, size);
     memcpy(rid, from->rid.ptr + 1, rid_len);
     aioc_row_kept_add(&rrf->rows, row, NULL);
     return row;
@@ -15273,7 +15262,7 @@ static int aioc_row_rrf_add_row(aioc_row_rrf *rrf, aiocosmos_json row, const cha
     found = *aioc_row_kept_find(&rrf->rows, hash);
     if (!found) found = aioc_row_rrf_new(rrf, &from, scores, hash);
     if (!found) return AIOCOSMOS_E_NOMEM;
-    found->sources[rrf->reading] = AIOC_ROW_FROM;
+    found->from |= UINT64_C(1) << rrf->reading;
     return 0;
 }
 
@@ -15295,17 +15284,16 @@ static bool aioc_row_rrf_is_worth_less(const aioc_row_kept *rows, const aioc_row
     return aioc_text_compare(a->rid, b->rid) > 0;
 }
 
-/* Each range gave its best rows of a component, by which they are sorted; those that are among the best of all ranges
- * count. */
+/* Each range gave its best rows of a component, by which they are sorted; the best of all ranges count. */
 static void aioc_row_rrf_cut(aioc_row_rrf *rrf, uint32_t component)
 {
     const aioc_plan_info *info = &rrf->plan->components[component].info;
-    uint64_t place = 0;
+    uint64_t place = 0, bit = UINT64_C(1) << component;
     size_t i;
     for (i = 0; i < rrf->rows.stage.count; i++) {
-        uint8_t *source = &rrf->rows.array[i]->sources[component];
-        if (*source == AIOC_ROW_NOT_FROM) continue;
-        if (place >= info->skip && place - info->skip < info->take) *source = AIOC_ROW_AMONG_BEST;
+        aioc_row *row = rrf->rows.array[i];
+        if (!(row->from & bit)) continue;
+        if (place >= info->skip && place - info->skip < info->take) row->among_best |= bit;
         place++;
     }
 }
@@ -15316,7 +15304,7 @@ static void aioc_row_rrf_drop_worse(aioc_row_rrf *rrf)
     size_t i, kept = 0;
     for (i = 0; i < rows->stage.count; i++) {
         aioc_row *row = rows->array[i];
-        if (memchr(row->sources, AIOC_ROW_AMONG_BEST, rrf->plan->component_count)) rows->array[kept++] = row;
+        if (row->among_best) rows->array[kept++] = row;
         else aioc_row_kept_drop(rows, row);
     }
     rows->stage.count = kept;
