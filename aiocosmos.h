@@ -13168,7 +13168,7 @@ static const char *aioc_plan_is_not(aiocosmos_json value, char kind)
 static bool aioc_plan_read_fields(aioc_plan_reader *in, aiocosmos_json object, const char *const *kinds, size_t count,
                                   aiocosmos_json *out)
 {
-    const char *names[AIOC_PLAN_FIELDS_MAX], *but;
+    const char *names[AIOC_PLAN_FIELDS_MAX] = { NULL }, *but;
     aiocosmos_json element = aioc_json_none();
     size_t i;
     for (i = 0; i < count; i++) names[i] = kinds[i] + 1;
