@@ -7,7 +7,7 @@ if [ $# -eq 0 ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     tool=$build/aiocosmos emulator=$build/aiocosmos-emulator
-    unset AIOCOSMOS_CONNECTION_STRING AIOCOSMOS_ENDPOINT AIOCOSMOS_KEY AIOCOSMOS_TOKEN
+    unset AIOCOSMOS_CONNECTION_STRING AIOCOSMOS_ENDPOINT AIOCOSMOS_KEY AIOCOSMOS_TOKEN AIOCOSMOS_PROFILE
     export build work tool emulator
 fi
 
@@ -112,7 +112,7 @@ part_usage() {
     prints 'item patch'
     exits 0 "$tool" help import
     prints --rejects
-    for command in account 'db list' 'db create' 'db delete' 'container list' 'container show' 'container create' \
+    for command in account 'profile list' 'profile add' 'profile delete' 'db list' 'db create' 'db delete' 'container list' 'container show' 'container create' \
         'container replace' 'container describe' \
         'throughput show' 'throughput set' 'throughput autoscale' \
         'container delete' count copy delete 'item create' 'item upsert' 'item replace' 'item get' \
@@ -612,6 +612,53 @@ part_token() {
     exits 2 "$tool" db list --key-file "$work/key"
     says '--key-file: not base64'
     exits 2 "$tool" db list --key-file "$work/none"
+}
+
+# Profiles, in a config directory that does not exist yet.
+part_profile() {
+    XDG_CONFIG_HOME=$work/config/of/somebody
+    export XDG_CONFIG_HOME
+    endpoint=$AIOCOSMOS_ENDPOINT
+    key='C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=='
+    unset AIOCOSMOS_ENDPOINT
+    exits 0 "$tool" profile list
+    is "$(cat "$work/out")" '' 'profiles before there is one'
+    exits 2 "$tool" --profile mine db list
+    says "there is no profile 'mine'"
+    exits 2 "$tool" profile add mine
+    exits 2 "$tool" profile add ../mine --endpoint "$endpoint" --key "$key"
+    says 'is no name'
+    exits 2 "$tool" profile add mine --endpoint "$endpoint" --key '*'
+    says 'not base64'
+    echo "$key" | exits 0 "$tool" profile add mine --endpoint "$endpoint"
+    is "$(ls -l "$XDG_CONFIG_HOME/aiocosmos/mine" | cut -c 1-10)" -rw------- 'who can read a profile'
+    is "$(ls -ld "$XDG_CONFIG_HOME/aiocosmos" | cut -c 1-10)" drwx------ 'who can read the profiles'
+    exits 1 "$tool" profile add mine --endpoint "$endpoint" --key "$key"
+    says 'delete it first'
+    exits 0 "$tool" --profile mine db list
+    exits 0 env AIOCOSMOS_PROFILE=mine "$tool" db list
+    exits 2 env AIOCOSMOS_PROFILE=mine AIOCOSMOS_ENDPOINT="$endpoint" "$tool" db list
+    says 'unset one'
+    exits 0 env AIOCOSMOS_PROFILE=none "$tool" db list --endpoint "$endpoint"
+    exits 2 "$tool" db list --profile mine --endpoint "$endpoint"
+    exits 0 "$tool" profile list
+    is "$(cat "$work/out")" "{\"name\":\"mine\",\"endpoint\":\"$endpoint\"}" profiles
+    chmod 644 "$XDG_CONFIG_HOME/aiocosmos/mine"
+    exits 2 "$tool" --profile mine db list
+    says 'others can read it'
+    exits 0 "$tool" profile delete mine
+    exits 1 "$tool" profile delete mine
+    command -v script >/dev/null || return
+    last='profile add'
+    : >"$work/out"
+    {
+        tries=0
+        while ! grep -qF 'not shown' "$work/out" && [ $tries -lt 200 ]; do tries=$((tries + 1)) && sleep 0.05; done
+        echo "$key"
+    } | script -qefc "'$tool' profile add typed --endpoint '$endpoint'" /dev/null >"$work/out" 2>"$work/err"
+    is $? 0 'status of a profile whose key was typed'
+    is "$(grep -c '/Jw==' "$work/out")" 0 'keys that are shown'
+    exits 0 "$tool" --profile typed db list
 }
 
 # What is printed is JSON, or nothing: here the answer to everything is a text, with the service's headers.
@@ -1283,6 +1330,7 @@ with_emulator copy_items --partitions 4
 with_emulator resumed_copy --fault status=403,kind=upsert_item,skip=40,count=1 --fault delay_ms=10,kind=upsert_item
 with_emulator columns
 with_emulator describe
+with_emulator profile
 with_emulator token --aad-token secret
 with_emulator import
 with_emulator interrupt

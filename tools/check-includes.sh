@@ -24,7 +24,7 @@ BEGIN {
     order("tools/emulator/", "text clock model list resource changes range store kind request exchange auth fault patch " \
           "metrics plan scope page held query listing script feed item batch definition users meta control answer routes http " \
           "network core unit tls server main program")
-    order("tools/cli/", "tool interrupt io input values csv columns state explain request rows scan transfer account " \
+    order("tools/cli/", "tool interrupt io input values csv columns state explain request rows scan transfer profile account " \
           "databases throughput describe items query export remove copy changes import help main")
 }
 FNR == 1 {

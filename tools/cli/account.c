@@ -1,6 +1,7 @@
 /* account.c: which account, by options, the environment or for want of both, and the client for it. */
 #include "account.h"
 #include "io.h"
+#include "profile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,11 +58,28 @@ static bool choose_key(tool *t, aiocosmos_options *o)
     return false;
 }
 
+/* By its name, from an option or the environment, which must not name another account then. */
+static bool choose_profile(tool *t, aiocosmos_options *o, bool keyed)
+{
+    static const char variable[] = "AIOCOSMOS_PROFILE";
+    const char *name = given(t, OPT_PROFILE, variable, &t->endpoint_from);
+    if (has(t, OPT_PROFILE) && (has(t, OPT_CONNECTION_STRING) || has(t, OPT_ENDPOINT) || keyed))
+        return say(t, "--profile names the account, and other options do too: choose one"), false;
+    if (!has(t, OPT_PROFILE) && (setting("AIOCOSMOS_CONNECTION_STRING") || setting("AIOCOSMOS_ENDPOINT")))
+        return say(t, "%s names an account, and other variables do too: unset one", variable), false;
+    t->key_from = t->endpoint_from;
+    o->connection_string = t->profile;
+    return read_profile(t, name, t->profile, sizeof t->profile);
+}
+
 /* Which account: what is given here, else what the environment says, else the local emulator. */
 static bool choose_account(tool *t, aiocosmos_options *o)
 {
     static const char variable[] = "AIOCOSMOS_CONNECTION_STRING";
     bool keyed = has(t, OPT_KEY) || has(t, OPT_KEY_FILE) || has(t, OPT_TOKEN);
+    if (has(t, OPT_PROFILE) ||
+        (setting("AIOCOSMOS_PROFILE") && !has(t, OPT_CONNECTION_STRING) && !has(t, OPT_ENDPOINT)))
+        return choose_profile(t, o, keyed);
     if (has(t, OPT_CONNECTION_STRING) && (has(t, OPT_ENDPOINT) || keyed))
         return say(t, "--connection-string names endpoint and key: give it alone"), false;
     if (!has(t, OPT_ENDPOINT)) o->connection_string = given(t, OPT_CONNECTION_STRING, variable, &t->endpoint_from);

@@ -7,6 +7,7 @@
 #include "export.h"
 #include "import.h"
 #include "items.h"
+#include "profile.h"
 #include "query.h"
 #include "remove.h"
 #include "scan.h"
@@ -29,11 +30,11 @@ static const char text_data[] =
     "errors, costs and progress, goes to stderr.\n";
 
 static const char text_settings[] =
-    "The account is named by --connection-string, or by --endpoint with --key,\n"
-    "--key-file or --token; else by the environment, AIOCOSMOS_CONNECTION_STRING, or\n"
-    "AIOCOSMOS_ENDPOINT with AIOCOSMOS_KEY or AIOCOSMOS_TOKEN; else it is the local\n"
-    "emulator, http://localhost:8081. An endpoint on localhost needs no key:\n"
-    "emulators have a well-known one.\n";
+    "The account is named by --connection-string or --profile, or by --endpoint with\n"
+    "--key, --key-file or --token; else by the environment, AIOCOSMOS_PROFILE,\n"
+    "AIOCOSMOS_CONNECTION_STRING, or AIOCOSMOS_ENDPOINT with AIOCOSMOS_KEY or\n"
+    "AIOCOSMOS_TOKEN; else it is the local emulator, http://localhost:8081. An\n"
+    "endpoint on localhost needs no key: emulators have a well-known one.\n";
 
 static const char text_exit[] =
     "    0   all done\n"
@@ -51,6 +52,17 @@ static const char text_examples[] =
 const command commands[] = {
     { "account", "", 0, 0, 0, account, NULL, "show the account",
       "Prints what the service says of it: its regions, consistency and so on.\n" },
+    { "profile list", "", 0, 0, COMMAND_LOCAL, profile_list, NULL, "list the accounts that have a name",
+      "Prints each profile's name and endpoint, and no keys.\n" },
+    { "profile add", "NAME", 0, 0, COMMAND_LOCAL, profile_add, NULL, "give an account a name",
+      "Keeps the account of --endpoint or --connection-string, for --profile NAME or\n"
+      "AIOCOSMOS_PROFILE, in a file that nobody else can read, in the directory\n"
+      "aiocosmos of XDG_CONFIG_HOME or ~/.config; one that others can read is refused.\n"
+      "The key is asked for, and not shown, unless --key-file or --key gives it.\n"
+      "\n"
+      "    aiocosmos profile add work --endpoint https://NAME.documents.azure.com/\n"
+      "    aiocosmos --profile work db list\n" },
+    { "profile delete", "NAME", 0, 0, COMMAND_LOCAL, profile_delete, NULL, "forget an account's name", "" },
     { "db list", "", 0, 0, 0, db_list, NULL, "list the databases",
       "Prints each database of the account as the service describes it.\n" },
     { "db create", "ID", OPTIONS_OF_THROUGHPUT | BIT(OPT_IF_NOT_EXISTS), 0, 0, db_create, NULL, "create a database",

@@ -248,7 +248,7 @@ static int run(tool *t, int argc, char **argv)
     }
     if (!t->command) return no_such_command(t);
     if (!check_arguments(t)) return see_help(t);
-    status = open_client(t);
+    status = t->command->kind == COMMAND_LOCAL ? EXIT_DONE : open_client(t);
     if (status == EXIT_DONE) status = t->command->run(t);
     aiocosmos_destroy(t->client);
     return status;

@@ -21,6 +21,7 @@ const option_info options[OPT_COUNT] = {
     { "--token", "T",
         "an Entra access token, or a resource token, not a key;\n"
         "others can read it too, so better use AIOCOSMOS_TOKEN" },
+    { "--profile", "NAME", "the account of 'aiocosmos profile add NAME'" },
     { "--ca", "FILE", "trust the certificates in this PEM file instead of the\nsystem's" },
     { "--insecure", NULL, "do not check certificates, and allow plain http to\nother machines: for emulators only" },
     { "--timeout", "SECONDS", "for one request with its retries (30), or for one\ndocument of an import (120)" },

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <time.h>
 
+enum { COMMAND_LOCAL = -1 };               /* the kind of one that asks no account */
+
 enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_INCOMPLETE = 3 };
 
 enum {
@@ -16,7 +18,7 @@ enum {
 };
 
 typedef enum option_id {
-    OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_KEY_FILE, OPT_TOKEN, OPT_CA, OPT_INSECURE, OPT_TIMEOUT,
+    OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_KEY_FILE, OPT_TOKEN, OPT_PROFILE, OPT_CA, OPT_INSECURE, OPT_TIMEOUT,
     OPT_PARTITION_KEY, OPT_THROUGHPUT, OPT_AUTOSCALE, OPT_TTL, OPT_IF_NOT_EXISTS, OPT_PK, OPT_OPS, OPT_PARAM,
     OPT_PAGE_SIZE, OPT_PAGES, OPT_CONTINUATION, OPT_EXPLAIN, OPT_FROM, OPT_FOLLOW, OPT_STATE, OPT_ALL_VERSIONS,
     OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_APPEND_REJECTS, OPT_FROM_LINE, OPT_GIVE_UP,
@@ -68,6 +70,7 @@ struct tool {
     char *ca;                              /* the text of --ca */
     size_t ca_len;
     char key[4096];                        /* of --key-file */
+    char profile[4096];                    /* the connection string of --profile */
     struct timespec started;
     bool progress_shown;                   /* a line on the terminal, to be wiped before anything else is printed */
 };

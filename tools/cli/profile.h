@@ -1,0 +1,16 @@
+/* profile.h: accounts by a name, kept in the user's config directory. */
+#ifndef CLI_PROFILE_H
+#define CLI_PROFILE_H
+
+#include "tool.h"
+
+enum { PROFILE_BYTES = 4096 };
+
+/* The connection string of a profile. False: said why there is none. */
+bool read_profile(tool *t, const char *name, char *out, size_t cap);
+
+int profile_list(tool *t);
+int profile_add(tool *t);
+int profile_delete(tool *t);
+
+#endif
