@@ -607,7 +607,7 @@ typedef struct aiocosmos_request {
     aiocosmos_str session_token;       /* for this request, merged with the one that the client holds */
     const char *const *headers;        /* extra "name: value" lines, NULL-terminated: see below. What is the library's
                                         * or the connection's is refused */
-    const char *raw_verb;              /* "GET", "POST", ...: see below */
+    const char *raw_verb;              /* GET, HEAD, POST, PUT, PATCH, DELETE: see below */
     const char *raw_link;              /* the path without its first '/', of names, not percent-encoded, such as
                                         * "dbs/game/colls/players/sprocs/trade"; "": the account */
     uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order. One that
@@ -10708,7 +10708,7 @@ typedef struct aioc_request_spec {
     const char *verb, *type;  /* "POST", "docs": the resource type that is signed */
     aiocosmos_str link;       /* the resource link that is signed: ids not percent-encoded */
     const char *tail;         /* what follows it in the path: of a feed, its type; NULL: nothing */
-    aiocosmos_str owned;      /* verb, type and what follows that, with their NULs, where they are no constants */
+    aiocosmos_str owned;      /* the type and what follows it, with their NULs, if it is no constant */
     aioc_request_traits is;
     aiocosmos_str container_link;  /* whose session tokens apply; len 0: none */
     aiocosmos_str pk_text;         /* partition key header value; len 0: none */
@@ -11362,30 +11362,29 @@ static int aioc_request_split_path(aioc_request_builder *builder, const char *pa
     return 0;
 }
 
-/* CONNECT would make a tunnel, and TRACE hand out the signature (RFC 9110, 9.3.6 and 9.3.8). Only items, and POST to a
- * stored procedure, are answered by replicas, whose session tokens they are. An ETag binds an upsert, but no stored
- * procedure. */
+/* Only items, and POST to a stored procedure, are answered by replicas, whose session tokens they are. An ETag binds an
+ * upsert, but no stored procedure. */
 static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosmos_request *request,
                                     aioc_request_spec *spec)
 {
-    const char *verb = request->raw_verb ? request->raw_verb : "";
-    size_t len = strspn(verb, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") + 1;
-    bool post = strcmp(verb, "POST") == 0;
+    static const char *const verbs[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" };
+    unsigned verb = 0;
+    bool post;
     char *at;
-    if (len < 2 || len > 17 || verb[len - 1] || strcmp(verb, "CONNECT") == 0 || strcmp(verb, "TRACE") == 0)
-        return aioc_request_refuse(builder, "raw_verb", "1 to 16 upper-case letters, neither CONNECT nor TRACE");
-    spec->is.write = strcmp(verb, "GET") != 0 && strcmp(verb, "HEAD") != 0;
+    while (verb < 6 && !(request->raw_verb && strcmp(request->raw_verb, verbs[verb]) == 0)) verb++;
+    if (verb == 6) return aioc_request_refuse(builder, "raw_verb", "GET, HEAD, POST, PUT, PATCH or DELETE");
+    spec->verb = verbs[verb];
+    spec->is.write = verb > 1;
+    post = verb == 2;
     if (!spec->is.write && request->body.len)
         return aioc_request_refuse(builder, "body", "does not belong to GET and HEAD");
     if (!request->raw_link) return aioc_request_refuse(builder, "raw_link", "required");
     if (aioc_request_split_path(builder, request->raw_link, spec)) return builder->status;
     builder->body.len = 0;
-    if (!aioc_mem_append(builder->memory, &builder->body, verb, len) ||
-        !aioc_mem_append(builder->memory, &builder->body, spec->type, strlen(spec->type) + 1) ||
+    if (!aioc_mem_append(builder->memory, &builder->body, spec->type, strlen(spec->type) + 1) ||
         !aioc_mem_append(builder->memory, &builder->body, "", 1)) return aioc_request_no_memory(builder);
     spec->owned = aioc_mem_text(&builder->body);
-    spec->verb = builder->body.data;
-    spec->type = at = builder->body.data + len;
+    spec->type = at = builder->body.data;
     for (at += strcspn(at, "/"); *at; at++) *at = *at == '/' ? 0 : aioc_mem_lower(*at);
     spec->is.item_data = spec->container_link.len && (strcmp(spec->type, "docs") == 0 || (post && !spec->tail));
     if (request->session_token.len && !spec->is.item_data)
@@ -11869,8 +11868,8 @@ static bool aioc_op_copy_texts(aioc_op *op, const aioc_request_spec *spec)
         op->ends[i] = (size_t)(at - op->texts);
     }
     at -= spec->owned.len;
-    op->verb = spec->owned.len ? at : spec->verb;
-    op->type = spec->owned.len ? at + strlen(spec->verb) + 1 : spec->type;
+    op->verb = spec->verb;
+    op->type = spec->owned.len ? at : spec->type;
     return true;
 }
 

@@ -879,7 +879,7 @@ TEST(raw_requests_reach_every_resource)
     CHECK_INT(ask(client, raw("GET", "dbs/db/colls/c/sprocs", ""), &got), 0);
     CHECK_INT(ask(client, raw("DELETE", "dbs/db/colls/o", ""), &got), 0);
     CHECK_INT(ask(client, raw("GET", "dbs/db/colls/o", ""), &got), 404);
-    CHECK_INT(ask(client, raw("BREW", "dbs/db", ""), &got), 405);
+    CHECK_INT(ask(client, raw("PATCH", "dbs/db", ""), &got), 405);
     close_world(client);
 }
 

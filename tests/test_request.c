@@ -356,7 +356,8 @@ TEST(raw_requests_that_cannot_be_are_refused_by_name)
     static const char *const framing[] = { "Transfer-Encoding: chunked", NULL };
     static const char *const date[] = { "x-ms-date: x", NULL };
     static const char *const key[] = { "x-ms-documentdb-partitionkey: [1]", NULL };
-    static const char *const verbs[] = { "", "get", "GE T", "G\r\n", "ABCDEFGHIJKLMNOPQ", "CONNECT", "TRACE" };
+    static const char *const verbs[] = { "", "get", "GE T", "G\r\n", "ABCDEFGHIJKLMNOPQ", "BREW", "OPTIONS", "CONNECT",
+                                         "TRACE" };
     static const struct { const char *link, *part; } links[] = { { "/dbs", "raw_link, segment 1: empty" },
         { "dbs/", "raw_link, segment 2: empty" }, { "dbs//colls", "raw_link, segment 2: empty" },
         { "dbs/a/..", "raw_link, segment 3: '..' is a step in a path" },
