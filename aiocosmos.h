@@ -16154,9 +16154,11 @@ typedef struct aioc_range_stream {
     uint32_t asks;
     uint32_t noted;  /* the place of its range in the costs, and 1; 0: none */
     uint32_t version;  /* of the ranges by which the request was sent */
+    void *batch;  /* of a read of many: what is asked */
+    int failed;  /* the status of the last request: asked again for the next page */
     uint8_t side;  /* aioc_plan_side: which text it is asked */
+    bool by_key;  /* one partition key is asked by itself, not by its range */
     bool asked_all;  /* nothing is left to ask for */
-    bool failed;  /* the last request: asked again for the next page */
     bool dropped;
     bool split;  /* its heirs go on behind its answers */
     bool hot;  /* of a change feed: more is to be expected */
@@ -16187,7 +16189,7 @@ typedef enum aioc_range_need {
     AIOC_RANGE_ALONE  /* or has it, and all the memory, until it ends */
 } aioc_range_need;
 
-#define AIOC_RANGE_OTHER 1
+#define AIOC_RANGE_DONE_WITH 1
 
 /* One reader of a part of the key space. Its streams stand by their place in it. */
 struct aioc_range_reader {
@@ -16196,8 +16198,8 @@ struct aioc_range_reader {
     aioc_op_engine *engine;
     aioc_mem *memory;
     int (*take)(aioc_range_stream *stream, const aiocosmos_result *result);  /* an answer: 0, what is wrong with it, or
-                                 * AIOC_RANGE_OTHER: it is another container's, and streams may be gone */
-    void (*left)(void *owner);  /* an answer has come that nobody waited for any more */
+                                 * AIOC_RANGE_DONE_WITH: nothing is to be done about it, and streams may be gone */
+    int (*specify)(const aioc_range_stream *stream, const aioc_account_range *range, aioc_request_spec *spec);
     void *owner;
     aioc_range_question *question;
     aioc_range_costs *costs;
@@ -16217,7 +16219,7 @@ struct aioc_range_reader {
     uint8_t growth;  /* how many times as large is what is made of an answer that is parsed */
     uint8_t busy;  /* somebody is at work on it: its answers are not taken back */
     bool etags;  /* a change feed: it goes on by those */
-    bool by_key;  /* one partition key is asked by itself, not by its range */
+    bool by_key;  /* streams ask one partition key by itself */
     bool yielded;  /* rows of answers that were given back had been used: it is to begin again behind them */
     uint32_t ahead, window, window_max;  /* answers held; how far the window, which counts them, may grow */
     struct {
@@ -16587,7 +16589,8 @@ static aiocosmos_str aioc_range_wanted(const aiocosmos_result *result, int heade
     return ((const aioc_op_delivery *)result->internal)->response->wanted[header];
 }
 
-static const char aioc_range_no_page[] = "an answer is not a page: it is no JSON, or has no array of items";
+static const char aioc_range_no_page[] =
+    "an answer is not what was asked for: it is no JSON, or has no items, or no etag";
 
 static void aioc_range_answer_free(aioc_mem *memory, aioc_range_answer *answer)
 {
@@ -16715,6 +16718,7 @@ static aioc_range_stream *aioc_range_stream_new(aioc_range_reader *reader, uint3
     if (!stream) return NULL;
     stream->size = (uint32_t)size;
     stream->reader = reader;
+    stream->by_key = reader->by_key;
     if (!aioc_range_set_edges(memory, &stream->edges, min, max) ||
         !aioc_mem_set(memory, &stream->position, continuation)) {
         aioc_range_stream_free(stream);
@@ -16807,6 +16811,7 @@ static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
     bool ok = end != UINT32_MAX;
     for (i = place + 1; ok && i < end; i++) {
         aioc_range_stream *heir = reader->streams[i];
+        heir->batch = old->batch;
         heir->side = old->side;
         heir->skipping = old->skipping;
         heir->skipped = old->skipped;
@@ -16964,6 +16969,12 @@ static bool aioc_range_is_any_under_way(const aioc_op_engine *engine)
     return false;
 }
 
+/* An answer has been used, or a page made of some: the next may be larger again. */
+static void aioc_range_grow(aioc_range_reader *reader)
+{
+    if (reader->rows.max) reader->rows.max = reader->rows.max < AIOC_RANGE_ROWS_MAX ? reader->rows.max * 2 : 0;
+}
+
 /* A page that there is no memory for fails only if nobody holds answers or is under way. Else it is tried again when
  * its turn comes, and then now and again, for who ends tells nobody; at once, nobody would. */
 static bool aioc_range_waits_for_memory(aioc_range_reader *reader)
@@ -17076,27 +17087,39 @@ static bool aioc_range_append_edges(const aioc_range_stream *stream, const aioc_
     return writer.ok;
 }
 
-/* Asks a stream's range, or, without one, the service by partition key. 0, or why that cannot be done now. */
+/* A request for a stream's next page: of its range or, without one, by partition key. 0, or E_NOMEM. */
+static int aioc_range_specify_page(const aioc_range_stream *stream, const aioc_account_range *range,
+                                   aioc_request_spec *spec)
+{
+    aioc_range_reader *reader = stream->reader;
+    aioc_mem_buffer *lines = &reader->engine->builder.lines;
+    aiocosmos_str behind = aioc_range_ask_from(stream);
+    if (behind.len == 0) behind = aioc_mem_str(reader->start);
+    if (!aioc_range_page_lines(reader->engine, aioc_mem_text(&reader->question->lines),
+                               aioc_range_rows_to_ask(reader, stream->asks),
+                               reader->etags ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
+        (range && !aioc_range_append_edges(stream, range, lines))) return AIOCOSMOS_E_NOMEM;
+    spec->pk_text = range ? aioc_account_text(reader->ranges.container, range->id)
+                          : aioc_mem_text(&reader->question->pk);
+    spec->is.by_range = range != NULL;
+    spec->lines = aioc_mem_text(lines);
+    spec->body = aioc_mem_text(&reader->bodies[stream->side]);
+    return 0;
+}
+
+/* 0, or why a stream cannot be asked now. */
 static int aioc_range_ask(aioc_range_stream *stream, const aioc_account_range *range)
 {
     static const aioc_op_role needed = { aioc_range_answer_came, NULL, NULL, NULL, true, true };
     static const aioc_op_role ahead = { aioc_range_answer_came, NULL, NULL, NULL, true, false };
     aioc_range_reader *reader = stream->reader;
-    aioc_op_engine *engine = reader->engine;
-    const aioc_range_question *question = reader->question;
-    aiocosmos_str behind = aioc_range_ask_from(stream);
     aioc_request_spec spec;
     int refused;
-    if (behind.len == 0) behind = aioc_mem_str(reader->start);
-    if (!aioc_range_page_lines(engine, aioc_mem_text(&question->lines), aioc_range_rows_to_ask(reader, stream->asks),
-                               reader->etags ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
-        (range && !aioc_range_append_edges(stream, range, &engine->builder.lines))) return AIOCOSMOS_E_NOMEM;
-    aioc_range_specify(&spec, question);
-    spec.pk_text = range ? aioc_account_text(reader->ranges.container, range->id) : aioc_mem_text(&question->pk);
-    spec.is.by_range = range != NULL;
-    spec.lines = aioc_mem_text(&engine->builder.lines);
-    spec.body = aioc_mem_text(&reader->bodies[stream->side]);
-    refused = aioc_op_accept(engine, &spec, aioc_range_is_owed(reader) ? &needed : &ahead, stream, &stream->op);
+    aioc_range_specify(&spec, reader->question);
+    refused = reader->specify(stream, range, &spec);
+    if (!refused)
+        refused = aioc_op_accept(reader->engine, &spec, aioc_range_is_owed(reader) ? &needed : &ahead, stream,
+                                 &stream->op);
     if (refused) return refused;
     stream->version = reader->ranges.container->ranges_version;
     stream->reserved = aioc_range_expected(stream);
@@ -17150,7 +17173,7 @@ static int aioc_range_ask_at(aioc_range_reader *reader, uint32_t place, bool nee
     const aioc_account_container *container = reader->ranges.container;
     aioc_range_stream *stream = reader->streams[place];
     const aioc_account_range *range;
-    if (reader->by_key) return aioc_range_send(stream, NULL, needed);
+    if (stream->by_key) return aioc_range_send(stream, NULL, needed);
     if (!aioc_range_watch_ready(&reader->ranges)) return 0;
     range = aioc_account_route(container, stream->min);
     if (!range) {
@@ -17227,11 +17250,10 @@ static int aioc_range_take(aioc_range_stream *stream, const aiocosmos_result *re
 static void aioc_range_failed(aioc_range_stream *stream, const aiocosmos_result *result, int status)
 {
     aioc_range_reader *reader = stream->reader;
-    stream->failed = status != AIOCOSMOS_E_NOMEM;
+    if (status != AIOCOSMOS_E_NOMEM) stream->failed = status;
     if (!stream->failed) aioc_range_lacks_memory(reader);
     else aioc_range_fail(&reader->tally, status, result && status == result->status ? result->message.ptr
-                         : reader->etags ? "an answer is not a page of a change feed: it has no etag, is no JSON, or "
-                                           "has no array of items" : aioc_range_no_page);
+                                                                                     : aioc_range_no_page);
 }
 
 /* What a range was asked, and what that cost. Its place among those that were asked, and 1; 0: no memory. */
@@ -17276,17 +17298,16 @@ static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result)
         while (*at != stream) at = &(*at)->leaving;
         *at = stream->leaving;
         aioc_range_stream_free(stream);
-        reader->left(reader->owner);
         return;
     }
     reader->busy++;  /* what it has is not taken back meanwhile */
     stream->noted = aioc_range_note(stream, op, result);
     status = stream->stale || reader->yielded ? 0 : reader->take(stream, result);
     reader->busy--;
-    if (status == AIOC_RANGE_OTHER) return;
+    if (status == AIOC_RANGE_DONE_WITH) return;
     stream->stale = false;
     if (status == 0) reader->ranges.pause_ms = 0;
-    else if (reader->by_key || !aioc_range_is_gone(result)) aioc_range_failed(stream, result, status);
+    else if (stream->by_key || !aioc_range_is_gone(result)) aioc_range_failed(stream, result, status);
     else aioc_range_watch_gone(&reader->ranges, stream->version);
 }
 
@@ -17366,16 +17387,15 @@ static uint32_t aioc_range_positions(const aioc_range_reader *reader, bool all, 
 /*--- Birth and death ---*/
 
 /* A reader whose question is set. 0, or E_NOMEM with the reason. */
-static int aioc_range_open(aioc_range_reader *reader, aioc_range_readers *all, void (*work)(void *owner),
-                           void (*left)(void *owner), void *owner)
+static int aioc_range_open(aioc_range_reader *reader, aioc_range_readers *all, void (*work)(void *owner), void *owner)
 {
     reader->all = all;
     reader->engine = all->engine;
     reader->memory = all->engine->memory;
     reader->next = all->first;
     all->first = reader;
-    reader->left = left;
     reader->owner = owner;
+    reader->specify = aioc_range_specify_page;
     reader->start = "";
     reader->need = AIOC_RANGE_AHEAD;
     aioc_range_task_open(&reader->task, all, work, owner);
@@ -17513,9 +17533,8 @@ static void aioc_page_free(aioc_page_cursor *cursor)
 }
 
 /* A closed cursor goes when nobody is left who would come back to it; what is under way for it is called off. */
-static void aioc_page_let_go(void *owner)
+static void aioc_page_let_go(aioc_page_cursor *cursor)
 {
-    aioc_page_cursor *cursor = (aioc_page_cursor *)owner;
     if (!cursor->closed || cursor->op || cursor->busy) return;
     if (cursor->plan_op) aioc_op_stop(cursor->plan_op, AIOCOSMOS_E_CANCELLED);
     if (cursor->reader) aioc_range_drop_all(cursor->reader);
@@ -17657,7 +17676,7 @@ static int aioc_page_open_reader(aioc_page_cursor *cursor, const aiocosmos_query
     reader->rows.first = request->page_items_max;
     reader->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
     reader->levels = aioc_page_levels(&request->pk);
-    if (aioc_range_open(reader, cursor->all->readers, aioc_page_work, aioc_page_let_go, cursor) ||
+    if (aioc_range_open(reader, cursor->all->readers, aioc_page_work, cursor) ||
         !aioc_range_set_edges(engine->memory, &reader->edges, aioc_mem_str(request->epk_min),
                               aioc_mem_str(request->epk_max))) return aioc_request_no_memory(&engine->builder);
     return 0;
@@ -17894,7 +17913,7 @@ static bool aioc_page_show(aioc_page_cursor *cursor)
         cursor->unshown = true;
         return false;
     }
-    if (reader->rows.max) reader->rows.max = reader->rows.max < AIOC_RANGE_ROWS_MAX ? reader->rows.max * 2 : 0;
+    aioc_range_grow(reader);
     aioc_page_end(cursor, 0, "", AIOC_RANGE_AHEAD);
     return true;
 }
@@ -17959,7 +17978,10 @@ static void aioc_page_work(void *owner)
     aioc_page_cursor *cursor = (aioc_page_cursor *)owner;
     aioc_range_reader *reader = cursor->reader;
     aioc_range_tally *tally = &reader->tally;
-    if (!cursor->way || cursor->closed) return;
+    if (!cursor->way || cursor->closed) {
+        aioc_page_let_go(cursor);  /* perhaps nobody is left who would come back */
+        return;
+    }
     cursor->busy++;  /* callbacks may close it */
     reader->busy++;
     if (cursor->op && cursor->unshown) aioc_page_show(cursor);
@@ -18022,7 +18044,7 @@ static int aioc_page_next(aioc_page_list *pages, aiocosmos_cursor handle, aiocos
     if (!cursor->broken) reader->tally.status = 0;
     reader->asked = ++reader->all->clock;
     reader->need = AIOC_RANGE_OWED;
-    for (place = 0; place < reader->stream_count; place++) reader->streams[place]->failed = false;
+    for (place = 0; place < reader->stream_count; place++) reader->streams[place]->failed = 0;
     aioc_range_stir(&reader->task);
     return 0;
 }
@@ -18282,7 +18304,7 @@ static int aioc_query_take(aioc_range_stream *stream, const aiocosmos_result *re
 {
     aioc_query *query = (aioc_query *)(void *)stream->reader;
     int status = result->status;
-    if (aioc_range_is_of_another(result) && aioc_query_begin_anew(query)) return AIOC_RANGE_OTHER;
+    if (aioc_range_is_of_another(result) && aioc_query_begin_anew(query)) return AIOC_RANGE_DONE_WITH;
     if (!status) status = aioc_range_take(stream, result);
     if (!status && query->chain.ordered) aioc_query_note_scan(stream, result);
     return status;
@@ -19222,11 +19244,11 @@ static int aioc_change_take(aioc_range_stream *stream, const aiocosmos_result *r
     aioc_range_reader *reader = stream->reader;
     bool another = aioc_range_is_of_another(result) && !reader->by_key;
     if (result->status == 0 || result->status == 304)
-        return aioc_change_is_another(reader, result) ? AIOC_RANGE_OTHER : aioc_change_take_page(stream, result);
+        return aioc_change_is_another(reader, result) ? AIOC_RANGE_DONE_WITH : aioc_change_take_page(stream, result);
     /* As long as it takes, a range that is gone is asked when a page is owed, not ahead. */
     if (another || aioc_range_is_gone(result)) stream->hot = false;
     if (another) aioc_range_watch_gone(&reader->ranges, stream->version);
-    return another ? AIOC_RANGE_OTHER : result->status;
+    return another ? AIOC_RANGE_DONE_WITH : result->status;
 }
 
 /*--- Whom to ask ---*/
@@ -19532,56 +19554,41 @@ static int aioc_change_fill(aioc_page_cursor *cursor, const void *asked)
 typedef struct aioc_many_pair {
     uint32_t id_at, pk_at;
     uint32_t next;  /* in its list; AIOC_MANY_NONE: the last */
+    uint32_t alike;  /* the next one of its batch whose id has such a hash */
     bool answered;
     bool alone;  /* to be read by itself */
 } aioc_many_pair;
 
-/* The pairs of one partition key range that have not been asked for yet. */
+/* The pairs of one partition key range that are in no batch yet. */
 typedef struct aioc_many_share {
     uint32_t first, count, bytes;  /* bytes: about as many has the text of their query */
-    bool by_id;  /* the key of each is its id */
 } aioc_many_share;
 
-typedef enum aioc_many_part_state {
-    AIOC_MANY_PART_ASKED,  /* its request is under way */
-    AIOC_MANY_PART_ROWS,  /* an answer's rows are handed over */
-    AIOC_MANY_PART_MORE,  /* there is more to ask for */
-    AIOC_MANY_PART_REST  /* what was not among the rows is told so */
-} aioc_many_part_state;
-
-/* Some pairs of a read of many that are asked for together. */
-typedef struct aioc_many_part {
-    struct aioc_many_part *next;
-    struct aioc_many *many;
-    aioc_op *op;
-    uint32_t *slots;  /* its pairs by the hash of their ids, each the first of a list */
+/* Some pairs that are asked for together, by a stream or, since a range was split, by several. */
+typedef struct aioc_many_batch {
+    struct aioc_many_batch *next;
+    uint32_t first, left;  /* list of its pairs, those of one key together; how many are not answered */
+    uint32_t *slots;  /* once it is asked: its pairs by the hash of their ids */
     uint32_t slot_count;
-    uint32_t left;  /* of them not answered */
-    uint32_t at, chain;  /* the slot, and the pair of it, that comes next in the rest */
-    uint32_t alone;  /* one pair, which is read; AIOC_MANY_NONE: a query */
-    uint32_t pk_at;  /* all have this key: AIOC_MANY_NONE: they have not */
     uint32_t page_items;  /* asked for at a time */
-    uint32_t version;  /* of the ranges by which the request was sent */
-    aioc_mem_buffer range, body;  /* range: the id of the range that is asked */
-    aioc_mem_buffer continuation;
-    aioc_range_answer *answer;
-    uint8_t state;  /* aioc_many_part_state */
-    int status;  /* of the rest */
-} aioc_many_part;
+    aioc_mem_buffer body;
+    int status;  /* nobody is asked any more, and pairs that are left are told this; 0: streams are */
+    bool alone;  /* one pair, which is read */
+} aioc_many_batch;
 
 typedef struct aioc_many {
+    aioc_range_reader reader;
     struct aioc_many *next;  /* of the client */
     struct aioc_many_list *all;
     aioc_op_engine *engine;
     aioc_mem *memory;
-    aioc_range_task task;
     aioc_op *op;  /* carries its id, its deadline and its end */
     aiocosmos_read_many_request request;
     aiocosmos_many_totals totals;
-    aioc_range_watch ranges;
+    aioc_range_question question;
+    aioc_range_costs costs;
+    aioc_range_tally failure;  /* the first one; the others go on */
     uint64_t stuck_us;  /* since then ranges have been gone without any answer; 0: they are not */
-    aioc_range_question ask;
-    aioc_mem_buffer scratch;  /* a key's strings, or a parameter */
     aioc_mem_buffer properties;  /* of the key, as SQL, each with its NUL: c["tenant"] */
     bool key_is_id;  /* the key's only path is /id */
     char *texts;  /* each with its NUL */
@@ -19589,28 +19596,23 @@ typedef struct aioc_many {
     aioc_many_pair *pairs;
     uint32_t pair_count;
     uint32_t left;  /* pairs not answered */
-    uint32_t unsent;  /* of those in no part */
     uint32_t fresh;  /* the first pair that is in no share and was in none */
     uint32_t again;  /* list of those that have to be shared out again */
     uint32_t swept;  /* ended: all pairs before this one are answered */
     aioc_many_share *shares;  /* by range; the last one: of pairs that are read one by one */
     uint32_t share_count;
-    uint32_t full;  /* a share that takes no more pairs; AIOC_MANY_NONE: none */
-    uint32_t last_pk_at, last_share;  /* the key that was looked at last, and where it belongs */
+    uint32_t last_pk_at;  /* the key that was looked at last, */
+    size_t last_share;  /* and where it belongs */
     uint32_t version;  /* of the ranges by which the shares are */
-    aioc_many_part *parts;
-    uint32_t in_flight;
-    bool shared, ended;
+    aioc_many_batch *batches;
+    bool ended;
     int end_status;  /* ended: of all that is left */
-    aioc_range_tally tally;
 } aioc_many;
 
 typedef struct aioc_many_list {
     aioc_range_readers *readers;
     aioc_many *first;
 } aioc_many_list;
-
-static void aioc_many_part_came(aioc_op *op, const aiocosmos_result *result);
 
 /*--- Birth and death ---*/
 
@@ -19624,19 +19626,14 @@ static const char *aioc_many_pair_key(const aioc_many *many, uint32_t pair)
     return many->texts + many->pairs[pair].pk_at;
 }
 
-static void aioc_many_part_free(aioc_many_part *part)
+static void aioc_many_batch_free(aioc_many *many, aioc_many_batch *batch)
 {
-    aioc_many *many = part->many;
-    aioc_mem *memory = many->memory;
-    aioc_many_part **at = &many->parts;
-    while (*at && *at != part) at = &(*at)->next;  /* it may be in none: it was never sent */
-    if (*at) *at = part->next;
-    aioc_range_answer_free(memory, part->answer);
-    aioc_mem_buffer_free(memory, &part->range);
-    aioc_mem_buffer_free(memory, &part->body);
-    aioc_mem_buffer_free(memory, &part->continuation);
-    aioc_mem_free(memory, part->slots, part->slot_count * sizeof *part->slots);
-    aioc_mem_free(memory, part, sizeof *part);
+    aioc_many_batch **at = &many->batches;
+    while (*at != batch) at = &(*at)->next;
+    *at = batch->next;
+    aioc_mem_buffer_free(many->memory, &batch->body);
+    aioc_mem_free(many->memory, batch->slots, batch->slot_count * sizeof *batch->slots);
+    aioc_mem_free(many->memory, batch, sizeof *batch);
 }
 
 static void aioc_many_forget_shares(aioc_many *many)
@@ -19644,9 +19641,7 @@ static void aioc_many_forget_shares(aioc_many *many)
     aioc_mem_free(many->memory, many->shares, many->share_count * sizeof *many->shares);
     many->shares = NULL;
     many->share_count = 0;
-    many->full = AIOC_MANY_NONE;
     many->last_pk_at = AIOC_MANY_NONE;
-    many->shared = false;
 }
 
 static void aioc_many_free(aioc_many *many)
@@ -19655,12 +19650,11 @@ static void aioc_many_free(aioc_many *many)
     aioc_many **at = &many->all->first;
     while (*at != many) at = &(*at)->next;
     *at = many->next;
-    while (many->parts) aioc_many_part_free(many->parts);
-    aioc_range_calm(&many->task);
-    aioc_range_watch_close(&many->ranges);
+    while (many->batches) aioc_many_batch_free(many, many->batches);
+    aioc_range_close(&many->reader);
     aioc_many_forget_shares(many);
-    aioc_range_unfill(memory, &many->ask);
-    aioc_mem_buffer_free(memory, &many->scratch);
+    aioc_range_unfill(memory, &many->question);
+    aioc_range_costs_free(memory, &many->costs);
     aioc_mem_buffer_free(memory, &many->properties);
     aioc_mem_free(memory, many->texts, many->texts_size);
     aioc_mem_free(memory, many->pairs, many->pair_count * sizeof *many->pairs);
@@ -19691,18 +19685,23 @@ static bool aioc_many_give_pair(aioc_many *many, uint32_t pair, int status, aioc
 }
 
 /* The requests are called off, and every pair that is left will be answered with this status. */
-static void aioc_many_end(aioc_many *many, int status, const char *message)
+static void aioc_many_end(aioc_many *many, int status)
 {
-    aioc_many_part *part = many->parts, *next;
-    aioc_range_fail(&many->tally, status, message);
+    aioc_range_fail(&many->failure, status, aioc_protocol_status_text(status));
     many->ended = true;
-    aioc_range_stir(&many->task);
     many->end_status = aioc_many_reason(status);
-    for (; part; part = next) {
-        next = part->next;
-        if (part->op) aioc_op_stop(part->op, AIOCOSMOS_E_CANCELLED);
-        else aioc_many_part_free(part);
-    }
+    aioc_range_drop_all(&many->reader);
+    while (many->batches) aioc_many_batch_free(many, many->batches);
+    aioc_range_relax(&many->reader, AIOC_RANGE_QUIET);
+    aioc_range_stir(&many->reader.task);
+}
+
+/* What a stream or the reader says goes on record, and does not keep the others. */
+static void aioc_many_keep_failure(aioc_many *many)
+{
+    aioc_range_tally *tally = &many->reader.tally;
+    if (!many->failure.status) many->failure = *tally;
+    tally->status = 0;
 }
 
 /* Answers up to so many of the pairs that are left. */
@@ -19734,24 +19733,31 @@ static void aioc_many_finish_if_over(aioc_many *many)
 {
     aioc_op *op = many->op;
     aioc_op_engine *engine = op->engine;
-    int status = op->stop ? op->stop : many->tally.status;
-    if (many->left || many->parts) return;
+    aioc_range_tally *tally = &many->reader.tally;
+    int status;
+    if (many->left || many->reader.in_flight) return;
+    many->totals.charge_ru = tally->charge_ru;
+    many->totals.requests = tally->attempts;
+    if (many->failure.status) {
+        many->failure.charge_ru = tally->charge_ru;
+        many->failure.throttled_us = tally->throttled_us;
+        many->failure.attempts = tally->attempts;
+        tally = &many->failure;
+    }
+    status = op->stop ? op->stop : tally->status;
     if (status == AIOCOSMOS_E_TIMEOUT && many->totals.failed == 0) status = 0;  /* in time, and told too late */
-    if (op->stop && status) {
+    if (op->stop)
         aioc_mem_print(engine->message, sizeof engine->message, "%s with %llu of %u items not known",
                        aioc_protocol_status_text(op->stop), (unsigned long long)many->totals.failed,
                        (unsigned)many->pair_count);
-    } else {
-        aioc_mem_print(engine->message, sizeof engine->message, "%s", status ? many->tally.message : "");
-    }
-    aioc_range_tally_end(&many->tally, op, status, engine->message);
+    aioc_range_tally_end(tally, op, status, !status ? "" : op->stop ? engine->message : tally->message);
 }
 
 /* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */
 static void aioc_many_stop(aioc_op *op)
 {
     aioc_many *many = (aioc_many *)op->owner;
-    aioc_many_end(many, op->stop, aioc_protocol_status_text(op->stop));
+    aioc_many_end(many, op->stop);
     if (!op->engine->closing) return;
     aioc_many_sweep(many, UINT32_MAX);
     aioc_many_finish_if_over(many);
@@ -19781,7 +19787,7 @@ static void aioc_many_share_again(aioc_many *many, uint32_t pair)
 static int aioc_many_name_properties(aioc_many *many)
 {
     aioc_mem *memory = many->memory;
-    const aioc_mem_buffer *paths = &many->ranges.container->pk_paths;
+    const aioc_mem_buffer *paths = &many->reader.ranges.container->pk_paths;
     aioc_mem_buffer *out = &many->properties;
     char name[256];
     size_t at = 0;
@@ -19803,10 +19809,10 @@ static int aioc_many_name_properties(aioc_many *many)
 }
 
 /* Empty shares: for each range, and for pairs that are read one by one; only the latter, where ranges are out of reach
- * or keys cannot be told by them. False: it has ended. */
+ * or keys cannot be told by them. False: no memory. */
 static bool aioc_many_open_shares(aioc_many *many)
 {
-    const aioc_account_container *container = many->ranges.container;
+    const aioc_account_container *container = many->reader.ranges.container;
     uint32_t count = 1, i;
     int status = 0;
     if (container->knowledge == AIOC_ACCOUNT_KNOWN) status = aioc_many_name_properties(many);
@@ -19814,49 +19820,89 @@ static bool aioc_many_open_shares(aioc_many *many)
     if (status != AIOCOSMOS_E_NOMEM)
         many->shares = (aioc_many_share *)aioc_mem_alloc(many->memory, count * sizeof *many->shares);
     if (!many->shares) {
-        aioc_many_end(many, AIOCOSMOS_E_NOMEM, "no memory to share out the items");
+        aioc_range_lacks_memory(&many->reader);
         return false;
     }
     for (i = 0; i < count; i++) {
         many->shares[i].first = AIOC_MANY_NONE;
         many->shares[i].count = many->shares[i].bytes = 0;
-        many->shares[i].by_id = many->key_is_id;
     }
     many->share_count = count;
     many->version = container->ranges_version;
-    many->shared = true;
     return true;
+}
+
+/* A batch is not asked any more: what no row was of will be told this. */
+static void aioc_many_close_batch(aioc_many *many, aioc_many_batch *batch, int status)
+{
+    aioc_range_reader *reader = &many->reader;
+    uint32_t place = reader->stream_count;
+    while (place-- > 0)
+        if (reader->streams[place]->batch == batch) aioc_range_remove(reader, place);
+    batch->status = status;
+}
+
+/* The pairs of a batch that are not answered are shared out once more; alone: to be read by themselves. */
+static void aioc_many_give_back(aioc_many *many, aioc_many_batch *batch, bool alone)
+{
+    uint32_t pair = batch->first;
+    for (; alone && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) many->pairs[pair].alone = true;
+    aioc_many_share_again(many, batch->first);
+    aioc_many_close_batch(many, batch, 404);
+    aioc_many_batch_free(many, batch);
 }
 
 /* Whether the shares are by the ranges as they are known; if not, all is shared out anew. False: not now. */
 static bool aioc_many_ready(aioc_many *many)
 {
-    aioc_account_container *container = many->ranges.container;
-    uint32_t i;
-    if (!aioc_range_watch_ready(&many->ranges)) return false;
-    if (many->shared && many->version == container->ranges_version) return true;
+    aioc_range_reader *reader = &many->reader;
+    aioc_account_container *container = reader->ranges.container;
+    uint32_t i = 0;
+    if (!aioc_range_watch_ready(&reader->ranges)) return false;
+    if (many->shares && many->version == container->ranges_version) return true;
     for (i = 0; i < many->share_count; i++) aioc_many_share_again(many, many->shares[i].first);
     aioc_many_forget_shares(many);
-    if (container->knowledge != AIOC_ACCOUNT_KNOWN &&
-        (aioc_range_is_out_of_reach(container->failure) || container->failure == 404)) {
-        if (aioc_range_watch_fails(&many->ranges, &many->tally))
-            aioc_many_end(many, container->failure, many->tally.message);
+    if (container->knowledge == AIOC_ACCOUNT_KNOWN) return aioc_many_open_shares(many);
+    if (aioc_range_is_out_of_reach(container->failure) || container->failure == 404) {
+        if (!aioc_range_watch_fails(&reader->ranges, &reader->tally)) return false;
+        aioc_many_keep_failure(many);
+        aioc_many_end(many, container->failure);
         return false;
+    }
+    for (i = 0; i < reader->stream_count;) {
+        if (reader->streams[i]->by_key) {
+            i++;
+        } else {
+            aioc_many_give_back(many, (aioc_many_batch *)reader->streams[i]->batch, false);
+            i = 0;
+        }
     }
     return aioc_many_open_shares(many);
 }
 
-/* The share that a pair belongs to; SIZE_MAX: its key has not as many levels as the container's. */
+static void aioc_many_wrong_levels(aioc_many *many, uint32_t pair, size_t levels)
+{
+    aioc_mem_print(many->engine->message, AIOC_OP_MESSAGE_BYTES,
+                   "items[%u].pk: %u level%s given, the container's key has %u", (unsigned)pair, (unsigned)levels,
+                   levels == 1 ? " is" : "s are", (unsigned)many->reader.ranges.container->pk_def.path_count);
+    aioc_range_fail(&many->failure, AIOCOSMOS_E_ARGUMENT, many->engine->message);
+    aioc_many_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, aioc_json_none());
+}
+
+/* The share that a pair belongs to; SIZE_MAX: none, as its key has not as many levels as the container's. */
 static size_t aioc_many_share_of(aioc_many *many, uint32_t pair)
 {
-    const aioc_account_container *container = many->ranges.container;
+    const aioc_account_container *container = many->reader.ranges.container;
     const aioc_account_range *range = NULL;
     char epk[AIOC_PROTOCOL_EPK_MAX];
     size_t levels, epk_len, one_by_one = many->share_count - 1u;
     bool known;
     if (one_by_one == 0) return 0;
     known = aioc_account_epk(container, aioc_mem_str(aioc_many_pair_key(many, pair)), &levels, epk, &epk_len);
-    if (levels && levels != container->pk_def.path_count) return SIZE_MAX;
+    if (levels && levels != container->pk_def.path_count) {
+        aioc_many_wrong_levels(many, pair, levels);
+        return SIZE_MAX;
+    }
     if (known) range = aioc_account_route(container, aioc_text_view(epk, epk_len));
     return range ? (size_t)(range - container->ranges) : one_by_one;
 }
@@ -19870,61 +19916,6 @@ static aiocosmos_json aioc_many_key_level(const char *key, size_t *at)
     end = aioc_protocol_element_end(array, from);
     *at = end + 1;
     return aioc_protocol_scalar(aioc_text_view(key + from, end - from));
-}
-
-static void aioc_many_add_to_share(aioc_many *many, uint32_t index, uint32_t pair)
-{
-    aioc_many_share *share = &many->shares[index];
-    const char *id = aioc_many_pair_id(many, pair), *key = aioc_many_pair_key(many, pair);
-    size_t at = 1;
-    if (share->by_id) share->by_id = aioc_json_is_str(aioc_many_key_level(key, &at), id);
-    aioc_many_push(many, &share->first, pair);
-    share->count++;
-    share->bytes += (uint32_t)(AIOC_MANY_PAIR_BYTES + many->properties.len + strlen(id) + strlen(key) +
-                               AIOC_MANY_LEVEL_BYTES * many->ranges.container->pk_def.path_count);
-    if (share->count == AIOC_MANY_PAIRS_MAX || share->bytes >= AIOC_MANY_PAIRS_BYTES_MAX ||
-        index == many->share_count - 1u) many->full = index;
-}
-
-static void aioc_many_wrong_levels(aioc_many *many, uint32_t pair)
-{
-    const char *key = aioc_many_pair_key(many, pair);
-    unsigned levels = 0, paths = many->ranges.container->pk_def.path_count;
-    size_t at = 1;
-    while (aioc_many_key_level(key, &at).len) levels++;
-    aioc_mem_print(many->engine->message, AIOC_OP_MESSAGE_BYTES,
-                   "items[%u].pk: %u level%s given, the container's key has %u", (unsigned)pair, levels,
-                   levels == 1 ? " is" : "s are", paths);
-    aioc_range_fail(&many->tally, AIOCOSMOS_E_ARGUMENT, many->engine->message);
-    many->unsent--;
-    aioc_many_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, aioc_json_none());
-}
-
-/* Shares out some pairs, until there are enough for a request. */
-static void aioc_many_share_out(aioc_many *many)
-{
-    uint32_t most = AIOC_RANGE_SLICE;
-    while (most-- && many->full == AIOC_MANY_NONE && !many->op->stop) {
-        uint32_t pair = many->again;
-        size_t share;
-        if (pair != AIOC_MANY_NONE) many->again = many->pairs[pair].next;
-        else if (many->fresh < many->pair_count) pair = many->fresh++;
-        else return;
-        if (many->pairs[pair].alone) {
-            aioc_many_add_to_share(many, many->share_count - 1u, pair);
-            continue;
-        }
-        if (many->pairs[pair].pk_at != many->last_pk_at) {
-            share = aioc_many_share_of(many, pair);
-            if (share == SIZE_MAX) {
-                aioc_many_wrong_levels(many, pair);
-                continue;
-            }
-            many->last_pk_at = many->pairs[pair].pk_at;
-            many->last_share = (uint32_t)share;
-        }
-        aioc_many_add_to_share(many, many->last_share, pair);
-    }
 }
 
 /*--- The text of a query ---*/
@@ -19962,18 +19953,20 @@ typedef struct aioc_many_draft {
     uint32_t param_count;  /* of so many */
 } aioc_many_draft;
 
-/* One more parameter: its name goes to the text, its value, which is JSON, to the parameters. */
-static void aioc_many_draft_param(aioc_many_draft *draft, aiocosmos_str json)
+/* One more parameter: its name goes to the text, its value, JSON or a string, to the parameters. */
+static void aioc_many_draft_param(aioc_many_draft *draft, aiocosmos_str value, bool string)
 {
+    aioc_mem_writer *params = &draft->params;
     char text[48];
     aioc_mem_print(text, sizeof text, "@p%u", (unsigned)draft->param_count);
     aioc_mem_put_text(&draft->sql, text);
     aioc_mem_print(text, sizeof text, "%s{\"name\":\"@p%u\",\"value\":", draft->param_count ? "," : "[",
                    (unsigned)draft->param_count);
     draft->param_count++;
-    aioc_mem_put_text(&draft->params, text);
-    aioc_mem_put(&draft->params, json);
-    aioc_mem_put_text(&draft->params, "}");
+    aioc_mem_put_text(params, text);
+    if (!string) aioc_mem_put(params, value);
+    else params->ok = params->ok && aioc_json_append_string(params->memory, params->out, value.ptr, value.len, false);
+    aioc_mem_put_text(params, "}");
 }
 
 /* The ids from one pair of a list up to another. */
@@ -19981,11 +19974,8 @@ static void aioc_many_draft_ids(aioc_many *many, aioc_many_draft *draft, uint32_
 {
     bool one = many->pairs[pair].next == end;
     aioc_mem_put_text(&draft->sql, one ? "c.id=" : "c.id IN (");
-    while (draft->sql.ok && pair != end) {
-        const char *id = aioc_many_pair_id(many, pair);
-        many->scratch.len = 0;
-        draft->sql.ok = aioc_json_append_string(draft->sql.memory, &many->scratch, id, strlen(id), false);
-        aioc_many_draft_param(draft, aioc_mem_text(&many->scratch));
+    while (pair != end) {
+        aioc_many_draft_param(draft, aioc_mem_str(aioc_many_pair_id(many, pair)), true);
         pair = many->pairs[pair].next;
         if (pair != end) aioc_mem_put_text(&draft->sql, ",");
     }
@@ -20002,7 +19992,7 @@ static void aioc_many_draft_key(const aioc_many *many, aioc_many_draft *draft, c
         aioc_mem_put_text(&draft->sql, missing ? " AND IS_DEFINED(" : " AND ");
         aioc_mem_put_text(&draft->sql, property);
         aioc_mem_put_text(&draft->sql, missing ? ")=false" : "=");
-        if (!missing) aioc_many_draft_param(draft, aioc_text_view(level.ptr, level.len));
+        if (!missing) aioc_many_draft_param(draft, aioc_text_view(level.ptr, level.len), false);
     }
 }
 
@@ -20022,22 +20012,27 @@ static void aioc_many_draft_pairs(aioc_many *many, aioc_many_draft *draft, uint3
     }
 }
 
-static bool aioc_many_build_part(aioc_many_part *part, uint32_t pairs, bool by_id)
+static bool aioc_many_build_body(aioc_many *many, aioc_many_batch *batch)
 {
-    aioc_many *many = part->many;
     aioc_mem *memory = many->memory;
     aioc_mem_buffer sql = { NULL, 0, 0 }, params = { NULL, 0, 0 };
     aioc_many_draft draft;
-    bool ok;
+    bool by_id = many->key_is_id, ok;
+    uint32_t pair = batch->first;
+    for (; by_id && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) {
+        size_t at = 1;  /* whether the key of each is its id */
+        by_id = aioc_json_is_str(aioc_many_key_level(aioc_many_pair_key(many, pair), &at),
+                                 aioc_many_pair_id(many, pair));
+    }
     draft.sql = aioc_mem_write(memory, &sql);
     draft.params = aioc_mem_write(memory, &params);
     draft.param_count = 0;
     aioc_mem_put_text(&draft.sql, "SELECT * FROM c WHERE ");
-    if (by_id) aioc_many_draft_ids(many, &draft, pairs, AIOC_MANY_NONE);
-    else aioc_many_draft_pairs(many, &draft, pairs);
+    if (by_id) aioc_many_draft_ids(many, &draft, batch->first, AIOC_MANY_NONE);
+    else aioc_many_draft_pairs(many, &draft, batch->first);
     aioc_mem_put_text(&draft.params, "]");
     ok = aioc_mem_written(&draft.sql) && aioc_mem_written(&draft.params) &&
-         aioc_range_append_body(memory, &part->body, aioc_mem_text(&sql), aioc_mem_text(&params));
+         aioc_range_append_body(memory, &batch->body, aioc_mem_text(&sql), aioc_mem_text(&params));
     aioc_mem_buffer_free(memory, &sql);
     aioc_mem_buffer_free(memory, &params);
     return ok;
@@ -20045,260 +20040,218 @@ static bool aioc_many_build_part(aioc_many_part *part, uint32_t pairs, bool by_i
 
 /*--- Requests and answers ---*/
 
-static int aioc_many_specify_read(const aioc_many_part *part, aioc_request_spec *spec)
+static const char aioc_many_query_lines[] = AIOC_RANGE_QUERY_LINES AIOC_RANGE_ACROSS_LINE;
+
+static aioc_many *aioc_many_of(const aioc_range_stream *stream)
 {
-    const aioc_many *many = part->many;
-    aioc_op_engine *engine = many->engine;
-    aioc_mem_buffer *link = &engine->builder.link;
-    if (!aioc_mem_set(engine->memory, link, aioc_mem_text(&many->ask.link)) ||
-        !aioc_mem_append_str(engine->memory, link, "/docs/") ||
-        !aioc_mem_append_str(engine->memory, link, aioc_many_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
+    return (aioc_many *)stream->reader->owner;
+}
+
+/* One item, by itself. */
+static int aioc_many_specify_read(const aioc_many *many, uint32_t pair, aioc_request_spec *spec)
+{
+    aioc_mem_buffer *link = &many->engine->builder.link;
+    aiocosmos_str lines = aioc_mem_text(&many->question.lines);
+    size_t of_query = sizeof aioc_many_query_lines - 1;
+    if (!aioc_mem_set(many->memory, link, aioc_mem_text(&many->question.link)) ||
+        !aioc_mem_append_str(many->memory, link, "/docs/") ||
+        !aioc_mem_append_str(many->memory, link, aioc_many_pair_id(many, pair))) return AIOCOSMOS_E_NOMEM;
+    spec->verb = "GET";
     spec->tail = NULL;
     spec->link = aioc_mem_text(link);
-    spec->pk_text = aioc_mem_str(aioc_many_pair_key(many, part->alone));
-    spec->lines = aioc_mem_text(&many->ask.lines);
+    spec->pk_text = aioc_mem_str(aioc_many_pair_key(many, pair));
+    spec->lines = aioc_text_view(lines.ptr + of_query, lines.len - of_query);
     return 0;
 }
 
-static int aioc_many_specify_query(const aioc_many_part *part, aioc_request_spec *spec)
+static uint32_t *aioc_many_slot_of(const aioc_many_batch *batch, const char *id)
 {
-    const aioc_many *many = part->many;
-    aioc_op_engine *engine = many->engine;
-    bool by_range = part->pk_at == AIOC_MANY_NONE;
-    const char *lines = by_range ? AIOC_RANGE_QUERY_LINES AIOC_RANGE_ACROSS_LINE : AIOC_RANGE_QUERY_LINES;
-    if (!aioc_range_page_lines(engine, aioc_mem_str(lines), part->page_items, "x-ms-continuation: ",
-                              aioc_mem_text(&part->continuation)) ||
-        !aioc_mem_append(engine->memory, &engine->builder.lines, many->ask.lines.data, many->ask.lines.len))
-        return AIOCOSMOS_E_NOMEM;
-    spec->verb = "POST";
-    spec->pk_text = by_range ? aioc_mem_text(&part->range) : aioc_mem_str(many->texts + part->pk_at);
-    spec->is.by_range = by_range;
-    spec->lines = aioc_mem_text(&engine->builder.lines);
-    spec->body = aioc_mem_text(&part->body);
-    return 0;
+    return &batch->slots[aioc_text_hash(id, strlen(id)) & (batch->slot_count - 1)];
 }
 
-/* Sends a part's next request. 0, or why that cannot be done now. */
-static int aioc_many_ask_part(aioc_many_part *part)
+/* What a batch needs as soon as it is asked. False: no memory. */
+static bool aioc_many_prepare_batch(aioc_many *many, aioc_many_batch *batch)
 {
-    static const aioc_op_role role = { aioc_many_part_came, NULL, NULL, NULL, true, false };
-    aioc_many *many = part->many;
-    aioc_op_engine *engine = many->engine;
-    aioc_request_spec spec;
-    int refused;
-    aioc_range_specify(&spec, &many->ask);
-    refused = part->alone == AIOC_MANY_NONE ? aioc_many_specify_query(part, &spec)
-                                               : aioc_many_specify_read(part, &spec);
-    if (refused) return aioc_request_no_memory(&engine->builder);
-    refused = aioc_op_accept(engine, &spec, &role, part, &part->op);
-    if (refused) return refused;
-    part->state = AIOC_MANY_PART_ASKED;
-    part->version = many->ranges.container->ranges_version;
-    many->in_flight++;
-    return 0;
-}
-
-static uint32_t aioc_many_slot_of(const aioc_many_part *part, const char *id)
-{
-    return aioc_text_hash(id, strlen(id)) & (part->slot_count - 1);
-}
-
-/* The pairs of a share make a part that is not sent yet; they stay in the share. NULL: no memory. */
-static aioc_many_part *aioc_many_part_new(aioc_many *many, uint32_t index)
-{
-    aioc_mem *memory = many->memory;
-    aioc_many_share *share = &many->shares[index];
-    const aioc_account_container *container = many->ranges.container;
-    aioc_many_part *part = (aioc_many_part *)aioc_mem_zalloc(memory, sizeof *part);
-    uint32_t last, i;
-    bool one_key;
-    if (!part) return NULL;
-    part->many = many;
-    part->left = part->page_items = share->count;
-    part->alone = share->count == 1 ? share->first : AIOC_MANY_NONE;
-    part->pk_at = AIOC_MANY_NONE;
-    part->chain = AIOC_MANY_NONE;
-    share->first = aioc_many_sort_pairs(many, &share->first, share->count);
-    for (last = share->first; many->pairs[last].next != AIOC_MANY_NONE;) last = many->pairs[last].next;
-    one_key = aioc_many_compare_keys(many, share->first, last) == 0;
-    if (one_key) part->pk_at = many->pairs[last].pk_at;
-    for (part->slot_count = 1; part->slot_count < part->left;) part->slot_count *= 2;
-    part->slots = (uint32_t *)aioc_mem_alloc(memory, part->slot_count * sizeof *part->slots);
-    for (i = 0; part->slots && i < part->slot_count; i++) part->slots[i] = AIOC_MANY_NONE;
-    if (!part->slots ||
-        (part->alone == AIOC_MANY_NONE && !aioc_many_build_part(part, share->first, share->by_id)) ||
-        (!one_key && !aioc_mem_set(memory, &part->range, aioc_account_text(container, container->ranges[index].id)))) {
-        aioc_many_part_free(part);
-        return NULL;
+    uint32_t pair = batch->first, i;
+    for (batch->slot_count = 1; batch->slot_count < batch->left;) batch->slot_count *= 2;
+    batch->slots = (uint32_t *)aioc_mem_alloc(many->memory, batch->slot_count * sizeof *batch->slots);
+    if (!batch->slots) return false;
+    for (i = 0; i < batch->slot_count; i++) batch->slots[i] = AIOC_MANY_NONE;
+    for (; pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) {
+        uint32_t *slot = aioc_many_slot_of(batch, aioc_many_pair_id(many, pair));
+        many->pairs[pair].alike = *slot;
+        *slot = pair;
     }
-    return part;
-}
-
-static void aioc_many_empty_share(aioc_many *many, uint32_t index)
-{
-    aioc_many_share *share = &many->shares[index];
-    many->unsent -= share->count;
-    share->first = AIOC_MANY_NONE;
-    share->count = share->bytes = 0;
-    share->by_id = many->key_is_id;
-    if (many->full == index) many->full = AIOC_MANY_NONE;
-}
-
-static void aioc_many_take_share(aioc_many_part *part, uint32_t index)
-{
-    aioc_many *many = part->many;
-    uint32_t pair = many->shares[index].first, next;
-    for (; pair != AIOC_MANY_NONE; pair = next) {
-        next = many->pairs[pair].next;
-        aioc_many_push(many, &part->slots[aioc_many_slot_of(part, aioc_many_pair_id(many, pair))], pair);
-    }
-    aioc_many_empty_share(many, index);
-    part->next = many->parts;
-    many->parts = part;
-}
-
-/* Nothing is in flight, and there is no room: these pairs fail. */
-static void aioc_many_share_failed(aioc_many *many, uint32_t index, int status)
-{
-    uint32_t pair = many->shares[index].first;
-    aioc_range_fail(&many->tally, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
-                                                                   : many->engine->builder.refusal);
-    aioc_many_empty_share(many, index);
-    while (pair != AIOC_MANY_NONE && aioc_many_give_pair(many, pair, status, aioc_json_none()))
-        pair = many->pairs[pair].next;
-}
-
-/* True: something was done. */
-static bool aioc_many_send_share(aioc_many *many)
-{
-    aioc_many_part *part;
-    uint32_t index = many->full;
-    int refused = AIOCOSMOS_E_NOMEM;
-    if (index == AIOC_MANY_NONE)
-        for (index = 0; index < many->share_count && many->shares[index].count == 0; index++) continue;
-    if (index == many->share_count) return false;
-    part = aioc_many_part_new(many, index);
-    if (part) refused = aioc_many_ask_part(part);
-    if (!refused) {
-        aioc_many_take_share(part, index);
-        return true;
-    }
-    if (part) aioc_many_part_free(part);
-    if (many->in_flight) return false;  /* memory comes back with an answer */
-    aioc_many_share_failed(many, index, refused);
     return true;
 }
 
-static void aioc_many_part_failed(aioc_many_part *part, int status, const char *message)
+static int aioc_many_specify(const aioc_range_stream *stream, const aioc_account_range *range, aioc_request_spec *spec)
 {
-    aioc_range_fail(&part->many->tally, status, message);
-    part->state = AIOC_MANY_PART_REST;
-    part->status = aioc_many_reason(status);
+    aioc_many *many = aioc_many_of(stream);
+    aioc_many_batch *batch = (aioc_many_batch *)stream->batch;
+    int refused;
+    if (batch->alone) return aioc_many_specify_read(many, batch->first, spec);
+    if ((!batch->slots && !aioc_many_prepare_batch(many, batch)) ||
+        (!batch->body.len && !aioc_many_build_body(many, batch))) return AIOCOSMOS_E_NOMEM;
+    many->reader.rows.first = batch->page_items;
+    refused = aioc_range_specify_page(stream, range, spec);
+    spec->body = aioc_mem_text(&batch->body);
+    if (stream->by_key) spec->pk_text = aioc_mem_str(aioc_many_pair_key(many, batch->first));
+    return refused;
 }
 
-/* Sends what may be sent, or gets further with that. False: there is nothing to do for now. */
+/* The answer to a read. */
+static int aioc_many_take_item(aioc_range_stream *stream, const aiocosmos_result *result)
+{
+    aioc_many *many = aioc_many_of(stream);
+    aioc_many_batch *batch = (aioc_many_batch *)stream->batch;
+    aiocosmos_json item;
+    if (result->status && (result->status != 404 || result->sub_status)) return result->status;
+    if (result->status == 0) {
+        item = aioc_op_result_json(result);
+        if (item.type != AIOCOSMOS_JSON_OBJ) return AIOCOSMOS_E_PROTOCOL;
+        batch->left = 0;
+        aioc_many_give_pair(many, batch->first, 0, item);
+    }
+    aioc_many_close_batch(many, batch, 404);
+    return AIOC_RANGE_DONE_WITH;
+}
+
+/* Ranges are not waited for longer than for an answer. */
+static bool aioc_many_is_stuck(aioc_many *many)
+{
+    uint64_t now_us = many->engine->reactor->now_us;
+    uint32_t timeout_ms = many->question.timeout_ms;
+    if (!many->stuck_us) many->stuck_us = now_us;
+    return timeout_ms != AIOCOSMOS_OFF && now_us - many->stuck_us > timeout_ms * UINT64_C(1000);
+}
+
+/* A page of rows, or a read. Too large a page is asked for in smaller ones; if one item is larger than an answer may
+ * be, only that one fails. A batch of a container that is another one now is shared out by the ranges of that. */
+static int aioc_many_take(aioc_range_stream *stream, const aiocosmos_result *result)
+{
+    aioc_many *many = aioc_many_of(stream);
+    aioc_many_batch *batch = (aioc_many_batch *)stream->batch;
+    int status = result->status;
+    bool another = aioc_range_is_of_another(result) && !stream->by_key;
+    if (batch->alone) return aioc_many_take_item(stream, result);
+    if (status == AIOCOSMOS_E_TOO_LARGE && batch->page_items > 1) {
+        batch->page_items /= 2;
+        return 0;
+    }
+    if (status == AIOCOSMOS_E_TOO_LARGE) {
+        aioc_many_give_back(many, batch, true);
+        return AIOC_RANGE_DONE_WITH;
+    }
+    if (status == 0) {
+        many->stuck_us = 0;
+        return aioc_range_take(stream, result);
+    }
+    if (stream->by_key || !(another || aioc_range_is_gone(result))) return status;
+    if (aioc_many_is_stuck(many)) {
+        aioc_range_failed(stream, result, status);
+        return AIOC_RANGE_DONE_WITH;
+    }
+    if (!another) return status;
+    aioc_range_watch_gone(&many->reader.ranges, stream->version);
+    aioc_many_give_back(many, batch, false);
+    return AIOC_RANGE_DONE_WITH;
+}
+
+/*--- Batches ---*/
+
+/* The pairs of a share become a batch, with a stream of its range; of one key, by that. False: no memory. */
+static bool aioc_many_open_batch(aioc_many *many, uint32_t index)
+{
+    aioc_many_share *share = &many->shares[index];
+    const aioc_account_range *ranges = many->reader.ranges.container->ranges;
+    const aioc_account_container *container = many->reader.ranges.container;
+    bool one_by_one = index + 1 == many->share_count, by_key = true;
+    uint32_t count = one_by_one ? 1 : share->count, pair = share->first;
+    aiocosmos_str min = aioc_mem_str(""), max = min;
+    aioc_many_batch *batch;
+    aioc_range_stream *stream;
+    for (; !one_by_one && by_key && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next)
+        by_key = aioc_many_compare_keys(many, share->first, pair) == 0;
+    if (!by_key) min = aioc_account_text(container, ranges[index].min);
+    if (!by_key) max = aioc_account_text(container, ranges[index].max);
+    batch = (aioc_many_batch *)aioc_mem_zalloc(many->memory, sizeof *batch);
+    stream = batch ? aioc_range_stream_new(&many->reader, many->reader.stream_count, min, max, aioc_mem_str("")) : NULL;
+    if (!stream) {
+        aioc_mem_free(many->memory, batch, sizeof *batch);
+        return false;
+    }
+    stream->by_key = by_key;
+    stream->batch = batch;
+    batch->next = many->batches;
+    many->batches = batch;
+    batch->first = aioc_many_sort_pairs(many, &share->first, count);
+    batch->left = batch->page_items = count;
+    batch->alone = count == 1;
+    share->count -= count;
+    share->bytes = 0;
+    return true;
+}
+
+/* Adds a pair to its share; where that has enough, they become a batch. False: no memory for that. */
+static bool aioc_many_share_pair(aioc_many *many, uint32_t pair)
+{
+    size_t index = many->share_count - 1u;
+    aioc_many_share *share;
+    if (!many->pairs[pair].alone) {
+        if (many->pairs[pair].pk_at != many->last_pk_at) many->last_share = aioc_many_share_of(many, pair);
+        if (many->last_share == SIZE_MAX) return true;
+        many->last_pk_at = many->pairs[pair].pk_at;
+        index = many->last_share;
+    }
+    share = &many->shares[index];
+    aioc_many_push(many, &share->first, pair);
+    share->count++;
+    share->bytes += (uint32_t)(AIOC_MANY_PAIR_BYTES + many->properties.len + strlen(aioc_many_pair_id(many, pair)) +
+                               strlen(aioc_many_pair_key(many, pair)) +
+                               AIOC_MANY_LEVEL_BYTES * many->reader.ranges.container->pk_def.path_count);
+    return (share->count < AIOC_MANY_PAIRS_MAX && share->bytes < AIOC_MANY_PAIRS_BYTES_MAX &&
+            index + 1 < many->share_count) || aioc_many_open_batch(many, (uint32_t)index);
+}
+
+/* Shares out some pairs; behind the last one, a share becomes a batch, however small. False: nothing is left to, or no
+ * memory. */
+static bool aioc_many_share_out(aioc_many *many)
+{
+    uint32_t most = AIOC_RANGE_SLICE, pair, i = 0;
+    bool ok = true;
+    while (most && ok && !many->op->stop) {
+        pair = many->again;
+        if (pair != AIOC_MANY_NONE) many->again = many->pairs[pair].next;
+        else if (many->fresh < many->pair_count) pair = many->fresh++;
+        else break;
+        ok = aioc_many_share_pair(many, pair);
+        most--;
+    }
+    if (ok && most == AIOC_RANGE_SLICE) {
+        while (i < many->share_count && many->shares[i].count == 0) i++;
+        if (i == many->share_count) return false;
+        ok = aioc_many_open_batch(many, i);
+    }
+    if (!ok) aioc_range_lacks_memory(&many->reader);
+    return ok;
+}
+
+/* Asks, or prepares to. False: there is nothing to do for now. */
 static bool aioc_many_send(aioc_many *many)
 {
-    aioc_many_part *part = many->parts;
-    bool roomy = many->in_flight < many->request.parallel_max;
-    while (part && part->state != AIOC_MANY_PART_MORE) part = part->next;
-    if (roomy && (part || many->unsent) && !aioc_range_finds_room(&many->task)) return false;
-    if (part && roomy) {
-        int refused = aioc_many_ask_part(part);
-        if (refused && many->in_flight) return false;
-        if (refused) aioc_many_part_failed(part, refused, many->engine->builder.refusal);
-        return true;
+    aioc_range_reader *reader = &many->reader;
+    uint32_t place;
+    if (!aioc_many_ready(many)) return many->ended;
+    for (place = 0; place < reader->stream_count && reader->in_flight < reader->parallel_max; place++) {
+        const aioc_range_stream *stream = reader->streams[place];
+        int asked = 1;
+        if (!stream->op && !stream->first && !stream->asked_all && !stream->failed)
+            asked = aioc_range_ask_at(reader, place, !reader->held && !reader->in_flight);
+        if (asked == 0) return false;
+        if (asked < 0) aioc_range_remove(reader, place--);
     }
-    if (many->unsent == 0 || !aioc_many_ready(many)) return many->ended;
-    if (many->full == AIOC_MANY_NONE &&
-        (many->again != AIOC_MANY_NONE || many->fresh < many->pair_count)) {
-        aioc_many_share_out(many);
-        return true;
-    }
-    return roomy && aioc_many_send_share(many);
-}
-
-/* The pairs of a part that are not answered are shared out once more; alone: to be read by themselves. */
-static void aioc_many_give_back(aioc_many_part *part, bool alone)
-{
-    aioc_many *many = part->many;
-    uint32_t i, pair;
-    for (i = 0; i < part->slot_count; i++) {
-        for (pair = part->slots[i]; alone && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next)
-            many->pairs[pair].alone = true;
-        aioc_many_share_again(many, part->slots[i]);
-    }
-    many->unsent += part->left;
-    aioc_many_part_free(part);
-}
-
-/* The range of a part is gone: its pairs are shared out by the ranges as they are then; not for ever. */
-static bool aioc_many_part_gone(aioc_many_part *part)
-{
-    aioc_many *many = part->many;
-    uint64_t now_us = many->engine->reactor->now_us;
-    uint32_t timeout_ms = many->ask.timeout_ms;
-    if (!many->stuck_us) many->stuck_us = now_us;
-    if (timeout_ms != AIOCOSMOS_OFF && now_us - many->stuck_us > (uint64_t)timeout_ms * 1000u) return false;
-    aioc_range_watch_gone(&many->ranges, part->version);
-    aioc_many_give_back(part, false);
-    return true;
-}
-
-static void aioc_many_read_came(aioc_many_part *part, const aiocosmos_result *result)
-{
-    aioc_many *many = part->many;
-    aiocosmos_json item = aioc_json_none();
-    int status = result->status;
-    if (status == 0) {
-        item = aioc_op_result_json(result);
-        if (item.type != AIOCOSMOS_JSON_OBJ) status = AIOCOSMOS_E_PROTOCOL;
-        if (status) aioc_range_fail(&many->tally, status, "the answer is not an item: it is no JSON object, or there "
-                                                         "is no memory to parse it");
-    } else if (status != 404 || result->sub_status) {
-        aioc_range_fail(&many->tally, status, result->message.ptr);
-        status = aioc_many_reason(status);
-    }
-    aioc_many_give_pair(many, part->alone, status, item);
-    aioc_many_part_free(part);
-}
-
-/* A page of rows. Too large a page is asked for in smaller ones. */
-static void aioc_many_page_of_part_came(aioc_many_part *part, const aiocosmos_result *result)
-{
-    aioc_mem *memory = part->many->memory;
-    int status = result->status;
-    if (status == 0) status = aioc_range_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, true, &part->answer);
-    if (status == 0) {
-        part->many->ranges.pause_ms = 0;
-        part->many->stuck_us = 0;
-        part->state = AIOC_MANY_PART_ROWS;
-    } else if ((status == AIOCOSMOS_E_TOO_LARGE || status == AIOCOSMOS_E_NOMEM) && part->page_items > 1) {
-        part->page_items /= 2;
-        part->state = AIOC_MANY_PART_MORE;
-    } else if (status == AIOCOSMOS_E_TOO_LARGE) {
-        aioc_many_give_back(part, true);  /* one is larger than an answer may be: only that one fails */
-    } else if ((aioc_range_is_gone(result) || aioc_range_is_of_another(result)) && part->pk_at == AIOC_MANY_NONE) {
-        if (!aioc_many_part_gone(part)) aioc_many_part_failed(part, status, result->message.ptr);
-    } else {
-        aioc_many_part_failed(part, status, result->status ? result->message.ptr : status == AIOCOSMOS_E_NOMEM
-                              ? "no memory for a page of items" : aioc_range_no_page);
-    }
-}
-
-static void aioc_many_part_came(aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_many_part *part = (aioc_many_part *)op->owner;
-    aioc_many *many = part->many;
-    part->op = NULL;
-    many->in_flight--;
-    aioc_range_stir(&many->task);
-    many->totals.charge_ru += result->charge_ru;
-    many->totals.requests += result->attempts;
-    aioc_range_tally_add(&many->tally, result);
-    if (many->ended || op->engine->closing) aioc_many_part_free(part);
-    else if (part->alone != AIOC_MANY_NONE) aioc_many_read_came(part, result);
-    else aioc_many_page_of_part_came(part, result);
+    return reader->in_flight < reader->parallel_max && aioc_many_share_out(many);
 }
 
 /*--- Rows ---*/
@@ -20327,7 +20280,7 @@ static bool aioc_many_read_row(const aioc_many *many, aiocosmos_json item, aioc_
 {
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS];
     aiocosmos_pk pk;
-    size_t count = aioc_account_key_paths(many->ranges.container, paths), i;
+    size_t count = aioc_account_key_paths(many->reader.ranges.container, paths), i;
     char why[160];
     if (aioc_json_get_str(aioc_json_at(item, "/id"), row->id, sizeof row->id) >= sizeof row->id) return false;
     if (aioc_protocol_pk_from_document(item, paths, count, &pk, why, sizeof why)) return false;
@@ -20351,76 +20304,107 @@ static bool aioc_many_is_row_of(const aioc_many *many, uint32_t pair, const aioc
 }
 
 /* Hands a row to all who asked for it. False: nothing more is to be handed over. */
-static bool aioc_many_give_row(aioc_many_part *part, aiocosmos_json item)
+static bool aioc_many_give_row(aioc_many *many, aioc_many_batch *batch, aiocosmos_json item)
 {
-    aioc_many *many = part->many;
     aioc_many_row row;
     uint32_t pair;
     if (!aioc_many_read_row(many, item, &row)) return true;
-    pair = part->slots[aioc_many_slot_of(part, row.id)];
-    for (; pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) {
+    for (pair = *aioc_many_slot_of(batch, row.id); pair != AIOC_MANY_NONE; pair = many->pairs[pair].alike) {
         if (!aioc_many_is_row_of(many, pair, &row)) continue;
-        part->left--;
+        batch->left--;
         if (!aioc_many_give_pair(many, pair, 0, item)) return false;
     }
     return true;
 }
 
-/* Some rows; behind the last one, what follows. */
-static void aioc_many_give_rows(aioc_many_part *part)
+/* Some rows of a stream's first answer. */
+static void aioc_many_give_rows(aioc_many *many, aioc_range_stream *stream)
 {
-    aioc_range_answer *answer = part->answer;
+    aioc_range_reader *reader = &many->reader;
+    aioc_many_batch *batch = (aioc_many_batch *)stream->batch;
+    aioc_range_answer *answer = stream->first;
     uint32_t most = AIOC_RANGE_SLICE;
-    while (most-- && part->left && answer->used < answer->count && aioc_json_next(answer->rows, NULL, &answer->row)) {
+    while (most-- && batch->left && aioc_json_next(answer->rows, NULL, &answer->row)) {
         answer->used++;
-        if (!aioc_many_give_row(part, answer->row)) return;
+        if (!aioc_many_give_row(many, batch, answer->row)) return;
     }
-    if (part->left && answer->used < answer->count) return;
-    part->answer = NULL;
-    aioc_mem_buffer_free(part->many->memory, &part->continuation);
-    part->continuation = answer->behind;
-    memset(&answer->behind, 0, sizeof answer->behind);
-    aioc_range_answer_free(part->many->memory, answer);
-    part->state = part->continuation.len ? AIOC_MANY_PART_MORE : AIOC_MANY_PART_REST;
-    part->status = 404;
-    if (part->left == 0) aioc_many_part_free(part);
+    if (batch->left && answer->used < answer->count) return;
+    aioc_range_answer_free(many->memory, aioc_range_shift(stream));
+    aioc_range_grow(reader);
+    aioc_range_relax(reader, AIOC_RANGE_OWED);
+    if (batch->left == 0) aioc_many_close_batch(many, batch, 404);
 }
 
 /* Some of the pairs that no row was of. */
-static void aioc_many_give_rest(aioc_many_part *part)
+static void aioc_many_give_rest(aioc_many *many, aioc_many_batch *batch)
 {
-    aioc_many *many = part->many;
     uint32_t most = AIOC_RANGE_SLICE;
-    while (most && part->left && (part->chain != AIOC_MANY_NONE || part->at < part->slot_count)) {
-        uint32_t pair = part->chain;
-        if (pair == AIOC_MANY_NONE) {
-            part->chain = part->slots[part->at++];
-            continue;
-        }
-        part->chain = many->pairs[pair].next;
+    while (most-- && batch->left) {
+        uint32_t pair = batch->first;
+        batch->first = many->pairs[pair].next;
         if (many->pairs[pair].answered) continue;
-        part->left--;
-        most--;
-        if (!aioc_many_give_pair(many, pair, part->status, aioc_json_none())) return;
+        batch->left--;
+        if (!aioc_many_give_pair(many, pair, batch->status, aioc_json_none())) return;
     }
-    if (part->left == 0) aioc_many_part_free(part);
+    if (batch->left == 0) aioc_many_batch_free(many, batch);
+}
+
+static bool aioc_many_is_asked(const aioc_many *many, const aioc_many_batch *batch)
+{
+    uint32_t place = many->reader.stream_count;
+    while (place > 0 && many->reader.streams[place - 1]->batch != batch) place--;
+    return place > 0;
+}
+
+/* Gets on with what has come. False: there is nothing. */
+static bool aioc_many_give(aioc_many *many)
+{
+    aioc_range_reader *reader = &many->reader;
+    aioc_many_batch *batch = many->batches;
+    uint32_t place;
+    while (batch && !batch->status) batch = batch->next;
+    if (batch) {
+        aioc_many_give_rest(many, batch);
+        return true;
+    }
+    for (place = 0; place < reader->stream_count; place++) {
+        aioc_range_stream *stream = reader->streams[place];
+        batch = (aioc_many_batch *)stream->batch;
+        if (stream->first && aioc_range_open_first(stream)) {
+            aioc_many_give_rows(many, stream);
+            return true;
+        }
+        if (stream->failed) {
+            aioc_many_keep_failure(many);
+            aioc_many_close_batch(many, batch, aioc_many_reason(stream->failed));
+            return true;
+        }
+        if (aioc_range_is_spent(stream)) {
+            aioc_range_remove(reader, place);
+            if (!aioc_many_is_asked(many, batch)) aioc_many_close_batch(many, batch, 404);
+            return true;
+        }
+    }
+    return false;
 }
 
 static void aioc_many_work(void *owner)
 {
     aioc_many *many = (aioc_many *)owner;
-    aioc_many_part *part = many->parts;
-    while (part && part->state != AIOC_MANY_PART_ROWS && part->state != AIOC_MANY_PART_REST) part = part->next;
-    if (many->op->stop || many->ended) {
-        if (many->ended) aioc_many_sweep(many, AIOC_RANGE_SLICE);  /* else it will be told so, and come back */
-        if (many->ended && many->swept < many->pair_count) aioc_range_stir(&many->task);
-    } else if (part) {
-        aioc_range_stir(&many->task);
-        if (part->state == AIOC_MANY_PART_ROWS) aioc_many_give_rows(part);
-        else aioc_many_give_rest(part);
-    } else if (aioc_many_send(many)) {
-        aioc_range_stir(&many->task);
+    aioc_range_reader *reader = &many->reader;
+    reader->busy++;
+    if (many->ended) {
+        aioc_many_sweep(many, AIOC_RANGE_SLICE);
+        if (many->swept < many->pair_count) aioc_range_stir(&reader->task);
+    } else if (!many->op->stop) {  /* else it will be told so, and come back */
+        if (aioc_many_give(many) || (!reader->tally.status && aioc_many_send(many))) {
+            aioc_range_stir(&reader->task);
+        } else if (reader->tally.status && !aioc_range_waits_for_memory(reader)) {
+            aioc_many_keep_failure(many);
+            aioc_many_end(many, many->failure.status);
+        }
     }
+    reader->busy--;
     if (!many->engine->closing) aioc_many_finish_if_over(many);
 }
 
@@ -20499,7 +20483,7 @@ static int aioc_many_copy_pairs(aioc_many *many)
     }
     many->pairs = (aioc_many_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
     if (!many->pairs) return aioc_request_no_memory(builder);
-    many->pair_count = many->left = many->unsent = (uint32_t)count;
+    many->pair_count = many->left = (uint32_t)count;
     many->texts = (char *)aioc_mem_alloc(memory, (size_t)bytes);
     if (!many->texts) return aioc_request_no_memory(builder);
     many->texts_size = (size_t)bytes;
@@ -20510,11 +20494,30 @@ static int aioc_many_fill(aioc_many *many)
 {
     aioc_request_builder *builder = &many->engine->builder;
     const aiocosmos_read_many_request *request = &many->request;
-    int refused = aioc_range_fill(builder, &many->ask, "dbs/%/colls/%", request->database, request->container,
+    aioc_range_reader *reader = &many->reader;
+    int refused = aioc_range_fill(builder, &many->question, "dbs/%/colls/%", request->database, request->container,
                                   request->session_token, request->timeout_ms);
-    if (!refused) refused = aioc_request_keep_headers(builder, &many->ask.lines, request->headers);
+    if (refused) return refused;
+    many->question.verb = "POST";
+    if (!aioc_mem_set(many->memory, &builder->lines, aioc_mem_str(aioc_many_query_lines)))
+        return aioc_request_no_memory(builder);
+    refused = aioc_request_add_headers(builder, request->headers, false);
+    if (!refused) refused = aioc_request_keep(builder, &many->question.lines, aioc_mem_text(&builder->lines));
     if (!refused) refused = aioc_many_copy_pairs(many);
-    return refused ? refused : aioc_range_watch_open(&many->ranges, &many->task, aioc_mem_text(&many->ask.link));
+    if (refused) return refused;
+    reader->question = &many->question;
+    reader->costs = &many->costs;
+    reader->take = aioc_many_take;
+    reader->order = AIOC_RANGE_ANY;
+    reader->growth = 3;
+    reader->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
+    reader->held_max = AIOCOSMOS_DEFAULT_QUERY_MEMORY;
+    refused = aioc_range_open(reader, many->all->readers, aioc_many_work, many);
+    reader->specify = aioc_many_specify;
+    reader->need = AIOC_RANGE_OWED;
+    reader->asked = ++reader->all->clock;
+    aioc_range_stir(&reader->task);
+    return refused;
 }
 
 static int aioc_many_open(aioc_many_list *all, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
@@ -20528,16 +20531,13 @@ static int aioc_many_open(aioc_many_list *all, const aiocosmos_read_many_request
     many->all = all;
     many->engine = engine;
     many->memory = engine->memory;
-    aioc_range_task_open(&many->task, all->readers, aioc_many_work, many);
-    aioc_range_stir(&many->task);
     many->request = *request;
-    if (request->parallel_max == 0) many->request.parallel_max = AIOCOSMOS_DEFAULT_PARALLEL;
-    many->again = many->full = many->last_pk_at = AIOC_MANY_NONE;
+    many->again = many->last_pk_at = AIOC_MANY_NONE;
     many->next = all->first;
     all->first = many;
     refused = aioc_many_fill(many);
     if (!refused)
-        refused = aioc_op_compose(engine, AIOCOSMOS_READ_MANY, &many->ask.link, request->deadline_ms,
+        refused = aioc_op_compose(engine, AIOCOSMOS_READ_MANY, &many->question.link, request->deadline_ms,
                                   &aioc_many_role, many, request->user_data, &many->op);
     if (refused) {
         aioc_many_free(many);

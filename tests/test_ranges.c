@@ -27,11 +27,6 @@ static void work(void *owner)
     if (world.again) aioc_range_stir(&world.readers[reader - world.readers].task);
 }
 
-static void left(void *owner)
-{
-    (void)owner;
-}
-
 static void tell_ranges(const char *json)
 {
     aioc_account_container *container = world.readers[0].ranges.container;
@@ -61,7 +56,7 @@ static void open_world(void)
     for (i = 0; i < READERS; i++) {
         world.readers[i].question = &world.question;
         world.readers[i].costs = &world.costs;
-        CHECK_INT(aioc_range_open(&world.readers[i], &world.all, work, left, &world.readers[i]), 0);
+        CHECK_INT(aioc_range_open(&world.readers[i], &world.all, work, &world.readers[i]), 0);
     }
     tell_ranges("{\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"55\"},"
                 "{\"id\":\"1\",\"minInclusive\":\"55\",\"maxExclusive\":\"AA\"},"
