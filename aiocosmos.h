@@ -17456,7 +17456,6 @@ typedef struct aioc_page_way {
     int (*place)(aioc_page_cursor *cursor, aioc_pos *position);  /* AIOC_POS_IN_*: where it is; 0: nowhere; E_NOMEM */
     void (*tell)(const aioc_page_cursor *cursor, aiocosmos_cursor_stats *out);  /* NULL: nothing */
     void (*free)(aioc_page_cursor *cursor);
-    void (*served)(aioc_page_cursor *cursor, aiocosmos_result *result);  /* how the gateway serves what is parked */
 } aioc_page_way;
 
 struct aioc_page_cursor {
@@ -17477,7 +17476,6 @@ struct aioc_page_cursor {
     aioc_mem_buffer continuation_out;  /* of the page that is called back */
     const aioc_page_way *way;  /* NULL: one operation a page: */
     aioc_mem_buffer body, continuation;  /* continuation: where the next one starts; empty: at the beginning */
-    const aioc_page_way *parked;  /* gone again if the gateway does not serve the query by itself */
     aioc_range_reader *reader;
     aioc_mem_buffer token;  /* decoded: */
     aioc_pos from;  /* what it resumes from; place 0: from the beginning */
@@ -17514,7 +17512,6 @@ static const aioc_op_role aioc_page_composed = { aioc_page_came, aioc_page_stop,
 static void aioc_page_free(aioc_page_cursor *cursor)
 {
     aioc_mem *memory = cursor->engine->memory;
-    const aioc_page_way *way = cursor->way ? cursor->way : cursor->parked;
     aioc_mem_buffer *const texts[] = {
         &cursor->body, &cursor->continuation, &cursor->continuation_out, &cursor->token, &cursor->text,
         &cursor->items
@@ -17523,7 +17520,7 @@ static void aioc_page_free(aioc_page_cursor *cursor)
     cursor->all->slots[(uint32_t)cursor->id - 1u] = NULL;
     cursor->all->closed++;
     aioc_reactor_timer_stop(cursor->engine->reactor, &cursor->poll);
-    if (way) way->free(cursor);
+    if (cursor->way) cursor->way->free(cursor);
     aioc_range_answer_free(memory, cursor->shown);
     aioc_pos_free(memory, &cursor->from);
     for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(memory, texts[i]);
@@ -17880,12 +17877,14 @@ static bool aioc_page_mark(aioc_page_cursor *cursor, uint32_t max)
     position.question = cursor->question;
     memcpy(position.rid, reader->rid, sizeof position.rid);
     position.rest_min = aioc_mem_str("FF");
+    position.take_left = UINT64_MAX;
     pieces = (aioc_pos_piece *)aioc_mem_alloc(memory, size);
     if (!pieces) return false;
     place = cursor->way->place(cursor, &position);
-    if (place == AIOC_POS_IN_CHANGES || place == AIOC_POS_IN_SEQUENCE) {
+    if (place == AIOC_POS_IN_CHANGES || place == AIOC_POS_IN_SEQUENCE || place == AIOC_POS_AT_SERVICE) {
         position.pieces = pieces;
-        position.piece_count = aioc_range_positions(reader, place == AIOC_POS_IN_CHANGES, pieces, &position.rest_min);
+        position.piece_count = aioc_range_positions(reader, place != AIOC_POS_IN_SEQUENCE, pieces, &position.rest_min);
+        if (place == AIOC_POS_AT_SERVICE) max = UINT32_MAX;
     }
     position.place = (uint8_t)place;
     ok = place == 0 || (place > 0 && aioc_pos_write(memory, &cursor->continuation_out, &position, max) >= 0);
@@ -17960,7 +17959,6 @@ static void aioc_page_came(aioc_op *op, const aiocosmos_result *result)
             adjusted.message = aioc_mem_str("no memory for the continuation");
         }
     }
-    if (cursor->parked) cursor->parked->served(cursor, &adjusted);
     if (adjusted.status == 0 || (made && adjusted.status == 304)) {
         /* An empty page is normal: if it can be, it is skipped. */
         if (!made && page.item_count == 0 && !cursor->ended && cursor->skip_empty && !aioc_page_ask_on(cursor, op))
@@ -17978,7 +17976,7 @@ static void aioc_page_work(void *owner)
     aioc_page_cursor *cursor = (aioc_page_cursor *)owner;
     aioc_range_reader *reader = cursor->reader;
     aioc_range_tally *tally = &reader->tally;
-    if (!cursor->way || cursor->closed) {
+    if (cursor->closed) {
         aioc_page_let_go(cursor);  /* perhaps nobody is left who would come back */
         return;
     }
@@ -17986,7 +17984,7 @@ static void aioc_page_work(void *owner)
     reader->busy++;
     if (cursor->op && cursor->unshown) aioc_page_show(cursor);
     else if (cursor->op && !tally->status) cursor->way->work(cursor);
-    if (cursor->op && cursor->way && tally->status) {
+    if (cursor->op && tally->status) {
         int status = tally->status;
         if (reader->page_rows && !cursor->unshown) {
             aioc_page_show(cursor);
@@ -17996,7 +17994,7 @@ static void aioc_page_work(void *owner)
             if (status == AIOCOSMOS_E_NOMEM) aioc_range_yield(reader);
             aioc_page_end(cursor, status, tally->message, AIOC_RANGE_QUIET);
         }
-    } else if (cursor->way && !cursor->closed && !tally->status) {
+    } else if (!cursor->closed && !tally->status) {
         cursor->way->ask(cursor);
     }
     if (cursor->op && tally->status) aioc_range_stir(&reader->task);
@@ -18144,7 +18142,6 @@ typedef struct aioc_query {
     aiocosmos_json from_items;  /* sort values of the last row given before */
     bool from_unordered;  /* arrays or objects are among them */
     bool unfiltered;  /* by the plan there can be no filter: ranges are read anew */
-    bool direct;  /* the gateway is to serve it by itself */
     bool anew;  /* it has begun anew, for the container is another one */
     uint8_t stage;
     aioc_row_chain chain;  /* what rows pass on their way to pages */
@@ -18161,6 +18158,7 @@ static aioc_query *aioc_query_of(const aioc_page_cursor *cursor)
     return (aioc_query *)(void *)cursor->reader;
 }
 
+static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const aioc_plan_info *info);
 static void aioc_query_end_reading(aioc_query *query);
 
 /*--- Plans ---*/
@@ -18201,10 +18199,11 @@ static void aioc_query_go_direct(aioc_query *query, int status, const char *why)
     aioc_range_reader *reader = &query->reader;
     query->refusal_status = status;
     reader->ranges.waited = false;
-    if (!aioc_mem_set(query->memory, &query->refusal, aioc_mem_str(why))) query->refusal.len = 0;
+    if (!aioc_mem_set(query->memory, &query->refusal, aioc_text_view(why, strlen(why) + 1))) query->refusal.len = 0;
     if (!cursor->from.place && (cursor->ask.pk.len || reader->edges.len == 1)) {
-        query->direct = true;
-        aioc_range_stir(&reader->task);
+        reader->by_key = true;
+        reader->rid[0] = 0;
+        aioc_query_begin_reading(query, aioc_mem_str(""), &query->plain);
     } else if (status) {
         aioc_range_fail(&reader->tally, status, why);
     } else {
@@ -18234,7 +18233,7 @@ static void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *result)
         aioc_query_share_plan(query);
     } else if (result->status == 0 && status == AIOCOSMOS_E_ARGUMENT) {
         reader->ranges.container->no_plans = true;
-        aioc_query_go_direct(query, 0, NULL);
+        aioc_query_go_direct(query, 0, "");
     } else if (status == AIOCOSMOS_E_NOMEM) {
         aioc_range_no_memory(&reader->tally);
     } else if (result->status == 0 || aioc_query_is_refusal(status)) {
@@ -18283,18 +18282,39 @@ static void aioc_query_note_scan(aioc_range_stream *stream, const aiocosmos_resu
     stream->rids_fall = reverse_rids ? query->info->descending[0] != 0 : reverse_scan;
 }
 
+/* Ranges and plan are to be asked for. */
+static void aioc_query_unprepare(aioc_query *query)
+{
+    aioc_range_drop_all(&query->reader);
+    query->reader.by_key = false;
+    query->info = &query->plain;
+    query->stage = AIOC_QUERY_PREPARING;
+}
+
+/* The gateway does not serve the query by itself: ranges and plan are asked for anew with the next page. */
+static void aioc_query_unserved(aioc_query *query, const aiocosmos_result *result)
+{
+    aioc_range_reader *reader = &query->reader;
+    bool refused = query->refusal_status == AIOCOSMOS_E_PROTOCOL
+                       ? aioc_query_is_refusal(result->status)
+                       : result->status == 500 || (result->status == 400 && result->sub_status == 1004);
+    if (refused && query->refusal_status && query->refusal.len)
+        aioc_range_fail(&reader->tally, query->refusal_status, query->refusal.data);
+    else aioc_range_fail(&reader->tally, result->status, result->message.ptr);
+    aioc_query_unprepare(query);
+    if (!aioc_range_watch_knows(&reader->ranges)) aioc_account_doubt_ranges(reader->ranges.container);
+}
+
 /* Nothing of a container goes on in another one. False: too late, for rows of it have been taken. */
 static bool aioc_query_begin_anew(aioc_query *query)
 {
     aioc_range_reader *reader = &query->reader;
     if (reader->seen.answers || query->cursor->from.place || aioc_range_max(&reader->edges).len || query->anew)
         return false;
-    aioc_range_drop_all(reader);
+    aioc_query_unprepare(query);
     aioc_row_chain_close(&query->chain);
     aioc_plan_release(query->memory, query->plan);
     query->plan = NULL;
-    query->info = &query->plain;
-    query->stage = AIOC_QUERY_PREPARING;
     query->anew = true;
     aioc_range_stir(&reader->task);
     return true;
@@ -18307,7 +18327,9 @@ static int aioc_query_take(aioc_range_stream *stream, const aiocosmos_result *re
     if (aioc_range_is_of_another(result) && aioc_query_begin_anew(query)) return AIOC_RANGE_DONE_WITH;
     if (!status) status = aioc_range_take(stream, result);
     if (!status && query->chain.ordered) aioc_query_note_scan(stream, result);
-    return status;
+    if (!status || status == AIOCOSMOS_E_NOMEM || !stream->by_key || stream->reader->seen.answers) return status;
+    aioc_query_unserved(query, result);
+    return AIOC_RANGE_DONE_WITH;
 }
 
 /*--- Rows ---*/
@@ -18628,6 +18650,9 @@ static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
     aioc_mem_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
     bool ok = true, found = false, in_order = query->from_items.type == AIOCOSMOS_JSON_ARR;
     int side;
+    if (query->reader.by_key)
+        return aioc_mem_set(query->memory, &query->reader.bodies[AIOC_PLAN_FRESH],
+                            aioc_mem_text(&query->cursor->body));
     for (side = AIOC_PLAN_FRESH; ok && side <= (in_order ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH); side++) {
         text.len = filter.len = 0;
         ok = aioc_plan_append_filter(query->memory, &filter, query->info, query->from_items, (aioc_plan_side)side) &&
@@ -18673,6 +18698,8 @@ static bool aioc_query_cut(aioc_query *query)
     const aioc_pos *from = &query->cursor->from;
     bool whole = query->plan && query->plan->hybrid &&  /* of all that is there, not of what is asked for */
                  query->chain.u.rrf.reading == AIOC_ROW_STATISTICS;
+    if (query->reader.by_key)
+        return aioc_range_stream_new(&query->reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), aioc_mem_str("")) != NULL;
     if (whole) return aioc_range_cut_all(&query->reader);
     if (query->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_query_cut_in_order(query);
     if (from->place == AIOC_POS_IN_SEQUENCE && !aioc_range_cut_pieces(&query->reader, from)) return false;
@@ -18693,7 +18720,7 @@ static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const
     reader->growth = open ? 2 : 5;  /* parsed, about three times as large; and then a page that is made of it */
     reader->rows.first = chain->collects ? 0 : query->cursor->page_items_max;
     reader->window_max = open ? reader->parallel_max : AIOC_QUERY_AHEAD_MAX;
-    reader->window = chain->collects ? reader->window_max : 1;
+    reader->window = chain->collects ? reader->window_max : reader->by_key ? 0 : 1;
     query->line_count = 0;
     if (info->order_count > AIOC_ROW_COLUMNS_MAX) {
         aioc_page_break(query->cursor, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
@@ -18886,7 +18913,7 @@ static void aioc_query_prepare(aioc_query *query)
     } else if (!known) {
         aioc_query_go_direct(query, failure, container->failure_why.data);
     } else if (reader->levels || (container->no_plans && query->sql.len)) {
-        aioc_query_go_direct(query, 0, NULL);  /* of one whole key, or the gateway knows better */
+        aioc_query_go_direct(query, 0, "");  /* of one whole key, or the gateway knows better */
     } else {
         if (query->sql.len && !query->plan) aioc_query_share_plan(query);
         if (query->sql.len == 0 || query->plan) {
@@ -18901,29 +18928,6 @@ static void aioc_query_prepare(aioc_query *query)
 
 /*--- The way to pages ---*/
 
-/* Each page is one operation from now on. */
-static void aioc_query_hand_over(aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_page_cursor *cursor = (aioc_page_cursor *)op->owner;
-    aiocosmos_result adjusted = *result;
-    aiocosmos_page page;
-    int refused;
-    op->role = &aioc_page_composed;
-    cursor->parked = cursor->way;
-    cursor->way = NULL;
-    refused = aioc_page_ask_on(cursor, op);
-    if (!refused) return;
-    cursor->way = cursor->parked;
-    cursor->parked = NULL;
-    if (refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED)
-        aioc_request_refuse_as(&op->engine->builder, refused);
-    memset(&page, 0, sizeof page);
-    adjusted.status = refused;
-    adjusted.message = aioc_op_keep_refusal(op->engine);
-    page.result = &adjusted;
-    aioc_page_deliver(cursor, &page);
-}
-
 /* Whether the container has become another one. */
 static bool aioc_query_is_lost(aioc_query *query)
 {
@@ -18937,14 +18941,7 @@ static bool aioc_query_is_lost(aioc_query *query)
 
 static void aioc_query_work(aioc_page_cursor *cursor)
 {
-    static const aioc_op_role handed_over = { aioc_query_hand_over, NULL, NULL, NULL, false, true };
     aioc_query *query = aioc_query_of(cursor);
-    if (query->direct) {
-        query->direct = false;
-        cursor->op->role = &handed_over;
-        aioc_page_end(cursor, 0, "", AIOC_RANGE_AHEAD);
-        return;
-    }
     if (aioc_query_is_lost(query)) return;
     if (query->stage == AIOC_QUERY_PREPARING) aioc_query_prepare(query);
     else if (query->reader.yielded) aioc_query_begin_again(query);
@@ -18983,6 +18980,7 @@ static int aioc_query_place(aioc_page_cursor *cursor, aioc_pos *position)
 {
     aioc_query *query = aioc_query_of(cursor);
     const aioc_row_distinct *distinct = &query->chain.distinct;
+    if (query->reader.by_key) return AIOC_POS_AT_SERVICE;
     memcpy(position->key, query->key, sizeof position->key);
     position->skip_left = query->chain.limit.skip;
     position->take_left = query->chain.limit.take;
@@ -19030,31 +19028,12 @@ static void aioc_query_free(aioc_page_cursor *cursor)
     aioc_mem_free(memory, query->line, query->line_cap * sizeof *query->line);
     aioc_mem_free(memory, query, sizeof *query);
     cursor->reader = NULL;
-    cursor->way = cursor->parked = NULL;
-}
-
-/* The gateway has served the query by itself; or has not: ranges and plan are asked for anew with the next page. */
-static void aioc_query_served(aioc_page_cursor *cursor, aiocosmos_result *result)
-{
-    aioc_query *query = aioc_query_of(cursor);
-    bool unserved = (result->status == 400 && result->sub_status == 1004) || result->status == 500;
-    if (result->status == 0) {
-        aioc_query_free(cursor);
-        return;
-    }
-    if (query->refusal_status == AIOCOSMOS_E_PROTOCOL) unserved = aioc_query_is_refusal(result->status);
-    if (unserved && query->refusal_status && query->refusal.len) {
-        result->status = query->refusal_status;
-        result->message = aioc_mem_text(&query->refusal);
-    }
-    cursor->way = cursor->parked;
-    cursor->parked = NULL;
-    if (!aioc_range_watch_knows(&query->reader.ranges)) aioc_account_doubt_ranges(query->reader.ranges.container);
+    cursor->way = NULL;
 }
 
 static const aioc_page_way aioc_query_way = {
     AIOCOSMOS_QUERY_PAGE, aioc_query_work, aioc_query_ask, aioc_query_has_more, aioc_query_place, aioc_query_tell,
-    aioc_query_free, aioc_query_served
+    aioc_query_free
 };
 
 /*--- What the host asks for ---*/
@@ -19440,7 +19419,7 @@ static void aioc_change_free(aioc_page_cursor *cursor)
 }
 
 static const aioc_page_way aioc_change_way = {
-    AIOCOSMOS_CHANGES_PAGE, aioc_change_work, aioc_change_ask, NULL, aioc_change_place, NULL, aioc_change_free, NULL
+    AIOCOSMOS_CHANGES_PAGE, aioc_change_work, aioc_change_ask, NULL, aioc_change_place, NULL, aioc_change_free
 };
 
 /*--- What the host asks for ---*/
