@@ -16062,15 +16062,6 @@ typedef enum aioc_range_state {
     AIOC_RANGE_STARVED  /* it waits for room among the operations */
 } aioc_range_state;
 
-/* The work of one who reads. It comes in pieces, in turns with that of others. */
-typedef struct aioc_range_task {
-    aioc_mem_node node;
-    aioc_range_readers *all;
-    uint8_t state;
-    void (*work)(void *owner);
-    void *owner;
-} aioc_range_task;
-
 /* What requests add up to, and the first of their failures. */
 typedef struct aioc_range_tally {
     double charge_ru;
@@ -16084,8 +16075,6 @@ typedef struct aioc_range_tally {
 
 /* Waits until the ranges of a container are known, and looks anew when one is gone. */
 typedef struct aioc_range_watch {
-    aioc_op_engine *engine;
-    aioc_range_task *task;  /* has work when that has come to something */
     aioc_account_container *container;
     aioc_account_waiter waiter;
     aioc_reactor_timer pause;  /* armed: it is too early to look again, or to try again */
@@ -16193,6 +16182,10 @@ typedef enum aioc_range_need {
 
 /* One reader of a part of the key space. Its streams stand by their place in it. */
 struct aioc_range_reader {
+    aioc_mem_node node;  /* its work comes in pieces, in turns with that of others */
+    uint8_t state;
+    void (*work)(void *owner);
+    void *owner;
     aioc_range_readers *all;
     aioc_range_reader *next;
     aioc_op_engine *engine;
@@ -16200,10 +16193,8 @@ struct aioc_range_reader {
     int (*take)(aioc_range_stream *stream, const aiocosmos_result *result);  /* an answer: 0, what is wrong with it, or
                                  * AIOC_RANGE_DONE_WITH: nothing is to be done about it, and streams may be gone */
     int (*specify)(const aioc_range_stream *stream, const aioc_account_range *range, aioc_request_spec *spec);
-    void *owner;
     aioc_range_question *question;
     aioc_range_costs *costs;
-    aioc_range_task task;
     aioc_range_watch ranges;
     aioc_range_tally tally;  /* since the last page */
     char session_token[256];
@@ -16236,7 +16227,7 @@ struct aioc_range_reader {
 /* All who read for a client, and what they hold together. */
 struct aioc_range_readers {
     aioc_op_engine *engine;
-    aioc_mem_list ready, starved;  /* tasks */
+    aioc_mem_list ready, starved;
     aioc_range_reader *first;
     size_t held, reserved, guess;  /* of all, as in each; guess: of one that is new */
     uint64_t clock;  /* pages that were asked for */
@@ -16247,35 +16238,29 @@ static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result);
 
 /*--- Work ---*/
 
-static void aioc_range_task_open(aioc_range_task *task, aioc_range_readers *all, void (*work)(void *owner), void *owner)
+static void aioc_range_calm(aioc_range_reader *reader)
 {
-    task->all = all;
-    task->work = work;
-    task->owner = owner;
+    aioc_range_readers *all = reader->all;
+    if (reader->state == AIOC_RANGE_IDLE) return;
+    aioc_mem_list_remove(reader->state == AIOC_RANGE_READY ? &all->ready : &all->starved, &reader->node);
+    reader->state = AIOC_RANGE_IDLE;
 }
 
-static void aioc_range_calm(aioc_range_task *task)
+static void aioc_range_stir(aioc_range_reader *reader)
 {
-    if (task->state == AIOC_RANGE_IDLE) return;
-    aioc_mem_list_remove(task->state == AIOC_RANGE_READY ? &task->all->ready : &task->all->starved, &task->node);
-    task->state = AIOC_RANGE_IDLE;
+    if (reader->state == AIOC_RANGE_READY) return;
+    aioc_range_calm(reader);
+    reader->state = AIOC_RANGE_READY;
+    aioc_mem_list_add(&reader->all->ready, &reader->node);
 }
 
-static void aioc_range_stir(aioc_range_task *task)
+/* Whether there is room for a request. If not, the reader has work again when there is. */
+static bool aioc_range_finds_room(aioc_range_reader *reader)
 {
-    if (task->state == AIOC_RANGE_READY) return;
-    aioc_range_calm(task);
-    task->state = AIOC_RANGE_READY;
-    aioc_mem_list_add(&task->all->ready, &task->node);
-}
-
-/* Whether there is room for a request. If not, the task has work again when there is. */
-static bool aioc_range_finds_room(aioc_range_task *task)
-{
-    if (aioc_op_has_room_for_fetch(task->all->engine)) return true;
-    if (task->state != AIOC_RANGE_IDLE) return false;
-    task->state = AIOC_RANGE_STARVED;
-    aioc_mem_list_add(&task->all->starved, &task->node);
+    if (aioc_op_has_room_for_fetch(reader->engine)) return true;
+    if (reader->state != AIOC_RANGE_IDLE) return false;
+    reader->state = AIOC_RANGE_STARVED;
+    aioc_mem_list_add(&reader->all->starved, &reader->node);
     return false;
 }
 
@@ -16284,16 +16269,16 @@ static bool aioc_range_has_work(const aioc_range_readers *all)
     return all->ready.first || (all->starved.first && aioc_op_has_room_for_fetch(all->engine));
 }
 
-/* One piece of work of one task. False: there is none. */
+/* One piece of work of one reader. False: there is none. */
 static bool aioc_range_work(aioc_range_readers *all)
 {
-    aioc_range_task *task;
+    aioc_range_reader *reader;
     if (!aioc_range_has_work(all)) return false;
     while (all->starved.first && aioc_op_has_room_for_fetch(all->engine))
-        aioc_range_stir((aioc_range_task *)(void *)all->starved.first);
-    task = (aioc_range_task *)(void *)all->ready.first;
-    aioc_range_calm(task);
-    if (!all->engine->closing) task->work(task->owner);
+        aioc_range_stir((aioc_range_reader *)(void *)all->starved.first);
+    reader = (aioc_range_reader *)(void *)all->ready.first;
+    aioc_range_calm(reader);
+    if (!all->engine->closing) reader->work(reader->owner);
     return true;
 }
 
@@ -16413,57 +16398,39 @@ static bool aioc_range_print_metrics(aioc_mem *memory, aioc_range_costs *costs)
 
 static void aioc_range_watch_settled(aioc_account_waiter *waiter)
 {
-    aioc_range_watch *watch = (aioc_range_watch *)waiter->owner;
-    watch->waiting = false;
-    aioc_range_stir(watch->task);
+    aioc_range_reader *reader = (aioc_range_reader *)waiter->owner;
+    reader->ranges.waiting = false;
+    aioc_range_stir(reader);
 }
 
 static void aioc_range_watch_paused(aioc_reactor_timer *timer)
 {
-    aioc_range_watch *watch = (aioc_range_watch *)timer->owner;
-    aioc_range_stir(watch->task);
+    aioc_range_stir((aioc_range_reader *)timer->owner);
 }
 
-/* 0, or E_NOMEM with the reason. */
-static int aioc_range_watch_open(aioc_range_watch *watch, aioc_range_task *task, aiocosmos_str link)
+static bool aioc_range_watch_knows(const aioc_range_reader *reader)
 {
-    watch->engine = task->all->engine;
-    watch->task = task;
-    watch->waiter.resume = aioc_range_watch_settled;
-    watch->pause.fire = aioc_range_watch_paused;
-    watch->waiter.owner = watch->pause.owner = watch;
-    watch->container = aioc_account_hold(&watch->engine->account, link);
-    return watch->container ? 0 : aioc_request_no_memory(&watch->engine->builder);
-}
-
-static void aioc_range_watch_close(aioc_range_watch *watch)
-{
-    if (!watch->container) return;
-    aioc_reactor_timer_stop(watch->engine->reactor, &watch->pause);
-    if (watch->waiting) aioc_mem_list_remove(&watch->container->waiters, &watch->waiter.node);
-    aioc_account_release(watch->container);
-}
-
-static bool aioc_range_watch_knows(const aioc_range_watch *watch)
-{
-    return watch->container->knowledge == AIOC_ACCOUNT_KNOWN;
+    return reader->ranges.container->knowledge == AIOC_ACCOUNT_KNOWN;
 }
 
 /* Whether the ranges are known, or known to be out of reach. If not, waits for them. */
-static bool aioc_range_watch_ready(aioc_range_watch *watch)
+static bool aioc_range_watch_ready(aioc_range_reader *reader)
 {
-    if (watch->waiting || watch->pause.armed || watch->engine->closing) return false;
-    if (aioc_account_settled(watch->container, watch->engine->reactor->now_us)) return true;
+    aioc_range_watch *watch = &reader->ranges;
+    aioc_op_engine *engine = reader->engine;
+    if (watch->waiting || watch->pause.armed || engine->closing) return false;
+    if (aioc_account_settled(watch->container, engine->reactor->now_us)) return true;
     watch->waiting = watch->waited = true;
-    aioc_account_wait(&watch->engine->account, watch->container, &watch->waiter);
+    aioc_account_wait(&engine->account, watch->container, &watch->waiter);
     return false;
 }
 
 /* A range of this version is gone: looks anew, unless that has happened since; at once the first time, then after a
  * pause that doubles, for a split takes its time. */
-static void aioc_range_watch_gone(aioc_range_watch *watch, uint32_t version)
+static void aioc_range_watch_gone(aioc_range_reader *reader, uint32_t version)
 {
-    aioc_reactor *reactor = watch->engine->reactor;
+    aioc_range_watch *watch = &reader->ranges;
+    aioc_reactor *reactor = reader->engine->reactor;
     if (watch->container->ranges_version != version || watch->doubted == version) return;
     watch->doubted = version;
     aioc_account_doubt_ranges(watch->container);
@@ -16474,16 +16441,17 @@ static void aioc_range_watch_gone(aioc_range_watch *watch, uint32_t version)
 }
 
 /* The ranges cannot be had. If that was before it was asked, it looks for itself; else says why: true. */
-static bool aioc_range_watch_fails(aioc_range_watch *watch, aioc_range_tally *tally)
+static bool aioc_range_watch_fails(aioc_range_reader *reader)
 {
-    const aioc_account_container *container = watch->container;
+    aioc_account_container *container = reader->ranges.container;
+    aioc_range_tally *tally = &reader->tally;
     const char *why = container->failure ? aioc_protocol_status_text(container->failure)
                                          : "the container's partition key ranges leave gaps, or overlap";
-    bool looked = watch->waited;
-    watch->waited = false;
+    bool looked = reader->ranges.waited;
+    reader->ranges.waited = false;
     if (!looked) {
-        aioc_account_doubt_ranges(watch->container);
-        aioc_range_watch_ready(watch);
+        aioc_account_doubt_ranges(container);
+        aioc_range_watch_ready(reader);
         return false;
     }
     tally->attempts += container->failure_attempts;
@@ -16670,7 +16638,7 @@ static aioc_range_answer *aioc_range_unlink(aioc_range_stream *stream)
     reader->ahead--;
     reader->held -= answer->bytes;
     reader->all->held -= answer->bytes;
-    if (reader->all->turn) aioc_range_stir(&reader->all->turn->task);
+    if (reader->all->turn) aioc_range_stir(reader->all->turn);
     return answer;
 }
 
@@ -16769,11 +16737,6 @@ static aiocosmos_str aioc_range_greater(aiocosmos_str a, aiocosmos_str b)
     return aioc_protocol_epk_compare(a, b) >= 0 ? a : b;
 }
 
-static bool aioc_range_has_inside(const aioc_range_stream *stream, aiocosmos_str epk)
-{
-    return aioc_protocol_epk_compare(stream->min, epk) < 0 && aioc_protocol_epk_compare(epk, stream->max) < 0;
-}
-
 /* Cuts [min, max) at the borders of the ranges into streams from a place on: for each range one, as wide as the plan's
  * spans in it, for what lies between them the query leaves out by itself. The place behind them, or UINT32_MAX: no
  * memory. */
@@ -16832,13 +16795,13 @@ static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
     return true;
 }
 
-/* Streams for what is asked for, from rest_min on. */
-static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str rest_min)
+/* Streams for what is asked for of [min, max), behind those that there are. */
+static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str min, aiocosmos_str max)
 {
-    aiocosmos_str min = aioc_range_greater(aioc_range_min(&reader->edges), rest_min);
-    aiocosmos_str max = aioc_range_max(&reader->edges);
-    return aioc_range_cut(reader, reader->stream_count, min, max.len ? max : aioc_mem_str("FF"), aioc_mem_str(""),
-                          plan) != UINT32_MAX;
+    aiocosmos_str asked_max = aioc_range_max(&reader->edges);
+    min = aioc_range_greater(min, aioc_range_min(&reader->edges));
+    if (asked_max.len) max = aioc_range_lesser(max, asked_max);
+    return aioc_range_cut(reader, reader->stream_count, min, max, aioc_mem_str(""), plan) != UINT32_MAX;
 }
 
 static bool aioc_range_cut_all(aioc_range_reader *reader)
@@ -16922,7 +16885,7 @@ static void aioc_range_yield(aioc_range_reader *reader)
     }
     if (reader->held == held) return;
     reader->yielded = merged;
-    if (aioc_range_is_owed(reader)) aioc_range_stir(&reader->task);
+    if (aioc_range_is_owed(reader)) aioc_range_stir(reader);
 }
 
 static void aioc_range_yield_others(const aioc_range_reader *reader)
@@ -16957,7 +16920,7 @@ static void aioc_range_lacks_memory(aioc_range_reader *reader)
     else if (aioc_range_claim(reader))
         reader->rows.max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
     else return;
-    aioc_range_stir(&reader->task);
+    aioc_range_stir(reader);
 }
 
 /* Whether an operation is under way: one that is composed of others may have none, and wait for memory, too. */
@@ -16986,7 +16949,7 @@ static bool aioc_range_waits_for_memory(aioc_range_reader *reader)
         return false;
     reader->tally.status = 0;
     aioc_range_yield(reader);
-    aioc_range_calm(&reader->task);
+    aioc_range_calm(reader);
     if (aioc_range_claim(reader))
         aioc_reactor_timer_start(reactor, &reader->ranges.pause, reactor->now_us + AIOC_RANGE_MEMORY_PAUSE_US);
     return true;
@@ -17001,7 +16964,7 @@ static void aioc_range_pass_turn(aioc_range_readers *all)
     all->turn = next;
     if (!next) return;
     next->need = AIOC_RANGE_OWED;
-    aioc_range_stir(&next->task);
+    aioc_range_stir(next);
 }
 
 static void aioc_range_relax(aioc_range_reader *reader, aioc_range_need need)
@@ -17068,7 +17031,7 @@ static bool aioc_range_may_take(aioc_range_reader *reader, size_t bytes, bool ne
 static void aioc_range_has_taken(aioc_range_reader *reader)
 {
     if (reader->all->turn != reader || reader->need == AIOC_RANGE_ALONE) return;
-    aioc_range_stir(&reader->task);
+    aioc_range_stir(reader);
     aioc_range_pass_turn(reader->all);
 }
 
@@ -17157,7 +17120,7 @@ static bool aioc_range_send(aioc_range_stream *stream, const aioc_account_range 
 {
     aioc_range_reader *reader = stream->reader;
     int refused;
-    if (!aioc_range_finds_room(&reader->task) ||
+    if (!aioc_range_finds_room(reader) ||
         !aioc_range_may_take(reader, aioc_range_expected(stream), needed)) return false;
     refused = aioc_range_ask(stream, range);
     if (!refused) aioc_range_has_taken(reader);
@@ -17174,10 +17137,10 @@ static int aioc_range_ask_at(aioc_range_reader *reader, uint32_t place, bool nee
     aioc_range_stream *stream = reader->streams[place];
     const aioc_account_range *range;
     if (stream->by_key) return aioc_range_send(stream, NULL, needed);
-    if (!aioc_range_watch_ready(&reader->ranges)) return 0;
+    if (!aioc_range_watch_ready(reader)) return 0;
     range = aioc_account_route(container, stream->min);
     if (!range) {
-        aioc_range_watch_fails(&reader->ranges, &reader->tally);
+        aioc_range_watch_fails(reader);
         return 0;
     }
     if (aioc_protocol_epk_compare(aioc_account_text(container, range->max), stream->max) >= 0)
@@ -17291,8 +17254,8 @@ static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result)
     reader->in_flight--;
     reader->reserved -= stream->reserved;
     all->reserved -= stream->reserved;
-    if (all->turn) aioc_range_stir(&all->turn->task);
-    aioc_range_stir(&reader->task);  /* others may have waited for its turn */
+    if (all->turn) aioc_range_stir(all->turn);
+    aioc_range_stir(reader);  /* others may have waited for its turn */
     if (stream->dropped) {
         aioc_range_stream **at = &reader->leaving;
         while (*at != stream) at = &(*at)->leaving;
@@ -17308,7 +17271,7 @@ static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result)
     stream->stale = false;
     if (status == 0) reader->ranges.pause_ms = 0;
     else if (stream->by_key || !aioc_range_is_gone(result)) aioc_range_failed(stream, result, status);
-    else aioc_range_watch_gone(&reader->ranges, stream->version);
+    else aioc_range_watch_gone(reader, stream->version);
 }
 
 /* The first answer of a stream has been used up. */
@@ -17389,23 +17352,30 @@ static uint32_t aioc_range_positions(const aioc_range_reader *reader, bool all, 
 /* A reader whose question is set. 0, or E_NOMEM with the reason. */
 static int aioc_range_open(aioc_range_reader *reader, aioc_range_readers *all, void (*work)(void *owner), void *owner)
 {
+    aioc_range_watch *watch = &reader->ranges;
+    aioc_op_engine *engine = all->engine;
     reader->all = all;
-    reader->engine = all->engine;
-    reader->memory = all->engine->memory;
+    reader->engine = engine;
+    reader->memory = engine->memory;
     reader->next = all->first;
     all->first = reader;
+    reader->work = work;
     reader->owner = owner;
     reader->specify = aioc_range_specify_page;
     reader->start = "";
     reader->need = AIOC_RANGE_AHEAD;
-    aioc_range_task_open(&reader->task, all, work, owner);
-    return aioc_range_watch_open(&reader->ranges, &reader->task, aioc_mem_text(&reader->question->link));
+    watch->waiter.resume = aioc_range_watch_settled;
+    watch->pause.fire = aioc_range_watch_paused;
+    watch->waiter.owner = watch->pause.owner = reader;
+    watch->container = aioc_account_hold(&engine->account, aioc_mem_text(&reader->question->link));
+    return watch->container ? 0 : aioc_request_no_memory(&engine->builder);
 }
 
 static void aioc_range_close(aioc_range_reader *reader)
 {
     aioc_range_readers *all = reader->all;
     aioc_range_reader **at = &all->first;
+    aioc_range_watch *watch = &reader->ranges;
     aioc_mem *memory = reader->memory;
     uint32_t i;
     if (!all) return;
@@ -17418,8 +17388,10 @@ static void aioc_range_close(aioc_range_reader *reader)
         reader->leaving = stream->leaving;
         aioc_range_stream_free(stream);
     }
-    aioc_range_watch_close(&reader->ranges);
-    aioc_range_calm(&reader->task);
+    if (watch->waiting) aioc_mem_list_remove(&watch->container->waiters, &watch->waiter.node);
+    if (watch->container) aioc_account_release(watch->container);
+    aioc_reactor_timer_stop(reader->engine->reactor, &watch->pause);
+    aioc_range_calm(reader);
     aioc_mem_buffer_free(memory, &reader->edges);
     for (i = 0; i < 4; i++) aioc_mem_buffer_free(memory, &reader->bodies[i]);
     aioc_mem_free(memory, reader->streams, reader->stream_cap * sizeof *reader->streams);
@@ -17768,7 +17740,7 @@ static void aioc_page_deliver(aioc_page_cursor *cursor, aiocosmos_page *page)
     if (cursor->page) engine->callbacks++;
     if (cursor->page) cursor->page(engine->client, page, cursor->user_data);
     cursor->busy--;
-    if (cursor->way) aioc_range_stir(&cursor->reader->task);
+    if (cursor->way) aioc_range_stir(cursor->reader);
     if (cursor->way && !cursor->unshown) {
         aioc_range_answer_free(engine->memory, cursor->shown);
         cursor->shown = NULL;
@@ -17997,7 +17969,7 @@ static void aioc_page_work(void *owner)
     } else if (!cursor->closed && !tally->status) {
         cursor->way->ask(cursor);
     }
-    if (cursor->op && tally->status) aioc_range_stir(&reader->task);
+    if (cursor->op && tally->status) aioc_range_stir(reader);
     reader->busy--;
     cursor->busy--;
     aioc_page_let_go(cursor);
@@ -18043,7 +18015,7 @@ static int aioc_page_next(aioc_page_list *pages, aiocosmos_cursor handle, aiocos
     reader->asked = ++reader->all->clock;
     reader->need = AIOC_RANGE_OWED;
     for (place = 0; place < reader->stream_count; place++) reader->streams[place]->failed = 0;
-    aioc_range_stir(&reader->task);
+    aioc_range_stir(reader);
     return 0;
 }
 
@@ -18241,7 +18213,7 @@ static void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *result)
     } else {
         aioc_range_fail(&reader->tally, status, result->message.ptr);
     }
-    aioc_range_stir(&reader->task);
+    aioc_range_stir(reader);
 }
 
 /* A server that does not know these headers takes the body for a query, by its type. */
@@ -18302,7 +18274,7 @@ static void aioc_query_unserved(aioc_query *query, const aiocosmos_result *resul
         aioc_range_fail(&reader->tally, query->refusal_status, query->refusal.data);
     else aioc_range_fail(&reader->tally, result->status, result->message.ptr);
     aioc_query_unprepare(query);
-    if (!aioc_range_watch_knows(&reader->ranges)) aioc_account_doubt_ranges(reader->ranges.container);
+    if (!aioc_range_watch_knows(reader)) aioc_account_doubt_ranges(reader->ranges.container);
 }
 
 /* Nothing of a container goes on in another one. False: too late, for rows of it have been taken. */
@@ -18316,7 +18288,7 @@ static bool aioc_query_begin_anew(aioc_query *query)
     aioc_plan_release(query->memory, query->plan);
     query->plan = NULL;
     query->anew = true;
-    aioc_range_stir(&reader->task);
+    aioc_range_stir(reader);
     return true;
 }
 
@@ -18397,7 +18369,7 @@ static void aioc_query_read_sequence(aioc_query *query)
         }
         answer = aioc_range_shift(stream);
         if (aioc_row_chain_is_open(&query->chain)) {
-            aioc_range_stir(&reader->task);
+            aioc_range_stir(reader);
             if (answer->count == 0 && cursor->skip_empty) {
                 aioc_range_answer_free(query->memory, answer);
                 return;
@@ -18408,7 +18380,7 @@ static void aioc_query_read_sequence(aioc_query *query)
         }
         query->taken = answer;
     }
-    aioc_range_stir(&reader->task);
+    aioc_range_stir(reader);
     while (left-- && !status && aioc_json_next(answer->rows, NULL, &answer->row)) {
         status = aioc_query_emit(query, query->chain.wrapped ? aioc_json_at(answer->row, "/payload") : answer->row,
                                  &why);
@@ -18639,7 +18611,7 @@ static void aioc_query_read_merged(aioc_query *query)
     if (reader->tally.status || aioc_query_overfull(query)) return;
     if (aioc_query_page_is_full(query)) aioc_page_show(query->cursor);
     else if (query->chain.limit.take == 0 || (complete && query->line_count == 0)) aioc_query_end_reading(query);
-    else if (complete) aioc_range_stir(&reader->task);
+    else if (complete) aioc_range_stir(reader);
 }
 
 /*--- From the plan to the last row ---*/
@@ -18666,29 +18638,17 @@ static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
     return ok;
 }
 
-/* The streams of a query that is resumed in order: left of the range of the last row given, that range, right of it. */
-static bool aioc_query_cut_in_order(aioc_query *query)
+/* The streams on one side of the range of the last row given, or of that range. */
+static bool aioc_query_cut_side(aioc_query *query, aioc_plan_side side, aiocosmos_str min, aiocosmos_str max)
 {
     aioc_range_reader *reader = &query->reader;
-    aiocosmos_str min = query->cursor->from.min, max = query->cursor->from.max;
-    uint32_t place;
-    if (!aioc_range_cut_asked(reader, query->plan, aioc_mem_str(""))) return false;
-    for (place = 0; place < reader->stream_count; place++) {
+    uint32_t place = reader->stream_count;
+    if (!aioc_range_cut_asked(reader, query->plan, min, max)) return false;
+    for (; place < reader->stream_count; place++) {
         aioc_range_stream *stream = reader->streams[place];
-        bool at_min = aioc_range_has_inside(stream, min);
-        if (at_min || aioc_range_has_inside(stream, max)) {  /* ranges were merged since: cut there */
-            aiocosmos_str edge = at_min ? min : max;
-            if (!aioc_range_stream_new(reader, place + 1, stream->min, edge, aioc_mem_str("")) ||
-                !aioc_range_stream_new(reader, place + 2, edge, stream->max, aioc_mem_str(""))) return false;
-            aioc_range_remove(reader, place--);
-            continue;
-        }
-        stream->side = (uint8_t)(aioc_protocol_epk_compare(stream->max, min) <= 0 ? AIOC_PLAN_LEFT
-                                 : aioc_protocol_epk_compare(stream->min, max) >= 0 ? AIOC_PLAN_RIGHT
-                                 : AIOC_PLAN_TARGET);
-        stream->skipping = stream->side == AIOC_PLAN_TARGET || query->unfiltered;
-        if (stream->side == AIOC_PLAN_TARGET && !aioc_range_set_edges(query->memory, &stream->kin, min, max))
-            return false;
+        stream->side = (uint8_t)side;
+        stream->skipping = side == AIOC_PLAN_TARGET || query->unfiltered;
+        if (side == AIOC_PLAN_TARGET && !aioc_range_set_edges(query->memory, &stream->kin, min, max)) return false;
     }
     return true;
 }
@@ -18701,10 +18661,13 @@ static bool aioc_query_cut(aioc_query *query)
     if (query->reader.by_key)
         return aioc_range_stream_new(&query->reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), aioc_mem_str("")) != NULL;
     if (whole) return aioc_range_cut_all(&query->reader);
-    if (query->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_query_cut_in_order(query);
+    if (query->from_items.type == AIOCOSMOS_JSON_ARR)
+        return aioc_query_cut_side(query, AIOC_PLAN_LEFT, aioc_mem_str(""), from->min) &&
+               aioc_query_cut_side(query, AIOC_PLAN_TARGET, from->min, from->max) &&
+               aioc_query_cut_side(query, AIOC_PLAN_RIGHT, from->max, aioc_mem_str("FF"));
     if (from->place == AIOC_POS_IN_SEQUENCE && !aioc_range_cut_pieces(&query->reader, from)) return false;
     return aioc_range_cut_asked(&query->reader, query->plan, from->place == AIOC_POS_IN_SEQUENCE
-                                ? from->rest_min : aioc_mem_str(""));
+                                ? from->rest_min : aioc_mem_str(""), aioc_mem_str("FF"));
 }
 
 /* Begins to read the ranges: a text, and what it is. */
@@ -18731,7 +18694,7 @@ static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const
         aioc_range_no_memory(&reader->tally);
     } else {
         query->stage = AIOC_QUERY_READING;
-        aioc_range_stir(&reader->task);  /* it may be that nothing is to be read */
+        aioc_range_stir(reader);  /* it may be that nothing is to be read */
     }
 }
 
@@ -18740,7 +18703,7 @@ static void aioc_query_begin_giving(aioc_query *query)
 {
     query->chain.giving = query->chain.first;
     query->stage = AIOC_QUERY_GIVING;
-    aioc_range_stir(&query->reader.task);
+    aioc_range_stir(&query->reader);
 }
 
 static void aioc_query_begin_component(aioc_query *query)
@@ -18762,7 +18725,7 @@ static void aioc_query_end_reading(aioc_query *query)
     query->line_count = 0;
     if (query->plan && query->plan->hybrid && ++query->chain.u.rrf.reading < query->plan->component_count) {
         query->stage = AIOC_QUERY_PREPARING;  /* the ranges may have been forgotten meanwhile */
-        aioc_range_stir(&query->reader.task);
+        aioc_range_stir(&query->reader);
     } else if (query->chain.collects) {
         aioc_query_begin_giving(query);
     } else {
@@ -18785,7 +18748,7 @@ static void aioc_query_give(aioc_query *query)
     if (found < 0) {
         aioc_range_no_memory(&query->reader.tally);
     } else if (found > 0 && !aioc_query_page_is_full(query)) {
-        aioc_range_stir(&query->reader.task);
+        aioc_range_stir(&query->reader);
     } else {
         if (!aioc_row_chain_has_more(&query->chain)) query->stage = AIOC_QUERY_OVER;
         aioc_page_show(query->cursor);
@@ -18828,9 +18791,9 @@ static void aioc_query_begin_again(aioc_query *query)
     aioc_range_reader *reader = &query->reader;
     const char *why;
     bool ok;
-    if (!aioc_range_watch_ready(&reader->ranges)) return;
-    if (!aioc_range_watch_knows(&reader->ranges)) {
-        aioc_range_watch_fails(&reader->ranges, &reader->tally);
+    if (!aioc_range_watch_ready(reader)) return;
+    if (!aioc_range_watch_knows(reader)) {
+        aioc_range_watch_fails(reader);
         return;
     }
     aioc_range_drop_all(reader);
@@ -18900,8 +18863,8 @@ static void aioc_query_prepare(aioc_query *query)
     const aioc_account_container *container = reader->ranges.container;
     int refused, failure = container->failure;
     bool known, without;
-    if (query->cursor->plan_op || !aioc_range_watch_ready(&reader->ranges)) return;  /* the plan's coming stirs */
-    known = aioc_range_watch_knows(&reader->ranges);
+    if (query->cursor->plan_op || !aioc_range_watch_ready(reader)) return;  /* the plan's coming stirs */
+    known = aioc_range_watch_knows(reader);
     aioc_range_span_prefix(reader, AIOC_RANGE_ACROSS_LINE);
     if (reader->tally.status) return;
     /* Whether the server has no ranges, or none that make sense, of a container that there is. 404 may be of before. */
@@ -18909,7 +18872,7 @@ static void aioc_query_prepare(aioc_query *query)
               (failure == 404 && container->rid[0] && reader->ranges.waited);
     /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
     if (!known && (query->cursor->from.place || !without)) {
-        aioc_range_watch_fails(&reader->ranges, &reader->tally);
+        aioc_range_watch_fails(reader);
     } else if (!known) {
         aioc_query_go_direct(query, failure, container->failure_why.data);
     } else if (reader->levels || (container->no_plans && query->sql.len)) {
@@ -19226,7 +19189,7 @@ static int aioc_change_take(aioc_range_stream *stream, const aiocosmos_result *r
         return aioc_change_is_another(reader, result) ? AIOC_RANGE_DONE_WITH : aioc_change_take_page(stream, result);
     /* As long as it takes, a range that is gone is asked when a page is owed, not ahead. */
     if (another || aioc_range_is_gone(result)) stream->hot = false;
-    if (another) aioc_range_watch_gone(&reader->ranges, stream->version);
+    if (another) aioc_range_watch_gone(reader, stream->version);
     return another ? AIOC_RANGE_DONE_WITH : result->status;
 }
 
@@ -19244,7 +19207,7 @@ static bool aioc_change_cut(aioc_page_cursor *cursor)
         ok = aioc_range_stream_new(reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), from->place
                                    ? from->pieces[0].continuation : aioc_mem_str("")) != NULL;
     else ok = from->place ? aioc_range_cut_pieces(reader, from)
-                          : aioc_range_cut_asked(reader, NULL, aioc_mem_str(""));
+                          : aioc_range_cut_asked(reader, NULL, aioc_mem_str(""), aioc_mem_str("FF"));
     for (place = 0; place < reader->stream_count; place++) reader->streams[place]->hot = true;
     if (ok) return true;
     aioc_range_drop_all(reader);
@@ -19259,17 +19222,17 @@ static void aioc_change_prepare(aioc_page_cursor *cursor)
     aioc_account_container *container = reader->ranges.container;
     bool placed = cursor->from.place != 0;
     bool known, by_range = reader->question->pk.len == 0 || (placed && !reader->by_key);
-    if (!aioc_range_watch_ready(&reader->ranges)) return;
-    known = aioc_range_watch_knows(&reader->ranges);
+    if (!aioc_range_watch_ready(reader)) return;
+    known = aioc_range_watch_knows(reader);
     if (!known && (by_range || aioc_range_is_out_of_reach(container->failure))) {
-        aioc_range_watch_fails(&reader->ranges, &reader->tally);
+        aioc_range_watch_fails(reader);
     } else if (known && !aioc_range_same_rid(reader->rid, container->rid)) {
         if (reader->ranges.waited) {
             aioc_change_lost(cursor);
             return;
         }
         aioc_account_forget_ranges(container);  /* ours may be the old one */
-        aioc_range_watch_ready(&reader->ranges);
+        aioc_range_watch_ready(reader);
     } else {
         aioc_range_span_prefix(reader, "");
         if (known && reader->levels && reader->levels < container->pk_def.path_count)
@@ -19352,7 +19315,7 @@ static void aioc_change_poll_again(aioc_reactor_timer *timer)
     aioc_page_cursor *cursor = (aioc_page_cursor *)timer->owner;
     cursor->reader->asked = ++cursor->reader->all->clock;
     aioc_op_limit(cursor->op, cursor->ask.timeout_ms, cursor->op->engine->reactor->now_us);
-    aioc_range_stir(&cursor->reader->task);
+    aioc_range_stir(cursor->reader);
 }
 
 /* Nobody wants to hear that nothing has changed: the page waits, and its time does not run. */
@@ -19672,7 +19635,7 @@ static void aioc_many_end(aioc_many *many, int status)
     aioc_range_drop_all(&many->reader);
     while (many->batches) aioc_many_batch_free(many, many->batches);
     aioc_range_relax(&many->reader, AIOC_RANGE_QUIET);
-    aioc_range_stir(&many->reader.task);
+    aioc_range_stir(&many->reader);
 }
 
 /* What a stream or the reader says goes on record, and does not keep the others. */
@@ -19837,13 +19800,13 @@ static bool aioc_many_ready(aioc_many *many)
     aioc_range_reader *reader = &many->reader;
     aioc_account_container *container = reader->ranges.container;
     uint32_t i = 0;
-    if (!aioc_range_watch_ready(&reader->ranges)) return false;
+    if (!aioc_range_watch_ready(reader)) return false;
     if (many->shares && many->version == container->ranges_version) return true;
     for (i = 0; i < many->share_count; i++) aioc_many_share_again(many, many->shares[i].first);
     aioc_many_forget_shares(many);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN) return aioc_many_open_shares(many);
     if (aioc_range_is_out_of_reach(container->failure) || container->failure == 404) {
-        if (!aioc_range_watch_fails(&reader->ranges, &reader->tally)) return false;
+        if (!aioc_range_watch_fails(reader)) return false;
         aioc_many_keep_failure(many);
         aioc_many_end(many, container->failure);
         return false;
@@ -20132,7 +20095,7 @@ static int aioc_many_take(aioc_range_stream *stream, const aiocosmos_result *res
         return AIOC_RANGE_DONE_WITH;
     }
     if (!another) return status;
-    aioc_range_watch_gone(&many->reader.ranges, stream->version);
+    aioc_range_watch_gone(&many->reader, stream->version);
     aioc_many_give_back(many, batch, false);
     return AIOC_RANGE_DONE_WITH;
 }
@@ -20374,10 +20337,10 @@ static void aioc_many_work(void *owner)
     reader->busy++;
     if (many->ended) {
         aioc_many_sweep(many, AIOC_RANGE_SLICE);
-        if (many->swept < many->pair_count) aioc_range_stir(&reader->task);
+        if (many->swept < many->pair_count) aioc_range_stir(reader);
     } else if (!many->op->stop) {  /* else it will be told so, and come back */
         if (aioc_many_give(many) || (!reader->tally.status && aioc_many_send(many))) {
-            aioc_range_stir(&reader->task);
+            aioc_range_stir(reader);
         } else if (reader->tally.status && !aioc_range_waits_for_memory(reader)) {
             aioc_many_keep_failure(many);
             aioc_many_end(many, many->failure.status);
@@ -20495,7 +20458,7 @@ static int aioc_many_fill(aioc_many *many)
     reader->specify = aioc_many_specify;
     reader->need = AIOC_RANGE_OWED;
     reader->asked = ++reader->all->clock;
-    aioc_range_stir(&reader->task);
+    aioc_range_stir(reader);
     return refused;
 }
 

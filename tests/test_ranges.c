@@ -24,7 +24,7 @@ static void work(void *owner)
     size_t len = strlen(world.worked);
     world.worked[len] = (char)('A' + (reader - world.readers));
     world.worked[len + 1] = 0;
-    if (world.again) aioc_range_stir(&world.readers[reader - world.readers].task);
+    if (world.again) aioc_range_stir(&world.readers[reader - world.readers]);
 }
 
 static void tell_ranges(const char *json)
@@ -95,11 +95,11 @@ TEST(those_who_have_work_take_turns)
     int i;
     open_world();
     world.again = true;
-    for (i = 0; i < READERS; i++) aioc_range_stir(&world.readers[i].task);
-    aioc_range_stir(&world.readers[0].task);               /* it is in the list already */
+    for (i = 0; i < READERS; i++) aioc_range_stir(&world.readers[i]);
+    aioc_range_stir(&world.readers[0]);               /* it is in the list already */
     for (i = 0; i < 7; i++) CHECK(aioc_range_work(&world.all));
     CHECK_STR(world.worked, "ABCABCA");
-    aioc_range_calm(&world.readers[2].task);
+    aioc_range_calm(&world.readers[2]);
     world.again = false;
     while (aioc_range_work(&world.all)) continue;
     CHECK_STR(world.worked, "ABCABCABA");
@@ -112,13 +112,13 @@ TEST(who_finds_no_room_works_again_when_there_is_some)
     uint32_t room;
     open_world();
     room = world.engine.free_count;
-    CHECK(aioc_range_finds_room(&world.readers[1].task));
+    CHECK(aioc_range_finds_room(&world.readers[1]));
     world.engine.free_count = 0;
-    CHECK(!aioc_range_finds_room(&world.readers[1].task));
-    CHECK(!aioc_range_finds_room(&world.readers[0].task));
-    CHECK(!aioc_range_finds_room(&world.readers[1].task));
+    CHECK(!aioc_range_finds_room(&world.readers[1]));
+    CHECK(!aioc_range_finds_room(&world.readers[0]));
+    CHECK(!aioc_range_finds_room(&world.readers[1]));
     CHECK(!aioc_range_work(&world.all));
-    aioc_range_stir(&world.readers[2].task);               /* others work meanwhile */
+    aioc_range_stir(&world.readers[2]);               /* others work meanwhile */
     CHECK(aioc_range_work(&world.all));
     CHECK(!aioc_range_work(&world.all));
     world.engine.free_count = room;
@@ -132,9 +132,9 @@ TEST(one_that_waits_for_room_may_go)
 {
     open_world();
     world.engine.free_count = 0;
-    CHECK(!aioc_range_finds_room(&world.readers[0].task));
-    CHECK(!aioc_range_finds_room(&world.readers[1].task));
-    aioc_range_calm(&world.readers[1].task);
+    CHECK(!aioc_range_finds_room(&world.readers[0]));
+    CHECK(!aioc_range_finds_room(&world.readers[1]));
+    aioc_range_calm(&world.readers[1]);
     world.engine.free_count = AIOC_OP_SPARE_SLOTS;
     while (aioc_range_work(&world.all)) continue;
     CHECK_STR(world.worked, "A");
@@ -146,14 +146,14 @@ TEST(a_reader_has_a_stream_for_each_range_of_what_is_asked_for)
 {
     aioc_range_reader *reader = &world.readers[0];
     open_world();
-    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str("")));
+    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str(""), aioc_mem_str("FF")));
     CHECK_STR(streams(), "-55 55-AA AA-FF");
     aioc_range_drop_all(reader);
     CHECK(aioc_range_set_edges(&world.memory, &reader->edges, aioc_mem_str("30"), aioc_mem_str("AA")));
-    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str("")));
+    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str(""), aioc_mem_str("FF")));
     CHECK_STR(streams(), "30-55 55-AA");
     aioc_range_drop_all(reader);
-    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str("60")));
+    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str("60"), aioc_mem_str("FF")));
     CHECK_STR(streams(), "60-AA");
     aioc_range_drop_all(reader);
     CHECK(aioc_range_cut_all(reader));
@@ -167,7 +167,7 @@ TEST(a_split_range_goes_on_as_those_that_it_became_each_from_where_it_stood)
     aioc_pos_piece pieces[8];
     aiocosmos_str rest = aioc_mem_str("FF");
     open_world();
-    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str("")));
+    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str(""), aioc_mem_str("FF")));
     CHECK(aioc_mem_set(&world.memory, &reader->streams[1]->position, aioc_mem_str("p")));
     reader->streams[1]->skipping = reader->streams[1]->hot = true;
     tell_ranges("{\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"55\"},"
@@ -232,7 +232,7 @@ TEST(who_waits_for_memory_has_no_work_meanwhile)
     world.engine.slots = slots;
     world.engine.slot_count = 3;
     reader->need = AIOC_RANGE_OWED;
-    aioc_range_stir(&reader->task);
+    aioc_range_stir(reader);
     aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "");
     slots[2].op = NULL;
     CHECK(!aioc_range_waits_for_memory(reader));           /* there is nobody but itself */
