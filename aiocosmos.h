@@ -16915,8 +16915,7 @@ static void aioc_range_lacks_memory(aioc_range_reader *reader)
     aioc_range_yield(reader);
     if (!aioc_range_is_owed(reader)) return;
     if (reader->page_rows || (alone && reader->rows.max == 1))
-        aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "no memory for answers of the ranges, however few rows "
-                        "they have: raise the client's memory_max");
+        aioc_range_no_memory(&reader->tally);
     else if (aioc_range_claim(reader))
         reader->rows.max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
     else return;
@@ -18179,8 +18178,8 @@ static void aioc_query_go_direct(aioc_query *query, int status, const char *why)
     } else if (status) {
         aioc_range_fail(&reader->tally, status, why);
     } else {
-        aioc_page_break(cursor, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes "
-                        "no query plans, without which there is no going by them");
+        aioc_page_break(cursor, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: the server makes no query "
+                        "plans, which they need");
     }
 }
 
@@ -19520,8 +19519,6 @@ typedef struct aioc_many_batch {
 
 typedef struct aioc_many {
     aioc_range_reader reader;
-    struct aioc_many *next;  /* of the client */
-    struct aioc_many_list *all;
     aioc_op_engine *engine;
     aioc_mem *memory;
     aioc_op *op;  /* carries its id, its deadline and its end */
@@ -19550,11 +19547,6 @@ typedef struct aioc_many {
     bool ended;
     int end_status;  /* ended: of all that is left */
 } aioc_many;
-
-typedef struct aioc_many_list {
-    aioc_range_readers *readers;
-    aioc_many *first;
-} aioc_many_list;
 
 /*--- Birth and death ---*/
 
@@ -19589,9 +19581,6 @@ static void aioc_many_forget_shares(aioc_many *many)
 static void aioc_many_free(aioc_many *many)
 {
     aioc_mem *memory = many->memory;
-    aioc_many **at = &many->all->first;
-    while (*at != many) at = &(*at)->next;
-    *at = many->next;
     while (many->batches) aioc_many_batch_free(many, many->batches);
     aioc_range_close(&many->reader);
     aioc_many_forget_shares(many);
@@ -19728,26 +19717,27 @@ static void aioc_many_share_again(aioc_many *many, uint32_t pair)
 /* The container's key paths as SQL: /a/b becomes c["a"]["b"]. 0, E_NOMEM, or E_PROTOCOL: one is malformed. */
 static int aioc_many_name_properties(aioc_many *many)
 {
-    aioc_mem *memory = many->memory;
     const aioc_mem_buffer *paths = &many->reader.ranges.container->pk_paths;
     aioc_mem_buffer *out = &many->properties;
+    aioc_mem_writer writer;
     char name[256];
     size_t at = 0;
     out->len = 0;
+    writer = aioc_mem_write(many->memory, out);
     while (at < paths->len) {
         aiocosmos_str path = aioc_mem_str(paths->data + at);
         at += path.len + 1;
-        if (!aioc_mem_append(memory, out, "c", 1)) return AIOCOSMOS_E_NOMEM;
+        aioc_mem_put_text(&writer, "c");
         do {
             if (!aioc_protocol_path_step(&path, name, sizeof name)) return AIOCOSMOS_E_PROTOCOL;
-            if (!aioc_mem_append(memory, out, "[", 1) ||
-                !aioc_json_append_string(memory, out, name, strlen(name), false) ||
-                !aioc_mem_append(memory, out, "]", 1)) return AIOCOSMOS_E_NOMEM;
+            aioc_mem_put_text(&writer, "[");
+            writer.ok = writer.ok && aioc_json_append_string(many->memory, out, name, strlen(name), false);
+            aioc_mem_put_text(&writer, "]");
         } while (path.len);
-        if (!aioc_mem_append(memory, out, "", 1)) return AIOCOSMOS_E_NOMEM;
+        aioc_mem_put(&writer, aioc_text_view("", 1));
     }
     many->key_is_id = aioc_mem_same(aioc_mem_text(out), aioc_text_view("c[\"id\"]", 8));
-    return 0;
+    return writer.ok ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
 /* Empty shares: for each range, and for pairs that are read one by one; only the latter, where ranges are out of reach
@@ -20432,7 +20422,7 @@ static int aioc_many_copy_pairs(aioc_many *many)
     return aioc_many_read_pairs(many, &bytes);
 }
 
-static int aioc_many_fill(aioc_many *many)
+static int aioc_many_fill(aioc_many *many, aioc_range_readers *readers)
 {
     aioc_request_builder *builder = &many->engine->builder;
     const aiocosmos_read_many_request *request = &many->request;
@@ -20454,7 +20444,7 @@ static int aioc_many_fill(aioc_many *many)
     reader->growth = 3;
     reader->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
     reader->held_max = AIOCOSMOS_DEFAULT_QUERY_MEMORY;
-    refused = aioc_range_open(reader, many->all->readers, aioc_many_work, many);
+    refused = aioc_range_open(reader, readers, aioc_many_work, many);
     reader->specify = aioc_many_specify;
     reader->need = AIOC_RANGE_OWED;
     reader->asked = ++reader->all->clock;
@@ -20462,31 +20452,25 @@ static int aioc_many_fill(aioc_many *many)
     return refused;
 }
 
-static int aioc_many_open(aioc_many_list *all, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
+static int aioc_many_open(aioc_range_readers *readers, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
 {
-    aioc_op_engine *engine = all->readers->engine;
+    aioc_op_engine *engine = readers->engine;
     aioc_many *many;
     int refused;
     if (!request->item) return aioc_request_refuse(&engine->builder, "item", "required");
     many = (aioc_many *)aioc_mem_zalloc(engine->memory, sizeof *many);
     if (!many) return aioc_request_no_memory(&engine->builder);
-    many->all = all;
     many->engine = engine;
     many->memory = engine->memory;
     many->request = *request;
     many->again = many->last_pk_at = AIOC_MANY_NONE;
-    many->next = all->first;
-    all->first = many;
-    refused = aioc_many_fill(many);
+    refused = aioc_many_fill(many, readers);
     if (!refused)
         refused = aioc_op_compose(engine, AIOCOSMOS_READ_MANY, &many->question.link, request->deadline_ms,
                                   &aioc_many_role, many, request->user_data, &many->op);
-    if (refused) {
-        aioc_many_free(many);
-        return refused;
-    }
-    if (handle) *handle = aioc_op_handle(many->op);
-    return 0;
+    if (refused) aioc_many_free(many);
+    else if (handle) *handle = aioc_op_handle(many->op);
+    return refused;
 }
 
 /* The host lets go of what it has callbacks to expect from. False: the operation is no read of many items. */
@@ -20500,11 +20484,12 @@ static bool aioc_many_forget(aioc_op *op)
     return true;
 }
 
-/* Only abandoned ones are left. */
-static void aioc_many_close(aioc_many_list *all)
+/* Only abandoned ones are left, of all who read. */
+static void aioc_many_close_all(aioc_range_readers *readers)
 {
-    while (all->first) aioc_many_free(all->first);
+    while (readers->first) aioc_many_free((aioc_many *)readers->first->owner);
 }
+
 /*========================
  * MARK: - Batch                   >>batch
  *
@@ -21213,7 +21198,6 @@ struct aiocosmos_client {
     aioc_op_engine engine;
     aioc_range_readers readers;
     aioc_page_list pages;
-    aioc_many_list manies;
     aioc_bulk_list bulks;
     char *scratch;
     aioc_mem_buffer host;                 /* of the endpoint, with its NUL */
@@ -21532,7 +21516,6 @@ int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocos
     aioc_mem_init(&client->memory, &options.allocator, options.memory_max);
     aioc_range_readers_open(&client->readers, &client->engine);
     client->pages.readers = &client->readers;
-    client->manies.readers = &client->readers;
     client->bulks.engine = &client->engine;
     status = aioc_client_open(client, &options);
     if (status == 0) return *out = client, 0;
@@ -21550,7 +21533,7 @@ static void aioc_client_free(aiocosmos_client *client)
     aiocosmos_allocator allocator = client->memory.allocator;  /* the host's, for the client itself */
     aioc_op_engine *engine = &client->engine;
     aioc_page_close_all(&client->pages);
-    aioc_many_close(&client->manies);
+    aioc_many_close_all(&client->readers);
     aioc_bulk_close(&client->bulks);
     aioc_pool_close(&engine->endpoint.pool);
     aioc_dns_close(&client->resolver);
@@ -22229,7 +22212,7 @@ bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor curso
 int aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request, aiocosmos_op *op)
 {
     if (op) op->id = 0;
-    return aioc_client_returns(client, aioc_many_open(&client->manies, request, op));
+    return aioc_client_returns(client, aioc_many_open(&client->readers, request, op));
 }
 
 int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op)
