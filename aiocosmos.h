@@ -6824,7 +6824,6 @@ typedef struct aioc_http_parser {
     size_t line, scan;              /* of the head's current line: where it begins, where to look for its end */
     uint64_t length;                /* by Content-Length */
     size_t left;                    /* of the body or the chunk, still to come */
-    size_t body_len;                /* of the body so far, also of one that is not kept */
     size_t overhead;                /* bytes of chunk extensions and trailers */
     const char *error;  /* why it failed, for people */
     int error_status;   /* E_PROTOCOL or E_TOO_LARGE */
@@ -7042,7 +7041,7 @@ static void aioc_http_reset(aioc_http_parser *parser)
     parser->phase = AIOC_HTTP_HEAD;
     parser->line = parser->scan = 0;
     parser->lines = 0;
-    parser->left = parser->body_len = parser->overhead = 0;
+    parser->left = parser->overhead = 0;
     parser->has_length = parser->chunked = parser->keep = parser->cr = false;
 }
 
@@ -7133,13 +7132,11 @@ static aioc_http_state aioc_http_complete(aioc_http_parser *parser)
 /* Adds to the body that is being collected. False: no memory now. */
 static bool aioc_http_collect(aioc_http_parser *parser, const char *bytes, size_t len)
 {
-    if (!parser->draining) {
-        if (!aioc_http_reserve(parser, &parser->body, len)) return false;
-        /* They may be in place already, put into aioc_http_room(), or, with chunks' sizes before them, near it. */
-        memmove(parser->body.data + parser->body.len, bytes, len);
-        parser->body.len += len;
-    }
-    parser->body_len += len;
+    if (parser->draining) return true;
+    if (!aioc_http_reserve(parser, &parser->body, len)) return false;
+    /* They may be in place already, put into aioc_http_room(), or, with chunks' sizes before them, near it. */
+    memmove(parser->body.data + parser->body.len, bytes, len);
+    parser->body.len += len;
     return true;
 }
 
@@ -7164,7 +7161,7 @@ static aioc_http_state aioc_http_feed_length(aioc_http_parser *parser, const cha
 static aioc_http_state aioc_http_feed_until_close(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
 {
     size_t here = len - *at;
-    if (here > parser->body_max - parser->body_len)
+    if (here > parser->body_max - parser->body.len)
         return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
     if (here > 0 && !aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
     *at = len;
@@ -7175,7 +7172,7 @@ static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit
 {
     if (++parser->digits > AIOC_HTTP_CHUNK_DIGITS)
         return aioc_http_refuse(parser, "a chunk's size has too many digits");
-    if (parser->left > (SIZE_MAX >> 4) || (parser->left << 4 | (size_t)digit) > parser->body_max - parser->body_len)
+    if (parser->left > (SIZE_MAX >> 4) || (parser->left << 4 | (size_t)digit) > parser->body_max - parser->body.len)
         return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
     parser->left = parser->left << 4 | (size_t)digit;
     parser->phase = AIOC_HTTP_CHUNK_SIZE;
@@ -7188,7 +7185,7 @@ static aioc_http_state aioc_http_chunk_data(aioc_http_parser *parser, const char
     static const char end[] = "\r\n0\r\n\r\n";
     const size_t end_len = sizeof end - 1;
     size_t have = len - *at, here = have < parser->left ? have : parser->left;
-    if (parser->body_len == 0 && !parser->draining && have - here >= end_len &&
+    if (parser->body.len == 0 && !parser->draining && have - here >= end_len &&
         memcmp(data + *at + here, end, end_len) == 0) {
         parser->response.body = aioc_text_view(data + *at, here);
         *at += here + end_len;
@@ -7383,7 +7380,7 @@ static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
     return aioc_text_view(NULL, 0);
 }
 
-/* From here on the body is counted, not kept. */
+/* From here on the body is not kept: how much of it is read is its reader's business. */
 static void aioc_http_drain(aioc_http_parser *parser)
 {
     parser->draining = true;

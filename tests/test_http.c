@@ -482,7 +482,7 @@ TEST(http_collects_a_long_body_in_place)
     CHECK_INT(memory.used, 0);
 }
 
-TEST(http_drained_answer_is_counted_not_kept)
+TEST(http_drained_answer_is_read_not_kept)
 {
     static char text[4096];
     aioc_http_parser parser;
