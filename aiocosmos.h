@@ -6178,23 +6178,18 @@ static void aioc_tls_say_bytes(aioc_tls_bear *session, const void *bytes, size_t
     why[at] = '\0';
 }
 
-#if defined(__GNUC__)
-static void aioc_tls_say(aioc_tls_bear *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
-#endif
-static void aioc_tls_say(aioc_tls_bear *session, const char *format, ...)
+static void aioc_tls_say(aioc_tls_bear *session, const char *text)
 {
-    size_t len = strlen(session->base.why);
-    va_list values;
-    va_start(values, format);
-    (void)vsnprintf(session->base.why + len, AIOC_TLS_WHY_MAX - len, format, values);
-    va_end(values);
+    aioc_tls_say_bytes(session, text, strlen(text), AIOC_TLS_WHY_MAX);
 }
 
 /* "2026-01-02" */
 static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 {
     aioc_text_date date = aioc_text_date_of((int32_t)(aioc_text_date_clamp(wall_s) / 86400));
-    aioc_tls_say(session, "%04d-%02d-%02d", date.year, date.month, date.day);
+    char text[40];
+    aioc_mem_print(text, sizeof text, "%04d-%02d-%02d", date.year, date.month, date.day);
+    aioc_tls_say(session, text);
 }
 
 /* The common name of a distinguished name, or else its organization. */
@@ -6224,7 +6219,7 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
 
 static void aioc_tls_say_which(aioc_tls_bear *session)
 {
-    aioc_tls_say(session, "the %s certificate ", session->certificates == 0 ? "server's" : "intermediate");
+    aioc_tls_say(session, session->certificates == 0 ? "the server's certificate " : "the intermediate certificate ");
     aioc_tls_say_subject(session, session->certificate.subject);
 }
 
@@ -6248,7 +6243,7 @@ static void aioc_tls_say_ip(aioc_tls_bear *session, aioc_tls_der ip)
         memcpy(address.ip, ip.at, ip.len);
         aioc_text_put_address(&address, text);
     }
-    aioc_tls_say(session, "%s", text);
+    aioc_tls_say(session, text);
 }
 
 /* Names the host and the first names that the certificate has instead. */
@@ -6256,16 +6251,18 @@ static void aioc_tls_say_names(aioc_tls_bear *session)
 {
     aioc_tls_der rest = session->certificate.names, name;
     unsigned tag, count = 0;
+    char more[24];
     aioc_tls_say(session, "the server's certificate is not for ");
     aioc_tls_say_bytes(session, session->host, strlen(session->host), 100);
     while (aioc_tls_der_next(&rest, &tag, &name)) {
         if (tag != AIOC_TLS_DER_DNS_NAME && tag != AIOC_TLS_DER_IP_ADDRESS) continue;
         if (count++ >= 4) continue;
-        aioc_tls_say(session, "%s", count == 1 ? " but for " : ", ");
+        aioc_tls_say(session, count == 1 ? " but for " : ", ");
         if (tag == AIOC_TLS_DER_IP_ADDRESS) aioc_tls_say_ip(session, name);
         else aioc_tls_say_bytes(session, name.at, name.len, 64);
     }
-    if (count > 4) aioc_tls_say(session, " and %u more", count - 4);
+    aioc_mem_print(more, sizeof more, " and %u more", count - 4);
+    if (count > 4) aioc_tls_say(session, more);
     /* RFC 6125 6.4.4 lets the common name stand in; RFC 9525 2 and every browser no longer do. */
     if (count == 0) aioc_tls_say(session, ": it has no subjectAltName with a DNS name or IP address");
 }
@@ -6285,13 +6282,13 @@ static void aioc_tls_say_signature(aioc_tls_bear *session)
     if (oid.len == aioc_tls_oid_rsa[0] + 1u && memcmp(oid.at, aioc_tls_oid_rsa + 1, oid.len - 1) == 0) {
         kind = oid.at[oid.len - 1];
     }
-    aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_signatures, kind));
+    aioc_tls_say(session, aioc_text_of(aioc_tls_signatures, kind));
 }
 
 static void aioc_tls_say_validity(aioc_tls_bear *session)
 {
     bool late = session->wall_s > session->certificate.not_after_s;
-    aioc_tls_say(session, "%s", late ? " expired on " : " is not valid before ");
+    aioc_tls_say(session, late ? " expired on " : " is not valid before ");
     aioc_tls_say_date(session, late ? session->certificate.not_after_s : session->certificate.not_before_s);
     aioc_tls_say(session, " (the clock here says ");
     aioc_tls_say_date(session, session->wall_s);
@@ -6315,7 +6312,7 @@ static void aioc_tls_say_refused(aioc_tls_bear *session)
     aioc_tls_say_which(session);
     if (session->verdict == BR_ERR_X509_EXPIRED) aioc_tls_say_validity(session);
     else if (session->verdict == BR_ERR_X509_UNSUPPORTED) aioc_tls_say_signature(session);
-    else aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_faults, session->verdict));
+    else aioc_tls_say(session, aioc_text_of(aioc_tls_faults, session->verdict));
 }
 
 /* No anchor vouches for the chain, of which this is the last certificate. */
@@ -6332,8 +6329,8 @@ static void aioc_tls_say_untrusted(aioc_tls_bear *session)
     aioc_tls_say(session, "nobody trusted issued the server's certificate: its issuer ");
     aioc_tls_say_subject(session, issuer);
     for (; left > 0 && !aioc_tls_der_is(issuer, anchor->dn.data, anchor->dn.len); left--) anchor++;
-    aioc_tls_say(session, "%s", left > 0 ? " has the name, but not the key, of a trusted one"
-                                         : " is unknown here, or an intermediate certificate is missing");
+    aioc_tls_say(session, left > 0 ? " has the name, but not the key, of a trusted one"
+                                   : " is unknown here, or an intermediate certificate is missing");
 }
 
 static void aioc_tls_check_leaf(aioc_tls_bear *session)
@@ -6512,7 +6509,8 @@ static void aioc_tls_say_no_tls(aioc_tls_bear *session)
     if (session->seen_len >= 4 && memcmp(seen, "HTTP", 4) == 0) {
         aioc_tls_say(session, "the server answered in plain HTTP: this port has no TLS");
     } else if (session->seen_len == 11 && seen[0] == 22 && seen[5] == 2 && seen[9] == 3 && seen[10] < 3) {
-        aioc_tls_say(session, "the server is too old: it speaks %s, and TLS 1.2 is the least", versions[seen[10]]);
+        aioc_mem_print(session->base.why, AIOC_TLS_WHY_MAX,
+                       "the server is too old: it speaks %s, and TLS 1.2 is the least", versions[seen[10]]);
     } else {
         aioc_tls_say(session, "the server did not answer in TLS 1.2: is this the right port?");
     }
@@ -6539,19 +6537,19 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
     if (error != 0 && error == session->verdict) return;  /* the check has said why */
     session->base.why[0] = '\0';
     if (error == 0) {
-        aioc_tls_say(session, "%s", !handshake ? "the connection was cut: the server did not say that it is the end"
+        aioc_tls_say(session, !handshake ? "the connection was cut: the server did not say that it is the end"
                               : session->seen_len ? "the server closed the connection during the TLS handshake"
                               : "the server closed the connection instead of answering: does this port speak TLS?");
     } else if (error >= BR_ERR_RECV_FATAL_ALERT) {  /* 0.6 sends none */
         error -= BR_ERR_RECV_FATAL_ALERT;
-        aioc_tls_say(session, "the server %s: alert %s (%d)",
-                     handshake ? "refused the TLS handshake" : "ended the TLS connection",
-                     aioc_text_of(aioc_tls_alerts, error), error);
+        aioc_mem_print(session->base.why, AIOC_TLS_WHY_MAX, "the server %s: alert %s (%d)",
+                       handshake ? "refused the TLS handshake" : "ended the TLS connection",
+                       aioc_text_of(aioc_tls_alerts, error), error);
     } else if (handshake && session->seen_len > 0 &&
                (error == BR_ERR_UNSUPPORTED_VERSION || session->seen[0] - 20u > 3)) {
         aioc_tls_say_no_tls(session);
     } else {
-        aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_errors, error));
+        aioc_tls_say(session, aioc_text_of(aioc_tls_errors, error));
     }
 }
 
@@ -7014,9 +7012,10 @@ static bool aioc_http_reserve(aioc_http_parser *parser, aioc_mem_buffer *buffer,
     return aioc_mem_reserve(parser->memory, buffer, extra);
 }
 
-/* Appends to the head that is being collected, until now at `before`. */
-static bool aioc_http_keep(aioc_http_parser *parser, const char *before, const char *bytes, size_t len)
+/* Appends to the head that is being collected; the first bytes are where it was until now. */
+static bool aioc_http_keep(aioc_http_parser *parser, const char *bytes, size_t len)
 {
+    const char *before = parser->head.len > 0 ? parser->head.data : bytes;
     aioc_mem_buffer grown = { NULL, 0, 0 };
     if (parser->head.cap - parser->head.len < len) {
         if (!aioc_http_reserve(parser, &grown, parser->head.len * 2 + len)) return false;
@@ -7099,13 +7098,13 @@ static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char 
     if (held > 0) {
         /* Where the head ends is not known yet: what is copied beyond it is cut off. */
         if (more > parser->head_max + 1 - held) more = parser->head_max + 1 - held;
-        if (!aioc_http_keep(parser, parser->head.data, text, more)) return AIOC_HTTP_PAUSED;
+        if (!aioc_http_keep(parser, text, more)) return AIOC_HTTP_PAUSED;
         text = parser->head.data;
     }
     state = aioc_http_lines(parser, text, held + more, &head_len);
     if (state == AIOC_HTTP_FAILED) return state;
     if (state == AIOC_HTTP_MORE) {
-        if (held == 0 && !aioc_http_keep(parser, text, text, more)) {
+        if (held == 0 && !aioc_http_keep(parser, text, more)) {
             aioc_http_reset(parser);
             return AIOC_HTTP_PAUSED;
         }
@@ -7320,7 +7319,7 @@ static aioc_http_state aioc_http_feed(aioc_http_parser *parser, const char *data
     /* The piece that was fed will be gone: a head in it is kept, or read once more. */
     if (state != AIOC_HTTP_DONE && state != AIOC_HTTP_FAILED && parser->phase != AIOC_HTTP_HEAD && !parser->head.len) {
         aiocosmos_str head = parser->response.head;
-        if (aioc_http_keep(parser, head.ptr, head.ptr, head.len)) {
+        if (aioc_http_keep(parser, head.ptr, head.len)) {
             parser->response.head.ptr = parser->head.data;
         } else {
             aioc_http_reset(parser);
