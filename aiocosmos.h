@@ -7521,7 +7521,7 @@ static void aioc_stream_say_goodbye(aioc_stream *stream)
     if (!stream->place->reactor->poller || stream->broken || stream->tls->state != AIOC_TLS_OPEN) return;
     stream->tls->table->shutdown(stream->tls);
     slice.ptr = stream->tls->table->to_send(stream->tls, &slice.len);
-    if (slice.len > 0) platform->socket_send(platform->user_data, stream->source.fd, &slice, 1);
+    platform->socket_send(platform->user_data, stream->source.fd, &slice, 1);
 }
 
 static void aioc_stream_close(aioc_stream *stream)

@@ -872,6 +872,13 @@ TEST(stream_books_the_time_of_a_handshake)
     teardown();
 }
 
+TEST(stream_times_stay_in_their_range)
+{
+    CHECK_INT(aioc_stream_span(5, 7), 2);
+    CHECK_INT(aioc_stream_span(7, 5), 0);
+    CHECK_INT(aioc_stream_span(0, (uint64_t)UINT32_MAX + 1), UINT32_MAX);
+}
+
 TEST(stream_names_its_place)
 {
     static const char *const hosts[] = {"127.0.0.1", "::1", "[::1]"}, *const places[] = {"127.0.0.1", "[::1]", "[::1]"};
