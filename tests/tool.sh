@@ -116,7 +116,7 @@ part_usage() {
         'container replace' 'container describe' \
         'throughput show' 'throughput set' 'throughput autoscale' \
         'container delete' count copy delete 'item create' 'item upsert' 'item replace' 'item get' \
-        'item patch' 'item delete' query import \
+        'item patch' 'item delete' batch query import \
         export changes; do
         exits 0 "$tool" $command --help
         prints "  aiocosmos $command"
@@ -513,6 +513,37 @@ await_more() {
     before=$(count "$1")
     tries=0
     while [ "$(count "$1")" -le "$before" ] && [ $tries -lt 200 ]; do tries=$((tries + 1)); done
+}
+
+part_batch() {
+    players bank
+    exits 0 "$tool" batch game bank --pk '"eu"' <<END
+{"op":"create","body":{"id":"ann","region":"eu","gold":7}}
+{"op":"upsert","body":{"id":"bob","region":"eu","gold":1}} {"op":"patch","id":"ann","body":[{"op":"incr","path":"/gold",
+"value":-5}]}
+{"op":"read","id":"bob"}
+END
+    is "$(grep -c '^{"status":0,"sub_status":0,' "$work/out")" 4 'operations done'
+    prints '"item":{"id":"ann","region":"eu","gold":2,'
+    exits 1 "$tool" batch game bank --pk '"eu"' <<END
+[{"op":"delete","id":"bob"},{"op":"create","body":{"id":"ann","region":"eu"}}]
+END
+    prints '{"status":424,'
+    prints '{"status":409,'
+    says 409
+    is "$(count bank)" 2 'items after a transaction that failed'
+    echo '{"op":"delete","id":"bob","if_match":"\"x\""}' | exits 1 "$tool" batch game bank --pk '"eu"'
+    prints '{"status":412,'
+    for wrong in '{"op":"drop","id":"bob"}' '{"id":"bob"}' '42' '{"op":"delete","id":7}' '{"op":"read","id":"a","if":1}' \
+        '{"op":' '[{"op":"delete","id":"bob"}' '{"op":"delete"}'; do
+        echo "$wrong" | exits 2 "$tool" batch game bank --pk '"eu"'
+        is "$(cat "$work/out")" '' "what is printed of $wrong"
+    done
+    exits 2 "$tool" batch game bank --pk '"eu"' /dev/null
+    awk 'BEGIN { for (i = 0; i < 101; i++) print "{\"op\":\"read\",\"id\":\"a\"}" }' |
+        exits 2 "$tool" batch game bank --pk '"eu"'
+    says 'at most 100'
+    is "$(count bank)" 2 'items in the end'
 }
 
 #--- Rows in columns ----------------------------------------------------------------
@@ -1328,6 +1359,7 @@ with_emulator commands --merge-enabled
 with_emulator delete --partitions 4 --fault status=412,kind=delete_item,skip=150,count=1
 with_emulator copy_items --partitions 4
 with_emulator resumed_copy --fault status=403,kind=upsert_item,skip=40,count=1 --fault delay_ms=10,kind=upsert_item
+with_emulator batch
 with_emulator columns
 with_emulator describe
 with_emulator profile

@@ -1,5 +1,6 @@
 /* help.c: the commands, and what is said about them on the terminal and on the manual page. */
 #include "help.h"
+#include "batch.h"
 #include "changes.h"
 #include "copy.h"
 #include "databases.h"
@@ -165,6 +166,19 @@ const command commands[] = {
     { "item delete", "DB CONTAINER ID", BIT(OPT_PK) | BIT(OPT_IF_MATCH), BIT(OPT_PK), AIOCOSMOS_DELETE_ITEM,
         item_by_id, NULL, "delete an item",
       "    aiocosmos item delete game players ann --pk '\"eu\"'\n" },
+    { "batch", "DB CONTAINER [FILE]", BIT(OPT_PK), BIT(OPT_PK), 0, batch, NULL, "change items together, or not at all",
+      "One transaction: 1 to 100 operations on items of one partition key, which are\n"
+      "all carried out, in order, or none. Reads one JSON object each, from the file or\n"
+      "from stdin: \"op\" is create, upsert, replace, read, patch or delete, \"id\" the item's,\n"
+      "\"body\" the document or the patch, and \"if_match\" an ETag, if there is to be one.\n"
+      "\n"
+      "Prints a line for each: its \"status\", 0 if it was done and 424 if another one\n"
+      "failed, and the item. The exit status is 1 if nothing was done.\n"
+      "\n"
+      "    aiocosmos batch game players --pk '\"eu\"' <<END\n"
+      "    {\"op\":\"create\",\"body\":{\"id\":\"bob\",\"region\":\"eu\",\"gold\":5}}\n"
+      "    {\"op\":\"patch\",\"id\":\"ann\",\"body\":[{\"op\":\"incr\",\"path\":\"/gold\",\"value\":-5}]}\n"
+      "    END\n" },
     { "query", "DB CONTAINER SQL",
         BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_PAGE_SIZE) | BIT(OPT_PAGES) | BIT(OPT_CONTINUATION) | BIT(OPT_EXPLAIN) |
         BIT(OPT_CSV) | BIT(OPT_TABLE) | BIT(OPT_SESSION_TOKEN), 0, 0, query, NULL,
