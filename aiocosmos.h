@@ -2374,11 +2374,10 @@ static bool aioc_mem_same_nocase(aiocosmos_str a, aiocosmos_str b)
     return true;
 }
 
-#if defined(__GNUC__)
-static size_t aioc_mem_print(char *out, size_t cap, const char *format, ...) __attribute__((format(printf, 3, 4)));
-#endif
-
 /* As snprintf, with %s, %.*s, %d, %u and %llu only, with or without a width: they mean the same in every locale. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
 static size_t aioc_mem_print(char *out, size_t cap, const char *format, ...)
 {
     va_list values;
@@ -2715,8 +2714,6 @@ static bool aioc_text_base64_decode(aiocosmos_str text, unsigned char *out, size
 
 static const char aioc_text_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
-typedef struct aioc_text_date { int32_t year, month, day; } aioc_text_date;
-
 /* Years begin with March here, so that the leap day is a year's last. The day on which one begins, from March 1 of the
  * year 0; 1970-01-01 is day 719468. */
 static int32_t aioc_text_march_first(int32_t year)
@@ -2724,26 +2721,25 @@ static int32_t aioc_text_march_first(int32_t year)
     return 365 * year + year / 4 - year / 100 + year / 400;
 }
 
-/* Since 1970-01-01. From March on the lengths of months repeat as 31 30 31 30 31: 153 days in five months. */
-static int32_t aioc_text_days_of(aioc_text_date date)
+/* Since 1970-01-01, of year, month, day. From March on the lengths of months repeat as 31 30 31 30 31: 153 days in five
+ * months. */
+static int32_t aioc_text_days_of(const int32_t date[3])
 {
-    int32_t early = date.month <= 2, month = early ? date.month + 9 : date.month - 3;
-    return aioc_text_march_first(date.year - early) + (153 * month + 2) / 5 + date.day - 1 - 719468;
+    int32_t early = date[1] <= 2, month = early ? date[1] + 9 : date[1] - 3;
+    return aioc_text_march_first(date[0] - early) + (153 * month + 2) / 5 + date[2] - 1 - 719468;
 }
 
-static aioc_text_date aioc_text_date_of(int32_t days)
+static void aioc_text_date_of(int32_t days, int32_t date[3])
 {
-    aioc_text_date date;
-    int32_t month;
+    int32_t month, year;
     days += 719468;
-    date.year = (int32_t)((int64_t)days * 400 / 146097);  /* right, or one too small */
-    if (aioc_text_march_first(date.year + 1) <= days) date.year++;
-    days -= aioc_text_march_first(date.year);
+    year = (int32_t)((int64_t)days * 400 / 146097);  /* right, or one too small */
+    if (aioc_text_march_first(year + 1) <= days) year++;
+    days -= aioc_text_march_first(year);
     month = (5 * days + 2) / 153;
-    date.day = days - (153 * month + 2) / 5 + 1;
-    date.month = month < 10 ? month + 3 : month - 9;
-    if (month >= 10) date.year++;
-    return date;
+    date[0] = year + (month >= 10);
+    date[1] = month < 10 ? month + 3 : month - 9;
+    date[2] = days - (153 * month + 2) / 5 + 1;
 }
 
 /* Reads a date by its pattern: each of "YnDhms" is one digit of that field, 'N' the name of a month, 'w' some letters,
@@ -2778,15 +2774,12 @@ static bool aioc_text_scan_date(aiocosmos_str text, const char *pattern, int32_t
 /* The seconds since 1970 of these fields. False: there is no such day, or time of day. */
 static bool aioc_text_date_seconds(const int32_t field[6], int64_t *wall_s)
 {
-    aioc_text_date date;
-    int32_t days;
-    date.year = field[0];
-    date.month = field[1];
-    date.day = field[2];
-    if (date.month < 1 || date.month > 12 || date.day < 1 || date.day > 31) return false;
+    int32_t days, date[3];
+    if (field[1] < 1 || field[1] > 12 || field[2] < 1 || field[2] > 31) return false;
     if (field[3] > 23 || field[4] > 59 || field[5] > 60) return false;  /* 60: a leap second */
-    days = aioc_text_days_of(date);
-    if (aioc_text_date_of(days).day != date.day) return false;  /* April 31 is May 1 */
+    days = aioc_text_days_of(field);
+    aioc_text_date_of(days, date);
+    if (date[2] != field[2]) return false;  /* April 31 is May 1 */
     *wall_s = (int64_t)days * 86400 + field[3] * 3600 + field[4] * 60 + field[5];
     return true;
 }
@@ -3288,7 +3281,7 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool not
             at = aioc_json_scan_string(scan, at + 1, &info);
             if (!at) return NULL;
             if (noting) aioc_json_note(node++, text, start, at, info);
-            named = !noting && frame == frames + 1 && scan->found &&
+            named = !noting && scan->found && frame == frames + 1 &&
                     aioc_json_inside_is(start + 1, at - 1, (info & AIOC_JSON_ESCAPED) != 0, scan->name, false);
             at = aioc_json_skip_space(at, end);
             if (aioc_json_peek(at, end) != ':') return aioc_json_stop(scan, at, "a colon is expected");
@@ -4216,15 +4209,14 @@ static const char aioc_auth_weekdays[] = "ThuFriSatSunMonTueWed";  /* 1970-01-01
 /* "Sat, 21 Nov 2026 02:31:44 GMT". Times before 1970 and after 9999 become the nearest that can be written. */
 static void aioc_auth_date(char out[AIOC_AUTH_DATE_LEN + 1], int64_t wall_s)
 {
-    int32_t days, second;
-    aioc_text_date date;
+    int32_t days, second, date[3];
     wall_s = aioc_text_date_clamp(wall_s);
     days = (int32_t)(wall_s / 86400);
     second = (int32_t)(wall_s % 86400);
-    date = aioc_text_date_of(days);
+    aioc_text_date_of(days, date);
     aioc_mem_print(out, AIOC_AUTH_DATE_LEN + 1, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
-                   aioc_auth_weekdays + 3 * (days % 7), (int)date.day, aioc_text_months + 3 * (date.month - 1),
-                   (int)date.year, (int)second / 3600, (int)second / 60 % 60, (int)second % 60);
+                   aioc_auth_weekdays + 3 * (days % 7), date[2], aioc_text_months + 3 * (date[1] - 1),
+                   date[0], second / 3600, second / 60 % 60, second % 60);
 }
 
 /* The three forms that a recipient must accept (RFC 9110, 5.6.7). The weekday is not compared with the date. */
@@ -4606,32 +4598,32 @@ static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_ms, 
  *========================*/
 
 #ifndef AIOC_DNS_NAMES_MAX
-#  define AIOC_DNS_NAMES_MAX 64u      /* names in the cache; the least recently used is forgotten */
+#  define AIOC_DNS_NAMES_MAX 64u  /* names in the cache; the least recently used is forgotten */
 #endif
-#define AIOC_DNS_FAMILY_MAX  8u      /* addresses kept of each family */
+#define AIOC_DNS_FAMILY_MAX  8u  /* addresses kept of each family */
 #define AIOC_DNS_ADDRESSES_MAX (2 * AIOC_DNS_FAMILY_MAX)
-#define AIOC_DNS_CHAIN_MAX   16u      /* CNAME records from a name to its addresses */
-#define AIOC_DNS_SERVERS_MAX 3u       /* as everywhere: MAXNS of resolv.conf(5) */
-#define AIOC_DNS_ROUNDS      2u       /* each server is asked so often; once if resolv.conf says attempts:1 */
+#define AIOC_DNS_CHAIN_MAX   16u  /* CNAME records from a name to its addresses */
+#define AIOC_DNS_SERVERS_MAX 3u  /* as everywhere: MAXNS of resolv.conf(5) */
+#define AIOC_DNS_ROUNDS      2u  /* each server is asked so often; once if resolv.conf says attempts:1 */
 #define AIOC_DNS_SEARCH_MAX  6u
-#define AIOC_DNS_FILE_MAX    (1u << 20)      /* bytes read of a file */
+#define AIOC_DNS_FILE_MAX    (1u << 20)  /* bytes read of a file */
 
 /* A silent server is not given up when the next is asked: its answer may still come first. All servers twice, and the
  * last wait, take 4 s: less than a connection is given by default, so that its error says what went wrong. */
-#define AIOC_DNS_NEXT_US     400000u        /* until the next server is asked */
-#define AIOC_DNS_LAST_US     2000000u       /* after the last question; 1 s if resolv.conf says timeout:1 */
-#define AIOC_DNS_DELAY_US    50000u         /* for IPv6, when IPv4 is there (RFC 8305, 3: Resolution Delay) */
-#define AIOC_DNS_STALE_US    1800000u       /* then an expired answer is used (RFC 8767, 5: client response timer) */
-#define AIOC_DNS_HOOK_US     30000000u      /* then the host's hook may be asked the same again */
+#define AIOC_DNS_NEXT_US     400000u  /* until the next server is asked */
+#define AIOC_DNS_LAST_US     2000000u  /* after the last question; 1 s if resolv.conf says timeout:1 */
+#define AIOC_DNS_DELAY_US    50000u  /* for IPv6, when IPv4 is there (RFC 8305, 3: Resolution Delay) */
+#define AIOC_DNS_STALE_US    1800000u  /* then an expired answer is used (RFC 8767, 5: client response timer) */
+#define AIOC_DNS_HOOK_US     30000000u  /* then the host's hook may be asked the same again */
 
 /* How long answers are kept, in seconds. */
 #define AIOC_DNS_TTL_MIN_S   1u
-#define AIOC_DNS_TTL_MAX_S   300u        /* an account that fails over moves its name */
-#define AIOC_DNS_NEGATIVE_S  5u          /* no such name: it may be about to be created */
-#define AIOC_DNS_FAILURE_S   1u          /* nobody could say (RFC 9520, 3.2: at least one second) */
-#define AIOC_DNS_HOSTS_S     1u          /* so the hosts file is read at most once a second for each name */
-#define AIOC_DNS_RESTALE_S   30u         /* an expired answer that had to be used (RFC 8767, 5) */
-#define AIOC_DNS_STALE_MAX_S 86400u      /* it is used for no longer than this (RFC 8767, 5: a day at least) */
+#define AIOC_DNS_TTL_MAX_S   300u  /* an account that fails over moves its name */
+#define AIOC_DNS_NEGATIVE_S  5u  /* no such name: it may be about to be created */
+#define AIOC_DNS_FAILURE_S   1u  /* nobody could say (RFC 9520, 3.2: at least one second) */
+#define AIOC_DNS_HOSTS_S     1u  /* so the hosts file is read at most once a second for each name */
+#define AIOC_DNS_RESTALE_S   30u  /* an expired answer that had to be used (RFC 8767, 5) */
+#define AIOC_DNS_STALE_MAX_S 86400u  /* it is used for no longer than this (RFC 8767, 5: a day at least) */
 
 /*--- Addresses ---*/
 
@@ -4665,8 +4657,8 @@ static size_t aioc_dns_interleave(const aioc_dns_set *six, const aioc_dns_set *f
 
 /*--- Names ---*/
 
-#define AIOC_DNS_DOMAIN_MAX 255      /* as sent (RFC 1035, 2.3.4) */
-#define AIOC_DNS_HOST_MAX   255      /* as text: 253 characters, a last dot, NUL */
+#define AIOC_DNS_DOMAIN_MAX 255  /* as sent (RFC 1035, 2.3.4) */
+#define AIOC_DNS_HOST_MAX   255  /* as text: 253 characters, a last dot, NUL */
 
 /* A name as it is sent: labels behind their lengths, the last one empty (RFC 1035, 3.1). */
 typedef struct aioc_dns_domain {
@@ -4745,7 +4737,7 @@ static bool aioc_dns_host_local(aiocosmos_str host)
 typedef struct aioc_dns_config {
     unsigned server_count, search_count;
     unsigned rounds;
-    bool named;        /* there is a server, if only one that cannot be used */
+    bool named;  /* there is a server, if only one that cannot be used */
     uint64_t last_us;  /* for an answer after the last question */
     aiocosmos_address servers[AIOC_DNS_SERVERS_MAX];
     char search[AIOC_DNS_SEARCH_MAX][AIOC_DNS_HOST_MAX];
@@ -4857,8 +4849,8 @@ static bool aioc_dns_candidate(const aioc_dns_config *config, aiocosmos_str host
 /*--- Messages: RFC 1035, 4 ---*/
 
 #define AIOC_DNS_QUERY_MAX (12 + AIOC_DNS_DOMAIN_MAX + 4)
-#define AIOC_DNS_HOPS_MAX 16           /* compression pointers followed for one name */
-#define AIOC_DNS_RECORDS_MAX 128u      /* of a section; 64 KiB of them, made for it, would take 30 ms */
+#define AIOC_DNS_HOPS_MAX 16  /* compression pointers followed for one name */
+#define AIOC_DNS_RECORDS_MAX 128u  /* of a section; 64 KiB of them, made for it, would take 30 ms */
 
 enum { AIOC_DNS_A = 1, AIOC_DNS_CNAME = 5, AIOC_DNS_SOA = 6, AIOC_DNS_AAAA = 28, AIOC_DNS_IN = 1 };
 
@@ -4869,7 +4861,7 @@ static size_t aioc_dns_build_query(unsigned char out[AIOC_DNS_QUERY_MAX], uint32
     memset(out, 0, 12);
     aioc_text_store16be(out, id);
     out[2] = 0x01;  /* RD */
-    out[5] = 1;     /* QDCOUNT */
+    out[5] = 1;  /* QDCOUNT */
     memcpy(out + 12, domain->labels, domain->len);
     aioc_text_store16be(out + 12 + domain->len, type);
     aioc_text_store16be(out + 14 + domain->len, AIOC_DNS_IN);
@@ -4877,21 +4869,21 @@ static size_t aioc_dns_build_query(unsigned char out[AIOC_DNS_QUERY_MAX], uint32
 }
 
 typedef enum aioc_dns_kind {
-    AIOC_DNS_FOREIGN,        /* not an answer to our question */
-    AIOC_DNS_FAILED,         /* the server cannot say, or says nonsense: ask another; see why */
-    AIOC_DNS_TRUNCATED,      /* ask again over TCP */
+    AIOC_DNS_FOREIGN,  /* not an answer to our question */
+    AIOC_DNS_FAILED,  /* the server cannot say, or says nonsense: ask another; see why */
+    AIOC_DNS_TRUNCATED,  /* ask again over TCP */
     AIOC_DNS_FOUND,
-    AIOC_DNS_ELSEWHERE,      /* CNAME records lead to a name that the answer has nothing of */
-    AIOC_DNS_NO_DATA,        /* the name is there, without such an address */
-    AIOC_DNS_NO_NAME         /* NXDOMAIN */
+    AIOC_DNS_ELSEWHERE,  /* CNAME records lead to a name that the answer has nothing of */
+    AIOC_DNS_NO_DATA,  /* the name is there, without such an address */
+    AIOC_DNS_NO_NAME  /* NXDOMAIN */
 } aioc_dns_kind;
 
 typedef struct aioc_dns_response {
-    uint32_t ttl_s;            /* as received: the lowest on the way through this answer */
-    unsigned chain;            /* CNAME records followed; to be set to those of earlier answers */
-    aioc_dns_set set;          /* FOUND */
-    aioc_dns_domain name;      /* the last of the chain: where to go on when ELSEWHERE */
-    const char *why;           /* FAILED: "the name server ..." */
+    uint32_t ttl_s;  /* as received: the lowest on the way through this answer */
+    unsigned chain;  /* CNAME records followed; to be set to those of earlier answers */
+    aioc_dns_set set;  /* FOUND */
+    aioc_dns_domain name;  /* the last of the chain: where to go on when ELSEWHERE */
+    const char *why;  /* FAILED: "the name server ..." */
 } aioc_dns_response;
 
 typedef struct aioc_dns_message { const unsigned char *bytes; size_t len; } aioc_dns_message;
@@ -5067,9 +5059,9 @@ typedef struct aioc_dns_exchange {
     aioc_reactor_source source;  /* fd < 0: it is over */
     unsigned server;
     uint32_t id;
-    bool stream;                /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
-    size_t sent;                /* of the message and, over TCP, its length */
-    aioc_mem_buffer answer;     /* over TCP: behind its length */
+    bool stream;  /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
+    size_t sent;  /* of the message and, over TCP, its length */
+    aioc_mem_buffer answer;  /* over TCP: behind its length */
 } aioc_dns_exchange;
 
 /* The addresses of one family of one full name: asked for at one server after the other, until one knows. */
@@ -5080,7 +5072,7 @@ struct aioc_dns_query {
     uint32_t type;
     unsigned asked;  /* exchanges opened, or tried to */
     unsigned chain;
-    uint32_t ttl_s;   /* the lowest on the way so far */
+    uint32_t ttl_s;  /* the lowest on the way so far */
     unsigned server;  /* which answered, or failed last */
     const char *why;  /* how it failed, NULL: it did not answer */
     uint64_t expires_us;
@@ -5089,18 +5081,18 @@ struct aioc_dns_query {
     aioc_dns_domain name;
 };
 
-enum { AIOC_DNS_SIX, AIOC_DNS_FOUR };          /* which of a look-up's queries */
+enum { AIOC_DNS_SIX, AIOC_DNS_FOUR };  /* which of a look-up's queries */
 
 /* What goes on for a name; one at a time, however many wait for it, and to its end, for its answer is kept. */
 struct aioc_dns_lookup {
     aioc_dns *resolver;
     aioc_dns_name *name;
     aioc_reactor_timer timer;
-    uint64_t question;   /* the hook's; 0: not asked */
+    uint64_t question;  /* the hook's; 0: not asked */
     unsigned candidate;  /* the next to ask for */
     bool begun;
-    bool served;      /* the name's addresses have been handed out while this goes on */
-    bool failed;      /* for some candidate nobody could say: so the name may exist */
+    bool served;  /* the name's addresses have been handed out while this goes on */
+    bool failed;  /* for some candidate nobody could say: so the name may exist */
     const char *why;  /* of that */
     unsigned server;  /* and whose fault it was */
     aioc_dns_config config;
@@ -5108,13 +5100,13 @@ struct aioc_dns_lookup {
 };
 
 struct aioc_dns_name {
-    aioc_dns_name *next;      /* used less recently */
+    aioc_dns_name *next;  /* used less recently */
     aioc_dns_lookup *lookup;
     uint64_t expires_us;
     uint64_t stale_until_us;  /* until then the addresses may be used when nobody answers */
-    size_t count;             /* 0: error says why */
+    size_t count;  /* 0: error says why */
     aiocosmos_address addresses[AIOC_DNS_ADDRESSES_MAX];
-    char host[AIOC_DNS_HOST_MAX];      /* lower case */
+    char host[AIOC_DNS_HOST_MAX];  /* lower case */
     char error[AIOC_DNS_HOST_MAX + 160];
 };
 
@@ -5124,8 +5116,8 @@ struct aioc_dns {
     void (*ask)(void *user, const char *host, uint64_t question);
     void *ask_user;
     aioc_dns_name *first;
-    uint64_t answered;         /* changes whenever those who wait should ask again */
-    uint64_t questions;        /* put to the hook so far */
+    uint64_t answered;  /* changes whenever those who wait should ask again */
+    uint64_t questions;  /* put to the hook so far */
     aiocosmos_address own[2];  /* answers that need no name: literals, localhost */
     char error[AIOC_DNS_HOST_MAX + 160];
 };
@@ -5342,11 +5334,6 @@ static const aioc_text_phrase aioc_dns_faults[] = {
     {AIOC_TEXT_OTHERS, "could not be asked: the system refused"}
 };
 
-static void aioc_dns_exchange_broke(aioc_dns_exchange *exchange, ptrdiff_t io)
-{
-    aioc_dns_exchange_fail(exchange, aioc_text_of(aioc_dns_faults, (int)io));
-}
-
 /* Opens a socket to the server and waits until it can be written to. NULL; or why not, and there is no socket. */
 static const char *aioc_dns_exchange_connect(aioc_dns_exchange *exchange, bool stream)
 {
@@ -5420,7 +5407,7 @@ static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const void *byte
     const char *why;
     aioc_dns_kind kind =
         aioc_dns_parse_response(bytes, len, exchange->id, &query->name, query->type, query->chain, &response);
-    if (kind == AIOC_DNS_FOREIGN && !exchange->stream) return;      /* a forgery, or late: ours may yet come */
+    if (kind == AIOC_DNS_FOREIGN && !exchange->stream) return;  /* a forgery, or late: ours may yet come */
     if (kind == AIOC_DNS_TRUNCATED && !exchange->stream) {
         aioc_reactor_hang_up(query->lookup->resolver->reactor, &exchange->source);
         exchange->sent = 0;
@@ -5466,7 +5453,9 @@ static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
         if ((size_t)sent < slice.len && exchange->stream) return;
         if (aioc_reactor_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) sent = AIOCOSMOS_IO_LIMIT;
     }
-    if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) aioc_dns_exchange_broke(exchange, sent);
+    if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) {
+        aioc_dns_exchange_fail(exchange, aioc_text_of(aioc_dns_faults, (int)sent));
+    }
 }
 
 /* The length of the answer and, once it is known, the answer; of a datagram more than the 512 bytes that may come. */
@@ -5492,7 +5481,7 @@ static void aioc_dns_exchange_read(aioc_dns_exchange *exchange)
     if (got == AIOCOSMOS_IO_AGAIN) return;
     if (got == 0 && exchange->stream) got = AIOCOSMOS_IO_CLOSED;
     if (got < 0) {
-        aioc_dns_exchange_broke(exchange, got);
+        aioc_dns_exchange_fail(exchange, aioc_text_of(aioc_dns_faults, (int)got));
         return;
     }
     len = answer->len + (size_t)got;
@@ -5644,7 +5633,7 @@ static int aioc_dns_name_get(aioc_dns *resolver, aiocosmos_str host, aioc_dns_na
 typedef struct aioc_dns_found {
     const aiocosmos_address *addresses;
     size_t count;
-    bool more;          /* may come: ask again when resolver->answered has changed */
+    bool more;  /* may come: ask again when resolver->answered has changed */
     const char *error;  /* why there are none */
 } aioc_dns_found;
 
@@ -6186,9 +6175,10 @@ static void aioc_tls_say(aioc_tls_bear *session, const char *text)
 /* "2026-01-02" */
 static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 {
-    aioc_text_date date = aioc_text_date_of((int32_t)(aioc_text_date_clamp(wall_s) / 86400));
+    int32_t date[3];
     char text[40];
-    aioc_mem_print(text, sizeof text, "%04d-%02d-%02d", date.year, date.month, date.day);
+    aioc_text_date_of((int32_t)(aioc_text_date_clamp(wall_s) / 86400), date);
+    aioc_mem_print(text, sizeof text, "%04d-%02d-%02d", date[0], date[1], date[2]);
     aioc_tls_say(session, text);
 }
 

@@ -269,9 +269,10 @@ TEST(dates_follow_each_other)
     int32_t day = 0, field[6] = {1970, 1, 1, 0, 0, 0};
     for (; field[0] < 2970; day++) {
         int leap = field[1] == 2 && field[0] % 4 == 0 && (field[0] % 100 != 0 || field[0] % 400 == 0);
-        aioc_text_date date = aioc_text_date_of(day);
+        int32_t date[3];
         int64_t wall_s;
-        CHECK(date.year == field[0] && date.month == field[1] && date.day == field[2]);
+        aioc_text_date_of(day, date);
+        CHECK(memcmp(date, field, sizeof date) == 0);
         CHECK(aioc_text_date_seconds(field, &wall_s));
         CHECK(wall_s == (int64_t)day * 86400);
         if (++field[2] <= lengths[field[1] - 1] + leap) continue;
