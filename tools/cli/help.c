@@ -169,8 +169,9 @@ const command commands[] = {
     { "batch", "DB CONTAINER [FILE]", BIT(OPT_PK), BIT(OPT_PK), 0, batch, NULL, "change items together, or not at all",
       "One transaction: 1 to 100 operations on items of one partition key, which are\n"
       "all carried out, in order, or none. Reads one JSON object each, from the file or\n"
-      "from stdin: \"op\" is create, upsert, replace, read, patch or delete, \"id\" the item's,\n"
-      "\"body\" the document or the patch, and \"if_match\" an ETag, if there is to be one.\n"
+      "from stdin: \"op\" is create, upsert, replace, read, patch or delete, \"id\" the\n"
+      "item's, \"body\" the document or the patch, and \"if_match\" an ETag, if there is to\n"
+      "be one.\n"
       "\n"
       "Prints a line for each: its \"status\", 0 if it was done and 424 if another one\n"
       "failed, and the item. The exit status is 1 if nothing was done.\n"
