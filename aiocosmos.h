@@ -21405,7 +21405,7 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
 
 static int aioc_client_check_options(aioc_request_builder *builder, const aiocosmos_options *options)
 {
-    const char *agent = options->user_agent ? options->user_agent : "", *at = agent;
+    aiocosmos_str agent = aioc_mem_str(options->user_agent);
     if (options->connection_string && (options->endpoint || options->key))
         return aioc_request_refuse(builder, "connection_string", "and endpoint or key are both given");
     if (!options->connection_string && !options->endpoint)
@@ -21413,9 +21413,8 @@ static int aioc_client_check_options(aioc_request_builder *builder, const aiocos
     if (options->connections_max > 65535) return aioc_request_refuse(builder, "connections_max", "over 65535");
     if (options->pending_max > (1u << 24)) return aioc_request_refuse(builder, "pending_max", "over 2^24");
     if (options->step_budget_us > 60000000u) return aioc_request_refuse(builder, "step_budget_us", "over a minute");
-    while (*at >= ' ' && *at <= '~') at++;
-    return *at || at > agent + 200
-               ? aioc_request_refuse(builder, "user_agent", "at most 200 visible ASCII characters") : 0;
+    if (agent.len > 200) return aioc_request_refuse(builder, "user_agent", "over 200 characters");
+    return agent.len ? aioc_request_check_value(builder, "user_agent", agent) : 0;
 }
 
 static void aioc_client_free(aiocosmos_client *client);
@@ -21749,11 +21748,8 @@ intptr_t aiocosmos_fd(const aiocosmos_client *client)
 
 static void aioc_client_put_fd(aiocosmos_pollfd *out, size_t cap, size_t *count, intptr_t fd, unsigned want)
 {
-    if (*count < cap) {
-        out[*count].fd = fd;
-        out[*count].read = (want & AIOCOSMOS_READABLE) != 0;
-        out[*count].write = (want & AIOCOSMOS_WRITABLE) != 0;
-    }
+    const aiocosmos_pollfd one = { fd, (want & AIOCOSMOS_READABLE) != 0, (want & AIOCOSMOS_WRITABLE) != 0 };
+    if (*count < cap) out[*count] = one;
     ++*count;
 }
 
@@ -21780,17 +21776,14 @@ uint32_t aiocosmos_pending(const aiocosmos_client *client)
 int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
 {
     const aiocosmos_platform *platform = &client->platform;
-    uint64_t now_us = platform->monotonic_us(platform->user_data), until_us = now_us + (uint64_t)timeout_ms * 1000u;
+    uint64_t until_us = platform->monotonic_us(platform->user_data) + (uint64_t)timeout_ms * 1000u;
     if (client->stepping) return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_REENTERED);
     while (client->engine.pending) {
-        int wait_ms = timeout_ms, ran;
-        if (timeout_ms > 0) {
-            now_us = platform->monotonic_us(platform->user_data);
-            wait_ms = now_us < until_us ? (int)((until_us - now_us + 999u) / 1000u) : 0;
-        }
-        ran = aioc_client_step(client, wait_ms);
+        uint64_t now_us = platform->monotonic_us(platform->user_data);
+        int left_ms = now_us < until_us ? (int)((until_us - now_us + 999u) / 1000u) : 0;
+        int ran = aioc_client_step(client, timeout_ms > 0 ? left_ms : timeout_ms);
         if (ran < 0) return ran;
-        if (wait_ms == 0 && client->engine.pending)
+        if (timeout_ms >= 0 && left_ms == 0 && client->engine.pending)
             return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_TIMEOUT);
     }
     return aioc_client_returns(client, 0);
