@@ -10684,8 +10684,6 @@ typedef struct aioc_request_traits {
     bool if_not_exists;      /* 409 is success */
     bool item_data;          /* reads or writes items: session tokens apply */
     bool by_range;           /* its key is the id of a partition key range: where that went is its owner's affair */
-    bool forgets_container;  /* success means that what is known of the container is stale; */
-    bool reads_definition;   /* that its answer is the container's definition */
 } aioc_request_traits;
 
 /* What is asked for. Texts are lent: those of a builder until it builds the next. */
@@ -11376,8 +11374,6 @@ static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosm
     if (request->session_token.len && !spec->is.item_data)
         return aioc_request_refuse(builder, "session_token", "raw_link is not of items");
     spec->is.repeatable = spec->is.repeatable && !post;
-    spec->is.forgets_container = spec->is.write && !spec->tail &&
-                              (strcmp(spec->type, "colls") == 0 || strcmp(spec->type, "dbs") == 0);
     return 0;
 }
 
@@ -11408,11 +11404,9 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
     spec->is.repeatable = (request->if_match.ptr && !aioc_mem_same(request->if_match, aioc_mem_str("*"))) ||
                        request->if_not_exists;
     spec->is.if_not_exists = request->if_not_exists;
-    spec->is.forgets_container = spec->is.write && !spec->tail && !spec->is.item_data;  /* replaces or deletes */
     spec->link = spec->container_link = aioc_mem_text(&builder->link);
     spec->pk_text = aioc_mem_text(&builder->pk);
-    spec->is.reads_definition = request->kind == AIOCOSMOS_READ_CONTAINER;
-    if (!spec->is.item_data && !spec->is.reads_definition) spec->container_link.len = 0;
+    if (!spec->is.item_data && request->kind != AIOCOSMOS_READ_CONTAINER) spec->container_link.len = 0;
     else if (request->id) spec->container_link.len -= strlen("/docs/") + strlen(request->id);
     spec->lines = aioc_mem_text(&builder->lines);
     spec->session_token = request->session_token;
@@ -12731,9 +12725,11 @@ static bool aioc_op_too_late(const aioc_op_engine *engine, uint64_t deadline_us,
 static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
 {
     aiocosmos_json_doc *doc = &op->engine->doc;
-    if (op->is.reads_definition && aioc_json_parse(doc, body.ptr, body.len) == 0)
+    bool deleted = op->verb[0] == 'D', of_container = strcmp(op->type, "colls") == 0 || strcmp(op->type, "dbs") == 0;
+    if (op->kind == AIOCOSMOS_READ_CONTAINER && aioc_json_parse(doc, body.ptr, body.len) == 0)
         aioc_account_read_definition(op->container, aioc_json_root(doc), op->attempt->epoch != op->container->epoch);
-    if (op->is.forgets_container) aioc_account_changed(&op->engine->account, aioc_op_link(op), op->verb[0] == 'D');
+    if (of_container && (deleted || strcmp(op->verb, "PUT") == 0))
+        aioc_account_changed(&op->engine->account, aioc_op_link(op), deleted);
 }
 
 /* What does not depend on what is asked, and what has been tried. */

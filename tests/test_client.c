@@ -841,6 +841,18 @@ TEST_TWICE(an_item_goes_through_raw_requests)
 }
 
 /* Every route that the emulator has is signed so that it is let in; one that it has not is its answer, not ours. */
+TEST(a_raw_request_that_deletes_a_container_forgets_it)
+{
+    aiocosmos_client *client = open_world("");
+    must(client, of_kind(AIOCOSMOS_READ_CONTAINER));
+    CHECK_STR(key_of(client, "c", "{\"pk\":1}"), "[1]");
+    must(client, raw("POST", "dbs/db/colls", "{\"id\":\"d\",\"partitionKey\":{\"paths\":[\"/pk\"]}}"));
+    CHECK_STR(key_of(client, "c", "{\"pk\":1}"), "[1]");
+    must(client, raw("DELETE", "dbs/db/colls/c", ""));
+    CHECK_STR(key_of(client, "c", "{\"pk\":1}"), "");
+    close_world(client);
+}
+
 TEST(raw_requests_reach_every_resource)
 {
     aiocosmos_client *client = open_world("");

@@ -456,9 +456,6 @@ TEST(raw_requests_may_say_what_they_mean)
         CHECK_INT(spec.is.write, cases[i].write);
         CHECK_INT(spec.is.repeatable, cases[i].repeatable);
     }
-    request = raw_request("DELETE", "dbs/D/colls/C");
-    CHECK_INT(aioc_request_build(builder, &request, &spec), 0);
-    CHECK(spec.is.forgets_container);
     close_builder(builder);
 }
 
