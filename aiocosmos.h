@@ -6172,7 +6172,6 @@ static void aioc_tls_say(aioc_tls_bear *session, const char *text)
     aioc_tls_say_bytes(session, text, strlen(text), AIOC_TLS_WHY_MAX);
 }
 
-/* "2026-01-02" */
 static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 {
     int32_t date[3];
@@ -6236,7 +6235,6 @@ static void aioc_tls_say_ip(aioc_tls_bear *session, aioc_tls_der ip)
     aioc_tls_say(session, text);
 }
 
-/* Names the host and the first names that the certificate has instead. */
 static void aioc_tls_say_names(aioc_tls_bear *session)
 {
     aioc_tls_der rest = session->certificate.names, name;
@@ -6296,7 +6294,6 @@ static const aioc_text_phrase aioc_tls_faults[] = {
     {AIOC_TEXT_OTHERS, " is damaged"}
 };
 
-/* Says why BearSSL's engine refuses the certificate that it just got. */
 static void aioc_tls_say_refused(aioc_tls_bear *session)
 {
     aioc_tls_say_which(session);
@@ -6491,7 +6488,6 @@ static const aioc_text_phrase aioc_tls_errors[] = {
     {AIOC_TEXT_OTHERS, "the server broke the TLS protocol"}
 };
 
-/* Of a server that speaks something else: what that looks like. */
 static void aioc_tls_say_no_tls(aioc_tls_bear *session)
 {
     static const char *const versions[] = {"SSL 3.0", "TLS 1.0", "TLS 1.1"};
@@ -6545,7 +6541,6 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
 
 /*--- The table's functions ---*/
 
-/* Keeps what is needed to resume the session, if the server gave it an id. */
 static void aioc_tls_bear_save(aioc_tls_bear *session)
 {
     aioc_tls_resumption *resumption = session->resumption;
@@ -6557,7 +6552,7 @@ static void aioc_tls_bear_save(aioc_tls_bear *session)
     aioc_mem_wipe(&parameters, sizeof parameters);
 }
 
-/* Follows the engine after everything that may have moved it. */
+/* After everything that may have moved the engine. */
 static void aioc_tls_bear_settle(aioc_tls_bear *session)
 {
     br_ssl_engine_context *engine = &session->client.eng;
@@ -6982,7 +6977,7 @@ static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *tex
     return state;
 }
 
-/* The head moves: what points into it follows. */
+/* What points into the head follows it. */
 static void aioc_http_rebase(aioc_http_parser *parser, const char *from, const char *to)
 {
     size_t i;
@@ -7020,7 +7015,7 @@ static bool aioc_http_keep(aioc_http_parser *parser, const char *bytes, size_t l
     return true;
 }
 
-/* Forgets the head so far, and the body with it: then the parser holds no memory. */
+/* Forgets the head so far, and the body: then the parser holds no memory. */
 static void aioc_http_reset(aioc_http_parser *parser)
 {
     if (parser->head.cap) aioc_mem_buffer_free(parser->memory, &parser->head);
@@ -7034,7 +7029,6 @@ static void aioc_http_reset(aioc_http_parser *parser)
     parser->has_length = parser->chunked = parser->keep = parser->cr = false;
 }
 
-/* A complete head says how its body ends (RFC 9112, 6.3). */
 static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
 {
     aioc_http_response *response = &parser->response;
@@ -7327,7 +7321,7 @@ static bool aioc_http_end(aioc_http_parser *parser)
     return parser->phase == AIOC_HTTP_UNTIL_CLOSE && aioc_http_complete(parser) == AIOC_HTTP_DONE;
 }
 
-/* A body of unknown length is being collected: more of it may need more memory. */
+/* A body of unknown length is being collected. */
 static bool aioc_http_grows(const aioc_http_parser *parser)
 {
     return parser->body.cap > 0 && parser->phase >= AIOC_HTTP_UNTIL_CLOSE && parser->phase < AIOC_HTTP_COMPLETE;
@@ -8219,14 +8213,14 @@ static void aioc_pool_tell_opening(const aioc_pool_connection *connection, aioc_
     outcome->tls_us = took_us[AIOC_STREAM_HANDSHAKE];
 }
 
-/* It has waited until then, but for the time that opening its connection took. */
+/* It has waited until then, but for what opening its connection took. */
 static void aioc_pool_tell_queue(aioc_pool_outcome *outcome, const aioc_pool_exchange *exchange, uint64_t end_us)
 {
     uint32_t opening_us = outcome->dns_us + outcome->tcp_us + outcome->tls_us;
     outcome->queue_us = aioc_stream_span(exchange->started_us + opening_us, end_us);
 }
 
-/* Says all about the exchange's end but how. */
+/* All about the exchange's end but how. */
 static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, aioc_pool_outcome *outcome)
 {
     aioc_pool_exchange *exchange = connection->exchange;
@@ -8255,7 +8249,6 @@ static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
     aioc_pool_time(pool, &pool->idle_timer, 0);
 }
 
-/* Ends the connection, and its exchange, if it has one, with an error. */
 static void aioc_pool_fail(aioc_pool_connection *connection, int error, const char *why)
 {
     if (connection->exchange) {
@@ -8600,7 +8593,7 @@ static void aioc_pool_open(aioc_pool *pool)
     pool->random |= 1;
 }
 
-/* Exchanges that are left, as in a forked child, are forgotten: nobody is called. */
+/* Exchanges that are left, as in a forked child, are forgotten. */
 static void aioc_pool_close(aioc_pool *pool)
 {
     while (pool->connections) aioc_pool_close_connection(pool->connections);
@@ -8610,7 +8603,7 @@ static void aioc_pool_close(aioc_pool *pool)
     aioc_stream_close_place(&pool->place);
 }
 
-/* Queues; nothing is called back and nothing sent before aioc_pool_work. */
+/* Nothing is called back and nothing sent before aioc_pool_work. */
 static void aioc_pool_start(aioc_pool *pool, aioc_pool_exchange *exchange)
 {
     AIOCOSMOS_ASSERT(exchange->state == AIOC_POOL_OUTSIDE);
@@ -9390,7 +9383,6 @@ typedef struct aioc_protocol_session {
     struct { int64_t id, lsn; } region[AIOC_PROTOCOL_REGIONS_MAX];
 } aioc_protocol_session;
 
-/* Takes a number off the front of a text. */
 static bool aioc_protocol_take_i64(aiocosmos_str *text, int64_t *out)
 {
     aiocosmos_str digits = *text;
@@ -9527,7 +9519,6 @@ static bool aioc_protocol_append_i64(aioc_mem *memory, aioc_mem_buffer *into, ch
     return aioc_mem_append(memory, into, before ? digits : digits + 1, before ? len + 1 : len);
 }
 
-/* Brings another token into what is known. */
 static void aioc_protocol_session_add(aioc_protocol_session *sum, const aioc_protocol_session *next)
 {
     aioc_protocol_session newer;
@@ -9658,7 +9649,6 @@ static size_t aioc_protocol_quote(aiocosmos_str text, char *out)
     return len;
 }
 
-/* What stands between <title> and </title>, of the beginning of a page. */
 static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
 {
     aiocosmos_str title = aioc_mem_str("<title>"), text;
@@ -9950,7 +9940,7 @@ static aioc_account_container *aioc_account_find(const aioc_account *account, ai
     return container;
 }
 
-/* Finds or adds a container and holds it until released. NULL: no memory. */
+/* Finds or adds a container and holds it. NULL: no memory. */
 static aioc_account_container *aioc_account_hold(aioc_account *account, aiocosmos_str link)
 {
     aioc_account_container *container = aioc_account_find(account, link);
@@ -10026,7 +10016,7 @@ static bool aioc_account_settled(const aioc_account_container *container, uint64
     return container->knowledge == AIOC_ACCOUNT_KNOWN;
 }
 
-/* Asks for the metadata, unless that is under way. */
+/* Unless that is under way. */
 static void aioc_account_want(aioc_account *account, aioc_account_container *container)
 {
     uint32_t i;
@@ -10067,7 +10057,6 @@ static bool aioc_account_keep(aioc_account_container *container, aioc_mem_buffer
     return true;
 }
 
-/* The paths of the partition key, as a query or a reader of documents needs them. */
 static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos_json paths)
 {
     aioc_mem_buffer *out = &container->pk_paths;
@@ -10193,7 +10182,6 @@ static bool aioc_account_add_ranges(aioc_account_container *container, aiocosmos
     return true;
 }
 
-/* Whether `id` stands in a comma separated list. */
 static bool aioc_account_listed(aiocosmos_str list, aiocosmos_str id)
 {
     aiocosmos_str one;
@@ -10216,7 +10204,7 @@ static int aioc_account_by_min(const void *a, const void *b, const void *contain
                                      aioc_account_text(owner, ((const aioc_account_range *)b)->min));
 }
 
-/* The range of this id. NULL: there is none. */
+/* NULL: there is none. */
 static aioc_account_range *aioc_account_range_named(const aioc_account_container *container, aiocosmos_str id)
 {
     uint32_t low = 0, high = container->by_id_count;
