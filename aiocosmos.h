@@ -7965,12 +7965,6 @@ static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
                              now_us + (uint64_t)place->connect_timeout_ms * 1000u);
 }
 
-/* Its streams have been closed. What it knew of their TLS sessions are secrets. */
-static void aioc_stream_close_place(aioc_stream_place *place)
-{
-    aioc_mem_wipe(&place->resumption, sizeof place->resumption);
-}
-
 static void aioc_stream_get_stats(const aioc_stream_place *place, aiocosmos_stats *out)
 {
     out->tls_handshakes = place->resumption.hits + place->resumption.full;
@@ -8600,7 +8594,7 @@ static void aioc_pool_close(aioc_pool *pool)
     aioc_pool_untime(pool, &pool->hunger);
     aioc_pool_untime(pool, &pool->patience);
     aioc_pool_untime(pool, &pool->idle_timer);
-    aioc_stream_close_place(&pool->place);
+    aioc_mem_wipe(&pool->place, sizeof pool->place);  /* it holds secrets of TLS sessions */
 }
 
 /* Nothing is called back and nothing sent before aioc_pool_work. */
