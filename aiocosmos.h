@@ -7422,9 +7422,7 @@ typedef struct aioc_stream_race {
     aioc_stream_try tries[AIOC_DNS_ADDRESSES_MAX];
 } aioc_stream_race;
 
-typedef enum aioc_stream_state {
-    AIOC_STREAM_RESOLVING, AIOC_STREAM_CONNECTING, AIOC_STREAM_HANDSHAKE, AIOC_STREAM_OPEN
-} aioc_stream_state;
+enum { AIOC_STREAM_RESOLVING, AIOC_STREAM_CONNECTING, AIOC_STREAM_HANDSHAKE, AIOC_STREAM_OPEN };
 
 struct aioc_stream {  /* zeroed at first */
     aioc_mem_node node;
@@ -7669,17 +7667,17 @@ static bool aioc_stream_at_end(const aioc_stream *stream, bool *complete, const 
 
 /*--- Coming to be ---*/
 
-static void aioc_stream_set_state(aioc_stream *stream, aioc_stream_state state)
+static void aioc_stream_set_state(aioc_stream *stream, uint8_t state)
 {
     uint64_t now_us = stream->place->reactor->now_us;
     stream->took_us[stream->state] = aioc_stream_span(stream->since_us, now_us);
     stream->since_us = now_us;
-    stream->state = (uint8_t)state;
+    stream->state = state;
 }
 
 static void aioc_stream_fail_with(aioc_stream *stream, int error, const char *message)
 {
-    aioc_stream_set_state(stream, (aioc_stream_state)stream->state);
+    aioc_stream_set_state(stream, stream->state);
     stream->place->failed(stream, error, message, stream->tls && stream->tls->again);
 }
 
@@ -8071,14 +8069,13 @@ typedef struct aioc_pool_options {  /* what it points to outlives the pool */
     void *log_user;
 } aioc_pool_options;
 
-/* OPENING -> IDLE <-> BUSY <-> PAUSED; BUSY, cancelled -> DRAINING -> IDLE. */
-typedef enum aioc_pool_state {
+enum {  /* aioc_pool_connection.state: OPENING -> IDLE <-> BUSY <-> PAUSED; BUSY, cancelled -> DRAINING -> IDLE */
     AIOC_POOL_OPENING,
     AIOC_POOL_IDLE,
     AIOC_POOL_BUSY,
     AIOC_POOL_PAUSED,   /* busy, but reads nothing: no memory, or no place */
     AIOC_POOL_DRAINING  /* an answer is on its way that nobody wants */
-} aioc_pool_state;
+};
 
 struct aioc_pool_connection {
     aioc_stream stream;
@@ -9855,7 +9852,7 @@ typedef struct aioc_account_container {
     aioc_mem_list waiters;
 } aioc_account_container;
 
-typedef struct aioc_account {
+typedef struct aioc_account {  /* zeroed at first, but for memory, max, and how to fetch */
     aioc_mem *memory;
     aioc_account_container *buckets[AIOC_ACCOUNT_BUCKETS];
     aioc_mem_list used;  /* the least recently first */
@@ -9863,13 +9860,6 @@ typedef struct aioc_account {
     void (*fetch)(void *engine, aioc_account_container *container);  /* set by the operation layer */
     void *engine;
 } aioc_account;
-
-static void aioc_account_open(aioc_account *account, aioc_mem *memory, uint32_t containers_max)
-{
-    memset(account, 0, sizeof *account);
-    account->memory = memory;
-    account->max = containers_max;
-}
 
 static aiocosmos_str aioc_account_text(const aioc_account_container *container, aioc_account_view view)
 {
@@ -21375,7 +21365,8 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->random_state = seed[0];
     engine->activity_state[0] = seed[1];
     engine->activity_state[1] = seed[2];
-    aioc_account_open(&engine->account, &client->memory, options->containers_max);
+    engine->account.memory = &client->memory;
+    engine->account.max = options->containers_max;
     engine->account.fetch = aioc_op_fetch_container;
     engine->account.engine = engine;
     return aioc_op_open(engine);

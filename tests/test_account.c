@@ -29,7 +29,9 @@ static void open_world(uint32_t containers_max)
     aiocosmos_allocator allocator = heap_allocator(&heap);
     memset(&world, 0, sizeof world);
     aioc_mem_init(&world.memory, &allocator, (size_t)1 << 24);
-    aioc_account_open(&world.account, &world.memory, containers_max);
+    memset(&world.account, 0, sizeof world.account);
+    world.account.memory = &world.memory;
+    world.account.max = containers_max;
     world.account.fetch = note_fetch;
     world.account.engine = &world;
 }

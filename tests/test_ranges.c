@@ -47,7 +47,8 @@ static void open_world(void)
     int i;
     memset(&world, 0, sizeof world);
     aioc_mem_init(&world.memory, &none, 1u << 20);
-    aioc_account_open(&world.engine.account, &world.memory, 4);
+    world.engine.account.memory = &world.memory;
+    world.engine.account.max = 4;
     world.engine.memory = &world.memory;
     world.engine.reactor = &world.reactor;
     world.engine.free_count = 8 + AIOC_OP_SPARE_SLOTS;
