@@ -5754,7 +5754,6 @@ static void aioc_dns_close(aioc_dns *resolver)
 #define AIOC_TLS_SAVED_S         86400  /* RFC 5246 F.1.4: a session id should live no longer */
 #define AIOC_TLS_CERTIFICATE_MAX 16384  /* bytes; ordinary ones have 1,000 to 8,000 */
 #define AIOC_TLS_CHAIN_MAX       12     /* certificates that a server may send */
-#define AIOC_TLS_SESSION_MAX     40960  /* bytes of one session, buffers included */
 
 typedef struct aioc_tls_session aioc_tls_session;
 typedef struct aioc_tls_table aioc_tls_table;
@@ -6151,7 +6150,6 @@ typedef struct aioc_tls_bear {
     unsigned char out[BR_SSL_BUFSIZE_OUTPUT];
 } aioc_tls_bear;
 
-typedef char aioc_tls_session_is_small_enough[sizeof(aioc_tls_bear) <= AIOC_TLS_SESSION_MAX ? 1 : -1];
 typedef char aioc_tls_saved_is_large_enough[sizeof(br_ssl_session_parameters) <= AIOC_TLS_SAVED_MAX ? 1 : -1];
 
 /* The text that says why is put together from pieces. Of those that a server sent, only so much passes, and only
