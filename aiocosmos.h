@@ -11535,7 +11535,6 @@ typedef struct aioc_op_delivery {
     aioc_http_parser *parser;
     aiocosmos_kind kind;
     bool parsed;
-    aiocosmos_str body;
     aiocosmos_json root;
 } aioc_op_delivery;
 
@@ -11573,7 +11572,7 @@ struct aioc_op_engine {
     uint32_t attempts_open;          /* how many have had an attempt */
     aioc_mem_list ready;
     aioc_op *order[AIOC_OP_ORDER_BUCKETS];
-    bool closing;
+    bool closing;                    /* the client is being destroyed */
     int callbacks;                   /* run in this step */
     uint64_t random_state;
     uint64_t activity_state[2];      /* apart, for who sees activity ids could tell it */
@@ -12008,8 +12007,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
         delivery.response = outcome->response;
         delivery.parser = outcome->parser;
         /* What is there already answers with an error's body, which is no news to who said if_not_exists. */
-        if (status != 0 || op->http_status != 409) delivery.body = outcome->response->body;
-        result.body = delivery.body;
+        if (status != 0 || op->http_status != 409) result.body = outcome->response->body;
         if (outcome->response->wanted[AIOC_PROTOCOL_H_ETAG].len > 0)
             result.etag = outcome->response->wanted[AIOC_PROTOCOL_H_ETAG];
         result.session_token = outcome->response->wanted[AIOC_PROTOCOL_H_SESSION];
@@ -12803,7 +12801,7 @@ static aiocosmos_json aioc_op_result_json(const aiocosmos_result *result)
     aiocosmos_json_doc *doc = &delivery->op->engine->doc;
     if (!delivery->parsed) {
         delivery->parsed = true;
-        if (delivery->body.len && aioc_json_parse(doc, delivery->body.ptr, delivery->body.len) == 0)
+        if (result->body.len && aioc_json_parse(doc, result->body.ptr, result->body.len) == 0)
             delivery->root = aioc_json_root(doc);
     }
     return delivery->root;
@@ -17847,8 +17845,7 @@ static aiocosmos_json aioc_page_lend(aioc_page_cursor *cursor, aiocosmos_result 
     const aioc_range_answer *shown = cursor->shown;
     result->session_token = aioc_mem_str(cursor->reader->session_token);
     if (result->status) return aioc_json_none();
-    delivery->body = shown ? shown->body.text : aioc_mem_text(&cursor->text);
-    result->body = delivery->body;
+    result->body = shown ? shown->body.text : aioc_mem_text(&cursor->text);
     if (!shown)
         return aioc_json_array_of(&cursor->items, cursor->text.data + AIOC_PAGE_ARRAY, cursor->array_len,
                                   cursor->reader->page_rows);
@@ -21155,7 +21152,7 @@ struct aiocosmos_client {
     aioc_mem_buffer host;                 /* of the endpoint, with its NUL */
     aioc_mem_buffer default_database;     /* with its NUL; empty: there is none */
     aiocosmos_options options;            /* with their defaults; of pointers, only those to callbacks and their data */
-    bool stepping, doomed;
+    bool stepping;
     uint64_t full_at;  /* on_room is to be called when more operations than that have ended; UINT64_MAX: it is not */
     aioc_mem_buffer session_text;     /* lent by aiocosmos_session_get() */
 };
@@ -21523,16 +21520,14 @@ static void aioc_client_end_all(aiocosmos_client *client)
 static void aioc_client_destroy_now(aiocosmos_client *client)
 {
     client->stepping = true;  /* a callback that steps is told so, one that destroys is too late */
-    client->doomed = true;
     aioc_client_end_all(client);
     aioc_client_free(client);
 }
 
 void aiocosmos_destroy(aiocosmos_client *client)
 {
-    if (!client || client->doomed) return;
+    if (!client || client->engine.closing) return;
     if (client->stepping) {
-        client->doomed = true;
         client->engine.closing = true;
     } else {
         aioc_reactor_tick(&client->reactor);
@@ -21609,9 +21604,9 @@ static bool aioc_client_work_one(aiocosmos_client *client)
 static bool aioc_client_work(aiocosmos_client *client)
 {
     uint32_t left = client->engine.slot_count * AIOC_CLIENT_PIECES;
-    while (!client->doomed && aioc_client_work_one(client))
+    while (!client->engine.closing && aioc_client_work_one(client))
         if (--left == 0 || aioc_reactor_hurry(&client->reactor)) return false;
-    return !client->doomed;
+    return !client->engine.closing;
 }
 
 /* Waiting is not working: the budget ends later by so much. */
@@ -21657,9 +21652,9 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
     bool idle = client->engine.pending == 0;
     uint64_t now_us = aioc_reactor_tick(&client->reactor);
     client->reactor.until_us = client->options.step_budget_us ? now_us + client->options.step_budget_us : 0;
-    while (!client->doomed && aioc_reactor_dispatch_one(&client->reactor))   /* what the last budget left over */
+    while (!client->engine.closing && aioc_reactor_dispatch_one(&client->reactor))
         if (aioc_reactor_hurry(&client->reactor)) return false;
-    if (client->doomed) return false;
+    if (client->engine.closing) return false;
     /* Which idle connections the server has closed only the poller knows: it is asked before anything is sent, lest a
      * write be lost on a dead one; and in each step, lest a small budget go to other work for ever. */
     wait_ms = aioc_client_wait_ms(client, timeout_ms);
@@ -21677,8 +21672,8 @@ static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
 {
     bool finished = aioc_client_step_ready(client, timeout_ms);
     uint32_t records = 0, records_max = finished ? client->options.handshakes_max : 1;
-    if (!finished && !client->doomed) aioc_reactor_timer_run_one(&client->reactor);
-    while (!client->doomed && records < records_max &&
+    if (!finished && !client->engine.closing) aioc_reactor_timer_run_one(&client->reactor);
+    while (!client->engine.closing && records < records_max &&
            aioc_stream_handshake_work(&client->engine.endpoint.pool.place))
         records++;
     if (records && finished) aioc_client_work(client);
@@ -21690,7 +21685,7 @@ static int aioc_client_step(aiocosmos_client *client, int timeout_ms)
     client->stepping = true;
     client->engine.callbacks = 0;
     aioc_client_step_once(client, timeout_ms);
-    if (client->doomed) {
+    if (client->engine.closing) {
         aioc_client_destroy_now(client);
         return AIOCOSMOS_E_DESTROYED;
     }
