@@ -2572,14 +2572,6 @@ static aiocosmos_str aioc_text_trim(aiocosmos_str text)
     return text;
 }
 
-/* Without this character at both ends. */
-static aiocosmos_str aioc_text_trim_of(aiocosmos_str text, char what)
-{
-    while (text.len > 0 && text.ptr[0] == what) text.ptr++, text.len--;
-    while (text.len > 0 && text.ptr[text.len - 1] == what) text.len--;
-    return text;
-}
-
 /* Takes what stands before the next separator, or is left, off a text, and the separator with it. False: nothing was
  * left. */
 static bool aioc_text_split(aiocosmos_str *rest, char separator, aiocosmos_str *part)
@@ -3512,13 +3504,12 @@ static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, 
     }
     if (!node || object.type != AIOCOSMOS_JSON_OBJ) return 0;
     for (key = node + 1, end = node + node->next; key < end; key += 1 + key[1].next) {
+        const char *at = object.ptr + (key->at - node->at);
         bool escaped = (key->info & AIOC_JSON_ESCAPED) != 0;
-        aiocosmos_json name;
         if (!escaped && !(lengths >> key->len % 64 & 1)) continue;
-        name = aioc_json_of(object, key);
         for (i = 0; i < n; i++) {
-            if (escaped ? !aioc_json_means(name, aioc_mem_str(names[i]), false)
-                        : !aioc_json_is_named(names[i], name.ptr + 1)) continue;
+            if (escaped ? !aioc_json_means(aioc_json_of(object, key), aioc_mem_str(names[i]), false)
+                        : !aioc_json_is_named(names[i], at + 1)) continue;
             found += out[i].type == AIOCOSMOS_JSON_NONE;
             out[i] = aioc_json_of(object, key + 1);
         }
@@ -3588,10 +3579,10 @@ static void aioc_json_multiply_long(uint64_t a, uint64_t high, uint64_t low, uin
     product[2] += product[1] < carry;
 }
 
-/* number / 2^bits, rounded down, for negative numbers too. */
+/* number / 2^bits, rounded down, of negative numbers too; both are small. */
 static int aioc_json_shift(int64_t number, int bits)
 {
-    return (int)(number >= 0 ? number >> bits : -((-number + ((int64_t)1 << bits) - 1) >> bits));
+    return (int)((number + (INT64_C(4096) << bits)) >> bits) - 4096;
 }
 
 static int aioc_json_log2_of_power(int ten)  /* floor(log2(10^ten)) */
@@ -4453,7 +4444,8 @@ static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_mem *memory, aioc
     size_t value_len = aioc_auth_token_value(text, NULL);
     aioc_auth_token *made, **at = &tokens->first;
     char *room;
-    link = aioc_text_trim_of(link, '/');
+    while (link.len > 0 && link.ptr[0] == '/') link.ptr++, link.len--;
+    while (link.len > 0 && link.ptr[link.len - 1] == '/') link.len--;
     if ((token && value_len == 0) || link.len > 4096) return AIOCOSMOS_E_ARGUMENT;
     if (!token && (lifetime_us == 0 || lifetime_us > AIOC_AUTH_DENIAL_US)) lifetime_us = AIOC_AUTH_DENIAL_US;
     while (*at && !aioc_mem_same(aioc_auth_token_link(*at), link)) at = &(*at)->next;

@@ -38,17 +38,14 @@ TEST(the_first_byte_of_a_word_that_is_not_0)
 
 TEST(white_space_is_trimmed_at_both_ends)
 {
-    static const struct { const char *text, *trimmed, *of_slashes; } cases[] = {
-        {"", "", ""}, {" ", "", " "}, {" \t\r\n ", "", " \t\r\n "}, {"a", "a", "a"},
-        {" \ta b\r\n", "a b", " \ta b\r\n"},
-        {"//dbs/a/", "//dbs/a/", "dbs/a"}, {"///", "///", ""}, {"\va\f", "\va\f", "\va\f"}, {"\xa0", "\xa0", "\xa0"}
+    static const struct { const char *text, *trimmed; } cases[] = {
+        {"", ""}, {" ", ""}, {" \t\r\n ", ""}, {"a", "a"}, {" \ta b\r\n", "a b"}, {"\va\f", "\va\f"}, {"\xa0", "\xa0"}
     };
     aiocosmos_str zero = {"\0 ", 2};
     size_t i;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        aiocosmos_str trimmed = aioc_text_trim(str(cases[i].text)), of = aioc_text_trim_of(str(cases[i].text), '/');
+        aiocosmos_str trimmed = aioc_text_trim(str(cases[i].text));
         CHECK_TEXT(trimmed.ptr, trimmed.len, cases[i].trimmed);
-        CHECK_TEXT(of.ptr, of.len, cases[i].of_slashes);
     }
     CHECK_INT(aioc_text_trim(zero).len, 1);
     CHECK_INT(aioc_text_trim(str(NULL)).len, 0);
