@@ -112,12 +112,11 @@ part_usage() {
     prints 'item patch'
     exits 0 "$tool" help import
     prints --rejects
-    for command in account 'profile list' 'profile add' 'profile delete' 'db list' 'db create' 'db delete' 'container list' 'container show' 'container create' \
-        'container replace' 'container describe' \
-        'throughput show' 'throughput set' 'throughput autoscale' \
-        'container delete' count copy delete 'item create' 'item upsert' 'item replace' 'item get' \
-        'item patch' 'item delete' batch query import \
-        export changes; do
+    for command in account 'profile list' 'profile add' 'profile delete' 'db list' 'db create' 'db delete' \
+        'container list' 'container show' 'container create' 'container replace' 'container describe' \
+        'container delete' 'throughput show' 'throughput set' 'throughput autoscale' 'item create' 'item upsert' \
+        'item replace' 'item get' 'item patch' 'item delete' batch query count import export copy delete changes \
+        shell; do
         exits 0 "$tool" $command --help
         prints "  aiocosmos $command"
         prints 'Exit status'
@@ -544,6 +543,59 @@ END
         exits 2 "$tool" batch game bank --pk '"eu"'
     says 'at most 100'
     is "$(count bank)" 2 'items in the end'
+}
+
+part_shell() {
+    XDG_CONFIG_HOME=$work/config/of/a/shell
+    export XDG_CONFIG_HOME
+    endpoint=$AIOCOSMOS_ENDPOINT
+    unset AIOCOSMOS_ENDPOINT
+    exits 0 "$tool" shell --endpoint "$endpoint" <<'END'
+db create game
+
+container create game players --partition-key /region
+  query game players "SELECT VALUE \"it's\"" --pk 1
+db list
+END
+    prints '{"id":"game",'
+    prints '"paths":["/region"]'
+    prints "it's"
+    exits 2 "$tool" shell --endpoint "$endpoint" <<'END'
+query game players 'SELECT
+END
+    says 'a quote is not closed'
+    exits 1 sh -c "echo 'container show game none' | '$tool' shell --endpoint '$endpoint'"
+    exits 2 sh -c "echo shell | '$tool' shell --endpoint '$endpoint'"
+    command -v script >/dev/null || return
+
+    # Keys as somebody presses them: completion, moving about, the history.
+    last='a shell on a terminal'
+    for keys in 'cont\tsh\tga\tpla\t' 'ontainer show game players\001c' 'container show game plaers\033[D\033[D\033[Dy' \
+        'x container show game player\033[H\033[3~\033[3~\005sx\177'; do
+        printf "$keys\r"'\004' >"$work/keys"
+        pressed "$endpoint"
+        prints '"paths":["/region"]'
+    done
+    printf 'count game players\rnonsense\025\033[A\r\004' >"$work/keys"
+    pressed "$endpoint"
+    is "$(tr -d '\r' <"$work/out" | grep -c '^0$')" 2 'counts by the history'
+    printf 'db list --key AAAA\rexit\r' >"$work/keys"
+    pressed "$endpoint"
+    is "$(grep -c AAAA "$XDG_CONFIG_HOME/aiocosmos/.history")" 0 'keys in the history'
+    is "$(grep -c 'count game players' "$XDG_CONFIG_HOME/aiocosmos/.history")" 1 'lines in the history'
+    printf 'query game players "x\003db list\r\004' >"$work/keys"
+    pressed "$endpoint"
+    prints '"id":"game"'
+}
+
+# pressed ENDPOINT: the keys of a file, once the shell asks for them.
+pressed() {
+    : >"$work/out"
+    {
+        tries=0
+        while ! grep -qF '> ' "$work/out" && [ $tries -lt 200 ]; do tries=$((tries + 1)) && sleep 0.05; done
+        cat "$work/keys"
+    } | PAGER=cat script -qefc "'$tool' shell --endpoint '$1'" /dev/null >"$work/out" 2>"$work/err"
 }
 
 #--- Rows in columns ----------------------------------------------------------------
@@ -1360,6 +1412,7 @@ with_emulator delete --partitions 4 --fault status=412,kind=delete_item,skip=150
 with_emulator copy_items --partitions 4
 with_emulator resumed_copy --fault status=403,kind=upsert_item,skip=40,count=1 --fault delay_ms=10,kind=upsert_item
 with_emulator batch
+with_emulator shell
 with_emulator columns
 with_emulator describe
 with_emulator profile

@@ -25,7 +25,7 @@ BEGIN {
           "metrics plan scope page held query listing script feed item batch definition users meta control answer routes http " \
           "network core unit tls server main program")
     order("tools/cli/", "tool interrupt io input values csv columns state explain request rows scan transfer profile account " \
-          "databases throughput describe items batch query export remove copy changes import help main")
+          "databases throughput describe items batch query export remove copy changes import editor shell help main")
 }
 FNR == 1 {
     finish()

@@ -123,7 +123,7 @@ static void put_quoted(const char *text, size_t len)
 }
 
 /* A string is quoted where it has to be, and where it would be read as something else. */
-static void put_csv(aiocosmos_json value)
+static void put_csv(aiocosmos_json value, bool paged)
 {
     char *text = value.type == AIOCOSMOS_JSON_STR ? malloc(value.len + 1) : NULL;
     size_t len = text ? aiocosmos_json_get_str(value, text, value.len + 1) : 0, i;
@@ -133,7 +133,7 @@ static void put_csv(aiocosmos_json value)
         else fwrite(value.ptr, 1, value.len, stdout);
         return;
     }
-    if (isatty(STDOUT_FILENO)) tame(text, len);
+    if (paged || isatty(STDOUT_FILENO)) tame(text, len);
     for (i = 0; i < len && !quote; i++)
         quote = text[i] == '"' || text[i] == ',' || text[i] == '\n' || text[i] == '\r';
     if (quote) put_quoted(text, len);
@@ -146,7 +146,7 @@ static void put_csv_row(const columns *c, const aiocosmos_json *cells)
     size_t i;
     for (i = 0; i < c->count; i++) {
         if (i) putchar(',');
-        if (cells[i].type != AIOCOSMOS_JSON_NONE) put_csv(cells[i]);
+        if (cells[i].type != AIOCOSMOS_JSON_NONE) put_csv(cells[i], c->tool->paged);
     }
     fputs("\r\n", stdout);
 }
@@ -252,16 +252,17 @@ static void put_table_row(const columns *c, const aiocosmos_json *cells)
     putchar('\n');
 }
 
-static size_t terminal_width(void)
+static size_t terminal_width(const tool *t)
 {
     struct winsize size;
-    return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+    int fd = t->paged ? STDERR_FILENO : STDOUT_FILENO;
+    return isatty(fd) && ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 /* The widest columns give way until all fit into the terminal, or are as narrow as they may be. */
 static void fit(columns *c)
 {
-    size_t room = terminal_width(), total = 0, i, widest;
+    size_t room = terminal_width(c->tool), total = 0, i, widest;
     for (i = 0; i < c->count; i++) total += c->width[i] + (i ? GAP : 0);
     while (room && total > room) {
         for (widest = 0, i = 1; i < c->count; i++)
@@ -305,7 +306,7 @@ static void begin_csv(const columns *c)
     size_t i;
     for (i = 0; i < c->count; i++) {
         if (i) putchar(',');
-        put_csv(aiocosmos_json_root(c->titles[i]));
+        put_csv(aiocosmos_json_root(c->titles[i]), c->tool->paged);
     }
     fputs("\r\n", stdout);
 }

@@ -12,6 +12,7 @@
 #include "query.h"
 #include "remove.h"
 #include "scan.h"
+#include "shell.h"
 #include "throughput.h"
 #include "transfer.h"
 
@@ -325,7 +326,14 @@ const command commands[] = {
       "a retention for them: {\"current\":...,\"metadata\":{\"operationType\":...}}.\n"
       "\n"
       "    aiocosmos changes game players --from now --follow\n"
-      "    aiocosmos changes game players --state players.state >> players.ndjson\n" }
+      "    aiocosmos changes game players --state players.state >> players.ndjson\n" },
+    { "shell", "", 0, 0, 0, shell, NULL, "the same commands, one after the other",
+      "Reads commands, without the word aiocosmos, and runs each with the account that\n"
+      "was named to the shell. Words are cut as other shells cut them, by blanks that\n"
+      "stand in no quotes. On a terminal there is a history, Tab completes commands,\n"
+      "options and the names of databases and containers, and long answers go through\n"
+      "PAGER, or less. Ctrl-C ends a command, and Ctrl-D or 'exit' the shell. A line\n"
+      "that names a key is not written into the history.\n" }
 };
 
 const unsigned command_count = sizeof commands / sizeof *commands;

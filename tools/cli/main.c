@@ -5,6 +5,7 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "account.h"
 #include "help.h"
+#include "shell.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -237,10 +238,27 @@ static bool check_arguments(tool *t)
     return true;
 }
 
+/* Of the shell, where none is named. */
+static void take_account(tool *t)
+{
+    unsigned i;
+    if (!t->shell || has(t, OPT_CONNECTION_STRING) || has(t, OPT_PROFILE) || has(t, OPT_ENDPOINT)) return;
+    for (i = 0; i < OPT_COUNT; i++)
+        if ((OPTIONS_OF_ALL & BIT(i)) && !t->option[i]) t->option[i] = t->shell->option[i];
+}
+
+/* One command, of the arguments behind the first. */
 static int run(tool *t, int argc, char **argv)
 {
     int status;
+    clock_gettime(CLOCK_MONOTONIC, &t->started);
+    t->run_words = run;
+    t->commands = commands;
+    t->command_count = command_count;
+    t->params = calloc((size_t)argc, sizeof *t->params);
+    if (!t->params) return EXIT_REFUSED;
     if (!parse_arguments(t, argc, argv)) return see_help(t);
+    take_account(t);
     if (t->help && (t->command || t->words == 0 || is_group(t->word[0]))) {
         if (t->command) help_on_command(t->command);
         else help_on_all(t->words ? t->word[0] : NULL);
@@ -248,6 +266,7 @@ static int run(tool *t, int argc, char **argv)
     }
     if (!t->command) return no_such_command(t);
     if (!check_arguments(t)) return see_help(t);
+    if (t->shell && t->command->run == shell) return say(t, "this is the shell"), EXIT_USAGE;
     status = t->command->kind == COMMAND_LOCAL ? EXIT_DONE : open_client(t);
     if (status == EXIT_DONE) status = t->command->run(t);
     aiocosmos_destroy(t->client);
@@ -268,15 +287,12 @@ int main(int argc, char **argv)
     tool t = {0};
     int status;
     hold_standard_descriptors();
-    clock_gettime(CLOCK_MONOTONIC, &t.started);
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         printf("aiocosmos %d.%d.%d\n", (int)(AIOCOSMOS_VERSION >> 16), (int)(AIOCOSMOS_VERSION >> 8 & 255u),
                (int)(AIOCOSMOS_VERSION & 255u));
         return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "--man") == 0) return print_manual(), EXIT_DONE;      /* for `make install` */
-    t.params = calloc((size_t)argc, sizeof *t.params);
-    if (!t.params) return EXIT_REFUSED;
     status = run(&t, argc, argv);
     free(t.params);
     free(t.values);

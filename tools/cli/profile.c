@@ -48,6 +48,11 @@ static bool make_directories(char *path)
     return true;
 }
 
+bool config_file(tool *t, const char *name, char *out, size_t cap)
+{
+    return profile_path(t, name, out, cap) && make_directories(out);
+}
+
 /* What others can read, or have written, is no secret of ours. */
 static bool is_private(tool *t, const char *path, int fd)
 {

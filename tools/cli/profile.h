@@ -9,6 +9,9 @@ enum { PROFILE_BYTES = 4096 };
 /* The connection string of a profile. False: said why there is none. */
 bool read_profile(tool *t, const char *name, char *out, size_t cap);
 
+/* A file in the config directory, which is made for nobody else. False: there is no such place. */
+bool config_file(tool *t, const char *name, char *out, size_t cap);
+
 int profile_list(tool *t);
 int profile_add(tool *t);
 int profile_delete(tool *t);

@@ -18,7 +18,8 @@ enum {
 };
 
 typedef enum option_id {
-    OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_KEY_FILE, OPT_TOKEN, OPT_PROFILE, OPT_CA, OPT_INSECURE, OPT_TIMEOUT,
+    OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_KEY_FILE, OPT_TOKEN, OPT_PROFILE, OPT_CA, OPT_INSECURE,
+    OPT_TIMEOUT,
     OPT_PARTITION_KEY, OPT_THROUGHPUT, OPT_AUTOSCALE, OPT_TTL, OPT_IF_NOT_EXISTS, OPT_PK, OPT_OPS, OPT_PARAM,
     OPT_PAGE_SIZE, OPT_PAGES, OPT_CONTINUATION, OPT_EXPLAIN, OPT_FROM, OPT_FOLLOW, OPT_STATE, OPT_ALL_VERSIONS,
     OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_APPEND_REJECTS, OPT_FROM_LINE, OPT_GIVE_UP,
@@ -72,6 +73,11 @@ struct tool {
     char key[4096];                        /* of --key-file */
     char profile[4096];                    /* the connection string of --profile */
     struct timespec started;
+    bool paged;                            /* stdout goes to a pager on the terminal */
+    const tool *shell;                     /* that runs this: its account is ours, unless another is named */
+    int (*run_words)(tool *t, int argc, char **argv);
+    const command *commands;               /* all that there are */
+    unsigned command_count;
     bool progress_shown;                   /* a line on the terminal, to be wiped before anything else is printed */
 };
 
