@@ -6620,10 +6620,26 @@ static bool aioc_tls_bear_set_host(aioc_tls_bear *session, const char *host)
     return true;
 }
 
-static void aioc_tls_bear_start(aioc_tls_bear *session, const unsigned char entropy[32])
+static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_config *config,
+                                            aioc_tls_resumption *resumption, const char *host, int64_t wall_s,
+                                            const unsigned char entropy[32])
 {
-    br_ssl_engine_context *engine = &session->client.eng;
-    aioc_tls_resumption *resumption = session->resumption;
+    aioc_tls_bear *session = (aioc_tls_bear *)aioc_mem_alloc(memory, sizeof *session);
+    br_ssl_engine_context *engine;
+    if (!session) return NULL;
+    memset(session, 0, offsetof(aioc_tls_bear, in));
+    engine = &session->client.eng;
+    session->base.table = config->table;
+    session->checks = &aioc_tls_check_class;
+    session->memory = memory;
+    session->config = config;
+    session->resumption = resumption;
+    session->wall_s = wall_s > 0 ? wall_s : 0;
+    if (!aioc_tls_bear_set_host(session, host)) {
+        session->base.state = AIOC_TLS_FAILED;
+        aioc_tls_say(session, "the host name is empty or longer than 255 bytes");
+        return &session->base;
+    }
     aioc_tls_bear_configure(session);
     br_ssl_engine_set_x509(engine, &session->checks);
     br_ssl_engine_set_buffers_bidi(engine, session->in, sizeof session->in, session->out, sizeof session->out);
@@ -6640,28 +6656,6 @@ static void aioc_tls_bear_start(aioc_tls_bear *session, const unsigned char entr
     /* RFC 6066 3: an address is no name for the server name indication. */
     br_ssl_client_reset(&session->client, session->ip_len > 0 ? NULL : session->host, session->offered);
     aioc_tls_bear_settle(session);
-}
-
-static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_config *config,
-                                            aioc_tls_resumption *resumption, const char *host, int64_t wall_s,
-                                            const unsigned char entropy[32])
-{
-    aioc_tls_bear *session = (aioc_tls_bear *)aioc_mem_alloc(memory, sizeof *session);
-    if (!session) return NULL;
-    memset(session, 0, offsetof(aioc_tls_bear, in));
-    session->base.table = config->table;
-    session->base.state = AIOC_TLS_HANDSHAKE;
-    session->checks = &aioc_tls_check_class;
-    session->memory = memory;
-    session->config = config;
-    session->resumption = resumption;
-    session->wall_s = wall_s > 0 ? wall_s : 0;
-    if (aioc_tls_bear_set_host(session, host)) {
-        aioc_tls_bear_start(session, entropy);
-    } else {
-        session->base.state = AIOC_TLS_FAILED;
-        aioc_tls_say(session, "the host name is empty or longer than 255 bytes");
-    }
     return &session->base;
 }
 
