@@ -8946,19 +8946,21 @@ static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, siz
 static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_pk *pk, char *why,
                                  size_t cap)
 {
-    size_t i, count = 0, start = buffer->len;
+    size_t i, count = 0, last = AIOC_PROTOCOL_PK_LEVELS, start = buffer->len;
     char reason[160];
     bool ok = true;
-    for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
+    while (last > 0 && pk->level[last - 1].type == AIOCOSMOS_VALUE_UNSET) last--;
+    while (count < last && pk->level[count].type != AIOCOSMOS_VALUE_UNSET) count++;
+    if (last == 0) aioc_mem_print(why, cap, "no partition key is given");
+    else if (count < last)
+        aioc_mem_print(why, cap, "level %d is set, level %d is not", (int)last, (int)count + 1);
+    if (last == 0 || count < last) return AIOCOSMOS_E_ARGUMENT;
+    for (i = 0; i < count; i++) {
         aiocosmos_value value = pk->level[i];
-        if (value.type == AIOCOSMOS_VALUE_UNSET) continue;
-        if (count < i) {
-            aioc_mem_print(why, cap, "level %d is set, level %d is not", (int)i + 1, (int)count + 1);
-            break;
-        }
         if (aioc_protocol_bad_level(&value, reason, sizeof reason)) {
             aioc_mem_print(why, cap, "level %d: %s", (int)i + 1, reason);
-            break;
+            buffer->len = start;
+            return AIOCOSMOS_E_ARGUMENT;
         }
         if (value.type == AIOCOSMOS_VALUE_F64 && value.f64 == 0) value.f64 = 0;  /* -0 and 0 are the same key */
         if (value.type == AIOCOSMOS_VALUE_JSON) {  /* blanks may be line ends, which would end the header */
@@ -8968,12 +8970,10 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
         }
         ok = ok && aioc_mem_append(memory, buffer, i ? "," : "[", 1) &&
              aioc_json_append_value(memory, buffer, &value, true, AIOC_JSON_DEPTH_MAX);
-        count++;
     }
-    if (count == 0 && i == AIOC_PROTOCOL_PK_LEVELS) aioc_mem_print(why, cap, "no partition key is given");
-    else if (i == AIOC_PROTOCOL_PK_LEVELS && ok && aioc_mem_append(memory, buffer, "]", 1)) return 0;
+    if (ok && aioc_mem_append(memory, buffer, "]", 1)) return 0;
     buffer->len = start;
-    return count > 0 && i == AIOC_PROTOCOL_PK_LEVELS ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_ARGUMENT;
+    return AIOCOSMOS_E_NOMEM;
 }
 
 /* Where the element of an array that begins at `at` ends: at its comma or the bracket. */
