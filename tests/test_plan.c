@@ -7,6 +7,7 @@
 #include "texts.h"
 #include "tools/emulator/sql/sql.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 static heap_state plenty;
@@ -1137,7 +1138,7 @@ TEST(token_round_trip)
         random_position(&p);
         token = token_of(&p.position);
         CHECK(token.len > 4 && memcmp(token.ptr, "aq2-", 4) == 0);
-        for (i = 0; i < token.len; i++) CHECK(aioc_auth_unreserved(token.ptr[i]));         /* RFC 3986, 2.3 */
+        for (i = 0; i < token.len; i++) CHECK(isalnum((unsigned char)token.ptr[i]) || strchr("-_", token.ptr[i]));
         memset(&block, 0, sizeof block);
         if (aioc_pos_read(&memory, token, &block, &got, &why) != 0)
             test_fail(__FILE__, __LINE__, "round %d, place %d: %s", round, p.position.place, why);
