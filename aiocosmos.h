@@ -13514,20 +13514,16 @@ static size_t aioc_plan_find(aiocosmos_str sql, size_t at, const char *text)
     return sql.len;
 }
 
-/* The SQL text with the filter in every place that is kept free for one. *found may be NULL: whether there was one.
- * False: no memory, and nothing is appended. */
-static bool aioc_plan_append_text(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql,
-                                  aiocosmos_str filter, bool *found)
+/* The SQL text with the filter in every place that is kept free for one. False: no memory, and nothing is appended. */
+static bool aioc_plan_append_text(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str filter)
 {
     aioc_mem_writer writer = aioc_mem_write(memory, out);
     size_t at = 0, hole;
-    if (found) *found = false;
     for (; at < sql.len; at = hole + sizeof AIOC_PLAN_FILTER - 1) {
         hole = aioc_plan_find(sql, at, AIOC_PLAN_FILTER);
         aioc_mem_put_bytes(&writer, sql.ptr + at, hole - at);
         if (hole == sql.len) break;
         aioc_mem_put(&writer, filter);
-        if (found) *found = true;
     }
     return aioc_mem_written(&writer);
 }
@@ -13620,31 +13616,20 @@ static void aioc_plan_put_behind(aioc_mem_writer *writer, aiocosmos_str expressi
     aioc_mem_put_text(writer, " )");
 }
 
-/* How many columns tell where a row stands: all arrays are alike, and all objects, in an order of the service's own in
- * which columns behind them say nothing. */
-static uint32_t aioc_plan_columns_that_tell(const aioc_plan_info *info, aiocosmos_json items)
-{
-    aiocosmos_json item = aioc_json_none();
-    uint32_t count = 0;
-    while (count < info->order_count && aioc_json_next(items, NULL, &item)) {
-        aiocosmos_json value = aioc_json_at(item, "/item");
-        count++;
-        if (value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) return count;
-    }
-    return info->order_count;
-}
-
 /* The filter for what a range still has when the row with these sort values was the last that was given: rows behind
- * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems. Where an expression is
- * not known it is "true" and nothing else: then whoever reads the range has to drop what was given before. False: no
- * memory, and nothing is appended. */
+ * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems; columns behind an array
+ * or object say nothing. Where an expression is not known it is "true" and nothing else: then whoever reads the range
+ * has to drop what was given before. False: no memory, and nothing is appended. */
 static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, const aioc_plan_info *info,
                                     aiocosmos_json items, aioc_plan_side side)
 {
     aiocosmos_json item = aioc_json_none();
     aioc_mem_writer writer = aioc_mem_write(memory, out);
-    uint32_t i, last = aioc_plan_columns_that_tell(info, items) - 1;
+    uint32_t i, last;
     bool known = side != AIOC_PLAN_FRESH && info->order_count > 0;
+    for (last = 0; last + 1 < info->order_count && aioc_json_next(items, NULL, &item); last++)
+        if (aioc_json_at(item, "/item").type > AIOCOSMOS_JSON_STR) break;
+    item = aioc_json_none();
     for (i = 0; known && i <= last; i++) known = info->expressions[i].len > 0;
     if (!known) aioc_mem_put_text(&writer, "true");
     for (i = 0; known && i <= last; i++) {
@@ -15095,7 +15080,7 @@ static int aioc_row_rrf_component_text(aioc_row_rrf *rrf, uint32_t component, ai
     while (writer.ok && at < text.len) {
         aioc_row_hole hole = aioc_row_next_hole(text, at);
         part = aioc_text_view(text.ptr + at, hole.at - at);
-        writer.ok = aioc_plan_append_text(rrf->rows.stage.memory, sql, part, aioc_mem_str("true"), NULL);
+        writer.ok = aioc_plan_append_text(rrf->rows.stage.memory, sql, part, aioc_mem_str("true"));
         at = hole.end;
         if (!writer.ok || hole.kind == AIOC_ROW_HOLE_NONE || aioc_row_rrf_fill(rrf, &hole, &writer)) continue;
         sql->len = writer.start;
@@ -15121,54 +15106,46 @@ static bool aioc_row_rrf_score(const aioc_row_rrf *rrf, uint32_t component, aioc
     return value.type == AIOCOSMOS_JSON_NONE || aioc_json_get_f64(value, out);
 }
 
-typedef struct aioc_row_rrf_row { aiocosmos_json rid, items, scores, payload; } aioc_row_rrf_row;
+enum { AIOC_ROW_RID, AIOC_ROW_ITEMS, AIOC_ROW_SCORES, AIOC_ROW_PAYLOAD, AIOC_ROW_PARTS };  /* of a component's row */
 
 /* Gateways put the scores beside the payload, or both into one. */
-static int aioc_row_rrf_read_row(aiocosmos_json row, aioc_row_rrf_row *out, const char **why)
+static int aioc_row_rrf_read_row(aiocosmos_json row, aiocosmos_json *parts, const char **why)
 {
-    static const char *const names[] = { "_rid", "orderByItems", "componentScores", "payload" };
-    aiocosmos_json fields[4], inner[2];
-    aioc_json_fields(row, names, 4, fields);
-    out->rid = fields[0];
-    out->items = fields[1];
-    out->scores = fields[2];
-    out->payload = fields[3];
-    if (out->scores.type == AIOCOSMOS_JSON_NONE) {
-        aioc_json_fields(fields[3], names + 2, 2, inner);
-        out->scores = inner[0];
-        out->payload = inner[1];
-    }
-    if (out->rid.type != AIOCOSMOS_JSON_STR || out->rid.len <= 2)
+    static const char *const names[AIOC_ROW_PARTS] = { "_rid", "orderByItems", "componentScores", "payload" };
+    aioc_json_fields(row, names, AIOC_ROW_PARTS, parts);
+    if (parts[AIOC_ROW_SCORES].type == AIOCOSMOS_JSON_NONE)
+        aioc_json_fields(parts[AIOC_ROW_PAYLOAD], names + AIOC_ROW_SCORES, 2, parts + AIOC_ROW_SCORES);
+    if (parts[AIOC_ROW_RID].type != AIOCOSMOS_JSON_STR || parts[AIOC_ROW_RID].len <= 2)
         return aioc_row_refuse(why, "a row of a hybrid search without a _rid");
-    if (out->scores.type != AIOCOSMOS_JSON_ARR)
+    if (parts[AIOC_ROW_SCORES].type != AIOCOSMOS_JSON_ARR)
         return aioc_row_refuse(why, "a row of a hybrid search without componentScores");
     return 0;
 }
 
 /* A single component orders its rows by what the query does. */
-static int aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioc_row_rrf_row *from, double *scores,
+static int aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aiocosmos_json *parts, double *scores,
                                     const char **why)
 {
-    aiocosmos_json value = aioc_json_none();
-    size_t count = aioc_json_count(from->scores);
+    aiocosmos_json value = aioc_json_none(), items = parts[AIOC_ROW_ITEMS];
+    size_t count = aioc_json_count(parts[AIOC_ROW_SCORES]);
     uint32_t i;
     bool ok = count == 0 || count == rrf->plan->component_count;
     for (i = 0; ok && i < rrf->plan->component_count; i++) {
-        if (count > 0) aioc_json_next(from->scores, NULL, &value);
+        if (count > 0) aioc_json_next(parts[AIOC_ROW_SCORES], NULL, &value);
         ok = value.type != AIOCOSMOS_JSON_NULL && aioc_row_rrf_score(rrf, i, value, &scores[i]);
     }
     if (!ok) return aioc_row_refuse(why, "componentScores that are not a number for each component");
-    if (i > 1 || from->items.type != AIOCOSMOS_JSON_ARR ||
-        aioc_row_rrf_score(rrf, 0, aioc_json_at(from->items, "/0/item"), &scores[0])) return 0;
+    if (i > 1 || items.type != AIOCOSMOS_JSON_ARR ||
+        aioc_row_rrf_score(rrf, 0, aioc_json_at(items, "/0/item"), &scores[0])) return 0;
     return aioc_row_refuse(why, "a score that is not a number");
 }
 
 /* The new document, added. NULL: no memory. */
-static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aioc_row_rrf_row *from, const double *scores,
+static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aiocosmos_json *parts, const double *scores,
                                   aioc_val_hash hash)
 {
-    size_t size = rrf->plan->component_count * sizeof *scores, rid_len = from->rid.len - 2;
-    aioc_row *row = aioc_row_kept_new(&rrf->rows, size + rid_len, from->payload);
+    size_t size = rrf->plan->component_count * sizeof *scores, rid_len = parts[AIOC_ROW_RID].len - 2;
+    aioc_row *row = aioc_row_kept_new(&rrf->rows, size + rid_len, parts[AIOC_ROW_PAYLOAD]);
     char *rid;
     if (!row) return NULL;
     row->hash = hash;
@@ -15176,7 +15153,7 @@ static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aioc_row_rrf_row *fro
     rid = (char *)row->scores + size;
     row->rid = aioc_text_view(rid, rid_len);
     memcpy(row->scores, scores, size);
-    memcpy(rid, from->rid.ptr + 1, rid_len);
+    memcpy(rid, parts[AIOC_ROW_RID].ptr + 1, rid_len);
     aioc_row_kept_add(&rrf->rows, row, NULL);
     return row;
 }
@@ -15186,16 +15163,16 @@ static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aioc_row_rrf_row *fro
 static int aioc_row_rrf_add_row(aioc_row_rrf *rrf, aiocosmos_json row, const char **why)
 {
     double scores[AIOC_PLAN_COMPONENTS_MAX];
-    aioc_row_rrf_row from;
+    aiocosmos_json parts[AIOC_ROW_PARTS];
     aioc_row *found;
     aioc_val_hash hash;
-    int result = aioc_row_rrf_read_row(row, &from, why);
-    if (result == 0) result = aioc_row_rrf_read_scores(rrf, &from, scores, why);
+    int result = aioc_row_rrf_read_row(row, parts, why);
+    if (result == 0) result = aioc_row_rrf_read_scores(rrf, parts, scores, why);
     if (result != 0) return result;
     if (!aioc_row_kept_reserve(&rrf->rows, UINT64_MAX)) return AIOCOSMOS_E_NOMEM;
-    hash = aioc_val_hash_of(rrf->rows.stage.key, from.rid);
+    hash = aioc_val_hash_of(rrf->rows.stage.key, parts[AIOC_ROW_RID]);
     found = *aioc_row_kept_find(&rrf->rows, hash);
-    if (!found) found = aioc_row_rrf_new(rrf, &from, scores, hash);
+    if (!found) found = aioc_row_rrf_new(rrf, parts, scores, hash);
     if (!found) return AIOCOSMOS_E_NOMEM;
     found->from |= UINT64_C(1) << rrf->reading;
     return 0;
@@ -18554,7 +18531,7 @@ static void aioc_query_read_merged(aioc_query *query)
 static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
 {
     aioc_mem_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
-    bool ok = true, found = false, in_order = query->from_items.type == AIOCOSMOS_JSON_ARR;
+    bool ok = true, in_order = query->from_items.type == AIOCOSMOS_JSON_ARR;
     int side;
     if (query->reader.by_key)
         return aioc_mem_set(query->memory, &query->reader.bodies[AIOC_PLAN_FRESH],
@@ -18562,10 +18539,11 @@ static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
     for (side = AIOC_PLAN_FRESH; ok && side <= (in_order ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH); side++) {
         text.len = filter.len = 0;
         ok = aioc_plan_append_filter(query->memory, &filter, query->info, query->from_items, (aioc_plan_side)side) &&
-             aioc_plan_append_text(query->memory, &text, sql, aioc_mem_text(&filter), &found) &&
+             aioc_plan_append_text(query->memory, &text, sql, aioc_mem_text(&filter)) &&
              aioc_range_append_body(query->memory, &query->reader.bodies[side], aioc_mem_text(&text),
                                     aioc_mem_text(&query->params));
-        query->unfiltered = !found || aioc_mem_same(aioc_mem_text(&filter), aioc_mem_str("true"));
+        query->unfiltered = aioc_plan_find(sql, 0, AIOC_PLAN_FILTER) == sql.len ||
+                            aioc_mem_same(aioc_mem_text(&filter), aioc_mem_str("true"));
     }
     aioc_mem_buffer_free(query->memory, &text);
     aioc_mem_buffer_free(query->memory, &filter);
