@@ -13733,24 +13733,14 @@ static aioc_val_number aioc_val_number_of(aiocosmos_json value)
     return number;
 }
 
-/* Against a double that is no such integer: so it is beyond them all, or small enough for its integer part to be
- * exact. */
-static int aioc_val_compare_mixed(int64_t integer, double real)
-{
-    int64_t part;
-    if (real >= 9223372036854775808.0) return -1;
-    if (real < -9223372036854775808.0) return 1;
-    part = (int64_t)real;
-    if (integer != part) return integer < part ? -1 : 1;
-    return real > (double)part ? -1 : 1;
-}
-
+/* An integer may lose digits as a double, but not its place: a double that is no such integer has a fraction, and is
+ * below 2^53, or is beyond them all; 2^63 alone may seem to be one. */
 static int aioc_val_compare_numbers(aioc_val_number a, aioc_val_number b)
 {
+    double left = a.whole ? (double)a.integer : a.real, right = b.whole ? (double)b.integer : b.real;
     if (a.whole && b.whole) return (a.integer > b.integer) - (a.integer < b.integer);
-    if (a.whole) return aioc_val_compare_mixed(a.integer, b.real);
-    if (b.whole) return -aioc_val_compare_mixed(b.integer, a.real);
-    return (a.real > b.real) - (a.real < b.real);
+    if (left < right || left > right) return left < right ? -1 : 1;
+    return (int)b.whole - (int)a.whole;
 }
 
 /* The next character of a string, without its escape. Half a surrogate pair, which has no UTF-8, is as if it had: it is
@@ -15377,12 +15367,13 @@ static int aioc_row_count_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffe
     aioc_mem_writer writer = aioc_mem_write(stage->memory, out);
     bool named = count->alias.len > 0;
     if (*at == stage->count) return 0;
-    if (named) aioc_mem_put_text(&writer, "{");
-    writer.ok = writer.ok && (!named || aioc_json_append_string(stage->memory, out, count->alias.ptr, count->alias.len,
-                                                                false));
-    if (named) aioc_mem_put_text(&writer, ":");
+    if (named) {
+        aioc_mem_put_text(&writer, "{");
+        writer.ok = writer.ok && aioc_json_append_string(stage->memory, out, count->alias.ptr, count->alias.len, false);
+        aioc_mem_put_text(&writer, ":");
+    }
     writer.ok = writer.ok && aioc_text_append_u64(stage->memory, out, count->number);
-    if (named) aioc_mem_put_text(&writer, "}");
+    aioc_mem_put_text(&writer, named ? "}" : "");
     if (!aioc_mem_written(&writer)) return AIOCOSMOS_E_NOMEM;
     ++*at;
     return 1;
