@@ -6,15 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
+
+enum { STATE_BYTES_MAX = 64 << 20 };       /* thousands of ranges, and a token of each */
 
 bool read_state(tool *t, char **state)
 {
-    const size_t cap = (size_t)4 << 20;
     const char *path = t->option[OPT_STATE];
-    size_t len = 0;
+    struct stat about;
+    size_t cap = 1, len = 0;
     *state = NULL;
-    if (access(path, F_OK) != 0 && errno == ENOENT) return true;
+    if (stat(path, &about) == 0) cap += about.st_size < STATE_BYTES_MAX ? (size_t)about.st_size : STATE_BYTES_MAX;
+    else if (errno == ENOENT) return true;
     *state = malloc(cap + 1);
     if (!*state || !read_all(t, path, *state, cap, &len)) return false;
     while (len && ((*state)[len - 1] == '\n' || (*state)[len - 1] == '\r')) len--;
