@@ -48,8 +48,8 @@ CLANGED   := $(if $(and $(SANITIZING),$(shell command -v clang)),$(addsuffix -cl
              test_http test_resolve test_auth test_tls test_protocol test_request test_rows)))
 CLANG     := clang -std=gnu99 -O0 -g1 -fsanitize=undefined -fno-sanitize-recover=all
 
-SCRIPTS   := tests/examples.sh tests/tool.sh tests/query_memory.sh tests/compile/run.sh tools/check-layers.sh \
-             tools/check-includes.sh
+SCRIPTS   := tests/examples.sh tests/tool.sh tests/tool_reads.sh tests/query_memory.sh tests/compile/run.sh \
+             tools/check-layers.sh tools/check-includes.sh
 
 # What `make test` builds, in this order, so that "[12/41] build/tests/test_x" says how far it is.
 BUILT := $(EMULATOR) $(PROGRAMS) $(EXAMPLES) $(TESTS) $(POLLING) $(CLANGED) $(B)/bench/query
@@ -75,15 +75,15 @@ test: $(BUILT) build/certs/done ## every test that needs nothing but this reposi
 	    tests/run.sh $(SCRIPTS) $(TESTS) $(POLLING) $(CLANGED)
 
 sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(MAKE) --no-print-directory test B=build/sanitize SANITIZING=1 SCRIPTS="tests/examples.sh tests/tool.sh" \
-	    CFLAGS='$(SANITIZE)' CXXFLAGS='$(SANITIZE)'
+	$(MAKE) --no-print-directory test B=build/sanitize SANITIZING=1 \
+	    SCRIPTS="tests/examples.sh tests/tool.sh tests/tool_reads.sh" CFLAGS='$(SANITIZE)' CXXFLAGS='$(SANITIZE)'
 
 # Without optimisation, and with the innermost functions not inlined, so that a line is counted where it stands.
 coverage: build/bearssl build/certs/done ## the same, counted: lines and branches of each layer, 95 % of a layer's branches
 	command -v python3 >/dev/null || tools/apt-install.sh python3
 	find build/coverage -name '*.gcda' -delete 2>/dev/null || true
-	$(MAKE) --no-print-directory test B=build/coverage SCRIPTS="tests/examples.sh tests/tool.sh" \
-	    CFLAGS='-O0 -g1 --coverage -Dalways_inline=' CXXFLAGS='-O0 --coverage'
+	$(MAKE) --no-print-directory test B=build/coverage \
+	    SCRIPTS="tests/examples.sh tests/tool.sh tests/tool_reads.sh" CFLAGS='-O0 -g1 --coverage -Dalways_inline=' CXXFLAGS='-O0 --coverage'
 	tests/coverage.py build/coverage $(SHOW)
 
 interop: $(PROGRAMS) $(B)/tests/interop/other_server build/certs/done ## the same by others' software
