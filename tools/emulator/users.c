@@ -98,7 +98,8 @@ static bool emu_named_link(emu_exchange *x, aiocosmos_str link, emu_text *out)
     size_t parts = 0, at = 0;
     emu_database *database;
     emu_container *container;
-    link = aioc_text_trim_of(link, '/');
+    while (link.len > 0 && link.ptr[0] == '/') link.ptr++, link.len--;
+    while (link.len > 0 && link.ptr[link.len - 1] == '/') link.len--;
     while (at < link.len && parts < 6) {
         size_t start = at;
         while (at < link.len && link.ptr[at] != '/') at++;
