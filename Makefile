@@ -83,7 +83,8 @@ coverage: build/bearssl build/certs/done ## the same, counted: lines and branche
 	command -v python3 >/dev/null || tools/apt-install.sh python3
 	find build/coverage -name '*.gcda' -delete 2>/dev/null || true
 	$(MAKE) --no-print-directory test B=build/coverage \
-	    SCRIPTS="tests/examples.sh tests/tool.sh tests/tool_reads.sh" CFLAGS='-O0 -g1 --coverage -Dalways_inline=' CXXFLAGS='-O0 --coverage'
+	    SCRIPTS="tests/examples.sh tests/tool.sh tests/tool_reads.sh" \
+	    CFLAGS='-O0 -g1 --coverage -Dalways_inline=' CXXFLAGS='-O0 --coverage'
 	tests/coverage.py build/coverage $(SHOW)
 
 interop: $(PROGRAMS) $(B)/tests/interop/other_server build/certs/done ## the same by others' software
