@@ -49,15 +49,10 @@ static inline int64_t world_now(void *user)
     return w.now_ms;
 }
 
-static inline void open_core(aiocosmos_emulator_options options)
+/* Into the world that is there. */
+static inline void put_core(aiocosmos_emulator_options options)
 {
-    size_t error_at;
     const char *error = NULL;
-    memset(&w, 0, sizeof w);
-    memset(&heap, 0, sizeof heap);
-    w.now_ms = START_MS;
-    aioc_mem_init(&w.memory, NULL, SIZE_MAX);
-    aioc_auth_signer_set_key(&w.signer, aioc_mem_str(options.key ? options.key : AIOCOSMOS_EMULATOR_KEY), &error_at);
     options.now_ms = world_now;
     options.allocate = heap_fn;
     w.core = aiocosmos_emulator_open(&options, &error);
@@ -66,11 +61,27 @@ static inline void open_core(aiocosmos_emulator_options options)
     w.conn = aiocosmos_emulator_conn_open(w.core);
 }
 
-static inline void close_world(void)
+static inline void open_core(aiocosmos_emulator_options options)
+{
+    size_t error_at;
+    memset(&w, 0, sizeof w);
+    memset(&heap, 0, sizeof heap);
+    w.now_ms = START_MS;
+    aioc_mem_init(&w.memory, NULL, SIZE_MAX);
+    aioc_auth_signer_set_key(&w.signer, aioc_mem_str(options.key ? options.key : AIOCOSMOS_EMULATOR_KEY), &error_at);
+    put_core(options);
+}
+
+static inline void close_core(void)
 {
     aiocosmos_emulator_conn_close(w.conn);
     aiocosmos_emulator_close(w.core);
     CHECK_INT(heap.bytes, 0);
+}
+
+static inline void close_world(void)
+{
+    close_core();
     aioc_mem_close(&w.memory);
     free(got.bytes);
     free(got.text);

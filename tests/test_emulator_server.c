@@ -244,3 +244,78 @@ TEST(who_hung_up_is_worked_for_no_longer)
     CHECK(idle || i == 0);
     close(fd);
 }
+
+/*--- Data that stays -------------------------------------------------------------------*/
+
+#define DATA BUILD_DIR "/tests/emulator.data"
+
+static void create_one(const char *id, int wanted)
+{
+    char document[100];
+    int fd = open_socket();
+    snprintf(document, sizeof document, "{\"id\":\"%s\",\"pk\":\"k\"}", id);
+    send_text(fd, about_items("POST", "", "", document));
+    CHECK_INT(answer_of(fd), wanted);
+    close(fd);
+}
+
+static void read_one(const char *id, int wanted)
+{
+    int fd = open_socket();
+    send_text(fd, about_items("GET", id, "", ""));
+    CHECK_INT(answer_of(fd), wanted);
+    close(fd);
+}
+
+/* Whether an emulator that has these options ends at once; with what. */
+static int status_with(const char *options)
+{
+    int status = -1, output[2];
+    pid_t pid;
+    CHECK_INT(pipe(output), 0);
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        dup2(output[1], STDERR_FILENO);
+        exec_emulator(options, output[1]);
+    }
+    close(output[1]);
+    waitpid(pid, &status, 0);
+    close(output[0]);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(data_outlives_the_emulator)
+{
+    FILE *torn;
+    unlink(DATA);
+    unlink(DATA ".cut");
+    start_emulator("--data " DATA);
+    fill_with_arrays(10);
+    create_one("a", 201);
+    CHECK_INT(status_with("--data " DATA), 1);             /* one at a time */
+    start_emulator("--sync --data " DATA);                 /* after a SIGKILL */
+    read_one("a", 200);
+    read_one("9", 200);
+    create_one("b", 201);
+    create_one("a", 409);
+    stop_emulator();
+    torn = fopen(DATA, "a");
+    fputs("half of something", torn);
+    fclose(torn);
+    start_emulator("--data " DATA);
+    read_one("b", 200);
+    create_one("c", 201);
+    CHECK_STR(read_text(DATA ".cut"), "half of something");
+    start_emulator("--data " DATA);
+    read_one("c", 200);
+    stop_emulator();
+    torn = fopen(DATA, "r+");
+    fputs("something else", torn);
+    fclose(torn);
+    CHECK_INT(status_with("--data " DATA), 1);
+    CHECK_INT(status_with("--data /nowhere/at/all"), 1);
+    CHECK_INT(status_with("--sync"), 2);
+    unlink(DATA);
+    unlink(DATA ".cut");
+}

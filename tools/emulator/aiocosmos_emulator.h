@@ -58,6 +58,10 @@ typedef struct aiocosmos_emulator_options {
     /* Sees each request when its answer is written: a line without its end, lent until it returns. */
     void      (*log)(void *user_data, const char *line);
     void       *log_user_data;
+    /* Keeps what a request has changed, before it is answered, in one piece, to be brought back by
+     * aiocosmos_emulator_restore. False: that was not possible; it gets 503, and so does each later write. */
+    bool      (*keep)(void *user_data, const void *bytes, size_t len);
+    void       *keep_user_data;
 } aiocosmos_emulator_options;
 
 /* options NULL: defaults. NULL: no memory, or an option is wrong, and *error, where asked for, says which. */
@@ -65,6 +69,11 @@ aiocosmos_emulator *aiocosmos_emulator_open(const aiocosmos_emulator_options *op
 
 /* After all clients that have its platform, and all connections. */
 void aiocosmos_emulator_close(aiocosmos_emulator *emulator);
+
+/* Brings back what `keep` has been given, all of it in a row, before anything else is asked of the emulator. Returns
+ * how many bytes make whole pieces: behind them is the half of one, which is to be cut off before more is kept. *error,
+ * where asked for: NULL, or why no more than these could be brought back. */
+size_t aiocosmos_emulator_restore(aiocosmos_emulator *emulator, const void *bytes, size_t len, const char **error);
 
 /* The address that the account document names, once it is known. Kept as a copy. False: no memory. */
 bool aiocosmos_emulator_set_endpoint(aiocosmos_emulator *emulator, const char *endpoint);
@@ -171,7 +180,7 @@ const char *aiocosmos_emulator_conn_output(aiocosmos_emulator_conn *conn, size_t
 void aiocosmos_emulator_conn_sent(aiocosmos_emulator_conn *conn, size_t len);
 
 /* When an answer that is held back by a delay is due, in the emulator's time: _tick then goes on. -1: nothing waits.
- * INT64_MAX: it never will be. While a connection works that is at once, and between its ticks others should be served. */
+ * INT64_MAX: it never will be. While a connection works that is at once; between its ticks others should be served. */
 int64_t aiocosmos_emulator_conn_due_ms(const aiocosmos_emulator_conn *conn);
 void aiocosmos_emulator_conn_tick(aiocosmos_emulator_conn *conn);
 

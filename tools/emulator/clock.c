@@ -5,8 +5,10 @@
 
 int64_t emu_now(const emu_clock *clock)
 {
-    int64_t now_ms = clock->now_ms ? clock->now_ms(clock->user)
-                                   : aioc_platform_system.wall_ms(aioc_platform_system.user_data);
+    int64_t now_ms;
+    if (clock->stands_ms) return clock->stands_ms;
+    now_ms = clock->now_ms ? clock->now_ms(clock->user)
+                           : aioc_platform_system.wall_ms(aioc_platform_system.user_data);
     return now_ms + clock->ahead_ms;
 }
 

@@ -8,6 +8,7 @@ typedef struct emu_clock {
     int64_t (*now_ms)(void *user);                         /* NULL: the system's clock */
     uint64_t (*random)(void *user);                        /* NULL: a generator of our own */
     void *user;
+    int64_t stands_ms;                                     /* not 0: it is then, while changes are restored */
     int64_t ahead_ms;                                      /* of the clock that was given */
     uint64_t state;                                        /* of the generator */
 } emu_clock;

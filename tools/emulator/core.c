@@ -2,6 +2,7 @@
 #include "fault.h"
 #include "held.h"
 #include "http.h"
+#include "keep.h"
 #include "network.h"
 #include "query.h"
 #include "script.h"
@@ -48,6 +49,9 @@ emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error
     allocator.user_data = &core->options;
     aioc_mem_init(&core->store.memory, &allocator, copy.memory_max ? copy.memory_max : SIZE_MAX);
     core->store.scratch.memory = &core->store.memory;
+    aioc_mem_init(&core->store.journal_memory, &allocator, SIZE_MAX);
+    core->store.journal.memory = &core->store.journal_memory;
+    core->store.journaling = copy.keep != NULL;
     core->store.clock.now_ms = copy.now_ms;
     core->store.clock.random = copy.random;
     core->store.clock.user = copy.user_data;
@@ -82,6 +86,8 @@ void aiocosmos_emulator_close(emu_core *core)
     emu_functions_free(core);
     aioc_mem_free(&core->store.memory, core->endpoint, core->endpoint_size);
     aioc_mem_buffer_free(&core->store.memory, &core->store.scratch.buffer);
+    aioc_mem_buffer_free(&core->store.journal_memory, &core->store.journal.buffer);
+    aioc_mem_close(&core->store.journal_memory);
     aioc_mem_buffer_free(&core->store.memory, &core->body.buffer);
     aioc_mem_buffer_free(&core->store.memory, &core->scratch.buffer);
     aioc_mem_buffer_free(&core->store.memory, &core->scratch2.buffer);
@@ -133,10 +139,10 @@ bool aiocosmos_emulator_set_shuffle(emu_core *core, const emu_shuffle *shuffle)
 
 bool aiocosmos_emulator_split(emu_core *core, const char *database, const char *container, const char *range_id)
 {
-    return emu_reshape_named(&core->store, database, container, range_id, 1, 0, 0);
+    return emu_reshape_named(&core->store, database, container, range_id, 1, 0, 0) && emu_keep(core);
 }
 
 bool aiocosmos_emulator_merge(emu_core *core, const char *database, const char *container, const char *range_id)
 {
-    return emu_reshape_named(&core->store, database, container, range_id, 2, 0, 0);
+    return emu_reshape_named(&core->store, database, container, range_id, 2, 0, 0) && emu_keep(core);
 }

@@ -226,7 +226,7 @@ bool emu_find_owner(emu_exchange *x)
     x->container = container;
     if (rid.len && !emu_is(rid, container->rid))
         return emu_refuse(x, 400, 1024, "The collection rid in the request does not match the one of the collection.");
-    if (!x->job) emu_ranges_tick(x->store, container);
+    if (!x->job && !x->store->clock.stands_ms) emu_ranges_tick(x->store, container);
     return true;
 }
 

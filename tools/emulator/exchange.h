@@ -63,6 +63,7 @@ struct aiocosmos_emulator {
     uint8_t header_slot[256];
     emu_fault *faults;
     struct emu_function *functions;
+    bool kept_head, keeps_no_more;                         /* of changes: the first bytes; since some could not be */
     uint64_t requests;
     uint64_t slice_steps, page_steps;                      /* of the work on a page, see query.c */
     emu_held *held;                                        /* the last used first */

@@ -116,8 +116,8 @@ typedef struct emu_draft {                                 /* an item that is ab
     emu_item_new content;
 } emu_draft;
 
-/* Checks a document against the container's rules and the header's key, core->header_key. */
-static bool emu_draft_item(emu_exchange *x, aiocosmos_json root, emu_draft *draft)
+/* Checks a document against the container's rules. Its key is core->key then. */
+static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *draft)
 {
     emu_core *core = x->core;
     size_t i;
@@ -125,9 +125,6 @@ static bool emu_draft_item(emu_exchange *x, aiocosmos_json root, emu_draft *draf
     if (root.len > EMU_ITEM_MAX) return emu_refuse(x, 413, 0, "Request size is too large");
     if (!emu_take_id(x, root, draft->id, &draft->content.id, true)) return false;
     if (!emu_document_key(x, root, &core->key)) return false;
-    if (core->key.len != core->header_key.len || memcmp(core->key.bytes, core->header_key.bytes, core->key.len) != 0)
-        return emu_refuse(x, 400, 1001, "PartitionKey extracted from document doesn't match the one specified in the "
-                          "header. Learn more: https://aka.ms/CosmosDB/sql/errors/wrong-pk-value");
     if (!emu_take_ttl(x, root, &draft->content.ttl)) return false;
     for (i = 0; i < x->container->unique_count; i++) emu_unique_hash(x, root, i, &core->key, draft->uniques + 2 * i);
     draft->content.uniques = draft->uniques;
@@ -136,6 +133,16 @@ static bool emu_draft_item(emu_exchange *x, aiocosmos_json root, emu_draft *draf
     emu_put_stripped(&core->scratch, root, true);
     draft->content.text = emu_str(core->scratch.buffer.data, core->scratch.buffer.len);
     return !core->scratch.failed || emu_no_memory(x);
+}
+
+/* And against the header's key, core->header_key. */
+static bool emu_draft_item(emu_exchange *x, aiocosmos_json root, emu_draft *draft)
+{
+    const emu_key *key = &x->core->key, *header = &x->core->header_key;
+    if (!emu_draft_document(x, root, draft)) return false;
+    if (key->len == header->len && memcmp(key->bytes, header->bytes, key->len) == 0) return true;
+    return emu_refuse(x, 400, 1001, "PartitionKey extracted from document doesn't match the one specified in the "
+                      "header. Learn more: https://aka.ms/CosmosDB/sql/errors/wrong-pk-value");
 }
 
 /*------------------------------------------------------------------------------
@@ -467,4 +474,25 @@ void emu_item_operation(emu_exchange *x)
     else if (!emu_write_headers_ok(x)) return;
     else if (header[EMU_H_PRE_TRIGGER].len || header[EMU_H_POST_TRIGGER].len) emu_item_write_with_triggers(x);
     else emu_item_write(x);
+}
+
+bool emu_restore_item(emu_exchange *x, aiocosmos_str text, uint64_t number, uint64_t etag, int64_t ts)
+{
+    emu_core *core = x->core;
+    emu_container *container = x->container;
+    emu_text *document = &core->scratch2;
+    emu_draft draft;
+    emu_item *old = NULL, *item;
+    emu_text_clear(document);
+    emu_put_str(document, text);
+    emu_puts(document, "}");
+    if (document->failed) return emu_no_memory(x);
+    if (aioc_json_parse(&core->doc, document->buffer.data, document->buffer.len) != 0 ||
+        !emu_draft_document(x, aioc_json_root(&core->doc), &draft)) return false;
+    if (number <= container->next_number)                  /* else it is new */
+        old = emu_find_item(container, emu_find_partition(container, &core->key), draft.content.id);
+    if (!old) container->next_number = number - 1;
+    x->store->next_etag = etag - 1;
+    item = emu_store_item(x->store, container, &core->key, old, &draft.content, ts * 1000);
+    return item ? item->number == number : emu_no_memory(x);
 }

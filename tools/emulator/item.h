@@ -7,5 +7,7 @@
 /* On one item, as x->kind says. */
 EMU_PRIVATE void emu_item_operation(emu_exchange *x);
 EMU_PRIVATE void emu_delete_key(emu_exchange *x);
+/* An item as it was stored once. False: refused. */
+EMU_PRIVATE bool emu_restore_item(emu_exchange *x, aiocosmos_str text, uint64_t number, uint64_t etag, int64_t ts);
 
 #endif

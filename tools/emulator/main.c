@@ -38,6 +38,8 @@ static const char help[] =
     "  --connections N   at a time; beyond, the one that was idle longest is closed (as there are descriptors)\n"
     "  --timeouts H,B,I  seconds for a request's head, for progress of its body or of reading the answer, and\n"
     "                    for the next request (10,30,240)\n"
+    "  --data FILE       keep everything in this file, and begin with what it has (nothing is kept)\n"
+    "  --sync            each change is on the disk before it is answered\n"
     "  --log             a line for each request on stderr: status, what was asked, RU, time, why it was refused\n"
     "  --shuffle N       split or merge a container's partitions once in about N requests to it (never), with\n"
     "  --shuffle-min N   at least so many of them (1),\n"
@@ -60,7 +62,7 @@ static const char help[] =
     "{\"ahead_ms\":N} moves its clock. They are for this machine, or signed as other requests are; GET of\n"
     "/_emulator/health is for everybody.\n"
     "\n"
-    "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C. Nothing is kept when it ends.\n";
+    "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C.\n";
 
 /* "HEAD,BODY,IDLE" */
 static bool parse_timeouts(const char *text)
@@ -100,8 +102,13 @@ static int parse_option(const char *name, const char *value)
         options.server.log = true;
         return 1;
     }
+    if (strcmp(name, "--sync") == 0) {
+        options.server.sync = true;
+        return 1;
+    }
     if (!value) return 0;
-    if (strcmp(name, "--host") == 0) options.server.host = value;
+    if (strcmp(name, "--data") == 0) options.server.data = value;
+    else if (strcmp(name, "--host") == 0) options.server.host = value;
     else if (strcmp(name, "--key") == 0) options.server.core.key = value;
     else if (strcmp(name, "--aad-token") == 0) options.server.core.aad_token = value;
     else if (strcmp(name, "--cert") == 0) options.server.certificate = value;
@@ -154,6 +161,10 @@ static int parse_options(int argc, char **argv)
         if (used) continue;
         fprintf(stderr, "aiocosmos-emulator: %s%s%s: not an option, or not a value for it; see --help\n", argv[i],
                 i + 1 < argc ? " " : "", i + 1 < argc ? argv[i + 1] : "");
+        return 3;
+    }
+    if (options.server.sync && !options.server.data) {
+        fprintf(stderr, "aiocosmos-emulator: --sync is about --data\n");
         return 3;
     }
     if (options.server.tls == (options.server.certificate != NULL) &&

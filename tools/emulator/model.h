@@ -136,6 +136,7 @@ struct emu_container {
     emu_table partitions, items, uniques;
     uint64_t next_number;
     uint64_t changes;                                      /* of items and partitions */
+    bool shadow;                                           /* what is tried on it is no change */
     int64_t retention_s;                                   /* of all versions and deletes; 0: they are not kept */
 };
 
@@ -244,6 +245,9 @@ typedef struct emu_store {
     uint32_t next_database, next_offer, next_user;
     uint64_t next_etag, splits, merges;
     emu_text scratch;
+    aioc_mem journal_memory;                               /* without the limit: what has been done has to be kept */
+    emu_text journal;                                      /* of the request at hand: what it changes (journal.h) */
+    bool journaling;
     void (*dropping)(void *user, const emu_container *container);    /* before one goes; may be NULL */
     void *user;
 } emu_store;

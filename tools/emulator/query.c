@@ -17,7 +17,7 @@
 #include <string.h>
 
 /* In steps of some ten nanoseconds. The service ends a page after five seconds, wherever it is. */
-#define EMU_SLICE_STEPS UINT64_C(200000)
+#define EMU_SLICE_STEPS UINT64_C(100000)
 #define EMU_PAGE_STEPS  UINT64_C(300000000)
 
 void emu_pace(emu_core *core, uint64_t slice_steps, uint64_t page_steps)

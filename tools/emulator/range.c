@@ -210,12 +210,10 @@ static bool emu_prepare_child(emu_store *store, emu_range *child, emu_range *con
            emu_events_reserve(store, &child->events, events);
 }
 
-/* Puts two partitions in the place of one, cut at a point, or one in the place of two neighbours. False: no memory, or
- * too many ancestors, and nothing has changed. */
-static bool emu_reshape(emu_store *store, emu_container *container, uint32_t at, uint32_t gone, uint64_t cut)
+bool emu_reshape(emu_store *store, emu_container *container, uint32_t at, uint32_t gone, uint64_t cut)
 {
     emu_range *old[2] = { NULL, NULL }, *made[2] = { NULL, NULL }, **ranges;
-    uint32_t count = gone == 1 ? 2 : 1, size = container->range_count, i;
+    uint32_t count = gone == 1 ? 2 : 1, size = container->range_count, next_range = container->next_range, i;
     bool ok = true;
     for (i = 0; i < gone; i++) old[i] = container->range[at + i];
     ranges = (emu_range **)aioc_mem_alloc(&store->memory, (size - gone + count) * sizeof *ranges);
@@ -243,6 +241,7 @@ static bool emu_reshape(emu_store *store, emu_container *container, uint32_t at,
     container->range_count = size - gone + count;
     for (i = 0; i < gone; i++) emu_free_range(store, old[i]);
     *(gone == 1 ? &store->splits : &store->merges) += 1;
+    emu_journal_reshaping(store, container, next_range, at, gone, cut);
     return true;
 }
 

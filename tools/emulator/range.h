@@ -3,6 +3,7 @@
 #define EMULATOR_RANGE_H
 
 #include "changes.h"
+#include "journal.h"
 
 EMU_PRIVATE bool emu_make_ranges(emu_store *store, emu_container *container, uint32_t count);
 EMU_PRIVATE void emu_free_ranges(emu_store *store, emu_container *container);
@@ -19,6 +20,9 @@ EMU_PRIVATE void emu_ranges_tick(emu_store *store, emu_container *container);
  * requests that name it are refused with that sub-status. False: there is none of that name, or no neighbour. */
 EMU_PRIVATE bool emu_reshape_named(emu_store *store, const char *database, const char *container, const char *range_id,
                                    uint32_t gone, uint32_t busy, int sub_status);
+/* Puts two partitions in the place of the one at an index, cut at a point of the hashes (gone 1), or one in the place
+ * of it and its right neighbour (gone 2). False: no memory, or too many ancestors, and nothing has changed. */
+EMU_PRIVATE bool emu_reshape(emu_store *store, emu_container *container, uint32_t at, uint32_t gone, uint64_t cut);
 /* Fills in defaults; NULL: nothing is wrong. */
 EMU_PRIVATE const char *emu_shuffle_wrong(emu_shuffle *shuffle);
 

@@ -6,6 +6,7 @@
 #include "feed.h"
 #include "held.h"
 #include "item.h"
+#include "keep.h"
 #include "meta.h"
 #include "plan.h"
 #include "query.h"
@@ -232,6 +233,11 @@ static void emu_run_items(emu_exchange *x)
     }
 }
 
+static void emu_not_kept(emu_exchange *x)
+{
+    emu_refuse(x, 503, 0, "Changes cannot be kept any more: see the emulator's --data.");
+}
+
 static void emu_carry_out(emu_exchange *x)
 {
     if (!emu_authorize(x)) return;
@@ -244,15 +250,33 @@ static void emu_carry_out(emu_exchange *x)
                    "that it does in x-ms-cosmos-sdk-supportedcapabilities.");
         return;
     }
-    if (emu_kind_subject(x->kind) == EMU_ITEMS) emu_run_items(x);
-    else emu_meta_route(x);
+    if (x->core->keeps_no_more && x->request->verb != EMU_GET && !emu_kind_asks(x->kind)) {
+        emu_not_kept(x);
+        return;
+    }
+    if (emu_kind_subject(x->kind) == EMU_ITEMS) {
+        emu_run_items(x);
+    } else {
+        emu_counters counters = emu_counters_of(x->store);
+        emu_meta_route(x);
+        if (x->status < 300 && x->request->verb != EMU_GET && !emu_kind_asks(x->kind) && x->kind != EMU_EXECUTE_SCRIPT)
+            emu_keep_request(x, &counters);
+    }
     if (x->core->body.failed) emu_no_memory(x);
 }
 
-void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_job *job, emu_fault **fault)
+static bool emu_find_kind(emu_exchange *x)
 {
-    const emu_route *route;
-    emu_begin(x, core, request, job);
+    const emu_route *route = emu_find_route(x);
+    if (!route) return false;
+    x->kind = emu_post_kind(x, route->kind);
+    emu_set_link(x);
+    return true;
+}
+
+static void emu_serve_request(emu_exchange *x, emu_fault **fault)
+{
+    emu_core *core = x->core;
     if (!emu_split_path(x)) {
         emu_refuse(x, 400, 0, "The path is malformed.");
         return;
@@ -265,15 +289,33 @@ void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_
         emu_control_route(x);
         return;
     }
-    route = emu_find_route(x);
-    if (!route) return;
-    x->kind = emu_post_kind(x, route->kind);
-    emu_set_link(x);
-    if (!job) *fault = core->faults ? emu_fault_find(core, x) : NULL;
+    if (!emu_find_kind(x)) return;
+    if (!x->job) *fault = core->faults ? emu_fault_find(core, x) : NULL;
     if (!*fault || (*fault)->after || (*fault)->action >= EMU_FAULT_TRUNCATE) emu_carry_out(x);
     if (x->job && !x->job->suspended) {                    /* refused on the way to going on with it */
         emu_job_free(x->job);
         x->job = NULL;
     }
     if (*fault && !x->job && (*fault)->action <= EMU_FAULT_BIG) emu_fault_answer(x, *fault);
+}
+
+void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_job *job, emu_fault **fault)
+{
+    emu_begin(x, core, request, job);
+    emu_serve_request(x, fault);
+    if (!emu_keep(core)) emu_not_kept(x);
+}
+
+void emu_restore_begin(emu_exchange *x, emu_core *core)
+{
+    static const emu_request nothing;
+    emu_begin(x, core, &nothing, NULL);
+}
+
+bool emu_restore_request(emu_exchange *x, emu_core *core, const emu_request *request)
+{
+    emu_begin(x, core, request, NULL);
+    if (!emu_split_path(x) || !emu_find_kind(x) || emu_kind_subject(x->kind) == EMU_ITEMS) return false;
+    emu_meta_route(x);
+    return x->status < 300 && !core->body.failed;
 }

@@ -9,4 +9,9 @@
 EMU_PRIVATE void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_job *job,
                            emu_fault **fault);
 
+/* Carries out again what is not about items, without asking who may. False: it was refused. */
+EMU_PRIVATE bool emu_restore_request(emu_exchange *x, emu_core *core, const emu_request *request);
+/* Before items are restored: a request about nothing. */
+EMU_PRIVATE void emu_restore_begin(emu_exchange *x, emu_core *core);
+
 #endif

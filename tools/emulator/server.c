@@ -504,6 +504,7 @@ void server_close(server *s)
         close((int)s->listener[i].fd);
     }
     if (s->core) aiocosmos_emulator_close(s->core);
+    if (s->options->data) server_data_close(&s->data);
     server_tls_free(&s->memory, s->tls);
     aioc_reactor_close(&s->reactor);
     aioc_mem_close(&s->memory);
@@ -524,6 +525,7 @@ bool server_open(server *s, const server_options *options)
     aiocosmos_allocator allocator;
     struct rlimit files;
     s->options = options;
+    s->data.fd = -1;
     s->last_working = &s->working;
     aioc_mem_init(&s->memory, NULL, SIZE_MAX);
     allocator = aioc_mem_allocator(&s->memory);
@@ -539,9 +541,15 @@ bool server_open(server *s, const server_options *options)
         core.log = on_log;
         core.log_user_data = s;
     }
+    if (options->data) {
+        if (!server_data_open(&s->data, options->data, options->sync)) return false;
+        core.keep = server_data_keep;
+        core.keep_user_data = &s->data;
+    }
     s->core = aiocosmos_emulator_open(&core, &error);
     if (!s->core) fprintf(stderr, "aiocosmos-emulator: --%s\n", error);
-    if (!s->core || !options->tls) return s->core != NULL;
+    if (!s->core || (options->data && !server_data_restore(&s->data, s->core))) return false;
+    if (!options->tls) return true;
     s->tls = server_tls_load(&s->memory, options->certificate, options->key_file);
     return s->tls != NULL;
 }

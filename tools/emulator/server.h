@@ -3,6 +3,7 @@
 #define EMULATOR_SERVER_H
 
 #include "aiocosmos_emulator.h"
+#include "data.h"
 #include "tls.h"
 
 #define EMU_RECEIVE     65536
@@ -16,6 +17,8 @@ typedef struct server_options {
     double head_s, body_s, idle_s;                         /* what a peer may take for a head; for more of a body, or
                                                             * for reading; and for the next request */
     bool log;
+    const char *data;                                      /* a file that keeps all; NULL: nothing does */
+    bool sync;
     aiocosmos_emulator_options core;
 } server_options;
 
@@ -32,6 +35,7 @@ typedef struct server {
     aioc_reactor_timer rest;                               /* until room is looked for again */
     uint64_t asked_us;                                     /* when the request began that will be logged next */
     aiocosmos_emulator *core;
+    server_data data;
     server_tls *tls;
     peer *peers;
     peer *working, **last_working;                         /* those whose answers take slices of time, in turn */

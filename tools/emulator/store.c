@@ -233,6 +233,7 @@ emu_item *emu_store_item(emu_store *store, emu_container *container, const emu_k
         uniques[i]->item = item;
         emu_table_add(&container->uniques, &uniques[i]->node);
     }
+    emu_journal_item(store, container, item);
     return item;
 }
 
@@ -248,6 +249,7 @@ bool emu_remove_item(emu_store *store, emu_container *container, emu_item *item,
     if (range->changes.kept) emu_changes_replace(store, &range->changes, item, NULL);
     if (event) emu_event_commit(store, range, event, NULL, item, expired, now_ms);
     container->changes++;
+    emu_journal_removal(store, container, item->number, expired, now_ms);
     emu_drop_uniques(store, container, item);
     emu_table_remove(&container->items, &item->node);
     emu_list_remove(&partition->range->items, item->range_slot, false);
@@ -348,6 +350,7 @@ bool emu_shadow_open(emu_store *store, const emu_container *container, const emu
     *shadow = *container;
     shadow->range = NULL;
     shadow->range_count = 0;
+    shadow->shadow = true;
     shadow->retention_s = 0;
     memset(&shadow->pending, 0, sizeof shadow->pending);
     memset(&shadow->partitions, 0, sizeof shadow->partitions);

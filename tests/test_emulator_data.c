@@ -1,0 +1,279 @@
+/* What the emulator keeps of changes, and what another one makes of that: the same, to the byte. */
+#include "emulator_world.h"
+
+#define BATCH "x-ms-cosmos-is-batch-request: True\r\nx-ms-cosmos-batch-atomic: True\r\n"
+
+/*--- A file in memory --------------------------------------------------------------------*/
+
+static struct { char *bytes; size_t len, cap; int left; } file;    /* left: writes until it is full; < 0: never */
+
+static bool keep(void *user, const void *bytes, size_t len)
+{
+    (void)user;
+    if (file.left == 0) return false;
+    if (file.left > 0) file.left--;
+    if (file.len + len > file.cap) {
+        file.cap = 2 * (file.len + len);
+        file.bytes = (char *)realloc(file.bytes, file.cap);
+    }
+    memcpy(file.bytes + file.len, bytes, len);
+    file.len += len;
+    return true;
+}
+
+static aiocosmos_emulator_options kept(void)
+{
+    aiocosmos_emulator_options options;
+    memset(&options, 0, sizeof options);
+    options.partitions = 2;
+    options.keep = keep;
+    return options;
+}
+
+static void open_kept(void)
+{
+    file.len = 0;
+    file.left = -1;
+    open_core(kept());
+}
+
+/* Another emulator, with what was kept of the one before. */
+static size_t open_again(size_t len, const char **error)
+{
+    aiocosmos_emulator_options options = kept();
+    options.partitions = 3;                                /* of new containers only */
+    close_core();
+    put_core(options);
+    return aiocosmos_emulator_restore(w.core, file.bytes, len, error);
+}
+
+/*--- All that can be seen of an emulator ----------------------------------------------------*/
+
+static char *seen_all(void)
+{
+    static const char *const paths[][2] = {
+        { "/dbs", NULL }, { "/offers", NULL }, { "/dbs/D/colls", NULL }, { "/dbs/D/users", NULL },
+        { "/dbs/D/colls/C/sprocs", NULL }, { "/dbs/D/colls/C/triggers", NULL }, { "/dbs/D/colls/C/pkranges", NULL },
+        { "/dbs/D/colls/T/pkranges", NULL }, { DOCS, "x-ms-max-item-count: 1000\r\n" },
+        { "/dbs/D/colls/T/docs", "x-ms-max-item-count: 1000\r\n" }
+    };
+    char *all = NULL;
+    size_t i, len = 0;
+    int pages;
+    for (i = 0; i < sizeof paths / sizeof *paths; i++) {
+        char continuation[700] = "";
+        for (pages = 0; pages < 50; pages++) {
+            char text[100];
+            int size;
+            const char *name = *continuation ? "x-ms-continuation: " : "", *end = *continuation ? "\r\n" : "";
+            call("GET", paths[i][0], f("%s%s%s%s", paths[i][1] ? paths[i][1] : "", name, continuation, end), NULL);
+            size = snprintf(text, sizeof text, "%s %d %s\n", paths[i][0], got.status, header("x-ms-session-token"));
+            all = (char *)realloc(all, len + (size_t)size + got.body.len + 2);
+            memcpy(all + len, text, (size_t)size);
+            memcpy(all + len + size, got.body.ptr, got.body.len);
+            len += (size_t)size + got.body.len;
+            all[len++] = '\n';
+            all[len] = 0;
+            snprintf(continuation, sizeof continuation, "%s", header("x-ms-continuation"));
+            if (!*continuation) break;
+        }
+    }
+    return all;
+}
+
+static void check_same(const char *a, const char *b)
+{
+    size_t i = 0;
+    while (a[i] && a[i] == b[i]) i++;
+    if (!a[i] && !b[i]) return;
+    i = i > 60 ? i - 60 : 0;
+    test_fail(__FILE__, __LINE__, "seen was\n%.200s\nand is\n%.200s", a + i, b + i);
+}
+
+/*--- Tests --------------------------------------------------------------------------------*/
+
+static void make_all(void)
+{
+    CHECK_INT(call("POST", "/dbs", "x-ms-offer-throughput: 500\r\n", "{\"id\":\"D\"}"), 201);
+    CHECK_INT(call("POST", "/dbs/D/colls", NULL, "{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2},"
+                   "\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/u\"]}]},"
+                   "\"changeFeedPolicy\":{\"retentionDuration\":60}}"), 201);
+    CHECK_INT(call("POST", "/dbs/D/colls", "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":4000}\r\n",
+                   "{\"id\":\"T\",\"partitionKey\":{\"paths\":[\"/pk\",\"/id\"],\"kind\":\"MultiHash\",\"version\":2},"
+                   "\"defaultTtl\":100}"), 201);
+    CHECK_INT(call("POST", "/dbs/D/users", NULL, "{\"id\":\"ann\"}"), 201);
+    CHECK_INT(call("POST", "/dbs/D/users/ann/permissions", NULL, "{\"id\":\"p\",\"permissionMode\":\"All\","
+                   "\"resource\":\"dbs/D/colls/C\"}"), 201);
+    CHECK_INT(call("POST", "/dbs/D/colls/C/sprocs", NULL, "{\"id\":\"s\",\"body\":\"\"}"), 201);
+}
+
+/* One change, or an attempt at one. */
+static void change(uint64_t n)
+{
+    const char *id = f("%d", (int)(n >> 8) % 12), *key = f("k%d", (int)(n >> 16) % 4), *path = f(DOCS "/%s", id);
+    const char *document = f("{\"id\":\"%s\",\"pk\":\"%s\",\"u\":%d,\"n\":%d}", id, key, (int)(n >> 24) % 20,
+                             (int)(n >> 32) % 90);
+    w.now_ms += (int)(n >> 40) % 3000;
+    switch (n % 16) {
+    case 0: call("DELETE", path, key_line(key), NULL); break;
+    case 1: call("PUT", path, key_line(key), document); break;
+    case 2:
+        call("PATCH", path, key_line(key), "{\"operations\":[{\"op\":\"incr\",\"path\":\"/n\",\"value\":1}]}");
+        break;
+    case 3:
+        call("POST", DOCS, f("%s" BATCH, key_line(key)),
+             f("[{\"operationType\":\"Upsert\",\"resourceBody\":%s},{\"operationType\":\"Create\",\"resourceBody\":"
+               "{\"id\":\"b%s\",\"pk\":\"%s\",\"u\":%d}}]", document, id, key, 100 + (int)(n >> 24) % 30));
+        break;
+    case 4: aiocosmos_emulator_split(w.core, "D", n & 256 ? "C" : "T", NULL); break;
+    case 5: aiocosmos_emulator_merge(w.core, "D", "C", NULL); break;
+    case 6: case 7:
+        call("POST", "/dbs/D/colls/T/docs", f(UPSERT PK("[\"%s\",\"%s\"]"), key, id),
+             f("{\"id\":\"%s\",\"pk\":\"%s\",\"ttl\":%d}", id, key, 1 + (int)(n >> 24) % 50));
+        break;
+    case 8:
+        if (n & 256) call("POST", "/dbs/D/colls/C/operations/partitionkeydelete", key_line(key), NULL);
+        else call("PUT", "/dbs/D/users/ann", NULL, f("{\"id\":\"ann\",\"n\":%d}", (int)(n >> 24) % 9));
+        break;
+    case 9:
+        if (n & 256) call("DELETE", "/dbs/D/colls/C/sprocs/s", NULL, NULL);
+        else call("POST", "/dbs/D/colls/C/sprocs", NULL, "{\"id\":\"s\",\"body\":\"\"}");
+        break;
+    default: call("POST", DOCS, f("%s%s", n & 256 ? UPSERT : "", key_line(key)), document);
+    }
+}
+
+TEST(what_was_kept_is_the_same_again)
+{
+    uint64_t state, i;
+    for (state = 1; state <= 20; state++) {
+        const char *error = "none";
+        char *before, *after;
+        uint64_t dice = state * 77;
+        open_kept();
+        make_all();
+        for (i = 0; i < 150; i++) {
+            dice = dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            change(dice >> 13);
+        }
+        before = seen_all();
+        CHECK_INT(open_again(file.len, &error), file.len);
+        CHECK_STR(error, NULL);
+        after = seen_all();
+        check_same(before, after);
+        free(before);
+        free(after);
+        for (i = 0; i < 30; i++) {                         /* and goes on from there */
+            dice = dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            change(dice >> 13);
+        }
+        before = seen_all();
+        CHECK_INT(open_again(file.len, &error), file.len);
+        after = seen_all();
+        check_same(before, after);
+        free(before);
+        free(after);
+        close_world();
+    }
+}
+
+TEST(a_torn_end_is_no_change)
+{
+    size_t len, cut, end;
+    const char *error;
+    open_kept();
+    make_all();
+    len = file.len;
+    add_item("1", "a", 1);
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]") BATCH,
+                   "[{\"operationType\":\"Create\",\"resourceBody\":{\"id\":\"2\",\"pk\":\"a\",\"u\":5}},"
+                   "{\"operationType\":\"Create\",\"resourceBody\":{\"id\":\"3\",\"pk\":\"a\",\"u\":6}}]"), 200);
+    end = file.len;
+    for (cut = 0; cut <= end; cut++) {
+        size_t whole = open_again(cut, &error);
+        CHECK_STR(error, NULL);
+        CHECK(whole <= cut);
+        if (cut < len) continue;
+        CHECK(whole >= len);
+        call("POST", DOCS, QUERY PK("[\"a\"]"), "{\"query\":\"SELECT VALUE c.id FROM c\"}");
+        CHECK_INT(got.status, 200);
+        CHECK_INT(count(), cut == end ? 3 : whole > len);  /* never one of two */
+    }
+    close_world();
+}
+
+TEST(damage_is_said)
+{
+    size_t end, at;
+    const char *error;
+    unsigned said = 0;
+    open_kept();
+    make_all();
+    add_item("1", "a", 1);
+    end = file.len;
+    for (at = 0; at < end; at += 3) {
+        file.bytes[at] ^= 0x20;
+        CHECK(open_again(end, &error) <= end);
+        said += error != NULL;
+        file.bytes[at] ^= 0x20;
+    }
+    CHECK(said > end / 3 * 8 / 10);                        /* a length may look like a torn end */
+    CHECK_INT(open_again(end, &error), end);
+    CHECK_STR(error, NULL);
+    open_again(0, &error);
+    CHECK_STR(error, NULL);
+    memcpy(file.bytes, "something", 9);
+    CHECK_INT(open_again(end, &error), 0);
+    CHECK(strstr(error, "no data"));
+    close_world();
+}
+
+TEST(what_cannot_be_kept_is_refused)
+{
+    open_kept();
+    make_all();
+    add_item("1", "a", 1);
+    file.left = 0;
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), "{\"id\":\"2\",\"pk\":\"a\",\"u\":7}"), 503);
+    CHECK(says("--data"));
+    file.left = -1;                                        /* there would be a gap */
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), "{\"id\":\"3\",\"pk\":\"a\"}"), 503);
+    CHECK_INT(call("DELETE", "/dbs/D", NULL, NULL), 503);
+    CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 200);
+    CHECK_INT(call("POST", DOCS, ACROSS, "{\"query\":\"SELECT * FROM c\"}"), 200);
+    close_world();
+}
+
+TEST(restoring_bears_failing_memory)
+{
+    aiocosmos_emulator_options options = kept();
+    const char *error;
+    size_t end;
+    unsigned long nth, calls, failed = 0;
+    open_kept();
+    make_all();
+    add_item("1", "a", 1);
+    CHECK(aiocosmos_emulator_split(w.core, "D", "C", NULL));
+    end = file.len;
+    close_core();
+    put_core(options);
+    calls = heap.calls;
+    CHECK_INT(aiocosmos_emulator_restore(w.core, file.bytes, end, &error), end);
+    calls = heap.calls - calls;
+    for (nth = 1; nth <= calls; nth++) {
+        size_t whole;
+        close_core();
+        put_core(options);
+        heap_fail(&heap, nth, 3);
+        whole = aiocosmos_emulator_restore(w.core, file.bytes, end, &error);
+        heap_recover(&heap);
+        CHECK((whole == end) == (error == NULL));
+        failed += error != NULL;
+    }
+    CHECK(failed > 30);
+    CHECK_INT(open_again(end, &error), end);
+    CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 200);
+    close_world();
+    free(file.bytes);
+    memset(&file, 0, sizeof file);
+}

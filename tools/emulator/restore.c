@@ -1,0 +1,179 @@
+/* restore.c: changes that were kept are carried out again. A torn end is no change: what a request has changed was
+ * written in one piece, with its hash. */
+#include "item.h"
+#include "keep.h"
+#include "routes.h"
+
+#include <string.h>
+
+typedef struct emu_restoring {
+    emu_core *core;
+    const unsigned char *at;
+    size_t left;
+    bool short_of;                                         /* bytes */
+    const emu_container *container;                        /* the last one that was asked for */
+} emu_restoring;
+
+static const unsigned char *emu_take_bytes(emu_restoring *r, size_t len)
+{
+    static const unsigned char none[8];
+    const unsigned char *at = r->at;
+    if (len > r->left) {
+        r->short_of = true;
+        r->left = 0;
+        return none;
+    }
+    r->at += len;
+    r->left -= len;
+    return at;
+}
+
+static uint32_t emu_take_u32(emu_restoring *r)
+{
+    unsigned char bytes[8];
+    memset(bytes, 0, sizeof bytes);
+    memcpy(bytes, emu_take_bytes(r, 4), 4);
+    return (uint32_t)aioc_text_load64le(bytes);
+}
+
+static uint64_t emu_take_u64(emu_restoring *r)
+{
+    return aioc_text_load64le(emu_take_bytes(r, 8));
+}
+
+static aiocosmos_str emu_take_counted(emu_restoring *r)
+{
+    size_t len = emu_take_u32(r);
+    const char *at = (const char *)emu_take_bytes(r, len);
+    return emu_str(at, r->short_of ? 0 : len);
+}
+
+static emu_container *emu_take_container(emu_restoring *r)
+{
+    const unsigned char *number = emu_take_bytes(r, 4);
+    emu_database *database = r->core->store.databases;
+    emu_container *container;
+    for (; database; database = database->next)
+        for (container = database->containers; container; container = container->next)
+            if (memcmp(container->raw_rid + 4, number, 4) == 0) return container;
+    return NULL;
+}
+
+static bool emu_restore_one_item(emu_restoring *r)
+{
+    emu_container *container = emu_take_container(r);
+    uint64_t number = emu_take_u64(r), etag = emu_take_u64(r), ts = emu_take_u64(r);
+    aiocosmos_str text = emu_take_counted(r);
+    r->core->exchange.container = container;
+    return container && !r->short_of && emu_restore_item(&r->core->exchange, text, number, etag, (int64_t)ts);
+}
+
+static bool emu_restore_removal(emu_restoring *r)
+{
+    emu_store *store = &r->core->store;
+    emu_container *container = emu_take_container(r);
+    uint64_t number = emu_take_u64(r), now_ms = emu_take_u64(r);
+    bool expired = *emu_take_bytes(r, 1) != 0;
+    uint32_t i;
+    for (i = 0; container && !r->short_of && i < container->range_count; i++) {
+        const emu_list *items = &container->range[i]->items;
+        uint32_t slot = emu_list_after(items, number - 1);
+        if (slot < items->count && items->at[slot]->number == number)
+            return emu_remove_item(store, container, items->at[slot], expired, (int64_t)now_ms);
+    }
+    return false;
+}
+
+static bool emu_restore_reshaping(emu_restoring *r)
+{
+    emu_container *container = emu_take_container(r);
+    uint32_t next_range = emu_take_u32(r), at = emu_take_u32(r), gone = emu_take_u32(r);
+    uint64_t cut = emu_take_u64(r);
+    if (!container || r->short_of || (gone != 1 && gone != 2) || gone > container->range_count ||
+        at > container->range_count - gone) return false;
+    container->next_range = next_range;
+    return emu_reshape(&r->core->store, container, at, gone, cut);
+}
+
+static bool emu_restore_one_request(emu_restoring *r)
+{
+    emu_core *core = r->core;
+    emu_store *store = &core->store;
+    emu_request request;
+    size_t i;
+    int partitions = core->options.partitions;
+    uint32_t verb;
+    bool ok;
+    memset(&request, 0, sizeof request);
+    store->clock.stands_ms = (int64_t)emu_take_u64(r);
+    store->next_etag = emu_take_u64(r);
+    store->next_database = emu_take_u32(r);
+    store->next_offer = emu_take_u32(r);
+    store->next_user = emu_take_u32(r);
+    core->options.partitions = (int)(emu_take_u32(r) % (AIOCOSMOS_EMULATOR_PARTITIONS_MAX + 1));
+    verb = emu_take_u32(r);
+    request.verb = verb < EMU_OTHER ? (emu_verb)verb : EMU_OTHER;
+    request.target = emu_take_counted(r);
+    request.body = emu_take_counted(r);
+    for (i = 0; i < EMU_KEPT_HEADERS; i++) request.header[emu_kept_headers[i]] = emu_take_counted(r);
+    ok = !r->short_of && core->options.partitions > 0 && emu_restore_request(&core->exchange, core, &request);
+    core->options.partitions = partitions;
+    store->clock.stands_ms = 0;
+    return ok;
+}
+
+/* The records of a frame. */
+static bool emu_restore_frame(emu_restoring *r)
+{
+    while (r->left > 0) {
+        bool ok;
+        switch ((emu_record)*emu_take_bytes(r, 1)) {
+        case EMU_RECORD_ITEM: ok = emu_restore_one_item(r); break;
+        case EMU_RECORD_REMOVAL: ok = emu_restore_removal(r); break;
+        case EMU_RECORD_RESHAPING: ok = emu_restore_reshaping(r); break;
+        case EMU_RECORD_REQUEST: ok = emu_restore_one_request(r); break;
+        default: ok = false;
+        }
+        if (!ok) return false;
+    }
+    return true;
+}
+
+/* The length of a whole frame. 0: there is none; then it is torn, where it would be the last. */
+static size_t emu_frame_len(const unsigned char *at, size_t left, bool *torn)
+{
+    size_t len = left < EMU_FRAME_HEAD ? left : (size_t)(aioc_text_load64le(at) & 0xffffffffu);
+    *torn = left < EMU_FRAME_HEAD || len >= left - EMU_FRAME_HEAD;
+    if (left < EMU_FRAME_HEAD || len > left - EMU_FRAME_HEAD) return 0;
+    return aioc_protocol_murmur3_32((const char *)at + EMU_FRAME_HEAD, len) == aioc_text_load64le(at) >> 32 ? len : 0;
+}
+
+size_t aiocosmos_emulator_restore(emu_core *core, const void *bytes, size_t len, const char **error)
+{
+    const unsigned char *all = (const unsigned char *)bytes;
+    size_t at = sizeof EMU_JOURNAL_HEAD - 1, frame;
+    bool journaling = core->store.journaling, torn = true;
+    static const char cannot_be[] = "a change in it cannot be made";
+    emu_restoring r;
+    const char *wrong = NULL;
+    if (len < at || memcmp(bytes, EMU_JOURNAL_HEAD, at) != 0) {
+        if (len > 0 && (len >= at || memcmp(bytes, EMU_JOURNAL_HEAD, len) != 0)) wrong = "it is no data of an emulator";
+        if (error) *error = wrong;
+        return 0;
+    }
+    core->store.journaling = false;
+    memset(&r, 0, sizeof r);
+    r.core = core;
+    emu_restore_begin(&core->exchange, core);
+    while (!wrong && (frame = emu_frame_len(all + at, len - at, &torn)) > 0) {
+        r.at = all + at + EMU_FRAME_HEAD;
+        r.left = frame;
+        if (emu_restore_frame(&r)) at += EMU_FRAME_HEAD + frame;
+        else wrong = core->exchange.status == 503 ? "there is not memory enough for it" : cannot_be;
+    }
+    if (!wrong && !torn) wrong = "it is damaged";
+    core->store.journaling = journaling;
+    core->kept_head = true;
+    if (error) *error = wrong;
+    return at;
+}
