@@ -910,10 +910,11 @@ AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocos
  * MARK: - Bulk
  *------------------------*/
 
-/* Bulk pulls items from the host when there is room, so that memory stays flat for any count. They run in no order:
- * of two upserts of one id the older one may win. A bad item fails alone. A 429 makes all items wait for as long as the
- * service says, and halves the concurrency, which then rises by one per clean window; it does not use up retries_max,
- * but the items' time runs on. */
+/* Pulls items from the host when there is room, so that memory stays flat for any count, and sends what it has by then:
+ * up to 100 items of one partition key range in one request; none waits for others to come. A server that knows no such
+ * requests gets single ones. Only items of one order_key run in order: of two upserts of one id the older one may win.
+ * A bad item fails alone. A 429 makes all wait for as long as the service says, and halves what is under way, which
+ * then grows with each clean window; it does not use up retries_max, but the items' time runs on. */
 typedef enum aiocosmos_pull {
     AIOCOSMOS_PULL_END,                /* no more items */
     AIOCOSMOS_PULL_ITEM,               /* *item is filled */
@@ -929,6 +930,7 @@ typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; what it point
     aiocosmos_str body;
     aiocosmos_str if_match;
     aiocosmos_str if_none_match;
+    uint64_t order_key;                /* as in aiocosmos_request, and among those */
 } aiocosmos_bulk_item;
 typedef struct aiocosmos_bulk_totals {
     uint64_t succeeded, failed;        /* items; failed includes maybe_applied */
@@ -937,13 +939,13 @@ typedef struct aiocosmos_bulk_totals {
     double   charge_ru;
     uint64_t settled;                  /* so many of the items pulled, from the first on, have all ended, well or not;
                                         * in item_done, that one has. A slow one holds it back, however many go on */
-    uint32_t concurrency;              /* allowed now */
+    uint32_t concurrency;              /* requests that may be under way now */
 } aiocosmos_bulk_totals;
 typedef struct aiocosmos_bulk_request {
     const char *database, *container;
     aiocosmos_str session_token;
     const char *const *headers;        /* of every item, as in aiocosmos_request */
-    uint32_t concurrency_max;          /* in flight (default: AIOCOSMOS_DEFAULT_CONNECTIONS) */
+    uint32_t concurrency_max;          /* requests under way (default: AIOCOSMOS_DEFAULT_CONNECTIONS) */
     uint32_t timeout_ms;               /* per item (default: the client's request_timeout_ms; OFF: none) */
     uint32_t deadline_ms;              /* of the whole bulk (default: none) */
     bool want_body;                    /* as in aiocosmos_request */
@@ -956,6 +958,10 @@ typedef struct aiocosmos_bulk_request {
     void (*done)(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
                  void *user_data);
     void *user_data;
+    bool single_items;                 /* one request an item */
+    bool priority_low;                 /* throttled before what is High, where the account has priorities */
+    uint32_t throughput_bucket;        /* of the container's, 1 to 5 (default: none) */
+    uint32_t ru_per_second_max;        /* spends no more than that (default: no limit) */
 } aiocosmos_bulk_request;
 /* As submit; the bulk is one operation and can be cancelled: its items end with E_CANCELLED, then done. */
 AIOCOSMOS_API int  aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op);
@@ -9825,6 +9831,7 @@ typedef struct aioc_account_container {
     uint32_t ranges_version;         /* another one each time that they have been fetched */
     uint32_t epoch, asked_epoch;     /* another one each time that they are forgotten; that of the request */
     bool     no_plans;               /* the server makes no query plans */
+    int8_t   batches;                /* the server takes such as are not atomic: 1, or -1: not; 0: not known */
     bool     crowded;                /* tokens did not fit since one was added last */
     int      failure;                /* UNAVAILABLE: the status of what failed, */
     int      failure_http_status, failure_sub_status;
@@ -9953,6 +9960,7 @@ static void aioc_account_forget(aioc_account_container *container)
     container->pk_def.path_count = 0;
     container->rid[0] = 0;
     container->no_plans = false;
+    container->batches = 0;
 }
 
 /* A resource id as an answer gives it. Another than ours: the container was created anew. False: a late answer, of a
@@ -10261,6 +10269,16 @@ static bool aioc_account_epk(const aioc_account_container *container, aiocosmos_
     ok = ok && aioc_protocol_epk(&container->pk_def, components, *levels, epk, epk_len);
     aioc_mem_buffer_free(container->memory, &texts);
     return ok;
+}
+
+/* The range of a partition key as its header has it. NULL: it cannot be told. */
+static const aioc_account_range *aioc_account_range_of(const aioc_account_container *container, aiocosmos_str pk)
+{
+    char epk[AIOC_PROTOCOL_EPK_MAX];
+    size_t levels, len;
+    if (container->knowledge != AIOC_ACCOUNT_KNOWN || !pk.len ||
+        !aioc_account_epk(container, pk, &levels, epk, &len) || levels != container->pk_def.path_count) return NULL;
+    return aioc_account_route(container, aioc_text_view(epk, len));
 }
 
 /*--- Session tokens ---*/
@@ -11401,21 +11419,22 @@ typedef struct aioc_op aioc_op;
 typedef struct aioc_op_engine aioc_op_engine;
 typedef struct aioc_op_outcome aioc_op_outcome;
 
-/* Whoever paces a set of operations (a bulk): a 429 to one of them does not use up its retries, but slows all. */
-typedef struct aioc_op_pacer {
-    /* It got a 429, and is about to back off for so long, or to end. */
-    void (*throttled)(aioc_op *op, uint64_t wait_us);
-    bool (*hold)(aioc_op *op);    /* its back-off is over; true: kept until the pacer makes it ready */
-    void (*let_go)(aioc_op *op);  /* it ends while it backs off or is held */
-} aioc_op_pacer;
+/* A place among those of one order key, of whom one at a time may run. */
+typedef struct aioc_op_turn {
+    uint64_t key;                               /* 0: none */
+    struct aioc_op_turn *next, *tail, *bucket_next;
+    bool     head;
+    void   (*come)(struct aioc_op_turn *turn);  /* it may run */
+    void    *owner;
+} aioc_op_turn;
 
 /* What an operation is for, beside what it asks: to whom it goes when it is over, and what it is part of. */
 typedef struct aioc_op_role {
     void (*complete)(aioc_op *op, const aiocosmos_result *result);  /* NULL: to the host */
     void (*stop_parts)(aioc_op *op);  /* set: it is composed of others, and sends nothing itself */
-    const aioc_op_pacer *pacer;
-    /* NULL, or looks at what came of an attempt before that is judged: a body may say more than its status. */
-    void (*weigh)(aioc_op *op, aioc_op_outcome *seen);
+    /* NULL, or looks at what came of an attempt before that is judged: a body may say more than its status. True: the
+     * owner judges it, and the operation ends. */
+    bool (*weigh)(aioc_op *op, aioc_op_outcome *seen);
     bool internal;  /* nobody outside waits for it */
     bool of_page;   /* of a query: what has been read ahead goes with it */
 } aioc_op_role;
@@ -11427,7 +11446,6 @@ typedef enum aioc_op_state {
     AIOC_OP_WANTS_METADATA,
     AIOC_OP_IN_POOL,
     AIOC_OP_BACKING_OFF,
-    AIOC_OP_HELD,     /* by its pacer */
     AIOC_OP_COMPOSED  /* made of other operations, which do the work */
 } aioc_op_state;
 
@@ -11480,7 +11498,7 @@ enum {
 };
 
 struct aioc_op {
-    aioc_mem_node node;        /* of those who are ready, want a token, or are held by their pacer */
+    aioc_mem_node node;        /* of those who are ready or want a token */
     aioc_op_engine *engine;
     aioc_op_attempt *attempt;  /* the one under way, or the last one; NULL: none yet */
     aioc_reactor_timer timer;  /* deadline, or a look at the attempt or end of the back-off before it */
@@ -11490,13 +11508,12 @@ struct aioc_op {
     char    *texts;
     size_t   ends[AIOC_OP_TEXTS];  /* where each of them ends */
     aiocosmos_attempt *kept;       /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
-    uint64_t order_key;
-    aioc_op *order_next, *order_tail, *order_bucket_next;
-    uint64_t pulled_before;  /* of a bulk: so many items; the next in flight is order_next, the one before order_tail */
+    aioc_op_turn turn;
     uint64_t submitted_us, deadline_us, throttled_us;
     uint64_t attempt_us;     /* when the last attempt was sent */
     const aioc_op_role *role;
     void    *owner;          /* whoever composed it */
+    const aioc_op_outcome *seen;   /* while it completes, if its owner judges it; NULL: it was ended */
     aiocosmos_done_fn done;
     aiocosmos_batch_fn batch_done;  /* of a transaction, */
     uint32_t operations;            /* of so many */
@@ -11508,7 +11525,7 @@ struct aioc_op {
     aioc_op_past past;
     aioc_request_traits is;
     uint8_t  state, kind;
-    bool     paced, in_ready, head_of_order;
+    bool     in_ready;
     bool     metadata_tried;  /* it has waited for that, once */
     bool     looks_up;        /* the remedy is what is known of the container by then */
     char     activity_id[40];
@@ -11520,6 +11537,7 @@ typedef struct aioc_op_delivery {
     aioc_http_response *response;  /* NULL: no answer */
     aioc_http_parser *parser;
     aiocosmos_kind kind;
+    const char *id;  /* of the item, where the link does not end with it */
     bool parsed;
     aiocosmos_json root;
 } aioc_op_delivery;
@@ -11557,7 +11575,7 @@ struct aioc_op_engine {
     uint32_t pending;                /* operations that owe a callback */
     uint32_t attempts_open;          /* how many have had an attempt */
     aioc_mem_list ready;
-    aioc_op *order[AIOC_OP_ORDER_BUCKETS];
+    aioc_op_turn *order[AIOC_OP_ORDER_BUCKETS];
     bool closing;                    /* the client is being destroyed */
     int callbacks;                   /* run in this step */
     uint64_t random_state;
@@ -11664,51 +11682,54 @@ static void aioc_op_token_overdue(aioc_reactor_timer *timer)
 
 /*--- Order keys: operations of one key, one at a time, in submit order ---*/
 
-static aioc_op **aioc_op_order_bucket(aioc_op_engine *engine, uint64_t key)
+static aioc_op_turn **aioc_op_order_bucket(aioc_op_engine *engine, uint64_t key)
 {
     return &engine->order[(key * 0x9E3779B97F4A7C15ull) >> 56];
 }
 
 /* True: it is the first of its key and may run. */
-static bool aioc_op_order_enter(aioc_op *op)
+static bool aioc_op_order_enter(aioc_op_engine *engine, aioc_op_turn *turn)
 {
-    aioc_op **bucket = aioc_op_order_bucket(op->engine, op->order_key);
-    aioc_op *head;
-    for (head = *bucket; head; head = head->order_bucket_next) {
-        if (head->order_key == op->order_key) {
-            head->order_tail->order_next = op;
-            head->order_tail = op;
+    aioc_op_turn **bucket = aioc_op_order_bucket(engine, turn->key), *head;
+    for (head = *bucket; head; head = head->bucket_next) {
+        if (head->key == turn->key) {
+            head->tail->next = turn;
+            head->tail = turn;
             return false;
         }
     }
-    op->head_of_order = true;
-    op->order_tail = op;
-    op->order_bucket_next = *bucket;
-    *bucket = op;
+    turn->head = true;
+    turn->tail = turn;
+    turn->bucket_next = *bucket;
+    *bucket = turn;
     return true;
 }
 
-static void aioc_op_order_leave(aioc_op *op)
+static void aioc_op_order_leave(aioc_op_engine *engine, aioc_op_turn *turn)
 {
-    aioc_op **at = aioc_op_order_bucket(op->engine, op->order_key);
-    aioc_op *heir = op->order_next;
-    while ((*at)->order_key != op->order_key) at = &(*at)->order_bucket_next;
-    if (!op->head_of_order) {  /* stopped while it waited its turn */
-        aioc_op *before = *at;
-        while (before->order_next != op) before = before->order_next;
-        before->order_next = heir;
-        if ((*at)->order_tail == op) (*at)->order_tail = before;
+    aioc_op_turn **at = aioc_op_order_bucket(engine, turn->key), *heir = turn->next;
+    while ((*at)->key != turn->key) at = &(*at)->bucket_next;
+    if (!turn->head) {  /* stopped while it waited */
+        aioc_op_turn *before = *at;
+        while (before->next != turn) before = before->next;
+        before->next = heir;
+        if ((*at)->tail == turn) (*at)->tail = before;
         return;
     }
     if (!heir) {
-        *at = op->order_bucket_next;
+        *at = turn->bucket_next;
         return;
     }
-    heir->head_of_order = true;
-    heir->order_tail = op->order_tail;
-    heir->order_bucket_next = op->order_bucket_next;
+    heir->head = true;
+    heir->tail = turn->tail;
+    heir->bucket_next = turn->bucket_next;
     *at = heir;
-    aioc_op_go_on(heir);
+    heir->come(heir);
+}
+
+static void aioc_op_turn_came(aioc_op_turn *turn)
+{
+    aioc_op_go_on((aioc_op *)turn->owner);
 }
 
 /*--- Birth and death ---*/
@@ -11753,13 +11774,6 @@ static bool aioc_op_has_room_for_fetch(const aioc_op_engine *engine)
     return engine->free_count > AIOC_OP_SPARE_SLOTS / 4;
 }
 
-/* A bulk that has nothing in flight may have one item beyond pending_max: otherwise bulks that take up all the room
- * themselves would wait for it for ever. */
-static bool aioc_op_has_room_for_part(const aioc_op_engine *engine, uint32_t in_flight)
-{
-    return aioc_op_has_room(engine, false) || (in_flight == 0 && engine->free_count > AIOC_OP_SPARE_SLOTS / 2);
-}
-
 static void aioc_op_free(aioc_op *op)
 {
     aioc_mem *memory = op->engine->memory;
@@ -11775,12 +11789,12 @@ static void aioc_op_free(aioc_op *op)
 }
 
 static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result);
-static const aioc_account_range *aioc_op_range(aioc_op *op);
+static const aioc_account_range *aioc_op_range(const aioc_op *op);
 static int  aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
 static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
 static void aioc_op_timer_fired(aioc_reactor_timer *timer);
 
-static const aioc_op_role aioc_op_metadata = { aioc_op_metadata_came, NULL, NULL, NULL, true, false };
+static const aioc_op_role aioc_op_metadata = { aioc_op_metadata_came, NULL, NULL, true, false };
 
 static size_t aioc_op_texts_len(const aioc_request_spec *spec)
 {
@@ -11858,17 +11872,21 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
     op->owner = owner;
     op->done = spec->done;
     op->user_data = spec->user_data;
-    op->order_key = spec->order_key;
+    op->turn.key = spec->order_key;
+    op->turn.come = aioc_op_turn_came;
+    op->turn.owner = op;
     op->submitted_us = engine->platform->monotonic_us(engine->platform->user_data);  /* of a step, it may be old */
     aioc_op_limit(op, spec->timeout_ms, op->submitted_us);
     op->slot = engine->first_free;
     engine->first_free = engine->slots[op->slot].next_free;
     engine->free_count--;
     engine->slots[op->slot].op = op;
-    if (!role->internal) engine->pending++;
-    engine->stats.ops_submitted++;
+    if (!role->internal) {
+        engine->pending++;
+        engine->stats.ops_submitted++;
+    }
     if (role->stop_parts) op->state = AIOC_OP_COMPOSED;
-    else if (op->order_key && !aioc_op_order_enter(op)) op->state = AIOC_OP_IN_ORDER;
+    else if (op->turn.key && !aioc_op_order_enter(engine, &op->turn)) op->state = AIOC_OP_IN_ORDER;
     else aioc_op_go_on(op);
     return op;
 failed:
@@ -11920,16 +11938,17 @@ static void aioc_op_detach(aioc_op *op)
     aioc_reactor_timer_stop(engine->reactor, &op->timer);
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     if (op->state == AIOC_OP_WANTS_METADATA) aioc_mem_list_remove(&op->container->waiters, &op->waiter.node);
-    if (op->paced) op->role->pacer->let_go(op);
     aioc_op_leave_ready(op);
-    if (op->order_key) aioc_op_order_leave(op);
+    if (op->turn.key) aioc_op_order_leave(engine, &op->turn);
     slot->op = NULL;
     if (++slot->generation == 0) slot->generation = 1;
     slot->next_free = engine->first_free;
     engine->first_free = op->slot;
     engine->free_count++;
-    if (!op->role->internal) engine->pending--;
-    engine->stats.ops_completed++;
+    if (!op->role->internal) {
+        engine->pending--;
+        engine->stats.ops_completed++;
+    }
 }
 
 static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
@@ -11947,6 +11966,7 @@ static void aioc_op_tell(const aiocosmos_result *result)
     if (engine->options->on_result) {
         aioc_protocol_read_link(aioc_op_link(delivery->op), &info);
         info.kind = delivery->kind;
+        if (delivery->id) info.id = aioc_mem_str(delivery->id);
         engine->callbacks++;
         engine->options->on_result(engine->client, result, &info, engine->options->on_result_user_data);
     }
@@ -11964,6 +11984,15 @@ static void aioc_op_hand_over(aioc_op *op, const aiocosmos_result *result)
     if (!op->done) return;
     engine->callbacks++;
     op->done(engine->client, result, op->user_data);
+}
+
+/* What the service says of a failure quotes what it was asked: the log has the status only. */
+static void aioc_op_log_failure(aioc_op_engine *engine, const aiocosmos_result *result)
+{
+    int status = result->status;
+    if (status != 0 && status != 304)
+        aioc_op_log(engine, aioc_protocol_is_news(status) ? 3 : 2, result->op.id,
+                    aioc_op_delivered(result)->response ? aioc_protocol_status_text(status) : result->message.ptr);
 }
 
 /* Out of every list, then its callback, then its memory. The response, if there is one, is lent. */
@@ -12001,10 +12030,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     if (op->container && op->http_status == 404 && op->sub_status == 1002 && status == AIOCOSMOS_E_TIMEOUT)
         aioc_account_drop_claims(op->container, aioc_op_range(op));
     result.internal = &delivery;
-    /* What the service says of a failure quotes what it was asked: the log has the status only. */
-    if (status != 0 && status != 304)
-        aioc_op_log(engine, aioc_protocol_is_news(status) ? 3 : 2, result.op.id,
-                    delivery.response ? aioc_protocol_status_text(status) : message);
+    if (!op->seen) aioc_op_log_failure(engine, &result);
     aioc_op_detach(op);
     if (op->role->complete) op->role->complete(op, &result);
     else aioc_op_hand_over(op, &result);
@@ -12039,7 +12065,7 @@ static void aioc_op_abort(aioc_op *op, int status)
     char text[160];
     static const char *const where[] = { "ready to be sent", "waiting for the operation before it in its order",
         "waiting for a token", "waiting for the container's partition key ranges", "waiting for the answer",
-        "waiting to try again", "held back after 429", "under way" };
+        "waiting to try again", "under way" };
     const char *place = where[op->state];
     if (op->state == AIOC_OP_COMPOSED) {
         op->stop = status;
@@ -12057,6 +12083,13 @@ static void aioc_op_abort(aioc_op *op, int status)
     aioc_op_fail(op, status, text);
 }
 
+/* Whether its last byte has been sent, and its answer is waited for. */
+static bool aioc_op_is_sent(const aioc_op *op)
+{
+    const aioc_pool_connection *connection = op->attempt ? op->attempt->exchange.connection : NULL;
+    return op->state == AIOC_OP_IN_POOL && connection && connection->sent;
+}
+
 /* In a forked child: frees, calls nobody back, sends nothing. */
 static void aioc_op_abandon(aioc_op *op)
 {
@@ -12071,10 +12104,6 @@ static void aioc_op_stop(aioc_op *op, int status)
     if (op->engine->slots[op->slot].op != op) return;
     if (op->stop == 0 || status == AIOCOSMOS_E_CANCELLED) op->stop = status;  /* who cancels is promised that */
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
-    if (op->paced) {
-        op->role->pacer->let_go(op);
-        op->state = AIOC_OP_READY;
-    }
     aioc_op_make_ready(op);
 }
 
@@ -12085,14 +12114,6 @@ static aioc_op *aioc_op_told(const aioc_op_engine *engine)
 }
 
 /*--- Attempt ---*/
-
-/* The hash of its key. False: it cannot be hashed here, or has not all levels. */
-static bool aioc_op_epk(aioc_op *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
-{
-    size_t levels;
-    return aioc_account_epk(op->container, aioc_op_part(op, AIOC_OP_PK), &levels, epk, epk_len) &&
-           levels == op->container->pk_def.path_count;
-}
 
 /* Single-write accounts need no token on writes; a read whose consistency is weakened is none of a session. */
 static bool aioc_op_wants_session(const aioc_op *op)
@@ -12111,15 +12132,10 @@ static size_t aioc_op_session_bytes(const aioc_op *op)
 }
 
 /* NULL: not known. */
-static const aioc_account_range *aioc_op_range(aioc_op *op)
+static const aioc_account_range *aioc_op_range(const aioc_op *op)
 {
-    char epk[AIOC_PROTOCOL_EPK_MAX];
-    size_t epk_len = 0;
-    if (op->is.by_range) return aioc_account_range_named(op->container, aioc_op_part(op, AIOC_OP_PK));
-    if (op->container->knowledge != AIOC_ACCOUNT_KNOWN || !aioc_op_part(op, AIOC_OP_PK).len ||
-        !aioc_op_epk(op, epk, &epk_len))
-        return NULL;
-    return aioc_account_route(op->container, aioc_text_view(epk, epk_len));
+    aiocosmos_str pk = aioc_op_part(op, AIOC_OP_PK);
+    return op->is.by_range ? aioc_account_range_named(op->container, pk) : aioc_account_range_of(op->container, pk);
 }
 
 static void aioc_op_put_session(aioc_op *op, aioc_mem_writer *head)
@@ -12389,10 +12405,6 @@ static void aioc_op_timer_fired(aioc_reactor_timer *timer)
         return;
     }
     if (aioc_op_abandoned(op) || op->state != AIOC_OP_BACKING_OFF) return;
-    if (op->paced && op->role->pacer->hold(op)) {
-        op->state = AIOC_OP_HELD;
-        return;
-    }
     aioc_op_go_on(op);
 }
 
@@ -12413,7 +12425,7 @@ struct aioc_op_outcome {
 typedef struct aioc_op_situation {
     aioc_request_traits is;
     aioc_op_past past;
-    bool     patient;  /* paced by somebody: 429 may go on as long as the deadline allows */
+    bool     patient;  /* of a bulk, which slows down: 429 may go on as long as the deadline allows */
     bool     answered_once;
     uint32_t retries_max;  /* for all reasons that count */
     uint32_t throttle_wait_max_ms;
@@ -12751,11 +12763,12 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     now.is = op->is;
     now.past = op->past;
     aioc_op_situate(engine, &now);
-    now.patient = op->role->pacer != NULL;
-    if (op->role->weigh) op->role->weigh(op, &seen);
+    if (op->role->weigh && op->role->weigh(op, &seen)) {
+        aioc_op_finish(op, 0, AIOCOSMOS_FATE_ANSWERED, outcome, "");
+        return;
+    }
     verdict = aioc_op_judge(&now, &seen);
     op->past.doubt = verdict.doubt;
-    if (verdict.reason == AIOC_OP_THROTTLE && op->role->pacer) op->role->pacer->throttled(op, verdict.wait_us);
     again = verdict.again && !aioc_op_too_late(engine, op->deadline_us, &verdict);
     aioc_op_heed(op, &verdict, !again);
     if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_op_succeeded(op, outcome->response->body);
@@ -12900,19 +12913,18 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_request_spec *spec,
                           aioc_op **out)
 {
     aioc_op *op;
-    size_t max = role->pacer || role->of_page ? engine->memory->max : engine->memory->max / 8 * 7;
+    size_t max = role->internal || role->of_page ? engine->memory->max : engine->memory->max / 8 * 7;
     /* Those that were accepted before will have an attempt each. */
     size_t attempts = engine->slot_count - engine->free_count - engine->attempts_open + 1u;
     size_t bytes = sizeof(aioc_op) + aioc_op_texts_len(spec) + attempts * sizeof(aioc_op_attempt);
     if (engine->closing) return aioc_request_refuse_as(&engine->builder, AIOCOSMOS_E_SHUTDOWN);
-    /* What a pacer lets through, it has found room for. */
-    if (!role->pacer && !aioc_op_has_room(engine, role->internal)) {
+    if (!aioc_op_has_room(engine, role->internal)) {
         aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal,
                        "full: %u operations are pending: step first", (unsigned)engine->pending);
         return AIOCOSMOS_E_FULL;
     }
-    /* The last eighth is left to answers, so that they need not wait for requests to go; to what a pacer, who has seen
-     * to that before, has pulled already; and to the pages of queries, who take little and give much back. */
+    /* The last eighth is left to answers, so that they need not wait for requests to go; to what a bulk has pulled
+     * already; and to the pages of queries, who take little and give much back. */
     if (!aioc_mem_fits(engine->memory, bytes, max)) {
         if (engine->pending) aioc_request_refuse(&engine->builder, "full", "memory_max is held: step first");
         else aioc_request_refuse(&engine->builder, "memory_max is held, and nothing is pending",
@@ -16976,8 +16988,8 @@ static int aioc_range_specify_page(const aioc_range_stream *stream, const aioc_a
 /* 0, or why a stream cannot be asked now. */
 static int aioc_range_ask(aioc_range_stream *stream, const aioc_account_range *range)
 {
-    static const aioc_op_role needed = { aioc_range_answer_came, NULL, NULL, NULL, true, true };
-    static const aioc_op_role ahead = { aioc_range_answer_came, NULL, NULL, NULL, true, false };
+    static const aioc_op_role needed = { aioc_range_answer_came, NULL, NULL, true, true };
+    static const aioc_op_role ahead = { aioc_range_answer_came, NULL, NULL, true, false };
     aioc_range_reader *reader = stream->reader;
     aioc_request_spec spec;
     int refused;
@@ -17379,8 +17391,8 @@ static void aioc_page_stop(aioc_op *op);
 static void aioc_page_work(void *owner);
 
 /* A page that is asked for, and one that is made of what ranges answer. */
-static const aioc_op_role aioc_page_asked = { aioc_page_came, NULL, NULL, NULL, false, true };
-static const aioc_op_role aioc_page_composed = { aioc_page_came, aioc_page_stop, NULL, NULL, false, true };
+static const aioc_op_role aioc_page_asked = { aioc_page_came, NULL, NULL, false, true };
+static const aioc_op_role aioc_page_composed = { aioc_page_came, aioc_page_stop, NULL, false, true };
 
 /*--- Birth and death ---*/
 
@@ -18121,7 +18133,7 @@ static void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *result)
 /* A server that does not know these headers takes the body for a query, by its type. */
 static int aioc_query_ask_plan(aioc_query *query)
 {
-    static const aioc_op_role role = { aioc_query_plan_came, NULL, NULL, NULL, true, true };
+    static const aioc_op_role role = { aioc_query_plan_came, NULL, NULL, true, true };
     const aioc_page_cursor *cursor = query->cursor;
     aioc_request_spec spec;
     aioc_range_specify(&spec, &cursor->ask);
@@ -19598,7 +19610,7 @@ static void aioc_many_stop(aioc_op *op)
     aioc_many_finish_if_over(many);
 }
 
-static const aioc_op_role aioc_many_role = { aioc_many_ended, aioc_many_stop, NULL, NULL, false, false };
+static const aioc_op_role aioc_many_role = { aioc_many_ended, aioc_many_stop, NULL, false, false };
 
 /*--- Shares ---*/
 
@@ -20567,7 +20579,7 @@ static bool aioc_batch_read_all(aiocosmos_json list, uint32_t count, aiocosmos_b
 }
 
 /* 207 says that an operation has failed: that one's own status is what the whole has come to. */
-static void aioc_batch_weigh(aioc_op *op, aioc_op_outcome *seen)
+static bool aioc_batch_weigh(aioc_op *op, aioc_op_outcome *seen)
 {
     aioc_batch_entry why;
     uint32_t failed;
@@ -20580,6 +20592,7 @@ static void aioc_batch_weigh(aioc_op *op, aioc_op_outcome *seen)
         seen->retry_after_ms = why.retry_after_ms;
         seen->body = aioc_text_view(why.body.ptr, why.body.len);
     }
+    return false;
 }
 
 /* An answer that has been weighed has all results. */
@@ -20609,7 +20622,7 @@ static void aioc_batch_came(aioc_op *op, const aiocosmos_result *result)
     aioc_mem_free(engine->memory, results, size);
 }
 
-static const aioc_op_role aioc_batch_role = { aioc_batch_came, NULL, NULL, aioc_batch_weigh, false, false };
+static const aioc_op_role aioc_batch_role = { aioc_batch_came, NULL, aioc_batch_weigh, false, false };
 
 /* Writes one operation, checked as a request of its own would be. */
 static int aioc_batch_add(aioc_op_engine *engine, const aiocosmos_batch_request *request, size_t i, aiocosmos_str pk,
@@ -20692,147 +20705,284 @@ static int aioc_batch_open(aioc_op_engine *engine, const aiocosmos_batch_request
 /*========================
  * MARK: - Bulk                     >>bulk
  *
- * Bulks: one operation an item, as many in flight as the service bears.
+ * Bulks: what is pulled is sorted by the partition key ranges and sent in
+ * batches, or one item a request. A request is sent once: its answer is judged
+ * item by item, by the operations' own policy, and each goes on alone.
  *
- * May call: reactor, memory, text, request, operation.
- * Knows nothing of: ranges, plans, rows, JSON.
+ * May call: reactor, memory, text, json, http, protocol, account, request,
+ * operation, batch.
  *========================*/
 
-typedef struct aioc_bulk {
-    struct aioc_bulk *next;  /* of the client */
+#define AIOC_BULK_BYTES_MAX     220201u  /* of a batch's body, as official clients have it. A larger item goes alone */
+#define AIOC_BULK_UNDER_WAY_MAX 4u       /* batches of one range */
+
+typedef struct aioc_bulk aioc_bulk;
+
+typedef struct aioc_bulk_queue {
+    struct aioc_bulk_item *first, *last;
+    uint32_t count;
+} aioc_bulk_queue;
+
+/* A request under way. */
+typedef struct aioc_bulk_batch {
+    aioc_mem_node   node;
+    aioc_bulk      *bulk;
+    aioc_op        *op;
+    aioc_bulk_queue items;  /* those that have not ended meanwhile, */
+    uint32_t        count;  /* of so many */
+    uint32_t        version;  /* of the ranges */
+    double          charge_ru;  /* expected */
+} aioc_bulk_batch;
+
+/* An item, from its pull to its end. Its texts stand behind it. */
+typedef struct aioc_bulk_item {
+    aioc_mem_node node;  /* of all that have not ended, as they were pulled */
+    struct aioc_bulk_item *prev, *next;
+    aioc_bulk *bulk;
+    aioc_bulk_queue *queue;  /* NULL: it waits for its turn or backs off */
+    aioc_bulk_batch *batch;  /* under way in this, */
+    uint32_t place;          /* at this place */
+    uint32_t together_max;   /* in a batch of at most so many operations */
+    aioc_op_turn turn;
+    aioc_reactor_timer back_off;
+    aioc_op_situation now;
+    aiocosmos_bulk_item given;
+    aiocosmos_str pk;        /* as its header has it */
+    uint64_t number, pulled_us, throttled_us;
+    uint64_t deadline_us;    /* 0: none */
+    double   charge_ru;
+    uint32_t attempts;
+    int      http_status, sub_status;
+    size_t   size;
+} aioc_bulk_item;
+
+struct aioc_bulk {
+    aioc_bulk *next;  /* of the client */
     struct aioc_bulk_list *all;
-    aioc_op *op;  /* carries its id, its deadline and its end */
+    aioc_op *op;            /* carries its id, its deadline and its end */
+    aioc_account_container *container;
+    aioc_account_waiter waiter;
     aioc_mem_buffer names;  /* database and container, each with its NUL, and the session token */
     aioc_mem_buffer lines;  /* of the host's headers */
-    const char *database, *container;
-    aiocosmos_str session_token;
     aiocosmos_bulk_request request;
     aiocosmos_bulk_totals totals;
-    uint32_t in_flight;  /* items pulled and not yet finished */
-    uint32_t waiting;  /* of those, backing off after 429 or held back */
-    uint32_t allowed;  /* how many may be sent at a time now */
-    uint32_t clean;  /* finished without 429 since allowed last changed */
+    aioc_mem_list items;       /* that have not ended */
+    uint32_t left;             /* so many */
+    aioc_mem_list batches;
+    uint32_t requests, operations;  /* under way */
+    aioc_bulk_queue singles;   /* each in a request of its own, once it is sorted */
+    aioc_bulk_queue *shares;   /* by range */
+    uint32_t share_count;
+    uint32_t version;          /* of the ranges that it is sorted by; 0: by none */
+    uint32_t allowed;          /* operations that may be under way now */
+    uint32_t clean;            /* finished without 429 since that last changed */
     uint64_t lowered_us;
-    aioc_reactor_timer pause;   /* armed: nothing is sent until the service has units again */
-    aioc_mem_list held;
-    aioc_op *oldest, *newest;  /* in flight, as they were pulled */
     uint64_t pulled;
-    bool ended, later;  /* nothing more to pull; nothing now */
-    int status;
-} aioc_bulk;
+    double   ru_left, ru_each;   /* of a budget; what an operation takes, 0: not known */
+    uint64_t ru_us;              /* when ru_left was so much */
+    aioc_reactor_timer pause;    /* armed: nothing is sent until there are units again */
+    aioc_reactor_timer expiry;   /* of the oldest item */
+    bool waiting;         /* for the ranges */
+    bool starved;         /* there was no memory for a request */
+    bool ended, later;    /* nothing more to pull; nothing now */
+    bool failed;          /* the host has given it up */
+};
 
 typedef struct aioc_bulk_list {
     aioc_op_engine *engine;
     aioc_bulk *first;
     uint32_t count;
+    uint64_t left;             /* items */
+    aioc_mem_buffer body;      /* of the request under construction */
+    aioc_mem_buffer etag;      /* of the item that is told of */
 } aioc_bulk_list;
 
-static uint32_t aioc_bulk_active(const aioc_bulk *bulk)
+/*--- Queues ---*/
+
+static void aioc_bulk_put(aioc_bulk_queue *queue, aioc_bulk_item *item, bool first)
 {
-    return bulk->in_flight - bulk->waiting;
+    item->queue = queue;
+    item->prev = first ? NULL : queue->last;
+    item->next = first ? queue->first : NULL;
+    *(item->prev ? &item->prev->next : &queue->first) = item;
+    *(item->next ? &item->next->prev : &queue->last) = item;
+    queue->count++;
 }
 
-static bool aioc_bulk_may_send(const aioc_bulk *bulk)
+/* Takes an item out of where it is. */
+static void aioc_bulk_remove(aioc_bulk_item *item)
 {
-    return !bulk->pause.armed && aioc_bulk_active(bulk) < bulk->allowed;
+    aioc_bulk_queue *queue = item->queue;
+    aioc_reactor_timer_stop(item->bulk->all->engine->reactor, &item->back_off);
+    item->queue = NULL;
+    item->batch = NULL;
+    if (!queue) return;
+    *(item->prev ? &item->prev->next : &queue->first) = item->next;
+    *(item->next ? &item->next->prev : &queue->last) = item->prev;
+    queue->count--;
 }
 
-/* Those held back go on as soon as there is room, before new items are pulled. */
-static void aioc_bulk_release_held(aioc_bulk *bulk)
+/* What it is to be sorted by: the version of the ranges; 0: all go singly, as is wanted or as it must be. */
+static uint32_t aioc_bulk_version(const aioc_bulk *bulk)
 {
-    while (bulk->held.first && aioc_bulk_may_send(bulk)) {
-        aioc_op *op = (aioc_op *)bulk->held.first;
-        aioc_mem_list_remove(&bulk->held, &op->node);
-        op->paced = false;
-        op->state = AIOC_OP_READY;
-        bulk->waiting--;
-        aioc_op_make_ready(op);
+    const aioc_account_container *container = bulk->container;
+    return bulk->request.single_items || container->batches < 0 || container->knowledge != AIOC_ACCOUNT_KNOWN ||
+           container->pk_def.system_key ? 0 : container->ranges_version;
+}
+
+static bool aioc_bulk_is_sorted(const aioc_bulk *bulk)
+{
+    return bulk->version == aioc_bulk_version(bulk) && (bulk->request.single_items ||
+           aioc_account_settled(bulk->container, bulk->all->engine->reactor->now_us));
+}
+
+static void aioc_bulk_enqueue(aioc_bulk_item *item, bool first)
+{
+    aioc_bulk *bulk = item->bulk;
+    const aioc_account_range *range = NULL;
+    if (bulk->share_count && aioc_bulk_is_sorted(bulk)) range = aioc_account_range_of(bulk->container, item->pk);
+    aioc_bulk_remove(item);
+    aioc_bulk_put(range ? &bulk->shares[range - bulk->container->ranges] : &bulk->singles, item, first);
+}
+
+static void aioc_bulk_settled(aioc_account_waiter *waiter)
+{
+    ((aioc_bulk *)waiter->owner)->waiting = false;
+}
+
+/* Sorts what waits by the ranges, or waits for them. Without memory for that, all go singly from then on. */
+static void aioc_bulk_sort(aioc_bulk *bulk)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    const aioc_account_container *container = bulk->container;
+    aioc_bulk_queue *shares = bulk->shares;
+    uint32_t share_count = bulk->share_count, i;
+    if (!bulk->request.single_items && !aioc_account_settled(container, engine->reactor->now_us)) {
+        bulk->waiting = true;
+        aioc_account_wait(&engine->account, bulk->container, &bulk->waiter);
+        return;
     }
+    bulk->shares = NULL;
+    bulk->share_count = 0;
+    for (i = 0; i < share_count; i++)
+        while (shares[i].first) aioc_bulk_enqueue(shares[i].first, false);
+    aioc_mem_free(engine->memory, shares, share_count * sizeof *shares);
+    if (aioc_bulk_version(bulk)) {
+        bulk->shares = (aioc_bulk_queue *)aioc_mem_zalloc(engine->memory,
+                                                          container->range_count * sizeof *bulk->shares);
+        if (bulk->shares) bulk->share_count = container->range_count;
+        else bulk->request.single_items = true;
+    }
+    bulk->version = aioc_bulk_version(bulk);
+    for (i = bulk->singles.count; i--; ) aioc_bulk_enqueue(bulk->singles.first, false);
+}
+
+/*--- Pace ---*/
+
+/* What is allowed is counted in operations: a request has one or many. */
+static uint32_t aioc_bulk_unit(const aioc_bulk *bulk)
+{
+    return bulk->share_count ? AIOC_BATCH_OPERATIONS_MAX : 1;
 }
 
 static void aioc_bulk_pause_over(aioc_reactor_timer *timer)
 {
-    aioc_bulk_release_held((aioc_bulk *)timer->owner);
+    (void)timer;
 }
 
-/* What the service says to one item holds for all: each that is sent before would get a 429 too, and that costs units
- * itself. The longest wait counts, unless this item ends for it: then another answer may be milder. */
-static void aioc_bulk_pause(aioc_bulk *bulk, const aioc_op *op, uint64_t wait_us)
+static void aioc_bulk_pause_until(aioc_bulk *bulk, uint64_t due_us)
 {
-    uint64_t due_us = op->engine->reactor->now_us + wait_us;
-    if (wait_us == 0 || (op->deadline_us && due_us >= op->deadline_us)) return;
     if (bulk->pause.armed && bulk->pause.due_us >= due_us) return;
     bulk->pause.fire = aioc_bulk_pause_over;
-    bulk->pause.owner = bulk;
-    aioc_reactor_timer_start(op->engine->reactor, &bulk->pause, due_us);
+    aioc_reactor_timer_start(bulk->all->engine->reactor, &bulk->pause, due_us);
 }
 
-/* A 429 makes the bulk pause, and halves what may be in flight afterwards; those that were sent before the last halving
- * say nothing new about that. */
-static void aioc_bulk_throttled(aioc_op *op, uint64_t wait_us)
+/* A 429 makes the bulk pause, for each that is sent before would get one too, and that costs units itself; and halves
+ * what may be under way afterwards, but not for those that were sent before the last halving. The longest wait counts,
+ * unless this item ends for it: then another answer may be milder. */
+static void aioc_bulk_throttled(aioc_bulk *bulk, uint64_t sent_us, uint64_t wait_us, bool last)
 {
-    aioc_bulk *bulk = (aioc_bulk *)op->owner;
+    uint64_t now_us = bulk->all->engine->reactor->now_us;
     bulk->totals.throttled++;
-    bulk->waiting++;
-    op->paced = true;
-    if (op->attempt_us >= bulk->lowered_us) {
+    if (sent_us >= bulk->lowered_us) {
+        if (bulk->allowed > bulk->operations) bulk->allowed = bulk->operations;
         bulk->allowed = bulk->allowed > 1 ? bulk->allowed / 2 : 1;
-        bulk->lowered_us = op->engine->reactor->now_us + 1;
+        bulk->lowered_us = now_us + 1;
         bulk->clean = 0;
     }
-    aioc_bulk_pause(bulk, op, wait_us);
-    aioc_bulk_release_held(bulk);
+    if (wait_us && !last) aioc_bulk_pause_until(bulk, now_us + wait_us);
 }
 
-static bool aioc_bulk_hold(aioc_op *op)
+/* An item has ended without one: after as many as are allowed, a request more is. */
+static void aioc_bulk_unthrottled(aioc_bulk *bulk)
 {
-    aioc_bulk *bulk = (aioc_bulk *)op->owner;
-    if (aioc_bulk_may_send(bulk)) {
-        op->paced = false;
-        bulk->waiting--;
-        return false;
+    uint32_t unit = aioc_bulk_unit(bulk);
+    if (++bulk->clean < bulk->allowed) return;
+    bulk->allowed += bulk->allowed < unit ? 1 : unit;
+    bulk->clean = 0;
+}
+
+/* What a budget leaves for now, which is at most a tenth of a second's. */
+static double aioc_bulk_ru_left(const aioc_bulk *bulk)
+{
+    double per_s = bulk->request.ru_per_second_max;
+    double left = bulk->ru_left + per_s * (double)(bulk->all->engine->reactor->now_us - bulk->ru_us) / 1e6;
+    return left < per_s / 10 ? left : per_s / 10;
+}
+
+/* Spends units, or with less than 0 gives back what was expected to be spent. */
+static void aioc_bulk_spend(aioc_bulk *bulk, double charge_ru)
+{
+    uint32_t per_s = bulk->request.ru_per_second_max;
+    if (per_s == 0) return;
+    bulk->ru_left = aioc_bulk_ru_left(bulk) - charge_ru;
+    bulk->ru_us = bulk->all->engine->reactor->now_us;
+    if (bulk->ru_left <= 0)
+        aioc_bulk_pause_until(bulk, bulk->ru_us + 1000u + (uint64_t)(-bulk->ru_left * 1e6 / per_s));
+}
+
+/* How many operations may be sent. Until it is known what one takes, a budget has them go one by one. */
+static uint32_t aioc_bulk_room(const aioc_bulk *bulk)
+{
+    uint32_t unit = aioc_bulk_unit(bulk);
+    uint32_t room = bulk->allowed > bulk->operations ? bulk->allowed - bulk->operations : 0;
+    if (bulk->pause.armed || bulk->starved || bulk->waiting || bulk->requests >= bulk->request.concurrency_max ||
+        !aioc_op_has_room_for_fetch(bulk->all->engine)) return 0;
+    if (bulk->request.ru_per_second_max && room) {
+        double left = aioc_bulk_ru_left(bulk);
+        if (bulk->ru_each <= 0) return bulk->requests ? 0 : 1;
+        if (left / bulk->ru_each < room) room = 1 + (uint32_t)(left / bulk->ru_each);
     }
-    aioc_mem_list_add(&bulk->held, &op->node);
-    return true;
+    return room < unit ? room : unit;
 }
 
-static void aioc_bulk_let_go(aioc_op *op)
-{
-    aioc_bulk *bulk = (aioc_bulk *)op->owner;
-    if (op->state == AIOC_OP_HELD) aioc_mem_list_remove(&bulk->held, &op->node);
-    op->paced = false;
-    bulk->waiting--;
-}
-
-static const aioc_op_pacer aioc_bulk_pacer = { aioc_bulk_throttled, aioc_bulk_hold, aioc_bulk_let_go };
-
-static void aioc_bulk_count(aioc_bulk *bulk, const aiocosmos_result *result)
-{
-    if (result->status == 0) bulk->totals.succeeded++;
-    else bulk->totals.failed++;
-    if (result->status != 0 && result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED) bulk->totals.maybe_applied++;
-    if (result->attempts > 1) bulk->totals.retries += result->attempts - 1u;
-    bulk->totals.charge_ru += result->charge_ru;
-}
-
-static void aioc_bulk_item_back(aioc_bulk *bulk, const aiocosmos_result *result, void *item_data)
-{
-    aioc_op_engine *engine = bulk->all->engine;
-    aioc_bulk_count(bulk, result);
-    aioc_op_tell(result);
-    if (!bulk->request.item_done) return;
-    engine->callbacks++;
-    bulk->request.item_done(engine->client, result, item_data, bulk->request.user_data);
-}
+/*--- Ends ---*/
 
 static void aioc_bulk_free(aioc_bulk *bulk)
 {
-    aioc_mem *memory = bulk->all->engine->memory;
-    aioc_bulk **at = &bulk->all->first;
+    aioc_bulk_list *all = bulk->all;
+    aioc_mem *memory = all->engine->memory;
+    aioc_bulk **at = &all->first;
     while (*at != bulk) at = &(*at)->next;
     *at = bulk->next;
-    bulk->all->count--;
-    aioc_reactor_timer_stop(bulk->all->engine->reactor, &bulk->pause);
+    all->count--;
+    all->left -= bulk->left;
+    aioc_reactor_timer_stop(all->engine->reactor, &bulk->pause);
+    aioc_reactor_timer_stop(all->engine->reactor, &bulk->expiry);
+    while (bulk->items.first) {  /* abandoned */
+        aioc_bulk_item *item = (aioc_bulk_item *)bulk->items.first;
+        aioc_mem_list_remove(&bulk->items, &item->node);
+        aioc_bulk_remove(item);
+        aioc_mem_free(memory, item, item->size);
+    }
+    while (bulk->batches.first) {
+        aioc_mem_node *batch = bulk->batches.first;
+        aioc_mem_list_remove(&bulk->batches, batch);
+        aioc_mem_free(memory, batch, sizeof(aioc_bulk_batch));
+    }
+    aioc_mem_free(memory, bulk->shares, bulk->share_count * sizeof *bulk->shares);
+    if (bulk->waiting) aioc_mem_list_remove(&bulk->container->waiters, &bulk->waiter.node);
+    if (bulk->container) aioc_account_release(bulk->container);
     aioc_mem_buffer_free(memory, &bulk->names);
     aioc_mem_buffer_free(memory, &bulk->lines);
     aioc_mem_free(memory, bulk, sizeof *bulk);
@@ -20841,8 +20991,10 @@ static void aioc_bulk_free(aioc_bulk *bulk)
 static aiocosmos_bulk_totals aioc_bulk_totals(const aioc_bulk *bulk)
 {
     aiocosmos_bulk_totals totals = bulk->totals;
-    totals.settled = bulk->oldest ? bulk->oldest->pulled_before : bulk->pulled;
-    totals.concurrency = bulk->allowed;
+    uint32_t unit = aioc_bulk_unit(bulk);
+    totals.settled = bulk->items.first ? ((aioc_bulk_item *)bulk->items.first)->number : bulk->pulled;
+    totals.concurrency = bulk->allowed / unit + (bulk->allowed % unit != 0);
+    if (totals.concurrency > bulk->request.concurrency_max) totals.concurrency = bulk->request.concurrency_max;
     return totals;
 }
 
@@ -20860,159 +21012,631 @@ static void aioc_bulk_ended(aioc_op *op, const aiocosmos_result *result)
     request.done(engine->client, result, &totals, request.user_data);
 }
 
-/* Over when nothing is to be pulled and nothing is in flight. */
-static bool aioc_bulk_finish_if_over(aioc_bulk *bulk)
+static void aioc_bulk_finish(aioc_bulk *bulk)
 {
-    if (!bulk->ended || bulk->in_flight) return false;
-    /* Cancelled or shut down since it began to end. */
-    if (bulk->op->stop && bulk->status != AIOCOSMOS_E_CANCELLED) bulk->status = bulk->op->stop;
+    int status = bulk->failed ? AIOCOSMOS_E_CANCELLED : bulk->op->stop;
     bulk->op->charge_ru = bulk->totals.charge_ru;
     bulk->op->state = AIOC_OP_READY;
-    aioc_op_finish(bulk->op, bulk->status, AIOCOSMOS_FATE_ANSWERED, NULL,
-                   bulk->status == AIOCOSMOS_E_TIMEOUT ? "the bulk's deadline" : "the bulk was stopped");
-    return true;
+    aioc_op_finish(bulk->op, status, AIOCOSMOS_FATE_ANSWERED, NULL,
+                   status == AIOCOSMOS_E_TIMEOUT ? "the bulk's deadline" : "the bulk was stopped");
 }
 
-static void aioc_bulk_item_came(aioc_op *op, const aiocosmos_result *result)
+/* What is told of an item, as far as an answer gives it. */
+typedef struct aioc_bulk_answer {
+    aioc_op *op;
+    aioc_op_outcome seen;
+    aiocosmos_result result;
+    aioc_op_delivery delivery;
+} aioc_bulk_answer;
+
+/* answer NULL: there is none. */
+static void aioc_bulk_tell(const aioc_bulk_item *item, aioc_bulk_answer *answer, int status, aiocosmos_fate fate,
+                           aiocosmos_str message)
 {
-    aioc_bulk *bulk = (aioc_bulk *)op->owner;
-    *(op->order_tail ? &op->order_tail->order_next : &bulk->oldest) = op->order_next;
-    *(op->order_next ? &op->order_next->order_tail : &bulk->newest) = op->order_tail;
-    bulk->in_flight--;
-    if (op->throttled_us == 0 && result->status != 429 && ++bulk->clean >= bulk->allowed &&
-        bulk->allowed < bulk->request.concurrency_max) {
-        bulk->allowed++;
-        bulk->clean = 0;
+    aioc_bulk *bulk = item->bulk;
+    aioc_op_engine *engine = bulk->all->engine;
+    uint64_t now_us = engine->reactor->now_us;
+    aioc_bulk_answer none;
+    aiocosmos_result *result = answer ? &answer->result : &none.result;
+    if (!answer) {
+        memset(&none, 0, sizeof none);
+        none.delivery.op = bulk->op;
+        none.result.etag = aioc_mem_str("");
+        answer = &none;
     }
-    aioc_bulk_release_held(bulk);
-    aioc_bulk_item_back(bulk, result, op->user_data);
-    aioc_bulk_finish_if_over(bulk);
+    answer->delivery.kind = item->given.kind;
+    answer->delivery.id = item->given.id;
+    result->internal = &answer->delivery;
+    result->op = aioc_op_handle(bulk->op);
+    result->status = status;
+    result->http_status = item->http_status;
+    result->sub_status = item->sub_status;
+    result->fate = fate;
+    result->attempts = item->attempts;
+    result->throttled_us = item->throttled_us;
+    result->charge_ru = item->charge_ru;
+    result->latency_us = now_us > item->pulled_us ? now_us - item->pulled_us : 0;
+    result->message = message;
+    if (status == 0 || status == 304) bulk->totals.succeeded++;
+    else bulk->totals.failed++;
+    if (status && fate == AIOCOSMOS_FATE_MAYBE_APPLIED) bulk->totals.maybe_applied++;
+    if (item->attempts > 1) bulk->totals.retries += item->attempts - 1u;
+    bulk->totals.charge_ru += item->charge_ru;
+    aioc_op_log_failure(engine, result);
+    aioc_op_tell(result);
+    if (!bulk->request.item_done) return;
+    engine->callbacks++;
+    bulk->request.item_done(engine->client, result, item->given.item_data, bulk->request.user_data);
 }
 
-static const aioc_op_role aioc_bulk_item_role = { aioc_bulk_item_came, NULL, &aioc_bulk_pacer, NULL, false,
-                                                   false };
+static void aioc_bulk_end(aioc_bulk_item *item, aioc_bulk_answer *answer, int status, aiocosmos_fate fate,
+                          aiocosmos_str message)
+{
+    aioc_bulk *bulk = item->bulk;
+    aioc_op_engine *engine = bulk->all->engine;
+    aioc_bulk_remove(item);
+    if (item->turn.key) aioc_op_order_leave(engine, &item->turn);
+    aioc_mem_list_remove(&bulk->items, &item->node);
+    bulk->left--;
+    bulk->all->left--;
+    engine->stats.ops_completed++;
+    if (item->attempts && item->throttled_us == 0 && status != 429) aioc_bulk_unthrottled(bulk);
+    aioc_bulk_tell(item, answer, status, fate, message);
+    aioc_mem_free(engine->memory, item, item->size);
+}
 
-/* The bulk is cancelled, out of time, or shut down: its items end the same way, then it does. */
+static aiocosmos_fate aioc_bulk_fate(const aioc_bulk_item *item, bool sent)
+{
+    return item->now.past.doubt || (sent && item->now.is.write) ? AIOCOSMOS_FATE_MAYBE_APPLIED
+                                                                : AIOCOSMOS_FATE_NOT_SENT;
+}
+
+/* It ends without an answer, as its time is over or the bulk is stopped. Its request goes on for the others, if it has
+ * been sent and not all end. */
+static void aioc_bulk_give_up(aioc_bulk_item *item, int status)
+{
+    aioc_bulk_batch *batch = item->batch;
+    char text[160];
+    if (batch && (item->bulk->op->stop || batch->items.count == 1 || !aioc_op_is_sent(batch->op))) {
+        aioc_op_abort(batch->op, status);
+        return;
+    }
+    if (batch) item->attempts++;
+    aioc_mem_print(text, sizeof text, "%s after %u attempt%s while waiting %s", aioc_protocol_status_text(status),
+                   (unsigned)item->attempts, item->attempts == 1 ? "" : "s",
+                   batch ? "for the answer" : item->back_off.armed ? "to try again" : "to be sent");
+    aioc_bulk_end(item, NULL, status, aioc_bulk_fate(item, batch != NULL), aioc_mem_str(text));
+}
+
+static void aioc_bulk_give_up_oldest(aioc_bulk *bulk)
+{
+    aioc_bulk_give_up((aioc_bulk_item *)bulk->items.first, bulk->op->stop);
+}
+
+static bool aioc_bulk_is_overdue(const aioc_bulk_item *item)
+{
+    return item->deadline_us && item->deadline_us <= item->bulk->all->engine->reactor->now_us;
+}
+
+/* All have the same time, so that the oldest is the first whose time is over. */
+static void aioc_bulk_watch_time(aioc_bulk *bulk)
+{
+    const aioc_bulk_item *oldest = (const aioc_bulk_item *)bulk->items.first;
+    if (oldest && oldest->deadline_us && !bulk->expiry.armed)
+        aioc_reactor_timer_start(bulk->all->engine->reactor, &bulk->expiry, oldest->deadline_us);
+}
+
+static void aioc_bulk_expired(aioc_reactor_timer *timer)
+{
+    aioc_bulk *bulk = (aioc_bulk *)timer->owner;
+    aioc_bulk_item *oldest = (aioc_bulk_item *)bulk->items.first;
+    if (oldest && aioc_bulk_is_overdue(oldest)) aioc_bulk_give_up(oldest, AIOCOSMOS_E_TIMEOUT);
+    aioc_bulk_watch_time(bulk);
+}
+
+/* The bulk is cancelled or out of time: its items end the same way one by one, as work, and then it does. Where the
+ * client ends, all do at once. */
 static void aioc_bulk_stop(aioc_op *op)
 {
     aioc_bulk *bulk = (aioc_bulk *)op->owner;
-    aioc_op *item = bulk->oldest;
-    bulk->ended = true;
-    if (bulk->status == 0) bulk->status = op->stop;
-    if (aioc_bulk_finish_if_over(bulk)) return;
-    for (; item; item = item->order_next) aioc_op_stop(item, op->stop);
+    if (!op->engine->closing) return;
+    while (bulk->items.first) aioc_bulk_give_up_oldest(bulk);
+    aioc_bulk_finish(bulk);
 }
 
-static const aioc_op_role aioc_bulk_role = { aioc_bulk_ended, aioc_bulk_stop, NULL, NULL, false, false };
+static const aioc_op_role aioc_bulk_role = { aioc_bulk_ended, aioc_bulk_stop, NULL, false, false };
 
-/* An item that cannot be sent ends here, inside step, as if it had been answered. */
-static void aioc_bulk_item_refused(aioc_bulk *bulk, int status, const aiocosmos_request *request, void *item_data)
+/*--- Answers ---*/
+
+static void aioc_bulk_back_off_over(aioc_reactor_timer *timer)
 {
-    aioc_op_engine *engine = bulk->all->engine;
-    aioc_op_delivery delivery;
-    aiocosmos_result result;
-    memset(&delivery, 0, sizeof delivery);
-    memset(&result, 0, sizeof result);
-    delivery.op = bulk->op;
-    delivery.kind = request->kind;
-    delivery.parsed = true;
-    result.status = status;
-    result.fate = AIOCOSMOS_FATE_NOT_SENT;
-    result.message = aioc_op_keep_refusal(engine);
-    result.internal = &delivery;
-    aioc_bulk_item_back(bulk, &result, item_data);
+    aioc_bulk_enqueue((aioc_bulk_item *)timer->owner, true);
 }
 
-static void aioc_bulk_send_item(aioc_bulk *bulk, const aiocosmos_bulk_item *item)
+/* What an answer means to one item. After a 429 it is the bulk that waits. */
+static void aioc_bulk_judge(aioc_bulk_item *item, aioc_bulk_answer *answer)
 {
+    aioc_bulk *bulk = item->bulk;
     aioc_op_engine *engine = bulk->all->engine;
-    aiocosmos_request request;
-    aioc_request_spec spec;
-    aioc_op *op = NULL;
-    int refused;
-    memset(&request, 0, sizeof request);
-    request.database = bulk->database;
-    request.container = bulk->container;
-    request.session_token = bulk->session_token;
-    request.kind = item->kind ? item->kind : AIOCOSMOS_CREATE_ITEM;
-    request.id = item->id;
-    request.pk = item->pk;
-    request.body = item->body;
-    request.if_match = item->if_match;
-    request.if_none_match = item->if_none_match;
-    request.want_body = bulk->request.want_body;
-    request.timeout_ms = bulk->request.timeout_ms;
-    engine->builder.default_lines = aioc_mem_text(&bulk->lines);
-    refused = request.kind > AIOCOSMOS_DELETE_ITEM ? aioc_request_refuse(&engine->builder, "kind", "a bulk is of items")
-                                                   : aioc_request_build(&engine->builder, &request, &spec);
-    engine->builder.default_lines = aioc_mem_text(&engine->builder.client_lines);
-    if (!refused) {
-        spec.user_data = item->item_data;
-        refused = aioc_op_accept(engine, &spec, &aioc_bulk_item_role, bulk, &op);
+    aioc_op_outcome *seen = &answer->seen;
+    aioc_op_verdict verdict;
+    bool again;
+    aioc_op_situate(engine, &item->now);
+    verdict = aioc_op_judge(&item->now, seen);
+    item->now.past.doubt = verdict.doubt;
+    if (seen->http_status) {
+        item->http_status = seen->http_status;
+        item->sub_status = seen->sub_status;
     }
-    bulk->pulled++;
-    if (refused) {
-        aioc_bulk_item_refused(bulk, refused, &request, item->item_data);
+    again = verdict.again && !bulk->op->stop && !aioc_op_too_late(engine, item->deadline_us, &verdict);
+    /* Of a range that is not known any more nobody learns anything. */
+    if (verdict.status && (!(verdict.flags & AIOC_OP_DOUBT) || item->batch->version == bulk->container->ranges_version))
+        aioc_op_heed(answer->op, &verdict, !again);
+    if (verdict.reason == AIOC_OP_THROTTLE) {
+        aioc_bulk_throttled(bulk, answer->op->attempt_us, verdict.wait_us, !again);
+        if (again) item->throttled_us += verdict.wait_us;
+    }
+    if (!again) {
+        int status = bulk->op->stop ? bulk->op->stop : verdict.status;
+        aioc_bulk_end(item, answer, status, (aiocosmos_fate)verdict.fate, aioc_mem_str(status != verdict.status
+            ? aioc_protocol_status_text(status)
+            : aioc_op_explain(engine, seen, &verdict, item->now.is.write, item->attempts)));
         return;
     }
-    op->pulled_before = bulk->pulled - 1;
-    op->order_tail = bulk->newest;
-    *(bulk->newest ? &bulk->newest->order_next : &bulk->oldest) = op;
-    bulk->newest = op;
-    bulk->in_flight++;
+    aioc_op_note_retry(engine, &item->now.past, &verdict);
+    if (verdict.wait_us == 0 || verdict.reason == AIOC_OP_THROTTLE) {
+        aioc_bulk_enqueue(item, true);
+        return;
+    }
+    aioc_bulk_remove(item);
+    item->back_off.fire = aioc_bulk_back_off_over;
+    item->back_off.owner = item;
+    aioc_reactor_timer_start(engine->reactor, &item->back_off, engine->reactor->now_us + verdict.wait_us);
 }
 
-/* Where memory is short, those in flight give some back; without any, only trying helps. One that was forgotten when it
- * had nothing in flight has its end to come to. */
+/* One item's part of an answer. One that is no result says nothing, as if it had been lost. */
+static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *whole, aiocosmos_json json)
+{
+    aioc_bulk_list *all = item->bulk->all;
+    aioc_bulk_answer answer = *whole;
+    aioc_batch_entry entry;
+    aioc_op_outcome *seen = &answer.seen;
+    answer.delivery.parsed = true;
+    answer.delivery.root = aioc_json_none();
+    answer.result.body = answer.result.etag = seen->body = aioc_mem_str("");
+    if (!aioc_batch_read(json, &entry)) {
+        aioc_batch_disbelieve(seen, AIOCOSMOS_E_PROTOCOL, "its entry in the batch's answer is no result");
+        aioc_bulk_judge(item, &answer);
+        return;
+    }
+    seen->http_status = entry.status;
+    seen->sub_status = entry.sub_status;
+    seen->retry_after_ms = entry.retry_after_ms;
+    item->charge_ru += entry.charge_ru;
+    if (entry.body.type != AIOCOSMOS_JSON_NONE && entry.body.type != AIOCOSMOS_JSON_NULL) {
+        seen->body = aioc_text_view(entry.body.ptr, entry.body.len);
+        answer.result.body = seen->body;
+        answer.delivery.root = entry.body;
+    }
+    if (entry.etag.type == AIOCOSMOS_JSON_STR && aioc_mem_reserve(all->engine->memory, &all->etag, entry.etag.len))
+        answer.result.etag = aioc_text_view(all->etag.data,
+                                            aioc_json_get_str(entry.etag, all->etag.data, entry.etag.len));
+    aioc_bulk_judge(item, &answer);
+}
+
+/* The whole was refused as something that one item may be to blame for, or as too large, as is an answer to reads that
+ * cannot be taken (of writes, it is lost): in smaller ones it is dealt with by item. Or the server knows no batches,
+ * and refuses the first as what it is not. 0: neither; else of so many operations at most. */
+static uint32_t aioc_bulk_divide(const aioc_bulk_batch *batch, const aioc_op_outcome *seen)
+{
+    aioc_account_container *container = batch->bulk->container;
+    int status = seen->http_status;
+    if (seen->error) return seen->error == AIOCOSMOS_E_TOO_LARGE && !batch->op->is.write ? batch->count / 2 : 0;
+    if (!seen->from_service) return 0;
+    if (container->batches <= 0 && seen->sub_status == 0 &&
+        (status == 400 || status == 404 || status == 405 || status == 501)) {
+        container->batches = -1;
+        return batch->count;
+    }
+    return status == 413 || (status == 400 && seen->sub_status != 1024) ? batch->count / 2 : 0;
+}
+
+static void aioc_bulk_take_answer(aioc_bulk_batch *batch, aioc_bulk_answer *whole)
+{
+    aioc_bulk *bulk = batch->bulk;
+    aiocosmos_json list = aioc_json_none(), entry = aioc_json_none();
+    uint32_t i, smaller = 0;
+    if (batch->op->is.by_range) {
+        list = aioc_batch_results(bulk->all->engine, batch->count, &whole->seen);
+        if (list.type == AIOCOSMOS_JSON_ARR) bulk->container->batches = 1;
+        else smaller = aioc_bulk_divide(batch, &whole->seen);
+        whole->delivery.parser = NULL;
+    }
+    for (i = 0; aioc_json_next(list, NULL, &entry); i++)
+        if (batch->items.first && batch->items.first->place == i)
+            aioc_bulk_take_entry(batch->items.first, whole, entry);
+    while (smaller && batch->items.last) {
+        batch->items.last->together_max = smaller;
+        aioc_bulk_enqueue(batch->items.last, true);
+    }
+    while (batch->items.first) {
+        batch->items.first->charge_ru += whole->result.charge_ru / batch->count;
+        aioc_bulk_judge(batch->items.first, whole);
+    }
+}
+
+/* It was not answered, but ended: with it all its items that did not only want it to be sent. */
+static void aioc_bulk_take_end(aioc_bulk_batch *batch, const aiocosmos_result *result)
+{
+    aioc_bulk_item *item;
+    while ((item = batch->items.first) != NULL) {
+        if (result->status == AIOCOSMOS_E_TIMEOUT && !batch->bulk->op->stop && !aioc_bulk_is_overdue(item))
+            aioc_bulk_enqueue(item, false);
+        else
+            aioc_bulk_end(item, NULL, result->status,
+                          aioc_bulk_fate(item, result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED), result->message);
+    }
+}
+
+static void aioc_bulk_came(aioc_op *op, const aiocosmos_result *result)
+{
+    aioc_bulk_batch *batch = (aioc_bulk_batch *)op->owner;
+    aioc_bulk *bulk = batch->bulk;
+    aioc_bulk_item *item = batch->items.first;
+    aioc_mem_list_remove(&bulk->batches, &batch->node);
+    bulk->requests--;
+    bulk->starved = false;
+    aioc_bulk_spend(bulk, result->charge_ru - batch->charge_ru);
+    if (result->charge_ru > 0) bulk->ru_each = result->charge_ru / batch->count;
+    for (; item; item = item->next) item->attempts += op->attempts;
+    if (op->seen) {
+        aioc_bulk_answer whole;
+        whole.op = op;
+        whole.seen = *op->seen;
+        whole.result = *result;
+        whole.delivery = *aioc_op_delivered(result);
+        aioc_bulk_take_answer(batch, &whole);
+    } else {
+        aioc_bulk_take_end(batch, result);
+    }
+    bulk->operations -= batch->count;
+    aioc_mem_free(bulk->all->engine->memory, batch, sizeof *batch);
+}
+
+/* It is sent once, and judged item by item. */
+static bool aioc_bulk_weigh(aioc_op *op, aioc_op_outcome *seen)
+{
+    op->seen = seen;
+    return true;
+}
+
+static const aioc_op_role aioc_bulk_batch_role = { aioc_bulk_came, NULL, aioc_bulk_weigh, true, false };
+
+/*--- Requests ---*/
+
+static int aioc_bulk_specify_single(aioc_bulk *bulk, aiocosmos_bulk_item *given, aioc_request_spec *spec)
+{
+    return aioc_batch_specify_single(bulk->all->engine, bulk->request.database, bulk->request.container,
+                                     bulk->request.want_body, given, spec);
+}
+
+/* As many of a range as fit. 0, or why not; *count: so many. */
+static int aioc_bulk_fill(aioc_bulk *bulk, const aioc_bulk_queue *queue, uint32_t most, aioc_request_spec *spec,
+                          uint32_t *count)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    aioc_mem_buffer *body = &bulk->all->body;
+    aioc_mem_writer out = aioc_mem_write(engine->memory, body);
+    const aioc_bulk_item *item = queue->first;
+    int refused = aioc_batch_specify(engine, bulk->request.database, bulk->request.container, false, NULL, spec);
+    body->len = 0;
+    spec->is.repeatable = true;
+    for (*count = 0; item && out.ok; item = item->next, ++*count) {
+        size_t before = body->len;
+        if (item->together_max < most) most = item->together_max;
+        if (*count >= most) break;
+        aioc_mem_put_text(&out, *count ? "," : "[");
+        aioc_batch_put(&out, &item->given, item->pk, bulk->request.want_body);
+        if (*count && body->len >= AIOC_BULK_BYTES_MAX) {
+            body->len = before;
+            break;
+        }
+        spec->is.write = spec->is.write || item->now.is.write;
+    }
+    aioc_mem_put_text(&out, "]");
+    spec->body = aioc_mem_text(body);
+    spec->is.by_range = true;
+    spec->pk_text = aioc_account_text(bulk->container, bulk->container->ranges[queue - bulk->shares].id);
+    return refused || out.ok ? refused : aioc_request_no_memory(&engine->builder);
+}
+
+static void aioc_bulk_load(aioc_bulk_batch *batch, aioc_bulk_queue *queue, uint32_t count)
+{
+    aioc_bulk *bulk = batch->bulk;
+    for (; batch->count < count; batch->count++) {
+        aioc_bulk_item *item = queue->first;
+        aioc_bulk_remove(item);
+        aioc_bulk_put(&batch->items, item, false);
+        item->batch = batch;
+        item->place = batch->count;
+    }
+    batch->version = bulk->container->ranges_version;
+    batch->charge_ru = bulk->ru_each * count;
+    aioc_mem_list_add(&bulk->batches, &batch->node);
+    bulk->requests++;
+    bulk->operations += count;
+    aioc_bulk_spend(bulk, batch->charge_ru);
+}
+
+/* 0, or why not. */
+static int aioc_bulk_send_some(aioc_bulk *bulk, aioc_bulk_queue *queue, uint32_t most)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    aioc_bulk_batch *batch;
+    aioc_request_spec spec;
+    uint32_t count = 1;
+    int refused;
+    engine->builder.default_lines = aioc_mem_text(&bulk->lines);
+    if (queue == &bulk->singles) {
+        aiocosmos_bulk_item given = queue->first->given;
+        refused = aioc_bulk_specify_single(bulk, &given, &spec);
+        spec.kind = (aiocosmos_kind)0;
+        spec.pk_text = queue->first->pk;
+    } else {
+        refused = aioc_bulk_fill(bulk, queue, most, &spec, &count);
+    }
+    engine->builder.default_lines = aioc_mem_text(&engine->builder.client_lines);
+    if (refused) return refused;
+    batch = (aioc_bulk_batch *)aioc_mem_zalloc(engine->memory, sizeof *batch);
+    if (!batch) return aioc_request_no_memory(&engine->builder);
+    batch->bulk = bulk;
+    spec.session_token = bulk->request.session_token;
+    spec.timeout_ms = AIOCOSMOS_OFF;
+    refused = aioc_op_accept(engine, &spec, &aioc_bulk_batch_role, batch, &batch->op);
+    if (refused) aioc_mem_free(engine->memory, batch, sizeof *batch);
+    else aioc_bulk_load(batch, queue, count);
+    return refused;
+}
+
+static uint32_t aioc_bulk_under_way(const aioc_bulk *bulk, uint32_t share)
+{
+    aiocosmos_str range = aioc_account_text(bulk->container, bulk->container->ranges[share].id);
+    const aioc_mem_node *node = bulk->batches.first;
+    uint32_t count = 0;
+    for (; node; node = node->next)
+        if (aioc_mem_same(aioc_op_part(((const aioc_bulk_batch *)node)->op, AIOC_OP_PK), range)) count++;
+    return count;
+}
+
+/* The queue that is sent from next, the fullest. NULL: none now. */
+static aioc_bulk_queue *aioc_bulk_next(const aioc_bulk *bulk)
+{
+    const aioc_bulk_queue *best = NULL;
+    uint32_t i;
+    if (aioc_bulk_room(bulk) == 0) return NULL;
+    if (bulk->singles.count) return (aioc_bulk_queue *)&bulk->singles;
+    for (i = 0; i < bulk->share_count; i++)
+        if (bulk->shares[i].count > (best ? best->count : 0) && aioc_bulk_under_way(bulk, i) < AIOC_BULK_UNDER_WAY_MAX)
+            best = &bulk->shares[i];
+    return (aioc_bulk_queue *)best;
+}
+
+/* Memory comes back with an answer. If none is under way, one item is tried, and else fails. */
+static void aioc_bulk_send(aioc_bulk *bulk)
+{
+    aioc_bulk_queue *queue = aioc_bulk_next(bulk);
+    int refused = aioc_bulk_send_some(bulk, queue, aioc_bulk_room(bulk));
+    if (refused && !bulk->requests) refused = aioc_bulk_send_some(bulk, queue, 1);
+    bulk->starved = refused && bulk->requests;
+    if (refused && !bulk->starved)
+        aioc_bulk_end(queue->first, NULL, refused, AIOCOSMOS_FATE_NOT_SENT, aioc_op_keep_refusal(bulk->all->engine));
+}
+
+/*--- Pulls ---*/
+
+static void aioc_bulk_keep(char **at, aiocosmos_str *text)
+{
+    if (!text->ptr) return;
+    if (text->len) memcpy(*at, text->ptr, text->len);
+    text->ptr = *at;
+    *at += text->len;
+}
+
+/* A block for the item and its texts. */
+static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aiocosmos_bulk_item *given,
+                                          const aioc_request_spec *spec)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    aiocosmos_str id = aioc_mem_str(given->id ? given->id : "");
+    size_t size = sizeof(aioc_bulk_item) + id.len + 1 + spec->pk_text.len + given->body.len + given->if_match.len +
+                  given->if_none_match.len;
+    aioc_bulk_item *item = (aioc_bulk_item *)aioc_mem_alloc(engine->memory, size);
+    char *at = (char *)(item + 1);
+    if (!item) return NULL;
+    memset(item, 0, sizeof *item);
+    item->size = size;
+    item->bulk = bulk;
+    item->number = bulk->pulled - 1;
+    item->pulled_us = engine->platform->monotonic_us(engine->platform->user_data);
+    if (bulk->request.timeout_ms != AIOCOSMOS_OFF)
+        item->deadline_us = item->pulled_us + bulk->request.timeout_ms * UINT64_C(1000);
+    item->together_max = AIOC_BATCH_OPERATIONS_MAX;
+    item->now.is.write = spec->is.write;
+    item->now.is.repeatable = spec->is.repeatable || engine->options->retry_writes;
+    item->now.patient = true;
+    item->given = *given;
+    item->given.pk.level[0].type = AIOCOSMOS_VALUE_NULL;  /* one is required; its text is there already: */
+    item->pk = spec->pk_text;
+    aioc_bulk_keep(&at, &item->pk);
+    aioc_bulk_keep(&at, &item->given.body);
+    aioc_bulk_keep(&at, &item->given.if_match);
+    aioc_bulk_keep(&at, &item->given.if_none_match);
+    if (given->id) {
+        aioc_bulk_keep(&at, &id);
+        item->given.id = id.ptr;
+        *at = 0;
+    }
+    return item;
+}
+
+static void aioc_bulk_turn_came(aioc_op_turn *turn)
+{
+    aioc_bulk_enqueue((aioc_bulk_item *)turn->owner, false);
+}
+
+static void aioc_bulk_add(aioc_bulk *bulk, aioc_bulk_item *item)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    aioc_mem_list_add(&bulk->items, &item->node);
+    bulk->left++;
+    bulk->all->left++;
+    engine->stats.ops_submitted++;
+    aioc_bulk_watch_time(bulk);
+    item->turn.key = item->given.order_key;
+    item->turn.come = aioc_bulk_turn_came;
+    item->turn.owner = item;
+    if (!item->turn.key || aioc_op_order_enter(engine, &item->turn)) aioc_bulk_enqueue(item, false);
+}
+
+/* One that cannot be sent ends here, inside step, as if it had been answered. */
+static void aioc_bulk_take(aioc_bulk *bulk, aiocosmos_bulk_item *given)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    aioc_bulk_item *item = NULL, bad;
+    aioc_request_spec spec;
+    int refused = aioc_bulk_specify_single(bulk, given, &spec);
+    bulk->pulled++;
+    if (!refused) {
+        item = aioc_bulk_item_new(bulk, given, &spec);
+        if (!item) refused = aioc_request_no_memory(&engine->builder);
+    }
+    if (item) {
+        aioc_bulk_add(bulk, item);
+        return;
+    }
+    memset(&bad, 0, sizeof bad);
+    bad.bulk = bulk;
+    bad.given = *given;
+    bad.pulled_us = engine->reactor->now_us;
+    aioc_bulk_tell(&bad, NULL, refused, AIOCOSMOS_FATE_NOT_SENT, aioc_op_keep_refusal(engine));
+}
+
+/* As many as the next requests take. Where memory is short, what is under way gives some back; without any, only trying
+ * helps. */
 static bool aioc_bulk_may_pull(const aioc_bulk *bulk)
 {
     const aioc_op_engine *engine = bulk->all->engine;
-    if (bulk->ended) return bulk->in_flight == 0 && !engine->closing;
-    return !bulk->later && !bulk->held.first && bulk->in_flight < bulk->request.concurrency_max &&
-           aioc_bulk_may_send(bulk) && aioc_op_has_room_for_part(engine, bulk->in_flight) &&
-           (engine->pending == bulk->all->count ||
-            engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
-}
-
-/* One that can take an item now. NULL: none can. */
-static aioc_bulk *aioc_bulk_pulling(const aioc_bulk_list *bulks)
-{
-    aioc_bulk *bulk = bulks->first;
-    while (bulk && !aioc_bulk_may_pull(bulk)) bulk = bulk->next;
-    return bulk;
+    uint32_t batches = bulk->share_count ? bulk->share_count : 1;
+    if (bulk->ended || bulk->later || bulk->pause.armed) return false;
+    if (!bulk->share_count && aioc_bulk_is_sorted(bulk)
+            ? bulk->singles.count || bulk->left >= bulk->request.concurrency_max || !aioc_bulk_room(bulk)
+            : bulk->left >= bulk->operations + batches * AIOC_BATCH_OPERATIONS_MAX) return false;
+    return (bulk->all->left == 0 && engine->pending == bulk->all->count) ||
+           engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7;
 }
 
 static void aioc_bulk_pull(aioc_bulk *bulk)
 {
     aiocosmos_bulk_item item;
-    aiocosmos_pull pull = AIOCOSMOS_PULL_END;
+    aiocosmos_pull pull;
     memset(&item, 0, sizeof item);
-    if (!bulk->ended) pull = bulk->request.next(bulk->all->engine->client, &item, bulk->request.user_data);
-    if (bulk->ended) pull = AIOCOSMOS_PULL_END;  /* forgotten, perhaps by that: what the item points to may be gone */
-    switch (pull) {
-    case AIOCOSMOS_PULL_ITEM: aioc_bulk_send_item(bulk, &item); break;
-    case AIOCOSMOS_PULL_LATER: bulk->later = true; break;
-    case AIOCOSMOS_PULL_END: bulk->ended = true; break;
-    default:  /* AIOCOSMOS_PULL_FAIL */
+    pull = bulk->request.next(bulk->all->engine->client, &item, bulk->request.user_data);
+    if (bulk->ended) return;  /* forgotten by that: what the item points to may be gone */
+    if (pull == AIOCOSMOS_PULL_ITEM) {
+        aioc_bulk_take(bulk, &item);
+    } else if (pull == AIOCOSMOS_PULL_LATER) {
+        bulk->later = true;
+    } else {
         bulk->ended = true;
-        bulk->status = AIOCOSMOS_E_CANCELLED;
+        bulk->failed = pull != AIOCOSMOS_PULL_END;
     }
-    aioc_bulk_finish_if_over(bulk);
 }
+
+/*--- Work ---*/
+
+typedef void (*aioc_bulk_task)(aioc_bulk *bulk);
+
+/* What is to be done. NULL: nothing. As long as something can be pulled, nothing is sent, for it is sent together;
+ * unless that has to wait for the next step: `hurry`. */
+static aioc_bulk_task aioc_bulk_todo(const aioc_bulk *bulk, bool hurry)
+{
+    if (bulk->all->engine->closing) return NULL;
+    if (bulk->op->stop || (bulk->ended && !bulk->left)) return bulk->left ? aioc_bulk_give_up_oldest : aioc_bulk_finish;
+    if (!hurry && aioc_bulk_may_pull(bulk)) return aioc_bulk_pull;
+    if (bulk->left && !bulk->waiting && !aioc_bulk_is_sorted(bulk)) return aioc_bulk_sort;
+    if (bulk->left && aioc_bulk_next(bulk)) return aioc_bulk_send;
+    return hurry && aioc_bulk_may_pull(bulk) ? aioc_bulk_pull : NULL;
+}
+
+static bool aioc_bulk_has_work(const aioc_bulk_list *bulks)
+{
+    const aioc_bulk *bulk = bulks->first;
+    while (bulk && !aioc_bulk_todo(bulk, false)) bulk = bulk->next;
+    return bulk != NULL;
+}
+
+/* One thing for one bulk. False: there is nothing to do. */
+static bool aioc_bulk_work(const aioc_bulk_list *bulks, bool hurry)
+{
+    aioc_bulk *bulk = bulks->first;
+    aioc_bulk_task task = NULL;
+    while (bulk && (task = aioc_bulk_todo(bulk, hurry)) == NULL) bulk = bulk->next;
+    if (task) task(bulk);
+    return task != NULL;
+}
+
+/*--- Beginnings ---*/
 
 static int aioc_bulk_keep_names(aioc_bulk *bulk, const aiocosmos_bulk_request *request)
 {
-    aioc_op_engine *engine = bulk->all->engine;
-    const char *database = request->database ? request->database : engine->builder.default_database;
+    aioc_request_builder *builder = &bulk->all->engine->builder;
+    const char *database = request->database ? request->database : builder->default_database;
     size_t database_len = strlen(database) + 1, container_len = strlen(request->container) + 1;
-    if (!aioc_mem_append(engine->memory, &bulk->names, database, database_len) ||
-        !aioc_mem_append(engine->memory, &bulk->names, request->container, container_len) ||
-        !aioc_mem_append(engine->memory, &bulk->names, request->session_token.ptr, request->session_token.len))
-        return aioc_request_no_memory(&engine->builder);
-    bulk->database = bulk->names.data;
-    bulk->container = bulk->names.data + database_len;
-    bulk->session_token = aioc_text_view(bulk->container + container_len, request->session_token.len);
+    aioc_mem_writer out = aioc_mem_write(builder->memory, &bulk->names);
+    aioc_mem_put(&out, aioc_text_view(database, database_len));
+    aioc_mem_put(&out, aioc_text_view(request->container, container_len));
+    aioc_mem_put(&out, request->session_token);
+    if (!out.ok) return aioc_request_no_memory(builder);
+    bulk->request.database = bulk->names.data;
+    bulk->request.container = bulk->names.data + database_len;
+    bulk->request.session_token.ptr = bulk->request.container + container_len;
     return 0;
+}
+
+/* The header lines of all its requests. */
+static int aioc_bulk_keep_lines(aioc_bulk *bulk, const aiocosmos_bulk_request *request)
+{
+    aioc_request_builder *builder = &bulk->all->engine->builder;
+    aioc_mem_writer out = aioc_mem_write(builder->memory, &bulk->lines);
+    char text[48];
+    int refused = aioc_request_keep_headers(builder, &bulk->lines, request->headers);
+    if (refused) return refused;
+    if (request->throughput_bucket > 5) return aioc_request_refuse(builder, "throughput_bucket", "1 to 5");
+    aioc_mem_print(text, sizeof text, "x-ms-cosmos-throughput-bucket: %u\r\n", (unsigned)request->throughput_bucket);
+    if (request->throughput_bucket) aioc_mem_put_text(&out, text);
+    if (request->priority_low) aioc_mem_put_text(&out, "x-ms-cosmos-priority-level: Low\r\n");
+    return out.ok ? 0 : aioc_request_no_memory(builder);
+}
+
+static int aioc_bulk_begin(aioc_bulk *bulk, const aiocosmos_bulk_request *request)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    int refused;
+    bulk->request = *request;
+    if (bulk->request.timeout_ms == 0) bulk->request.timeout_ms = engine->builder.timeout_ms;
+    if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
+    bulk->allowed = UINT32_MAX;
+    bulk->waiter.resume = aioc_bulk_settled;
+    bulk->expiry.fire = aioc_bulk_expired;
+    bulk->waiter.owner = bulk->expiry.owner = bulk;
+    bulk->container = aioc_account_hold(&engine->account, aioc_mem_text(&engine->builder.link));
+    if (!bulk->container) return aioc_request_no_memory(&engine->builder);
+    refused = aioc_bulk_keep_names(bulk, request);
+    if (!refused) refused = aioc_bulk_keep_lines(bulk, request);
+    if (!refused)
+        refused = aioc_op_compose(engine, AIOCOSMOS_BULK, &engine->builder.link, request->deadline_ms, &aioc_bulk_role,
+                                  bulk, request->user_data, &bulk->op);
+    return refused;
 }
 
 static int aioc_bulk_open(aioc_bulk_list *bulks, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
@@ -21027,23 +21651,13 @@ static int aioc_bulk_open(aioc_bulk_list *bulks, const aiocosmos_bulk_request *r
     bulk = (aioc_bulk *)aioc_mem_zalloc(engine->memory, sizeof *bulk);
     if (!bulk) return aioc_request_no_memory(&engine->builder);
     bulk->all = bulks;
-    bulk->request = *request;
-    if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
-    bulk->allowed = bulk->request.concurrency_max;
-    refused = aioc_bulk_keep_names(bulk, request);
-    if (!refused) refused = aioc_request_keep_headers(&engine->builder, &bulk->lines, request->headers);
-    if (!refused)
-        refused = aioc_op_compose(engine, AIOCOSMOS_BULK, &engine->builder.link, request->deadline_ms, &aioc_bulk_role,
-                                  bulk, request->user_data, &bulk->op);
     bulk->next = bulks->first;
     bulks->first = bulk;
     bulks->count++;
-    if (refused) {
-        aioc_bulk_free(bulk);
-        return refused;
-    }
-    if (handle) *handle = aioc_op_handle(bulk->op);
-    return 0;
+    refused = aioc_bulk_begin(bulk, request);
+    if (refused) aioc_bulk_free(bulk);
+    else if (handle) *handle = aioc_op_handle(bulk->op);
+    return refused;
 }
 
 static aioc_bulk *aioc_bulk_find(const aioc_op_engine *engine, aiocosmos_op handle)
@@ -21057,25 +21671,18 @@ static bool aioc_bulk_forget(aioc_op *op)
 {
     aioc_bulk *bulk = (aioc_bulk *)op->owner;
     if (op->role != &aioc_bulk_role) return false;
-    if (!bulk->ended) bulk->status = AIOCOSMOS_E_CANCELLED;
+    bulk->failed = bulk->failed || !bulk->ended;
     bulk->ended = true;
     bulk->request.item_done = NULL;
     bulk->request.done = NULL;
     return true;
 }
 
-/* One item. False: no bulk can take one now. */
-static bool aioc_bulk_work(const aioc_bulk_list *bulks)
-{
-    aioc_bulk *bulk = aioc_bulk_pulling(bulks);
-    if (bulk) aioc_bulk_pull(bulk);
-    return bulk != NULL;
-}
-
-/* Only abandoned ones are left. */
 static void aioc_bulk_close(aioc_bulk_list *bulks)
 {
-    while (bulks->first) aioc_bulk_free(bulks->first);
+    while (bulks->first) aioc_bulk_free(bulks->first);  /* only abandoned ones are left */
+    aioc_mem_buffer_free(bulks->engine->memory, &bulks->body);
+    aioc_mem_buffer_free(bulks->engine->memory, &bulks->etag);
 }
 /*========================
  * MARK: - Client                 >>client
@@ -21546,12 +22153,13 @@ static bool aioc_client_tell_room(aiocosmos_client *client)
     return true;
 }
 
-/* One piece of ready work, in the order in which it frees resources: answers, timers, pulls, starts, sends. */
+/* One piece of ready work, in the order in which it frees resources: answers, timers, starts, sends, pulls. */
 static bool aioc_client_work_one(aiocosmos_client *client)
 {
     return aioc_reactor_dispatch_one(&client->reactor) || aioc_reactor_timer_run_one(&client->reactor) ||
-           aioc_client_tell_room(client) || aioc_op_work(&client->engine) || aioc_range_work(&client->readers) ||
-           aioc_bulk_work(&client->bulks) || aioc_pool_work(&client->engine.endpoint.pool);
+           aioc_client_tell_room(client) || aioc_op_work(&client->engine) ||
+           aioc_pool_work(&client->engine.endpoint.pool) || aioc_range_work(&client->readers) ||
+           aioc_bulk_work(&client->bulks, false);
 }
 
 /* False: the budget is spent, or a callback destroyed the client. Without a budget, too, callbacks that always lead to
@@ -21577,7 +22185,7 @@ static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 static bool aioc_client_has_work(const aiocosmos_client *client)
 {
     return client->engine.ready.first || client->reactor.batch_at < client->reactor.batch_count ||
-           aioc_range_has_work(&client->readers) || aioc_bulk_pulling(&client->bulks) ||
+           aioc_range_has_work(&client->readers) || aioc_bulk_has_work(&client->bulks) ||
            aioc_pool_has_work(&client->engine.endpoint.pool) || aioc_client_has_room(client);
 }
 
@@ -21628,6 +22236,7 @@ static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
     bool finished = aioc_client_step_ready(client, timeout_ms);
     uint32_t records = 0, records_max = finished ? client->options.handshakes_max : 1;
     if (!finished && !client->engine.closing) aioc_reactor_timer_run_one(&client->reactor);
+    if (!finished && !client->engine.closing) aioc_bulk_work(&client->bulks, true);
     while (!client->engine.closing && records < records_max &&
            aioc_stream_handshake_work(&client->engine.endpoint.pool.place))
         records++;
@@ -21687,7 +22296,7 @@ void aiocosmos_wake(aiocosmos_client *client)
 
 uint32_t aiocosmos_pending(const aiocosmos_client *client)
 {
-    return client->engine.pending;
+    return client->engine.pending + (uint32_t)client->bulks.left;
 }
 
 int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
@@ -21825,7 +22434,7 @@ static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request 
 
 int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op)
 {
-    static const aioc_op_role role = { NULL, NULL, NULL, NULL, false, false };
+    static const aioc_op_role role = { NULL, NULL, NULL, false, false };
     if (op) op->id = 0;
     return aioc_client_submit(client, request, op, &role, NULL);
 }
@@ -21954,7 +22563,7 @@ static void aioc_client_ran(aioc_op *op, const aiocosmos_result *result)
 
 int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out)
 {
-    static const aioc_op_role role = { aioc_client_ran, NULL, NULL, NULL, false, false };
+    static const aioc_op_role role = { aioc_client_ran, NULL, NULL, false, false };
     aioc_client_runner runner;
     int status;
     memset(&runner, 0, sizeof runner);
@@ -21974,7 +22583,7 @@ int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, ai
 /* False: the host expects no callback from it, as it is a part of something. */
 static bool aioc_client_forget(aioc_op *op)
 {
-    if (op->role->internal || op->role->pacer) return false;
+    if (op->role->internal) return false;
     op->done = NULL;
     op->batch_done = NULL;
     op->user_data = NULL;
@@ -21985,8 +22594,8 @@ static bool aioc_client_forget(aioc_op *op)
 bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op)
 {
     const aiocosmos_result *told = client->engine.told;
-    aioc_op *found = op.id && told && told->op.id == op.id ? aioc_op_told(&client->engine)
-                                                           : aioc_op_find(&client->engine, op);
+    aioc_op *found = aioc_op_find(&client->engine, op);
+    if (!found && op.id && told && told->op.id == op.id) found = aioc_op_told(&client->engine);
     return found && aioc_client_forget(found);
 }
 

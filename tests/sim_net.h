@@ -23,6 +23,7 @@
 typedef struct sim_request {
     aiocosmos_str head, body;
     long op;                             /* whose: what "x-sim-op: 12" or #12# in the body says; -1: nobody's */
+    bool batch;                          /* of many: each has its own #12# */
 } sim_request;
 
 typedef struct sim_reader {              /* of one direction of one connection */
@@ -50,17 +51,25 @@ static long sim_number(aiocosmos_str text)
     return aioc_text_parse_u64(text, &number) ? (long)number : -1;
 }
 
-/* #12# */
-static long sim_marker(aiocosmos_str text)
+/* The next #12# of a text, which is then what follows it. */
+static long sim_next_marker(aiocosmos_str *text)
 {
     size_t at = 0, end;
-    for (; at < text.len; at++) {
-        if (text.ptr[at] != '#') continue;
-        for (end = at + 1; end < text.len && text.ptr[end] >= '0' && text.ptr[end] <= '9'; end++) continue;
-        if (end < text.len && end > at + 1 && text.ptr[end] == '#')
-            return sim_number(emu_str(text.ptr + at + 1, end - at - 1));
+    for (; at < text->len; at++) {
+        if (text->ptr[at] != '#') continue;
+        for (end = at + 1; end < text->len && text->ptr[end] >= '0' && text->ptr[end] <= '9'; end++) continue;
+        if (end < text->len && end > at + 1 && text->ptr[end] == '#') {
+            long number = sim_number(emu_str(text->ptr + at + 1, end - at - 1));
+            *text = emu_str(text->ptr + end + 1, text->len - end - 1);
+            return number;
+        }
     }
     return -1;
+}
+
+static long sim_marker(aiocosmos_str text)
+{
+    return sim_next_marker(&text);
 }
 
 /* Reads along up to the end of a request; returns how many bytes that is. *whole: request is one, until the next
@@ -83,7 +92,8 @@ static size_t sim_read_along(sim_reader *reader, const char *bytes, size_t len, 
     request->head = emu_str(reader->bytes, reader->head_len);
     request->body = emu_str(reader->bytes + reader->head_len, reader->body_len);
     request->op = sim_number(sim_header(request->head, "x-sim-op: "));
-    if (request->op < 0) request->op = sim_marker(request->body);
+    request->batch = sim_header(request->head, "x-ms-cosmos-is-batch-request: ").len > 0;
+    if (request->op < 0 && !request->batch) request->op = sim_marker(request->body);
     reader->len = reader->head_len = reader->body_len = 0;
     return used;
 }
@@ -232,6 +242,17 @@ static void sim_server_close(sim_socket *socket)
     if (socket->conn) aiocosmos_emulator_conn_close(socket->conn);
     socket->conn = NULL;
     socket->armed = false;
+}
+
+/* That a request was sent by a host, or, with none, that it has arrived: of each operation that is in it. */
+static void sim_tell_of(sim_net *net, sim_host *host, sim_request *request)
+{
+    aiocosmos_str rest = request->body;
+    do {
+        if (request->batch && (request->op = sim_next_marker(&rest)) < 0) break;
+        if (host && net->hooks.sent) net->hooks.sent(net->hooks.user, host, request);
+        if (!host && net->hooks.arrived) net->hooks.arrived(net->hooks.user, request);
+    } while (request->batch);
 }
 
 /* The client's end learns of a reset now. */
@@ -401,7 +422,7 @@ static void sim_server_receive(sim_socket *socket, const char *bytes, size_t len
                       socket->number);
             any = true;
             socket->armed_op = request.op;
-            if (net->hooks.arrived) net->hooks.arrived(net->hooks.user, &request);
+            sim_tell_of(net, NULL, &request);
         }
         if (!whole || socket->site != net->site) {
             if (whole) sim_server_moved(socket);
@@ -735,7 +756,7 @@ static void sim_send_bytes(sim_socket *socket, const char *bytes, size_t len)
     bool whole;
     while (socket->role == SIM_TO_SERVER && at < len) {
         at += sim_read_along(&socket->sent, bytes + at, len - at, &whole, &request);
-        if (whole && net->hooks.sent) net->hooks.sent(net->hooks.user, socket->host, &request);
+        if (whole) sim_tell_of(net, socket->host, &request);
     }
     for (at = 0; at < len; at += size) {
         size = len - at;

@@ -810,6 +810,7 @@ static void sim_step(sim_client *client, int timeout_ms)
     uint64_t began_us = s->world.now_us;
     int ran;
     client->inside = true;
+    client->items_told = 0;
     if (drains) ran = aiocosmos_drain(client->client, timeout_ms < 0 ? 1000 : timeout_ms);
     else ran = aiocosmos_step(client->client, timeout_ms);
     client->inside = false;
@@ -823,7 +824,9 @@ static void sim_step(sim_client *client, int timeout_ms)
     if (ran == AIOCOSMOS_E_DESTROYED) sim_client_gone(client);
     else SIM_CHECK(&s->world, aiocosmos_pending(client->client) == client->owed, "%u are pending, and %u are owed",
                    (unsigned)aiocosmos_pending(client->client), (unsigned)client->owed);
-    SIM_CHECK(&s->world, !budget_us || client->doomed || s->world.now_us <= began_us + budget_us + SIM_PIECE_US,
+    /* The answer of a batch is one piece, whose items are told of one by one. */
+    SIM_CHECK(&s->world, !budget_us || client->doomed ||
+                         s->world.now_us <= began_us + budget_us + (client->items_told + 1) * SIM_PIECE_US,
               "client %u has a budget of %u us, and steps for %" PRIu64, client->number, (unsigned)budget_us,
               s->world.now_us - began_us);
     client->stepped_us = s->world.now_us;
@@ -1054,6 +1057,8 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     s->net.hooks.serving = sim_on_serving;
     s->net.hooks.served = sim_on_served;
     s->net.hooks.user = s;
+    s->core->watch_operation = sim_on_operation;
+    s->core->watch_user = s;
     sim_choose_climate(s);
     if (s->plan.trial == SIM_SILENT_METADATA) sim_silence_metadata(s);
     for (i = 0; i < s->plan.clients; i++) {

@@ -616,6 +616,9 @@ static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *it
     item->body = emu_str(op->body, op->body_len);
     if (*op->if_match) item->if_match = aiocosmos_text(op->if_match);
     item->item_data = op;
+    sim_order(bulk->client, op);
+    item->order_key = op->order_key;
+    if (op->order_key) bulk->client->order_last[op->order_key] = op;
     sim_trace(&s->world, "operation %ld: pulled by bulk %ld, kind %d, item %s", op->number, bulk->op->number, op->kind,
               op->item->id);
     return AIOCOSMOS_PULL_ITEM;
@@ -625,12 +628,12 @@ static void sim_bulk_item_back(aiocosmos_client *handle, const aiocosmos_result 
                                void *user_data)
 {
     sim_bulk *bulk = (sim_bulk *)user_data;
-    const sim_tries *tries = &bulk->client->tries[(uint32_t)result->op.id % SIM_SLOTS];
     bulk->back++;
     *(result->status ? &bulk->count.failed : &bulk->count.succeeded) += 1;
     bulk->count.maybe_applied += result->status != 0 && result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED;
     bulk->count.retries += result->attempts ? result->attempts - 1 : 0;
-    bulk->count.throttled += tries->op == result->op.id ? tries->of[SIM_THROTTLE] : 0;
+    bulk->count.throttled += result->throttled_us || result->status == 429;        /* once or more */
+    bulk->client->items_told++;
     SIM_CHECK(&bulk->client->sim->world, !bulk->op->calls, "an item comes back behind the end of its bulk");
     sim_done(handle, result, item_data);
 }
@@ -653,7 +656,9 @@ static void sim_bulk_done(aiocosmos_client *handle, const aiocosmos_result *resu
     sim_check_total(s, "failed", totals->failed, bulk->count.failed);
     sim_check_total(s, "may have been applied", totals->maybe_applied, bulk->count.maybe_applied);
     sim_check_total(s, "retries", totals->retries, bulk->count.retries);
-    if (!s->plan.proxies && !s->plan.garbles) sim_check_total(s, "throttled", totals->throttled, bulk->count.throttled);
+    if (!s->plan.proxies && !s->plan.garbles)
+        SIM_CHECK(&s->world, totals->throttled >= bulk->count.throttled, "a bulk says %u items were throttled, %u were",
+                  (unsigned)totals->throttled, (unsigned)bulk->count.throttled);
     sim_trace(&s->world, "bulk %ld: %u pulled, %u throttled, %u allowed", bulk->op->number, bulk->pulled,
               (unsigned)totals->throttled, (unsigned)totals->concurrency);
     /* Who halves and pauses is refused about as often as it succeeds; who does not, five times as often and more. */
@@ -690,6 +695,7 @@ static bool sim_start_bulk(sim_client *client)
     }
     request.concurrency_max = bulk->concurrency;
     request.timeout_ms = bulk->timeout_ms;
+    request.single_items = sim_chance(random, 0.4);
     if (sim_chance(random, 0.2)) request.deadline_ms = (uint32_t)sim_magnitude(random, 5, 5000);
     if (s->plan.trial == SIM_STORM) request.deadline_ms = 0;
     request.next = sim_pull;

@@ -941,6 +941,33 @@ TEST(a_read_after_a_split_during_the_fetch_of_ranges_carries_the_new_token)
 
 /*--- Bulk -----------------------------------------------------------------------------*/
 
+/* Runs with batches, and with one request an item. */
+#define TEST_BOTH(NAME)                          \
+    static void both_##NAME(void);               \
+    TEST(NAME) { both_##NAME(); }                \
+    TEST(NAME##_singly) { both_##NAME(); }       \
+    static void both_##NAME(void)
+
+static bool singly(void)
+{
+    return strstr(test.running->name, "_singly") != NULL;
+}
+
+/* Of each item; or of the request that it is in. */
+static void fault_items(const char *rule)
+{
+    char text[128];
+    snprintf(text, sizeof text, "%s,kind=%s", rule, singly() ? "create_item" : "batched_create_item");
+    fault(text);
+}
+
+static void fault_requests(const char *rule)
+{
+    char text[128];
+    snprintf(text, sizeof text, "%s,kind=%s", rule, singly() ? "create_item" : "batch_items");
+    fault(text);
+}
+
 /* A host that hands out items {"id":"N","pk":N % keys}, and what it hears of them. */
 typedef struct source {
     int next, count, keys;
@@ -1035,6 +1062,7 @@ static aiocosmos_bulk_request bulk_of(source *s)
     request.item_done = item_came;
     request.done = bulk_came;
     request.user_data = s;
+    request.single_items = singly();
     return request;
 }
 
@@ -1079,7 +1107,7 @@ TEST_TWICE(ten_thousand_items_go_in_and_memory_stays_flat)
     close_world(client);
 }
 
-TEST(a_bulk_has_every_kind_of_item)
+TEST_BOTH(a_bulk_has_every_kind_of_item)
 {
     static const aiocosmos_kind kinds[] = {AIOCOSMOS_CREATE_ITEM, AIOCOSMOS_UPSERT_ITEM, AIOCOSMOS_READ_ITEM,
         AIOCOSMOS_REPLACE_ITEM, AIOCOSMOS_PATCH_ITEM, AIOCOSMOS_DELETE_ITEM};
@@ -1140,7 +1168,7 @@ static void taken_all(aiocosmos_client *client, const aiocosmos_result *result, 
     CHECK_INT(totals->settled, totals->succeeded + totals->failed);
 }
 
-TEST(a_bulk_says_below_which_item_all_have_ended)
+TEST_BOTH(a_bulk_says_below_which_item_all_have_ended)
 {
     aiocosmos_client *client = open_world("");
     aiocosmos_bulk_request request;
@@ -1151,10 +1179,11 @@ TEST(a_bulk_says_below_which_item_all_have_ended)
         taken.count = round ? TAKEN_MAX : 2;
         request.container = "c";
         request.next = take_next;
+        request.single_items = singly();
         request.item_done = taken_back;
         request.done = taken_all;
-        fault("delay_ms=30,kind=create_item,probability=0.1,seed=7");
-        fault("status=429,kind=create_item,probability=0.05,seed=8,retry_after_ms=5");
+        fault_requests("delay_ms=30,probability=0.1,seed=7");
+        fault_items("status=429,probability=0.05,seed=8,retry_after_ms=5");
         CHECK_INT(aiocosmos_bulk(client, &request, &taken.op), 0);
         while (round == 2 && taken.pulled < 500) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
         if (round == 2) CHECK(aiocosmos_cancel(client, taken.op));
@@ -1166,7 +1195,7 @@ TEST(a_bulk_says_below_which_item_all_have_ended)
     close_world(client);
 }
 
-TEST(a_bad_item_fails_alone)
+TEST_BOTH(a_bad_item_fails_alone)
 {
     aiocosmos_client *client = open_world("");
     source s = items(200, 10);
@@ -1183,7 +1212,7 @@ TEST(a_bad_item_fails_alone)
     close_world(client);
 }
 
-TEST(a_storm_of_429_lowers_the_concurrency_and_every_item_succeeds)
+TEST_BOTH(a_storm_of_429_lowers_the_concurrency_and_every_item_succeeds)
 {
     aiocosmos_client *client = open_world("--ru 4000");
     source s = items(1200, 100);
@@ -1191,14 +1220,15 @@ TEST(a_storm_of_429_lowers_the_concurrency_and_every_item_succeeds)
     CHECK_INT(run_bulk(client, &request, &s), 0);
     CHECK_INT(s.succeeded, 1200);
     CHECK(s.totals.throttled > 0);
-    CHECK(s.totals.throttled < 1200);                      /* a refusal costs units too: 26,000 when each item tries */
+
+    CHECK(s.totals.throttled < (singly() ? 1200 : 2400));  /* a refusal costs units too: 26,000 when each item tries */
     CHECK(s.totals.retries >= s.totals.throttled);
     CHECK(s.lowest < 100);
-    CHECK(s.highest_after > s.lowest);
+    if (singly()) CHECK(s.highest_after > s.lowest);       /* 1 is a batch of one, and one of a hundred */
     close_world(client);
 }
 
-TEST(a_bulk_sends_nothing_while_the_service_asks_it_to_wait)
+TEST_BOTH(a_bulk_sends_nothing_while_the_service_asks_it_to_wait)
 {
     enum { WAIT_MS = 200 };
     aiocosmos_client *client = open_world("");
@@ -1207,8 +1237,8 @@ TEST(a_bulk_sends_nothing_while_the_service_asks_it_to_wait)
     aiocosmos_stats stats;
     uint64_t attempts, began_us;
     char rule[64];
-    snprintf(rule, sizeof rule, "status=429,retry_after_ms=%d,kind=create_item,skip=10,count=1", WAIT_MS);
-    fault(rule);
+    snprintf(rule, sizeof rule, "status=429,retry_after_ms=%d,skip=10,count=1", WAIT_MS);
+    fault_items(rule);
     request.concurrency_max = 4;
     start_bulk(client, &request, &s);
     do {
@@ -1216,8 +1246,8 @@ TEST(a_bulk_sends_nothing_while_the_service_asks_it_to_wait)
         aiocosmos_get_stats(client, &stats);
     } while (stats.throttled == 0);
     began_us = client->reactor.now_us;
-    while (s.item_calls < s.pulls - 1) {                   /* those that were under way */
-        CHECK(s.next < 50);
+    while (s.item_calls < s.pulls - (s.next < 50 ? 1 : 2)) {   /* those that were under way; END was pulled, too */
+        CHECK(s.next < 50 || !singly());
         CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
     }
     aiocosmos_get_stats(client, &stats);
@@ -1233,7 +1263,7 @@ TEST(a_bulk_sends_nothing_while_the_service_asks_it_to_wait)
     close_world(client);
 }
 
-TEST(a_429_never_uses_up_the_retries_of_a_bulk)
+TEST_BOTH(a_429_never_uses_up_the_retries_of_a_bulk)
 {
     aiocosmos_options options;
     aiocosmos_client *client;
@@ -1245,14 +1275,14 @@ TEST(a_429_never_uses_up_the_retries_of_a_bulk)
     options.throttle_wait_ms = 1;
     client = open_client(&options);
     fill_world(client);
-    fault("status=429,retry_after_ms=1,kind=create_item,count=100");
+    fault_items("status=429,retry_after_ms=1,count=100");
     CHECK_INT(run_bulk(client, &request, &s), 0);
     CHECK_INT(s.succeeded, 20);
     CHECK_INT(s.totals.throttled, 100);
     close_world(client);
 }
 
-TEST(a_source_that_has_nothing_now_is_asked_again_when_it_says_so)
+TEST_BOTH(a_source_that_has_nothing_now_is_asked_again_when_it_says_so)
 {
     aiocosmos_client *client = open_world("");
     source s = items(20, 5);
@@ -1278,7 +1308,7 @@ TEST(a_source_that_has_nothing_now_is_asked_again_when_it_says_so)
     close_world(client);
 }
 
-TEST(a_source_that_fails_ends_the_bulk_after_what_is_in_flight)
+TEST_BOTH(a_source_that_fails_ends_the_bulk_after_what_is_in_flight)
 {
     aiocosmos_client *client = open_world("");
     source s = items(20, 5);
@@ -1302,22 +1332,22 @@ TEST(an_empty_bulk_ends_at_once)
     close_world(client);
 }
 
-TEST(cancelling_a_bulk_ends_its_items_and_then_itself)
+TEST_BOTH(cancelling_a_bulk_ends_its_items_and_then_itself)
 {
     aiocosmos_client *client = open_world("");
     source s = items(1000, 10);
     aiocosmos_bulk_request request = bulk_of(&s);
-    fault("action=hang,kind=create_item,skip=1");
+    fault_requests("action=hang,skip=1");
     request.concurrency_max = 10;
     s.cancel_in_item = true;
     CHECK_INT(run_bulk(client, &request, &s), AIOCOSMOS_E_CANCELLED);
-    CHECK_INT(s.next, 10);
-    CHECK_INT(s.succeeded, 1);
-    CHECK_INT(s.cancelled, 9);
+    if (singly()) CHECK_INT(s.next, 10);
+    CHECK_INT(s.succeeded, 1);                             /* the other items of its answer are told as cancelled, too */
+    CHECK_INT(s.cancelled, s.next - 1);
     close_world(client);
 }
 
-TEST(a_bulk_that_its_last_item_cancels_ends_as_cancelled)
+TEST_BOTH(a_bulk_that_its_last_item_cancels_ends_as_cancelled)
 {
     aiocosmos_client *client = open_world("");
     source s = items(1, 1);
@@ -1328,27 +1358,27 @@ TEST(a_bulk_that_its_last_item_cancels_ends_as_cancelled)
     close_world(client);
 }
 
-TEST(a_bulk_that_is_cancelled_while_its_deadline_ends_it_ends_as_cancelled)
+TEST_BOTH(a_bulk_that_is_cancelled_while_its_deadline_ends_it_ends_as_cancelled)
 {
     aiocosmos_client *client = open_world("");
     source s = items(1000, 10);
     aiocosmos_bulk_request request = bulk_of(&s);
-    fault("action=hang,kind=create_item");
+    fault_requests("action=hang");
     request.concurrency_max = 10;
     request.deadline_ms = 20;
     s.cancel_in_item = true;                               /* the first that the deadline ends */
     CHECK_INT(run_bulk(client, &request, &s), AIOCOSMOS_E_CANCELLED);
-    CHECK_INT(s.timed_out + s.cancelled, 10);
+    CHECK_INT(s.timed_out + s.cancelled, s.next);
     close_world(client);
 }
 
-TEST(cancelling_a_bulk_reaches_the_items_that_back_off_or_are_held)
+TEST_BOTH(cancelling_a_bulk_reaches_the_items_that_back_off_or_are_held)
 {
     aiocosmos_client *client = open_world("");
     source s = items(1000, 10);
     aiocosmos_bulk_request request = bulk_of(&s);
     aiocosmos_stats stats;
-    fault("status=429,kind=create_item,retry_after_ms=1");
+    fault_items("status=429,retry_after_ms=1");
     request.concurrency_max = 10;
     start_bulk(client, &request, &s);
     do {
@@ -1359,41 +1389,44 @@ TEST(cancelling_a_bulk_reaches_the_items_that_back_off_or_are_held)
     drain(client);
     CHECK_INT(s.calls, 1);
     CHECK_INT(s.status, AIOCOSMOS_E_CANCELLED);
-    CHECK_INT(s.cancelled, 10);
-    CHECK_INT(s.totals.maybe_applied, 0);
+    CHECK_INT(s.cancelled, s.next);
+    if (singly()) CHECK_INT(s.next, 10);
+    if (singly()) CHECK_INT(s.totals.maybe_applied, 0);
     close_world(client);
 }
 
-TEST(the_deadline_of_a_bulk_ends_its_items_and_then_itself)
+TEST_BOTH(the_deadline_of_a_bulk_ends_its_items_and_then_itself)
 {
     aiocosmos_client *client = open_world("");
     source s = items(1000, 10);
     aiocosmos_bulk_request request = bulk_of(&s);
-    fault("action=hang,kind=create_item");
+    fault_requests("action=hang");
     request.concurrency_max = 10;
     request.deadline_ms = 50;
     CHECK_INT(run_bulk(client, &request, &s), AIOCOSMOS_E_TIMEOUT);
-    CHECK_INT(s.next, 10);
-    CHECK_INT(s.timed_out, 10);
-    CHECK_INT(s.totals.maybe_applied, 10);
+    if (singly()) CHECK_INT(s.next, 10);
+    CHECK_INT(s.timed_out, s.next);
+    CHECK(s.totals.maybe_applied >= 10);
+    if (singly()) CHECK_INT(s.totals.maybe_applied, 10);
     close_world(client);
 }
 
-TEST(each_item_of_a_bulk_has_its_own_deadline)
+TEST_BOTH(each_item_of_a_bulk_has_its_own_deadline)
 {
     aiocosmos_client *client = open_world("");
     source s = items(20, 10);
     aiocosmos_bulk_request request = bulk_of(&s);
-    fault("action=hang,kind=create_item,count=3");
+    fault_requests("action=hang,count=3");
     request.timeout_ms = 100;
     CHECK_INT(run_bulk(client, &request, &s), 0);
-    CHECK_INT(s.timed_out, 3);
-    CHECK_INT(s.succeeded, 17);
-    CHECK_INT(s.totals.maybe_applied, 3);
+    CHECK(s.timed_out >= 3);
+    if (singly()) CHECK_INT(s.timed_out, 3);
+    CHECK_INT(s.succeeded + s.timed_out, 20);
+    CHECK_INT(s.totals.maybe_applied, s.timed_out);
     close_world(client);
 }
 
-TEST(a_bulk_keeps_within_the_operations_that_may_be_pending)
+TEST_BOTH(a_bulk_keeps_within_the_operations_that_may_be_pending)
 {
     aiocosmos_options options;
     aiocosmos_client *client;
@@ -1409,7 +1442,7 @@ TEST(a_bulk_keeps_within_the_operations_that_may_be_pending)
     close_world(client);
 }
 
-TEST(two_bulks_share_the_client)
+TEST_BOTH(two_bulks_share_the_client)
 {
     aiocosmos_client *client = open_world("");
     source a = items(300, 10), b = items(300, 10);
@@ -1424,10 +1457,10 @@ TEST(two_bulks_share_the_client)
     close_world(client);
 }
 
-TEST(a_bulk_ends_with_its_client)
+TEST_BOTH(a_bulk_ends_with_its_client)
 {
     aiocosmos_client *client = open_world("");
-    source s = items(1000, 10);
+    source s = items(20000, 10);
     aiocosmos_bulk_request request = bulk_of(&s);
     start_bulk(client, &request, &s);
     while (s.item_calls < 20) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);

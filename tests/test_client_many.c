@@ -680,8 +680,8 @@ TEST(where_ranges_cannot_be_had_items_are_read_one_by_one)
 {
     aiocosmos_client *client = open_world("--partitions 2");
     reading *got = new_reading(&read_one);
-    fill(client, 60, 6);
     fault("status=403,kind=list_ranges");
+    fill(client, 60, 6);
     add_filled(got, 0, 80, 6);
     must_read(client, got);
     check_found(got, 60);

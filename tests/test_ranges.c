@@ -222,7 +222,7 @@ static void stop(aioc_op *op)
 TEST(who_waits_for_memory_has_no_work_meanwhile)
 {
     aioc_range_reader *reader = &world.readers[0];
-    static const aioc_op_role single, composed = {NULL, stop, NULL, NULL, false, true};
+    static const aioc_op_role single, composed = {NULL, stop, NULL, false, true};
     static aioc_op page, other;
     static aioc_op_slot slots[3];
     open_world();

@@ -1,7 +1,7 @@
 /* bench/client.c: inserts by the library for `make bench`: 100 in flight on 100 connections, one thread. Each has its
  * own id, key and body.
  *
- *     client URL bulk|submit SECONDS [count|steps] [BUDGET_US]
+ *     client URL batches|bulk|submit SECONDS [count|steps] [BUDGET_US]
  *
  * bulk and submit are the two ways in. count: allocations and system calls of the steady state are counted. steps: the
  * program waits by itself, as a game or an event loop does, and times each aiocosmos_step(client, 0); BUDGET_US is
@@ -24,7 +24,7 @@ typedef struct counts {
 
 typedef struct bench {
     aiocosmos_client *client;
-    bool bulk, counting, timing;
+    bool bulk, batches, counting, timing;
     uint64_t now_us, steady_us, end_us;    /* on the system's monotonic clock */
     uint64_t failed;
     bool over;
@@ -103,6 +103,7 @@ static int bulk_start(void)
     request.concurrency_max = IN_FLIGHT;
     request.next = bulk_next;
     request.item_done = bulk_item_done;
+    request.single_items = !b.batches;
     return aiocosmos_bulk(b.client, &request, NULL);
 }
 
@@ -347,11 +348,12 @@ int main(int argc, char **argv)
 {
     const double seconds = argc > 3 ? strtod(argv[3], NULL) : 0;
     int status;
-    if (argc < 4 || seconds <= 0 || (strcmp(argv[2], "bulk") != 0 && strcmp(argv[2], "submit") != 0)) {
-        fprintf(stderr, "usage: client URL bulk|submit SECONDS [count|steps] [BUDGET_US]\n");
+    b.batches = argc > 2 && strcmp(argv[2], "batches") == 0;
+    if (argc < 4 || seconds <= 0 || (!b.batches && strcmp(argv[2], "bulk") != 0 && strcmp(argv[2], "submit") != 0)) {
+        fprintf(stderr, "usage: client URL batches|bulk|submit SECONDS [count|steps] [BUDGET_US]\n");
         return 2;
     }
-    b.bulk = strcmp(argv[2], "bulk") == 0;
+    b.bulk = b.batches || strcmp(argv[2], "bulk") == 0;
     b.counting = argc > 4 && strcmp(argv[4], "count") == 0;
     b.timing = argc > 4 && strcmp(argv[4], "steps") == 0;
     document_prepare();

@@ -1,6 +1,7 @@
 /* bench/server.c: the server that `make bench` loads: one thread, one epoll, no work but HTTP. It answers every POST as
  * the service answers an insert with Prefer: return=minimal, so that a client has the usual headers to read; session
- * token, LSN, ETag and activity id differ in each answer, as they do there. GET /stats tells what it has done.
+ * token, LSN, ETag and activity id differ in each answer, as they do there. A batch of inserts is answered with a result
+ * for each, with an ETag of its own; a container has four partition key ranges. GET /stats tells what it has done.
  *
  *     server [PORT]      prints "ready URL" when it accepts connections; port 0, the default, is a free one */
 #define _GNU_SOURCE
@@ -19,7 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REQUEST_BYTES_MAX 16384
+#define REQUEST_BYTES_MAX 262144                           /* a batch of a client is below 220,201 and its head */
+#define BATCH_MAX         100
 #define EVENTS            128
 #define NUMBER            "1000000000"                     /* counts up; its width never changes */
 #define NUMBER_DIGITS     (sizeof NUMBER - 1)
@@ -34,7 +36,7 @@ typedef struct peer {                                      /* one connection */
 
 typedef struct server {
     int listener, epoll;
-    uint64_t posts, bytes, connections;
+    uint64_t posts, inserts, bytes, connections;
     time_t date_of;                                        /* the second that the answer's date tells */
     char number[NUMBER_DIGITS];
 } server;
@@ -58,6 +60,20 @@ static char answer[] =
     "x-ms-gatewayversion: version=2.14.0\r\n"
     "\r\n";
 static char *answer_number[4], *answer_date;
+
+/* The same of a batch: the head up to its length, what follows that, and the result of an operation. */
+static const char batch_head[] = "HTTP/1.1 200 OK\r\nContent-Length: ";
+static const char batch_result[] =
+    "{\"statusCode\":201,\"requestCharge\":6.29,\"eTag\":\"\\\"0000d826-0000-0700-0000-00" NUMBER "\\\"\"}";
+
+static const char definition[] =
+    "{\"id\":\"events\",\"_rid\":\"abcdAMsp2wQ=\",\"partitionKey\":{\"paths\":[\"/deviceId\"],\"kind\":\"Hash\",\"version\":2}}";
+static const char ranges[] =
+    "{\"_rid\":\"abcdAMsp2wQ=\",\"PartitionKeyRanges\":["
+    "{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"0FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\"},"
+    "{\"id\":\"1\",\"minInclusive\":\"0FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\",\"maxExclusive\":\"1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\"},"
+    "{\"id\":\"2\",\"minInclusive\":\"1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\",\"maxExclusive\":\"2FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\"},"
+    "{\"id\":\"3\",\"minInclusive\":\"2FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\",\"maxExclusive\":\"FF\"}],\"_count\":4}";
 
 static const char not_found[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nx-ms-request-charge: 1.00\r\n\r\n";
 
@@ -101,8 +117,9 @@ static size_t stats_print(const server *s, char *out, size_t cap)
     struct rusage used;
     int len;
     getrusage(RUSAGE_SELF, &used);
-    len = snprintf(body, sizeof body, "{\"posts\":%llu,\"bytes\":%llu,\"connections\":%llu,\"cpu_us\":%lld}\n",
-                   (unsigned long long)s->posts, (unsigned long long)s->bytes, (unsigned long long)s->connections,
+    len = snprintf(body, sizeof body,
+                   "{\"posts\":%llu,\"inserts\":%llu,\"bytes\":%llu,\"connections\":%llu,\"cpu_us\":%lld}\n",
+                   (unsigned long long)s->posts, (unsigned long long)s->inserts, (unsigned long long)s->bytes, (unsigned long long)s->connections,
                    (long long)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 +
                        (long long)(used.ru_utime.tv_usec + used.ru_stime.tv_usec));
     len = snprintf(out, cap, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len,
@@ -116,11 +133,60 @@ static bool peer_send(const peer *p, const char *bytes, size_t len)
     return send(p->fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
+/* So many results, each with its own number, behind the lines that every answer has. */
+static size_t batch_print(server *s, size_t count, char *out)
+{
+    const char *lines = strstr(answer, "Date: ");
+    size_t body = 2 + count * sizeof batch_result - 1, len, i;
+    len = (size_t)sprintf(out, "%s%zu\r\n%s[", batch_head, body, lines);
+    for (i = 0; i < count; i++) {
+        if (i) out[len++] = ',';
+        memcpy(out + len, batch_result, sizeof batch_result - 1);
+        answer_count(s);
+        memcpy(out + len + sizeof batch_result - 1 - sizeof "\\\"\"}" + 1 - NUMBER_DIGITS, s->number, NUMBER_DIGITS);
+        len += sizeof batch_result - 1;
+    }
+    out[len++] = ']';
+    return len;
+}
+
+static bool peer_answer_batch(server *s, peer *p, const char *body, const char *end)
+{
+    static const char operation[] = "{\"operationType\":";
+    char text[BATCH_MAX * sizeof batch_result + 2048];
+    size_t count = 0;
+    for (; (body = (const char *)memmem(body, (size_t)(end - body), operation, sizeof operation - 1)) != NULL; body++)
+        count++;
+    if (count < 1 || count > BATCH_MAX) return false;
+    s->inserts += count;
+    return peer_send(p, text, batch_print(s, count, text));
+}
+
+static bool peer_answer_json(peer *p, const char *json)
+{
+    char text[1024];
+    return peer_send(p, text, (size_t)sprintf(text, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                                              "x-ms-request-charge: 1.00\r\nContent-Length: %zu\r\n\r\n%s",
+                                              strlen(json), json));
+}
+
 static bool peer_answer(server *s, peer *p, size_t request_bytes)
 {
     char text[512];
+    const char *end = p->bytes + request_bytes;
+    const char *head_end = (const char *)memmem(p->bytes, request_bytes, "\r\n\r\n", 4);
+    if (memcmp(p->bytes, "POST ", 5) == 0 && memmem(p->bytes, (size_t)(head_end - p->bytes), "-is-batch-request:", 18)) {
+        s->posts++;
+        s->bytes += request_bytes;
+        return peer_answer_batch(s, p, head_end, end);
+    }
+    if (memcmp(p->bytes, "GET /dbs/", 9) == 0) {
+        const char *line_end = (const char *)memchr(p->bytes, '\r', request_bytes);
+        return peer_answer_json(p, memmem(p->bytes, (size_t)(line_end - p->bytes), "/pkranges", 9) ? ranges : definition);
+    }
     if (memcmp(p->bytes, "POST ", 5) == 0) {
         s->posts++;
+        s->inserts++;
         s->bytes += request_bytes;
         answer_count(s);
         return peer_send(p, answer, sizeof answer - 1);

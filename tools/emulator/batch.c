@@ -83,6 +83,7 @@ static void emu_operate(emu_exchange *x, const emu_request *whole, aiocosmos_jso
     x->etag[0] = 0;
     emu_text_clear(&core->body);
     if (!emu_take_operation(x, whole, object, &op)) return;
+    if (core->watch_operation && range) core->watch_operation(core->watch_user, object, false);
     x->request = &op.request;
     x->kind = op.kind;
     x->segment[5] = op.id;
@@ -101,6 +102,7 @@ static void emu_operate(emu_exchange *x, const emu_request *whole, aiocosmos_jso
     }
     x->request = whole;
     x->kind = kind;
+    if (core->watch_operation && range) core->watch_operation(core->watch_user, object, true);
 }
 
 static void emu_put_result(emu_text *out, const emu_exchange *x)

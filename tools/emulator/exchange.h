@@ -74,6 +74,8 @@ struct aiocosmos_emulator {
     aiocosmos_json_doc doc, doc2;                          /* the request's body; and a document */
     emu_text body;                                         /* the answer's */
     emu_text scratch, scratch2;
+    void (*watch_operation)(void *user, aiocosmos_json operation, bool done);  /* NULL: nobody looks on */
+    void *watch_user;
     aiocosmos_json_doc batch_doc;                          /* of a batch: its operations */
     emu_text batch;                                        /* and their results */
     aioc_mem_buffer batch_text;                            /* unescaped strings of the operation at hand */
