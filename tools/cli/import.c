@@ -21,6 +21,7 @@
 
 enum {
     IN_FLIGHT_BYTES_MAX = 32 << 20,        /* of documents that are held until they are answered */
+    IN_FLIGHT_MAX = 16384,                 /* documents; several may be in one request */
     FAILURES_WORTH_A_WORD = 100,           /* with nothing stored between them */
     IMPORT_TIMEOUT_MS = 120 * 1000,        /* a document may have to wait for many others that the service throttles */
     IMPORT_RETRIES = 100000,               /* until that time is over, or the import gives up */
@@ -126,8 +127,8 @@ static struct flight {
     bool on_terminal;                      /* which has echoed "^C" */
     volatile uint64_t reached, next;       /* the last line taken, and where to go on behind it */
     const char *volatile unit;             /* what is counted: lines, or elements of an array */
-    volatile uint64_t line[CONCURRENCY_MAX];             /* those in flight, and 0 where there is none */
-    unsigned free_place[CONCURRENCY_MAX], free_count;
+    volatile uint64_t line[IN_FLIGHT_MAX];               /* those in flight, and 0 where there is none */
+    unsigned free_place[IN_FLIGHT_MAX], free_count;
     char *resume, *resume_options;         /* the command to go on by, before and behind the line; NULL: no memory */
     bool is_create;                        /* which what is there already refuses */
 } flight;
@@ -171,7 +172,7 @@ static uint64_t next_in_flight(uint64_t above)
 {
     uint64_t lowest = 0;
     unsigned i;
-    for (i = 0; i < CONCURRENCY_MAX; i++) {
+    for (i = 0; i < IN_FLIGHT_MAX; i++) {
         uint64_t line = flight.line[i];
         if (line > above && (lowest == 0 || line < lowest)) lowest = line;
     }
@@ -275,7 +276,7 @@ static void catch_interrupts(const importer *im)
     flight.resume_options = resume_text(im->tool, put_resume_options);
     flight.is_create = im->kind == AIOCOSMOS_CREATE_ITEM;
     flight.on_terminal = isatty(STDERR_FILENO) != 0;
-    while (flight.free_count < CONCURRENCY_MAX) {
+    while (flight.free_count < IN_FLIGHT_MAX) {
         flight.free_place[flight.free_count] = flight.free_count;
         flight.free_count++;
     }
@@ -387,7 +388,7 @@ static aiocosmos_pull next_document(aiocosmos_client *client, aiocosmos_bulk_ite
     taken got;
     do {
         if (flight.interrupted || im->broken || im->given_up) return no_more_lines(im);
-        im->crowded = im->bytes_in_flight >= IN_FLIGHT_BYTES_MAX;
+        im->crowded = im->bytes_in_flight >= IN_FLIGHT_BYTES_MAX || flight.free_count == 0;
         if (im->crowded) return AIOCOSMOS_PULL_LATER;
         got = im->is_csv ? csv_take(&im->csv, &im->in, &at) : values_take(&im->values, &im->in, &at);
         im->starved = got == TAKEN_NONE_YET;
