@@ -17338,7 +17338,7 @@ typedef struct aioc_page_cursor aioc_page_cursor;
 typedef struct aioc_page_way {
     aiocosmos_kind kind;
     void (*work)(aioc_page_cursor *cursor);  /* gets further with the page that is owed */
-    void (*ask)(aioc_page_cursor *cursor);  /* asks the ranges for what is needed */
+    void (*fetch)(aioc_page_cursor *cursor);  /* asks the ranges for what is needed */
     bool (*has_more)(const aioc_page_cursor *cursor);  /* NULL: there always is */
     int (*place)(aioc_page_cursor *cursor, aioc_pos *position);  /* AIOC_POS_IN_*: where it is; 0: nowhere; E_NOMEM */
     void (*tell)(const aioc_page_cursor *cursor, aiocosmos_cursor_stats *out);  /* NULL: nothing */
@@ -17349,9 +17349,9 @@ struct aioc_page_cursor {
     aioc_page_list *all;
     aioc_op_engine *engine;
     uint64_t id;
-    aioc_range_question ask;
+    aioc_range_question question;
     const char *type, *array;  /* array: JSON pointer to the items of a page */
-    uint64_t question;  /* hash of what is asked */
+    uint64_t fingerprint;  /* of what is asked */
     uint32_t page_items_max;
     bool of_items, skip_empty, ended;
     bool closed;  /* freed when the page that is owed has been called back */
@@ -17387,12 +17387,13 @@ struct aioc_page_list {
 };
 
 static void aioc_page_came(aioc_op *op, const aiocosmos_result *result);
+static void aioc_page_made(aioc_op *op, const aiocosmos_result *result);
 static void aioc_page_stop(aioc_op *op);
 static void aioc_page_work(void *owner);
 
 /* A page that is asked for, and one that is made of what ranges answer. */
 static const aioc_op_role aioc_page_asked = { aioc_page_came, NULL, NULL, false, true };
-static const aioc_op_role aioc_page_composed = { aioc_page_came, aioc_page_stop, NULL, false, true };
+static const aioc_op_role aioc_page_composed = { aioc_page_made, aioc_page_stop, NULL, false, true };
 
 /*--- Birth and death ---*/
 
@@ -17411,7 +17412,7 @@ static void aioc_page_free(aioc_page_cursor *cursor)
     aioc_range_answer_free(memory, cursor->shown);
     aioc_pos_free(memory, &cursor->from);
     for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(memory, texts[i]);
-    aioc_range_unfill(memory, &cursor->ask);
+    aioc_range_unfill(memory, &cursor->question);
     aioc_range_costs_free(memory, &cursor->costs);
     aioc_mem_free(memory, cursor, sizeof *cursor);
 }
@@ -17521,20 +17522,21 @@ static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_
 /* What is read, and how. */
 static int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
 {
+    static const struct { const char *type, *array, *path; } feeds[] = {
+        { "docs", "/Documents", "dbs/%/colls/%" }, { "colls", "/DocumentCollections", "dbs/%" },
+        { "dbs", "/Databases", "" }, { "pkranges", "/PartitionKeyRanges", "dbs/%/colls/%" }
+    };
     aioc_request_builder *builder = &cursor->engine->builder;
     bool has_pk = aioc_request_has_pk(&request->pk);
     int refused = aioc_page_check_query(builder, request);
-    static const char *const types[] = { "docs", "colls", "dbs", "pkranges" };
-    static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases", "/PartitionKeyRanges" };
-    static const char *const paths[] = { "dbs/%/colls/%", "dbs/%", "", "dbs/%/colls/%" };
     if (!refused)
-        refused = aioc_range_fill(builder, &cursor->ask, paths[request->feed], request->database, request->container,
-                                  request->session_token, request->timeout_ms);
+        refused = aioc_range_fill(builder, &cursor->question, feeds[request->feed].path, request->database,
+                                  request->container, request->session_token, request->timeout_ms);
     if (!refused && has_pk) refused = aioc_request_add_pk(builder, &request->pk);
-    if (!refused && has_pk) refused = aioc_request_keep(builder, &cursor->ask.pk, aioc_mem_text(&builder->pk));
+    if (!refused && has_pk) refused = aioc_request_keep(builder, &cursor->question.pk, aioc_mem_text(&builder->pk));
     if (refused) return refused;
-    cursor->type = types[request->feed];
-    cursor->array = arrays[request->feed];
+    cursor->type = feeds[request->feed].type;
+    cursor->array = feeds[request->feed].array;
     cursor->of_items = request->feed == AIOCOSMOS_FEED_ITEMS;
     cursor->page_items_max = request->page_items_max;
     cursor->skip_empty = request->skip_empty;
@@ -17553,7 +17555,7 @@ static int aioc_page_open_reader(aioc_page_cursor *cursor, const aiocosmos_query
 {
     aioc_op_engine *engine = cursor->engine;
     aioc_range_reader *reader = cursor->reader;
-    reader->question = &cursor->ask;
+    reader->question = &cursor->question;
     reader->costs = &cursor->costs;
     reader->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
     if (reader->parallel_max > AIOC_ACCOUNT_RANGES_MAX) reader->parallel_max = AIOC_ACCOUNT_RANGES_MAX;
@@ -17567,7 +17569,7 @@ static int aioc_page_open_reader(aioc_page_cursor *cursor, const aiocosmos_query
 }
 
 /* What a continuation token is bound to: the resource, the text and its parameters, the key or part of the keys. */
-static bool aioc_page_ask_question(aioc_page_cursor *cursor, const char *kind)
+static bool aioc_page_take_fingerprint(aioc_page_cursor *cursor, const char *kind)
 {
     aioc_mem *memory = cursor->engine->memory;
     const aioc_range_reader *reader = cursor->reader;
@@ -17576,8 +17578,8 @@ static bool aioc_page_ask_question(aioc_page_cursor *cursor, const char *kind)
     uint64_t hash[2];
     aiocosmos_str parts[5];
     size_t i;
-    parts[0] = aioc_mem_text(&cursor->ask.link);
-    parts[1] = aioc_mem_text(&cursor->ask.pk);
+    parts[0] = aioc_mem_text(&cursor->question.link);
+    parts[1] = aioc_mem_text(&cursor->question.pk);
     parts[2] = reader ? aioc_range_min(&reader->edges) : aioc_mem_str("");
     parts[3] = reader ? aioc_range_max(&reader->edges) : aioc_mem_str("");
     parts[4] = aioc_mem_text(&cursor->body);
@@ -17587,7 +17589,7 @@ static bool aioc_page_ask_question(aioc_page_cursor *cursor, const char *kind)
         aioc_mem_put(&out, parts[i]);
     }
     if (out.ok) aioc_protocol_murmur3_128(all.data, all.len, hash);
-    if (out.ok) cursor->question = hash[0] ^ hash[1];
+    if (out.ok) cursor->fingerprint = hash[0] ^ hash[1];
     aioc_mem_buffer_free(memory, &all);
     return out.ok;
 }
@@ -17603,7 +17605,7 @@ static int aioc_page_read_token(aioc_page_cursor *cursor, aiocosmos_str token)
     if (refused) wrong = why;
     else if ((cursor->from.place == AIOC_POS_IN_CHANGES) != changes)
         wrong = changes ? "of a query, not of a change feed" : "of a change feed, not of a query";
-    else if (cursor->from.question != cursor->question)
+    else if (cursor->from.question != cursor->fingerprint)
         wrong = changes ? "of another container, another part of it, or another kind of change feed"
                         : "of another query or container";
     else if (cursor->from.place != AIOC_POS_AT_SERVICE && !cursor->way)
@@ -17649,6 +17651,11 @@ static void aioc_page_deliver(aioc_page_cursor *cursor, aiocosmos_page *page)
 {
     aioc_op_engine *engine = cursor->engine;
     page->status = page->result->status;
+    page->item_count = aioc_json_count(page->items);
+    if (page->status == 0 || (page->status == 304 && cursor->way)) {
+        page->more = !cursor->ended;
+        page->continuation = aioc_mem_text(&cursor->continuation_out);
+    }
     cursor->busy++;  /* what is lent outlives a close in the callback */
     aioc_op_tell(page->result);
     cursor->op = NULL;
@@ -17675,14 +17682,15 @@ static int aioc_page_ask(aioc_page_cursor *cursor)
 {
     aioc_op_engine *engine = cursor->engine;
     aioc_request_spec spec;
-    if (!aioc_range_page_lines(engine, aioc_mem_text(&cursor->ask.lines), cursor->page_items_max, "x-ms-continuation: ",
-                               aioc_mem_text(&cursor->continuation))) return aioc_request_no_memory(&engine->builder);
-    aioc_range_specify(&spec, &cursor->ask);
+    if (!aioc_range_page_lines(engine, aioc_mem_text(&cursor->question.lines), cursor->page_items_max,
+                               "x-ms-continuation: ", aioc_mem_text(&cursor->continuation)))
+        return aioc_request_no_memory(&engine->builder);
+    aioc_range_specify(&spec, &cursor->question);
     spec.kind = AIOCOSMOS_QUERY_PAGE;
     spec.type = spec.tail = cursor->type;
     spec.is.item_data = cursor->of_items;
     if (!cursor->of_items) spec.container_link.len = 0;
-    spec.pk_text = aioc_mem_text(&cursor->ask.pk);
+    spec.pk_text = aioc_mem_text(&cursor->question.pk);
     spec.lines = aioc_mem_text(&engine->builder.lines);
     spec.body = aioc_mem_text(&cursor->body);
     spec.user_data = cursor->user_data;
@@ -17698,7 +17706,7 @@ static bool aioc_page_advance(aioc_page_cursor *cursor, aiocosmos_str continuati
     memset(&position, 0, sizeof position);
     piece.min = piece.max = aioc_mem_str("");
     piece.continuation = continuation;
-    position.question = cursor->question;
+    position.question = cursor->fingerprint;
     position.place = AIOC_POS_AT_SERVICE;
     position.take_left = UINT64_MAX;
     position.pieces = &piece;
@@ -17731,6 +17739,30 @@ static int aioc_page_ask_on(aioc_page_cursor *cursor, aioc_op *op)
     return 0;
 }
 
+/* An empty page is normal: if it can be, it is skipped. */
+static void aioc_page_came(aioc_op *op, const aiocosmos_result *result)
+{
+    aioc_page_cursor *cursor = (aioc_page_cursor *)op->owner;
+    aiocosmos_result adjusted = *result;
+    aiocosmos_page page;
+    memset(&page, 0, sizeof page);
+    page.result = &adjusted;
+    aioc_range_add_costs(op->engine->memory, &cursor->costs, result);
+    if (result->status == 0) {
+        page.items = aioc_json_at(aioc_op_result_json(result), cursor->array);
+        if (page.items.type != AIOCOSMOS_JSON_ARR) {
+            adjusted.status = AIOCOSMOS_E_PROTOCOL;
+            adjusted.message = aioc_mem_str(aioc_range_no_page);
+        } else if (!aioc_page_advance(cursor, aioc_range_wanted(result, AIOC_PROTOCOL_H_CONTINUATION))) {
+            adjusted.status = AIOCOSMOS_E_NOMEM;
+            adjusted.message = aioc_mem_str("no memory for the continuation");
+        } else if (cursor->skip_empty && !cursor->ended && aioc_json_count(page.items) == 0 &&
+                   !aioc_page_ask_on(cursor, op)) return;
+        cursor->costs.items += aioc_json_count(page.items);
+    }
+    aioc_page_deliver(cursor, &page);
+}
+
 /*--- A page is made of what many ranges answer ---*/
 
 /* It would end the same way if it were tried again. */
@@ -17761,7 +17793,7 @@ static bool aioc_page_mark(aioc_page_cursor *cursor, uint32_t max)
     cursor->continuation_out.len = 0;
     if (cursor->ended) return true;
     memset(&position, 0, sizeof position);
-    position.question = cursor->question;
+    position.question = cursor->fingerprint;
     memcpy(position.rid, reader->rid, sizeof position.rid);
     position.rest_min = aioc_mem_str("FF");
     position.take_left = UINT64_MAX;
@@ -17820,38 +17852,14 @@ static aiocosmos_json aioc_page_lend(aioc_page_cursor *cursor, aiocosmos_result 
     return shown->rows;
 }
 
-static void aioc_page_came(aioc_op *op, const aiocosmos_result *result)
+static void aioc_page_made(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_page_cursor *cursor = (aioc_page_cursor *)op->owner;
-    bool made = cursor->way != NULL;
     aiocosmos_result adjusted = *result;
     aiocosmos_page page;
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
-    if (made) {
-        page.items = aioc_page_lend(cursor, &adjusted);
-    } else {
-        aioc_range_add_costs(op->engine->memory, &cursor->costs, result);
-        if (result->status == 0) page.items = aioc_json_at(aioc_op_result_json(result), cursor->array);
-    }
-    page.item_count = aioc_json_count(page.items);
-    if (!made && result->status == 0) {
-        cursor->costs.items += page.item_count;
-        if (page.items.type != AIOCOSMOS_JSON_ARR) {
-            adjusted.status = AIOCOSMOS_E_PROTOCOL;
-            adjusted.message = aioc_mem_str(aioc_range_no_page);
-        } else if (!aioc_page_advance(cursor, aioc_range_wanted(result, AIOC_PROTOCOL_H_CONTINUATION))) {
-            adjusted.status = AIOCOSMOS_E_NOMEM;
-            adjusted.message = aioc_mem_str("no memory for the continuation");
-        }
-    }
-    if (adjusted.status == 0 || (made && adjusted.status == 304)) {
-        /* An empty page is normal: if it can be, it is skipped. */
-        if (!made && page.item_count == 0 && !cursor->ended && cursor->skip_empty && !aioc_page_ask_on(cursor, op))
-            return;
-        page.more = !cursor->ended;
-        page.continuation = aioc_mem_text(&cursor->continuation_out);
-    }
+    page.items = aioc_page_lend(cursor, &adjusted);
     aioc_page_deliver(cursor, &page);
 }
 
@@ -17881,7 +17889,7 @@ static void aioc_page_work(void *owner)
             aioc_page_end(cursor, status, tally->message, AIOC_RANGE_QUIET);
         }
     } else if (!cursor->closed && !tally->status) {
-        cursor->way->ask(cursor);
+        cursor->way->fetch(cursor);
     }
     if (cursor->op && tally->status) aioc_range_stir(reader);
     reader->busy--;
@@ -17921,7 +17929,7 @@ static int aioc_page_next(aioc_page_list *pages, aiocosmos_cursor handle, aiocos
     if (!cursor->way) return aioc_page_ask(cursor);
     reader = cursor->reader;
     reader->busy++;  /* it keeps what it has read ahead */
-    refused = aioc_op_compose(engine, cursor->way->kind, &cursor->ask.link, cursor->ask.timeout_ms,
+    refused = aioc_op_compose(engine, cursor->way->kind, &cursor->question.link, cursor->question.timeout_ms,
                               &aioc_page_composed, cursor, user_data, &cursor->op);
     reader->busy--;
     if (refused) return refused;
@@ -18086,7 +18094,7 @@ static void aioc_query_go_direct(aioc_query *query, int status, const char *why)
     query->refusal_status = status;
     reader->ranges.waited = false;
     if (!aioc_mem_set(query->memory, &query->refusal, aioc_text_view(why, strlen(why) + 1))) query->refusal.len = 0;
-    if (!cursor->from.place && (cursor->ask.pk.len || reader->edges.len == 1)) {
+    if (!cursor->from.place && (cursor->question.pk.len || reader->edges.len == 1)) {
         reader->by_key = true;
         reader->rid[0] = 0;
         aioc_query_begin_reading(query, aioc_mem_str(""), &query->plain);
@@ -18136,7 +18144,7 @@ static int aioc_query_ask_plan(aioc_query *query)
     static const aioc_op_role role = { aioc_query_plan_came, NULL, NULL, true, true };
     const aioc_page_cursor *cursor = query->cursor;
     aioc_request_spec spec;
-    aioc_range_specify(&spec, &cursor->ask);
+    aioc_range_specify(&spec, &cursor->question);
     spec.is.item_data = false;
     spec.lines = aioc_mem_str("Content-Type: application/query+json\r\n"
                               "x-ms-cosmos-is-query-plan-request: True\r\n"
@@ -18828,7 +18836,7 @@ static void aioc_query_work(aioc_page_cursor *cursor)
     else if (query->stage == AIOC_QUERY_READING) aioc_query_read_sequence(query);
 }
 
-static void aioc_query_ask(aioc_page_cursor *cursor)
+static void aioc_query_fetch(aioc_page_cursor *cursor)
 {
     aioc_query *query = aioc_query_of(cursor);
     const aioc_row_limit *limit = &query->chain.limit;
@@ -18910,7 +18918,7 @@ static void aioc_query_free(aioc_page_cursor *cursor)
 }
 
 static const aioc_page_way aioc_query_way = {
-    AIOCOSMOS_QUERY_PAGE, aioc_query_work, aioc_query_ask, aioc_query_has_more, aioc_query_place, aioc_query_tell,
+    AIOCOSMOS_QUERY_PAGE, aioc_query_work, aioc_query_fetch, aioc_query_has_more, aioc_query_place, aioc_query_tell,
     aioc_query_free
 };
 
@@ -18978,7 +18986,7 @@ static int aioc_query_add_lines(aioc_request_builder *builder, const aiocosmos_q
 static bool aioc_query_may_span(const aioc_page_cursor *cursor, const aiocosmos_pk *pk)
 {
     const aioc_account *account = &cursor->engine->account;
-    const aioc_account_container *container = aioc_account_find(account, aioc_mem_text(&cursor->ask.link));
+    const aioc_account_container *container = aioc_account_find(account, aioc_mem_text(&cursor->question.link));
     uint32_t levels = aioc_page_levels(pk);
     if (container && container->knowledge == AIOC_ACCOUNT_KNOWN) return levels < container->pk_def.path_count;
     return levels < AIOC_PROTOCOL_PK_LEVELS;
@@ -19016,16 +19024,16 @@ static int aioc_query_fill(aioc_page_cursor *cursor, const void *asked)
     int refused = aioc_page_fill(cursor, request);
     if (refused) return refused;
     if (!sql && cursor->of_items) sql = "SELECT * FROM c";
-    if (sql) cursor->ask.verb = "POST";
+    if (sql) cursor->question.verb = "POST";
     if (cursor->of_items && aioc_query_may_span(cursor, &request->pk)) refused = aioc_query_open(cursor, request);
     if (!refused)
-        refused = aioc_query_add_lines(builder, request, sql != NULL, cursor->of_items && !cursor->ask.pk.len);
-    if (!refused) refused = aioc_request_keep(builder, &cursor->ask.lines, aioc_mem_text(&builder->lines));
+        refused = aioc_query_add_lines(builder, request, sql != NULL, cursor->of_items && !cursor->question.pk.len);
+    if (!refused) refused = aioc_request_keep(builder, &cursor->question.lines, aioc_mem_text(&builder->lines));
     if (!refused && sql) refused = aioc_query_build_body(builder, &cursor->body, request, sql);
     if (!refused && cursor->way)
         refused = aioc_request_keep(builder, &aioc_query_of(cursor)->params, aioc_mem_text(&builder->body));
     if (refused) return refused;
-    if (!aioc_page_ask_question(cursor, cursor->type)) return aioc_request_no_memory(builder);
+    if (!aioc_page_take_fingerprint(cursor, cursor->type)) return aioc_request_no_memory(builder);
     return request->continuation.len ? aioc_page_read_token(cursor, request->continuation) : 0;
 }
 
@@ -19177,7 +19185,7 @@ static uint32_t aioc_change_next_to_ask(const aioc_page_cursor *cursor)
     return next;
 }
 
-static void aioc_change_ask(aioc_page_cursor *cursor)
+static void aioc_change_fetch(aioc_page_cursor *cursor)
 {
     aioc_range_reader *reader = cursor->reader;
     while (reader->in_flight < reader->parallel_max && !cursor->poll.armed) {
@@ -19229,7 +19237,7 @@ static void aioc_change_poll_again(aioc_reactor_timer *timer)
 {
     aioc_page_cursor *cursor = (aioc_page_cursor *)timer->owner;
     cursor->reader->asked = ++cursor->reader->all->clock;
-    aioc_op_limit(cursor->op, cursor->ask.timeout_ms, cursor->op->engine->reactor->now_us);
+    aioc_op_limit(cursor->op, cursor->question.timeout_ms, cursor->op->engine->reactor->now_us);
     aioc_range_stir(cursor->reader);
 }
 
@@ -19297,7 +19305,7 @@ static void aioc_change_free(aioc_page_cursor *cursor)
 }
 
 static const aioc_page_way aioc_change_way = {
-    AIOCOSMOS_CHANGES_PAGE, aioc_change_work, aioc_change_ask, NULL, aioc_change_place, NULL, aioc_change_free
+    AIOCOSMOS_CHANGES_PAGE, aioc_change_work, aioc_change_fetch, NULL, aioc_change_place, NULL, aioc_change_free
 };
 
 /*--- What the host asks for ---*/
@@ -19335,14 +19343,14 @@ static int aioc_change_add_lines(aioc_page_cursor *cursor, const aiocosmos_chang
         refused = aioc_request_add_line(builder, "If-Modified-Since: ", date);
     }
     if (!refused) refused = aioc_request_add_headers(builder, request->headers, false);
-    return refused ? refused : aioc_request_keep(builder, &cursor->ask.lines, aioc_mem_text(&builder->lines));
+    return refused ? refused : aioc_request_keep(builder, &cursor->question.lines, aioc_mem_text(&builder->lines));
 }
 
 /* Where it starts: as asked for, or where a token says. */
 static int aioc_change_place_at(aioc_page_cursor *cursor, const aiocosmos_changes_request *request)
 {
     int refused;
-    if (!aioc_page_ask_question(cursor, request->all_versions ? "all changes" : "changes"))
+    if (!aioc_page_take_fingerprint(cursor, request->all_versions ? "all changes" : "changes"))
         return aioc_request_no_memory(&cursor->engine->builder);
     if (!request->continuation.len) {
         if (request->from == AIOCOSMOS_FROM_NOW) cursor->reader->start = "*";
