@@ -18192,7 +18192,7 @@ static void aioc_query_unserved(aioc_query *query, const aiocosmos_result *resul
     bool refused = query->refusal_status == AIOCOSMOS_E_PROTOCOL
                        ? aioc_query_is_refusal(result->status)
                        : result->status == 500 || (result->status == 400 && result->sub_status == 1004);
-    if (refused && query->refusal_status && query->refusal.len)
+    if (refused && query->refusal_status && query->refusal.len > 1)
         aioc_range_fail(&reader->tally, query->refusal_status, query->refusal.data);
     else aioc_range_fail(&reader->tally, result->status, result->message.ptr);
     aioc_query_unprepare(query);
@@ -18797,7 +18797,7 @@ static void aioc_query_prepare(aioc_query *query)
     if (!known && (query->cursor->from.place || !without)) {
         aioc_range_watch_fails(reader);
     } else if (!known) {
-        aioc_query_go_direct(query, failure, container->failure_why.data);
+        aioc_query_go_direct(query, failure, container->failure_why.len ? container->failure_why.data : "");
     } else if (reader->levels || (container->no_plans && query->sql.len)) {
         aioc_query_go_direct(query, 0, "");  /* of one whole key, or the gateway knows better */
     } else {

@@ -1052,6 +1052,25 @@ TEST(ranges_that_have_not_changed_are_no_failure_whoever_says_so)
     close_client(client);
 }
 
+/* Nobody has said why the ranges are of no use: the gateway's answer counts, or its refusal. */
+TEST(ranges_that_leave_a_gap_leave_the_query_to_the_gateway)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    int served;
+    for (served = 0; served < 2; served++) {
+        aiocosmos_client *client;
+        serve_shape(&shapes[0]);
+        server.ranges = RANGES(RANGE("0", "", "80"));
+        server.gateway = served ? "7" : NULL;
+        client = open_usual();
+        read_all(client, &request, &got, 10);
+        if (served) CHECK_STR(got.status ? got.message : got.rows, "7\n");
+        else CHECK_INT(got.status, 400);
+        close_client(client);
+    }
+}
+
 /* Where ranges or plans are a thing unheard of, the gateway is asked; and what it does for a page is told with it. */
 TEST(servers_without_ranges_or_plans_are_asked_by_themselves)
 {

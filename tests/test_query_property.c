@@ -533,10 +533,11 @@ static void prop_begin_trouble(prop_case *c)
     PROP_SAW(rough);
 }
 
-/* A page that failed may be asked for again; in the end in fair weather, where it comes. */
+/* A page that failed may be asked for again; in the end in fair weather, where it comes, unless what was under way when
+ * the weather turned fails it once more. */
 static bool prop_bear(prop_case *c)
 {
-    if (!c->w->rough || !c->status || c->failures > PROP_FAILED_PAGES) return false;
+    if (!c->w->rough || !c->status || c->failures > PROP_FAILED_PAGES + 1) return false;
     if (c->status == AIOCOSMOS_E_TOO_LARGE || c->status == AIOCOSMOS_E_ARGUMENT) return false;
     c->failed = true;
     if (c->status == AIOCOSMOS_E_NOMEM) PROP_SAW(page_without_memory);
