@@ -16720,11 +16720,6 @@ static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *pla
     return aioc_range_cut(reader, reader->stream_count, min, max, aioc_mem_str(""), plan) != UINT32_MAX;
 }
 
-static bool aioc_range_cut_all(aioc_range_reader *reader)
-{
-    return aioc_range_cut(reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), aioc_mem_str(""), NULL) != UINT32_MAX;
-}
-
 /* The streams that a token tells of. */
 static bool aioc_range_cut_pieces(aioc_range_reader *reader, const aioc_pos *from)
 {
@@ -16804,21 +16799,16 @@ static void aioc_range_yield(aioc_range_reader *reader)
     if (aioc_range_is_owed(reader)) aioc_range_stir(reader);
 }
 
-static void aioc_range_yield_others(const aioc_range_reader *reader)
-{
-    aioc_range_reader *other = reader->all->first;
-    for (; other; other = other->next)
-        if (other != reader && !other->busy) aioc_range_yield(other);
-}
-
 /* The memory is to be its own, when its turn comes. True: it is. */
 static bool aioc_range_claim(aioc_range_reader *reader)
 {
     aioc_range_readers *all = reader->all;
+    aioc_range_reader *other = all->first;
     bool free = !all->turn || all->turn == reader;
     reader->need = free ? AIOC_RANGE_ALONE : AIOC_RANGE_QUEUED;
     if (free) all->turn = reader;
-    if (free) aioc_range_yield_others(reader);
+    for (; free && other; other = other->next)
+        if (other != reader && !other->busy) aioc_range_yield(other);
     return free;
 }
 
@@ -17755,7 +17745,7 @@ static void aioc_page_came(aioc_op *op, const aiocosmos_result *result)
             adjusted.message = aioc_mem_str(aioc_range_no_page);
         } else if (!aioc_page_advance(cursor, aioc_range_wanted(result, AIOC_PROTOCOL_H_CONTINUATION))) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
-            adjusted.message = aioc_mem_str("no memory for the continuation");
+            adjusted.message = aioc_mem_str("out of memory");
         } else if (cursor->skip_empty && !cursor->ended && aioc_json_count(page.items) == 0 &&
                    !aioc_page_ask_on(cursor, op)) return;
         cursor->costs.items += aioc_json_count(page.items);
@@ -18375,7 +18365,7 @@ static int aioc_query_next_head(aioc_query *query, aioc_range_stream *stream, co
 }
 
 static const char aioc_query_lost_place[] =
-    "the item at which it was to be resumed is gone, and arrays or objects have no order to find its place by";
+    "the item at which to resume is gone, and arrays or objects have no order to find its place by";
 
 /* Whether the item that was given last comes in the same answer, behind the row at hand, which has its sort values. */
 static bool aioc_query_is_ahead(const aioc_query *query, const aioc_range_stream *stream)
@@ -18499,16 +18489,6 @@ static int aioc_query_give_first(aioc_query *query, const char **why)
     return status;
 }
 
-/* Moves the stream whose row was given on to its next one. 0: that has not come; E_PROTOCOL, and why. */
-static int aioc_query_move_on(aioc_query *query, const char **why)
-{
-    aioc_range_stream *stream = query->line[--query->line_count];
-    int found = aioc_query_next_head(query, stream, why);
-    stream->in_line = false;
-    if (found > 0) aioc_query_line_up(query, stream);
-    return found;
-}
-
 /* Merges some rows, as far as the next row of every range is known. */
 static void aioc_query_read_merged(aioc_query *query)
 {
@@ -18523,7 +18503,12 @@ static void aioc_query_read_merged(aioc_query *query)
             aioc_range_lacks_memory(reader);  /* the row is still the first */
             return;
         }
-        if (!status) status = aioc_query_move_on(query, &why);
+        if (!status) {  /* the stream moves on to its next row, if that has come */
+            aioc_range_stream *stream = query->line[--query->line_count];
+            stream->in_line = false;
+            status = aioc_query_next_head(query, stream, &why);
+            if (status > 0) aioc_query_line_up(query, stream);
+        }
         if (status < 0) {
             aioc_query_row_failed(query, status, why);
             return;
@@ -18583,7 +18568,9 @@ static bool aioc_query_cut(aioc_query *query)
                  query->chain.u.rrf.reading == AIOC_ROW_STATISTICS;
     if (query->reader.by_key)
         return aioc_range_stream_new(&query->reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), aioc_mem_str("")) != NULL;
-    if (whole) return aioc_range_cut_all(&query->reader);
+    if (whole)
+        return aioc_range_cut(&query->reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), aioc_mem_str(""), NULL) !=
+               UINT32_MAX;
     if (query->from_items.type == AIOCOSMOS_JSON_ARR)
         return aioc_query_cut_side(query, AIOC_PLAN_LEFT, aioc_mem_str(""), from->min) &&
                aioc_query_cut_side(query, AIOC_PLAN_TARGET, from->min, from->max) &&
@@ -20020,7 +20007,6 @@ static int aioc_many_take(aioc_range_stream *stream, const aiocosmos_result *res
 static bool aioc_many_open_batch(aioc_many *many, uint32_t index)
 {
     aioc_many_share *share = &many->shares[index];
-    const aioc_account_range *ranges = many->reader.ranges.container->ranges;
     const aioc_account_container *container = many->reader.ranges.container;
     bool one_by_one = index + 1 == many->share_count, by_key = true;
     uint32_t count = one_by_one ? 1 : share->count, pair = share->first;
@@ -20029,8 +20015,8 @@ static bool aioc_many_open_batch(aioc_many *many, uint32_t index)
     aioc_range_stream *stream;
     for (; !one_by_one && by_key && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next)
         by_key = aioc_many_compare_keys(many, share->first, pair) == 0;
-    if (!by_key) min = aioc_account_text(container, ranges[index].min);
-    if (!by_key) max = aioc_account_text(container, ranges[index].max);
+    if (!by_key) min = aioc_account_text(container, container->ranges[index].min);
+    if (!by_key) max = aioc_account_text(container, container->ranges[index].max);
     batch = (aioc_many_batch *)aioc_mem_zalloc(many->memory, sizeof *batch);
     stream = batch ? aioc_range_stream_new(&many->reader, many->reader.stream_count, min, max, aioc_mem_str("")) : NULL;
     if (!stream) {
@@ -20205,13 +20191,6 @@ static void aioc_many_give_rest(aioc_many *many, aioc_many_batch *batch)
     if (batch->left == 0) aioc_many_batch_free(many, batch);
 }
 
-static bool aioc_many_is_asked(const aioc_many *many, const aioc_many_batch *batch)
-{
-    uint32_t place = many->reader.stream_count;
-    while (place > 0 && many->reader.streams[place - 1]->batch != batch) place--;
-    return place > 0;
-}
-
 /* Gets on with what has come. False: there is nothing. */
 static bool aioc_many_give(aioc_many *many)
 {
@@ -20237,7 +20216,8 @@ static bool aioc_many_give(aioc_many *many)
         }
         if (aioc_range_is_spent(stream)) {
             aioc_range_remove(reader, place);
-            if (!aioc_many_is_asked(many, batch)) aioc_many_close_batch(many, batch, 404);
+            for (place = 0; place < reader->stream_count && reader->streams[place]->batch != batch;) place++;
+            if (place == reader->stream_count) aioc_many_close_batch(many, batch, 404);  /* no other one asks for it */
             return true;
         }
     }
