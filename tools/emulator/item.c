@@ -215,20 +215,38 @@ static void emu_commit(emu_exchange *x, const emu_draft *draft, emu_item *old, i
     else emu_no_memory(x);
 }
 
+static bool emu_item_exists(emu_exchange *x)
+{
+    return emu_refuse(x, 409, 0, "Entity with the specified id already exists in the system.");
+}
+
+/* The item that a request brings. */
+static bool emu_receive_item(emu_exchange *x, emu_draft *draft)
+{
+    aiocosmos_json root;
+    if (x->request->body.len > EMU_ITEM_MAX) return emu_refuse(x, 413, 0, "Request size is too large");
+    return emu_item_key(x) && emu_parse_body(x, &root) && emu_draft_item(x, root, draft) && emu_enter(x);
+}
+
+/* The item that a write is about, as the client has seen it. NULL: refused. */
+static emu_item *emu_item_to_change(emu_exchange *x)
+{
+    emu_item *item = emu_lookup(x, x->segment[5]);
+    if (item) return emu_matches(x, item->etag, item->ts) ? item : NULL;
+    emu_charge(x, x->range, 1.24);
+    emu_no_item(x);
+    return NULL;
+}
+
 static void emu_create(emu_exchange *x, bool upsert)
 {
     emu_draft draft;
-    aiocosmos_json root;
     emu_item *old;
-    if (x->request->body.len > EMU_ITEM_MAX) {
-        emu_refuse(x, 413, 0, "Request size is too large");
-        return;
-    }
-    if (!emu_item_key(x) || !emu_parse_body(x, &root) || !emu_draft_item(x, root, &draft) || !emu_enter(x)) return;
+    if (!emu_receive_item(x, &draft)) return;
     old = emu_lookup(x, draft.content.id);
     if (old && (!upsert || emu_is(x->request->header[EMU_H_IF_NONE_MATCH], "*"))) {
         emu_charge(x, x->range, 1.24);
-        emu_refuse(x, 409, 0, "Entity with the specified id already exists in the system.");
+        emu_item_exists(x);
         return;
     }
     if (old && !emu_matches(x, old->etag, old->ts)) return;
@@ -238,25 +256,12 @@ static void emu_create(emu_exchange *x, bool upsert)
 static void emu_replace(emu_exchange *x)
 {
     emu_draft draft;
-    aiocosmos_json root;
     emu_item *old;
-    if (x->request->body.len > EMU_ITEM_MAX) {
-        emu_refuse(x, 413, 0, "Request size is too large");
-        return;
-    }
-    if (!emu_item_key(x) || !emu_parse_body(x, &root) || !emu_draft_item(x, root, &draft) || !emu_enter(x)) return;
-    old = emu_lookup(x, x->segment[5]);
-    if (!old) {
-        emu_charge(x, x->range, 1.24);
-        emu_no_item(x);
-        return;
-    }
-    if (!emu_matches(x, old->etag, old->ts)) return;
-    if (!aioc_mem_same(draft.content.id, x->segment[5]) && emu_lookup(x, draft.content.id)) {        /* renamed */
-        emu_refuse(x, 409, 0, "Entity with the specified id already exists in the system.");
-        return;
-    }
-    emu_commit(x, &draft, old, 200, 1.8);
+    if (!emu_receive_item(x, &draft)) return;
+    old = emu_item_to_change(x);
+    if (!old) return;
+    if (!aioc_mem_same(draft.content.id, x->segment[5]) && emu_lookup(x, draft.content.id)) emu_item_exists(x);
+    else emu_commit(x, &draft, old, 200, 1.8);             /* renamed, maybe */
 }
 
 static void emu_read(emu_exchange *x)
@@ -390,13 +395,8 @@ static void emu_patch_item(emu_exchange *x)
     memset(&operations, 0, sizeof operations);
     memset(&condition, 0, sizeof condition);
     if (!emu_item_key(x) || !emu_patch_request(x, &operations, &condition) || !emu_enter(x)) return;
-    item = emu_lookup(x, x->segment[5]);
-    if (!item) {
-        emu_charge(x, x->range, 1.24);
-        emu_no_item(x);
-        return;
-    }
-    if (!emu_matches(x, item->etag, item->ts) || !emu_check_condition(x, condition, item)) return;
+    item = emu_item_to_change(x);
+    if (!item || !emu_check_condition(x, condition, item)) return;
     emu_text_clear(document);
     emu_put(document, emu_item_text(item), item->text_len);
     emu_puts(document, "}");

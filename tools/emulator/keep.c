@@ -3,8 +3,12 @@
 
 #include <string.h>
 
-const emu_header emu_kept_headers[EMU_KEPT_HEADERS] = { EMU_H_THROUGHPUT, EMU_H_AUTOPILOT, EMU_H_TO_AUTOPILOT,
-                                                        EMU_H_TO_MANUAL };
+emu_header emu_kept_header(size_t i)
+{
+    static const emu_header headers[EMU_KEPT_HEADERS] = { EMU_H_THROUGHPUT, EMU_H_AUTOPILOT, EMU_H_TO_AUTOPILOT,
+                                                          EMU_H_TO_MANUAL };
+    return headers[i];
+}
 
 emu_counters emu_counters_of(const emu_store *store)
 {
@@ -30,7 +34,7 @@ void emu_keep_request(emu_exchange *x, const emu_counters *counters)
     emu_put_u32(out, (uint32_t)x->request->verb);
     emu_put_counted(out, x->request->target);
     emu_put_counted(out, x->request->body);
-    for (i = 0; i < EMU_KEPT_HEADERS; i++) emu_put_counted(out, x->request->header[emu_kept_headers[i]]);
+    for (i = 0; i < EMU_KEPT_HEADERS; i++) emu_put_counted(out, x->request->header[emu_kept_header(i)]);
 }
 
 static bool emu_keep_bytes(emu_core *core, const void *bytes, size_t len)

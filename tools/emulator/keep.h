@@ -7,9 +7,9 @@
 /* Numbers that a request draws from. */
 typedef struct emu_counters { uint64_t etag; uint32_t database, offer, user; } emu_counters;
 
-/* Headers that make a difference to what a request about anything but items stores. */
+/* Which header makes a difference to what a request about anything but items stores; i from 0. */
 #define EMU_KEPT_HEADERS 4
-extern const emu_header emu_kept_headers[EMU_KEPT_HEADERS];
+EMU_PRIVATE emu_header emu_kept_header(size_t i);
 
 EMU_PRIVATE emu_counters emu_counters_of(const emu_store *store);
 /* Notes a request about anything but items, which has been carried out; counters: from before. */

@@ -115,7 +115,7 @@ static bool emu_restore_one_request(emu_restoring *r)
     request.verb = verb < EMU_OTHER ? (emu_verb)verb : EMU_OTHER;
     request.target = emu_take_counted(r);
     request.body = emu_take_counted(r);
-    for (i = 0; i < EMU_KEPT_HEADERS; i++) request.header[emu_kept_headers[i]] = emu_take_counted(r);
+    for (i = 0; i < EMU_KEPT_HEADERS; i++) request.header[emu_kept_header(i)] = emu_take_counted(r);
     ok = !r->short_of && core->options.partitions > 0 && emu_restore_request(&core->exchange, core, &request);
     core->options.partitions = partitions;
     store->clock.stands_ms = 0;
