@@ -12438,8 +12438,7 @@ typedef struct aioc_op_verdict {
     bool     counts;           /* against retries_max */
     bool     doubt;            /* from now on, the write may have been applied */
     bool     sign_anew;        /* the remedy is a corrected clock or a new token */
-    bool     forget_metadata;  /* the container is not what we thought */
-    uint8_t  reason, where, flags;  /* of the rule */
+    uint8_t  reason, where, flags;  /* of the rule, or more */
     uint8_t  fate;
     int      status;  /* when it is over */
 } aioc_op_verdict;
@@ -12563,7 +12562,7 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
     verdict.doubt = now->past.doubt || (now->is.write && outcome->sent && unsure);
     verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED
                                            : outcome->from_service ? AIOCOSMOS_FATE_ANSWERED : AIOCOSMOS_FATE_NOT_SENT);
-    verdict.forget_metadata = (rule->flags & AIOC_OP_FORGET) != 0;
+    verdict.flags = rule->flags & AIOC_OP_FORGET;
     if (now->is.by_range && (rule->flags & (AIOC_OP_DOUBT | AIOC_OP_FORGET))) return verdict;
     verdict.reason = rule->reason;
     verdict.where = rule->where;
@@ -12576,7 +12575,7 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
     verdict.again = verdict.sign_anew || aioc_op_may_again(now, outcome, rule, &verdict);
     /* The token may be of an older container of this name: look once. */
     if (rule->reason == AIOC_OP_SESSION && (now->past.tries[rule->reason] == 2 || !verdict.again))
-        verdict.forget_metadata = true;
+        verdict.flags |= AIOC_OP_FORGET;
     return verdict;
 }
 
@@ -12658,7 +12657,7 @@ static void aioc_op_again(aioc_op *op, const aioc_op_verdict *verdict)
     aioc_op_note_retry(op->engine, &op->past, verdict);
     if (verdict->reason == AIOC_OP_THROTTLE) op->throttled_us += verdict->wait_us;
     op->looks_up = verdict->reason == AIOC_OP_METADATA && op->is.item_data;  /* a fetch waits not for itself */
-    if (verdict->forget_metadata || verdict->reason == AIOC_OP_RANGES) op->metadata_tried = false;
+    if (verdict->flags & (AIOC_OP_FORGET | AIOC_OP_DOUBT)) op->metadata_tried = false;
     aioc_op_back_off(op, verdict->wait_us);
 }
 
@@ -12716,7 +12715,7 @@ static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict, bool last)
     if (verdict->reason == AIOC_OP_SESSION && container && last)
         aioc_account_drop_claims(container, aioc_op_range(op));
     /* Unless that has happened since it was sent. */
-    if (verdict->forget_metadata && container && op->attempt->epoch == container->epoch) {
+    if ((verdict->flags & AIOC_OP_FORGET) && container && op->attempt->epoch == container->epoch) {
         if (verdict->flags & AIOC_OP_ANEW) aioc_account_forget(container);
         else aioc_account_forget_ranges(container);
     }

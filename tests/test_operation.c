@@ -334,11 +334,11 @@ TEST(policy_looks_for_another_container_when_a_replica_lags_long)
         now.past.tries[AIOC_OP_SESSION] = (uint8_t)tries;
         verdict = aioc_op_judge(&now, &seen);
         CHECK(verdict.again);
-        CHECK_INT(verdict.forget_metadata, tries == 2);
+        CHECK_INT((verdict.flags & AIOC_OP_FORGET) != 0, tries == 2);
     }
     check_policy("never stale", now, seen, OVER, 404, AIOCOSMOS_FATE_ANSWERED);
     now.retries_max = now.past.retries = now.past.tries[AIOC_OP_SESSION] = 0;              /* the last try looks, for the next */
-    CHECK(aioc_op_judge(&now, &seen).forget_metadata);
+    CHECK(aioc_op_judge(&now, &seen).flags & AIOC_OP_FORGET);
 }
 
 TEST(policy_without_retries)
@@ -421,7 +421,6 @@ TEST(policy_follows_its_table)
         CHECK_INT(verdict.where, rule->where);
         CHECK_INT(verdict.flags, rule->flags);
         CHECK_INT(verdict.counts, !(rule->flags & AIOC_OP_FREE));
-        CHECK_INT(verdict.forget_metadata, (rule->flags & AIOC_OP_FORGET) != 0);
         now.is.by_range = true;                     /* its owner goes elsewhere */
         verdict = aioc_op_judge(&now, &seen);
         CHECK_INT(verdict.again, !(rule->flags & (AIOC_OP_DOUBT | AIOC_OP_FORGET)));
