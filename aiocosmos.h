@@ -11422,8 +11422,7 @@ typedef struct aioc_op_outcome aioc_op_outcome;
 /* A place among those of one order key, of whom one at a time may run. */
 typedef struct aioc_op_turn {
     uint64_t key;                               /* 0: none */
-    struct aioc_op_turn *next, *tail, *bucket_next;
-    bool     head;
+    struct aioc_op_turn *next, *tail, *bucket_next;  /* zeroed; the last two are of the first of a key */
     void   (*come)(struct aioc_op_turn *turn);  /* it may run */
     void    *owner;
 } aioc_op_turn;
@@ -11682,49 +11681,39 @@ static void aioc_op_token_overdue(aioc_reactor_timer *timer)
 
 /*--- Order keys: operations of one key, one at a time, in submit order ---*/
 
-static aioc_op_turn **aioc_op_order_bucket(aioc_op_engine *engine, uint64_t key)
+/* Where the first of a key is, or would be. */
+static aioc_op_turn **aioc_op_order_first(aioc_op_engine *engine, uint64_t key)
 {
-    return &engine->order[(key * 0x9E3779B97F4A7C15ull) >> 56];
+    aioc_op_turn **at = &engine->order[(key * 0x9E3779B97F4A7C15ull) >> 56];
+    while (*at && (*at)->key != key) at = &(*at)->bucket_next;
+    return at;
 }
 
 /* True: it is the first of its key and may run. */
 static bool aioc_op_order_enter(aioc_op_engine *engine, aioc_op_turn *turn)
 {
-    aioc_op_turn **bucket = aioc_op_order_bucket(engine, turn->key), *head;
-    for (head = *bucket; head; head = head->bucket_next) {
-        if (head->key == turn->key) {
-            head->tail->next = turn;
-            head->tail = turn;
-            return false;
-        }
-    }
-    turn->head = true;
-    turn->tail = turn;
-    turn->bucket_next = *bucket;
-    *bucket = turn;
-    return true;
+    aioc_op_turn **first = aioc_op_order_first(engine, turn->key), *head = *first;
+    if (!head) *first = head = turn;
+    else head->tail->next = turn;
+    head->tail = turn;
+    return head == turn;
 }
 
 static void aioc_op_order_leave(aioc_op_engine *engine, aioc_op_turn *turn)
 {
-    aioc_op_turn **at = aioc_op_order_bucket(engine, turn->key), *heir = turn->next;
-    while ((*at)->key != turn->key) at = &(*at)->bucket_next;
-    if (!turn->head) {  /* stopped while it waited */
-        aioc_op_turn *before = *at;
+    aioc_op_turn **first = aioc_op_order_first(engine, turn->key), *before = *first, *heir = turn->next;
+    if (before != turn) {  /* stopped while it waited */
         while (before->next != turn) before = before->next;
         before->next = heir;
-        if ((*at)->tail == turn) (*at)->tail = before;
-        return;
+        if ((*first)->tail == turn) (*first)->tail = before;
+    } else if (!heir) {
+        *first = turn->bucket_next;
+    } else {
+        heir->tail = turn->tail;
+        heir->bucket_next = turn->bucket_next;
+        *first = heir;
+        heir->come(heir);
     }
-    if (!heir) {
-        *at = turn->bucket_next;
-        return;
-    }
-    heir->head = true;
-    heir->tail = turn->tail;
-    heir->bucket_next = turn->bucket_next;
-    *at = heir;
-    heir->come(heir);
 }
 
 static void aioc_op_turn_came(aioc_op_turn *turn)
