@@ -42,6 +42,24 @@ static const char *statuses(void)
 #define CREATE(ID, N) "{\"operationType\":\"Create\",\"resourceBody\":{\"id\":\"" ID "\",\"pk\":\"a\",\"n\":" N "}}"
 #define KEYED(TYPE, REST) "{\"operationType\":\"" TYPE "\",\"partitionKey\":\"[\\\"a\\\"]\"," REST "}"
 
+/* What is no status becomes of the answer of the whole. */
+TEST(a_fault_of_an_operation_that_is_no_status_hits_the_batch)
+{
+    char why[200];
+    open_world(1);
+    CHECK(aiocosmos_emulator_fault(w.core, "action=chunked,kind=create_item,count=1", why, sizeof why));
+    CHECK_INT(call("POST", DOCS, BULK, "[" KEYED("Create", "\"resourceBody\":{\"id\":\"1\",\"pk\":\"a\"}") "]"), 200);
+    CHECK_STR(statuses(), "201");
+    CHECK_STR(header("transfer-encoding"), "chunked");
+    CHECK(aiocosmos_emulator_fault(w.core, "action=html,kind=create_item,skip=1", why, sizeof why));
+    CHECK_INT(call("POST", DOCS, BULK, "[" KEYED("Create", "\"resourceBody\":{\"id\":\"2\",\"pk\":\"a\"}") ","
+                   KEYED("Create", "\"resourceBody\":{\"id\":\"3\",\"pk\":\"a\"}") "]"), 503);
+    CHECK(says("<html"));
+    CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 200);
+    CHECK_INT(call("GET", DOCS "/2", PK("[\"a\"]"), NULL), 200);
+    CHECK_INT(call("GET", DOCS "/3", PK("[\"a\"]"), NULL), 404);
+}
+
 TEST(a_transaction_is_all_or_nothing)
 {
     open_world(4);

@@ -93,11 +93,12 @@ static void emu_operate(emu_exchange *x, const emu_request *whole, aiocosmos_jso
         if (!x->status) emu_refuse(x, 400, 0, "An operation of a batch of a range has to have its partitionKey.");
     } else if (range && emu_range_of(x->container, emu_str(core->header_key.epk, core->header_key.epk_len)) != range) {
         emu_refuse(x, 410, 1002, "The partition key of the operation is in another partition key range.");
-    } else if (!fault || fault->after) {
+    } else if (!fault || fault->after || fault->action >= EMU_FAULT_TRUNCATE) {
         emu_item_operation(x);
     }
-    if (fault && fault->action == EMU_FAULT_STATUS) {
-        emu_refuse(x, fault->status, fault->sub_status, "A fault was asked for.");
+    if (fault && fault->action != EMU_FAULT_STATUS) x->fault_within = fault;
+    if (fault && fault->action <= EMU_FAULT_HANG) {
+        emu_refuse(x, fault->status ? fault->status : 503, fault->sub_status, "A fault was asked for.");
         x->retry_after_ms = fault->retry_after_ms;
     }
     x->request = whole;

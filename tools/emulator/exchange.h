@@ -41,6 +41,7 @@ typedef struct emu_exchange {
     double  charge;
     char    etag[64];
     bool    paid;                                          /* part of a transaction: no further RU are asked for */
+    emu_fault *fault_within;                               /* that has hit an operation of a batch */
     emu_database *database;
     emu_container *container;
     emu_range *range;                                      /* that served it: named, with its session token */

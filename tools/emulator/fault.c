@@ -29,6 +29,8 @@
  *                  after     it is, and then its answer is lost
  *     delay_ms     the answer, or what comes instead, comes so much later
  *
+ * What hits an operation of a batch is its status, or else becomes of the answer of the whole.
+ *
  * The first rule that means a request and is not used up decides. */
 #include "fault.h"
 

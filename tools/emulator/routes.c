@@ -292,6 +292,7 @@ static void emu_serve_request(emu_exchange *x, emu_fault **fault)
     if (!emu_find_kind(x)) return;
     if (!x->job) *fault = core->faults ? emu_fault_find(core, x) : NULL;
     if (!*fault || (*fault)->after || (*fault)->action >= EMU_FAULT_TRUNCATE) emu_carry_out(x);
+    if (!*fault) *fault = x->fault_within;
     if (x->job && !x->job->suspended) {                    /* refused on the way to going on with it */
         emu_job_free(x->job);
         x->job = NULL;
