@@ -91,6 +91,9 @@ part_usage() {
     exits 2 "$tool" import a b "$work"
     exits 2 "$tool" import a b "$0" --concurrency 0
     exits 2 "$tool" import a b "$0" --give-up 0
+    exits 2 "$tool" import a b "$0" --ru 0
+    exits 2 "$tool" import a b "$0" --priority urgent
+    says 'low or high is expected'
     exits 2 "$tool" import a b "$0" --rejects "$work/none/rejects"
     exits 2 "$tool" --timeout soon db list
     exits 2 "$tool" --ca "$work/none" db list
@@ -561,6 +564,8 @@ part_import() {
     is "$("$tool" query game many 'SELECT VALUE c.id FROM c' 2>/dev/null | sort -u | wc -l | tr -d ' ')" 20000 ids
     exits 0 sh -c 'cat "$work/many" | "$tool" import game many - --upsert --concurrency 300'
     is "$(total ok),$(total failed)" 20000,0 'ok, failed'
+    exits 0 sh -c 'head -n 300 "$work/many" | "$tool" import game many - --upsert --single --priority low --ru 100000'
+    is "$(total ok),$(total failed)" 300,0 'ok, failed'
     rm -f "$work/rejects"
     exits 3 "$tool" import game many "$work/many" --rejects "$work/rejects"
     is "$(total ok),$(total failed)" 0,20000 'ok, failed'
@@ -621,7 +626,7 @@ part_interrupt_in_flight() {
     players flying
     last='import interrupted in flight'
     documents 20000 >"$work/many"
-    "$tool" import game flying "$work/many" --concurrency 10 >"$work/out" 2>"$work/err" &
+    "$tool" import game flying "$work/many" --single --concurrency 10 >"$work/out" 2>"$work/err" &
     importer=$!
     tries=0
     while [ "$(count flying)" -lt 10 ] && [ $tries -lt 200 ]; do tries=$((tries + 1)); done
@@ -671,14 +676,19 @@ part_throttled() {
 
 # One create in twenty is carried out, and its answer lost.
 part_lossy() {
+    for singly in --single ''; do lossy_import $singly; done
+}
+
+lossy_import() {
+    "$tool" container delete game lossy --yes >/dev/null 2>&1
     players lossy
     documents 2000 >"$work/many"
     rm -f "$work/rejects"
-    exits 3 "$tool" import game lossy "$work/many" --rejects "$work/rejects"
+    exits 3 "$tool" import game lossy "$work/many" --rejects "$work/rejects" "$@"
     is "$(count lossy)" 2000 items
     is "$(($(total ok) + $(total failed)))" 2000 'ok and failed'
     is "$(grep -c '"maybe_applied":true,"document":{' "$work/rejects")" "$(total failed)" 'maybe applied'
-    exits 0 "$tool" import game lossy "$work/many" --upsert
+    exits 0 "$tool" import game lossy "$work/many" --upsert "$@"
     is "$(total ok),$(total failed)" 2000,0 'ok, failed'
 }
 
@@ -696,7 +706,7 @@ part_refusing() {
 # importing OPTION...: 20,000 lines of which some hundreds are stored when it returns.
 importing() {
     rm -f "$work/rejects"
-    "$tool" import game dying "$work/many" --rejects "$work/rejects" "$@" >"$work/out" 2>"$work/err" &
+    "$tool" import game dying "$work/many" --single --rejects "$work/rejects" "$@" >"$work/out" 2>"$work/err" &
     importer=$!
     tries=0
     while [ "$(count dying)" -lt 300 ] && [ $tries -lt 200 ]; do tries=$((tries + 1)); done
@@ -744,7 +754,7 @@ part_dying() {
 part_resetting() {
     players resetting
     documents 2000 >"$work/many"
-    exits 0 "$tool" import game resetting "$work/many" --upsert
+    exits 0 "$tool" import game resetting "$work/many" --upsert --single
     is "$(total ok),$(total failed)" 2000,0 'ok, failed'
     is "$(total retries)" 1000 retries
 }
@@ -754,7 +764,7 @@ part_locked_out() {
     players locked
     documents 20000 >"$work/many"
     rm -f "$work/rejects"
-    exits 3 "$tool" import game locked "$work/many" --rejects "$work/rejects"
+    exits 3 "$tool" import game locked "$work/many" --rejects "$work/rejects" --single
     says 'giving up: 100 lines on end were refused for no reason of their own, the last because: 401'
     is "$(total ok)" 500 ok
     is "$(wc -l <"$work/rejects" | tr -d ' ')" "$(total failed)" rejects

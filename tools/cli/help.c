@@ -223,12 +223,15 @@ const command commands[] = {
       "    aiocosmos count game players --pk '\"eu\"' --where 'c.level > @l' --param @l=9\n" },
     { "import", "DB CONTAINER FILE",
         BIT(OPT_CSV) | BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) | BIT(OPT_APPEND_REJECTS) |
-        BIT(OPT_FROM_LINE) | BIT(OPT_FROM_ELEMENT) | BIT(OPT_GIVE_UP), 0, 0, import, import_prepare,
+        BIT(OPT_FROM_LINE) | BIT(OPT_FROM_ELEMENT) | BIT(OPT_GIVE_UP) | BIT(OPT_SINGLE) | BIT(OPT_RU) |
+        BIT(OPT_PRIORITY), 0, 0, import, import_prepare,
         "store every document of a file",
       "Reads JSON documents, from a file of any size or, with '-', from a pipe: one a\n"
       "line, one behind the other in any layout, or the elements of an array. Each\n"
       "needs an \"id\"; its partition key is taken from it. Blank lines are passed over.\n"
-      "Many are in flight at a time, fewer while the service throttles.\n"
+      "Many are in flight at a time, up to 100 in one request, and fewer while the\n"
+      "service throttles. --ru keeps to a budget of request units a second, and\n"
+      "--priority low lets others go first.\n"
       "\n"
       "With --csv it reads comma-separated values (RFC 4180), whose first line names\n"
       "the properties. A field without quotes that is a JSON number of at most 15\n"

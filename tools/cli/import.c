@@ -53,6 +53,8 @@ typedef struct importer {
     unsigned failures_in_a_row;
     unsigned refusals_in_a_row;            /* of those, for no reason of the document's own */
     long give_up_s;
+    uint32_t ru_per_second_max;            /* 0: no limit */
+    bool priority_low;
     double heard;                          /* when the server was not silent, in seconds since the start */
     uint64_t heard_bytes, heard_tries;     /* the client's totals then */
     aiocosmos_bulk_totals totals;
@@ -678,6 +680,9 @@ static int import_lines(importer *im, uint32_t concurrency)
     request.database = im->tool->operand[0];
     request.container = im->tool->operand[1];
     request.concurrency_max = concurrency;
+    request.single_items = has(im->tool, OPT_SINGLE);
+    request.ru_per_second_max = im->ru_per_second_max;
+    request.priority_low = im->priority_low;
     request.timeout_ms = has(im->tool, OPT_TIMEOUT) ? 0 : IMPORT_TIMEOUT_MS;
     request.next = next_document;
     request.item_done = line_done;
@@ -695,15 +700,23 @@ static int import_lines(importer *im, uint32_t concurrency)
 int import(tool *t)
 {
     static importer im;                    /* zeroed */
-    long concurrency = AIOCOSMOS_DEFAULT_CONNECTIONS;
+    long concurrency = AIOCOSMOS_DEFAULT_CONNECTIONS, ru_per_second_max = 0;
+    const char *priority = t->option[OPT_PRIORITY];
     int status = EXIT_USAGE, fd;
     im.tool = t;
     im.kind = has(t, OPT_UPSERT) ? AIOCOSMOS_UPSERT_ITEM : AIOCOSMOS_CREATE_ITEM;
     im.give_up_s = GIVE_UP_S;
     if (!number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency) ||
+        !number_of(t, OPT_RU, 1, INT32_MAX, &ru_per_second_max) ||
         !number_of(t, OPT_FROM_LINE, 1, LONG_MAX, &im.from_line) ||
         !number_of(t, OPT_FROM_ELEMENT, 1, LONG_MAX, &im.from_element) ||
         !number_of(t, OPT_GIVE_UP, 1, 86400, &im.give_up_s)) return see_help(t);
+    im.ru_per_second_max = (uint32_t)ru_per_second_max;
+    im.priority_low = priority && strcmp(priority, "low") == 0;
+    if (priority && !im.priority_low && strcmp(priority, "high") != 0) {
+        say(t, "--priority %s: low or high is expected", priority);
+        return see_help(t);
+    }
     fd = open_input(t, t->operand[2]);
     if (fd < 0) return EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);              /* a reader that went away must not end us with documents in flight */

@@ -47,7 +47,7 @@ const option_info options[OPT_COUNT] = {
     { "--all-versions", NULL, "every change by itself, and deletions too" },
     { "--session-token", "T", "see at least the writes that this token stands for" },
     { "--upsert", NULL, "replace items that are there already" },
-    { "--concurrency", "N", "this many documents in flight, 1 to 1000 (100); or\nranges of an export, 1 to 100 (8)" },
+    { "--concurrency", "N", "this many requests in flight, 1 to 1000 (100); or\nranges of an export, 1 to 100 (8)" },
     { "--rejects", "FILE", "write what was not stored to this file, not to\nstderr; it has to be new or empty" },
     { "--append-rejects", NULL, "add to the rejects of an earlier run" },
     { "--from-line", "N", "pass over the lines before it, taken by an earlier run" },
@@ -63,7 +63,10 @@ const option_info options[OPT_COUNT] = {
     { "--from-element", "N", "the same of elements of a JSON array" },
     { "--csv", NULL, "comma-separated values, with a header line" },
     { "--table", NULL, "a table for people, not JSON" },
-    { "--sample", "N", "look at so many items (1000)" }
+    { "--sample", "N", "look at so many items (1000)" },
+    { "--single", NULL, "a request for each document, not for up to 100" },
+    { "--ru", "N", "spend at most so many request units a second" },
+    { "--priority", "low|high", "low: throttled before all that is high (the default)" }
 };
 
 bool has(const tool *t, option_id option)
