@@ -365,6 +365,15 @@ part_copy_items() {
     exits 0 "$tool" copy game many game other
     is "$(total ok),$(total failed)" 300,0 'ok, failed'
     is "$(bodies other | cksum)" "$(documents 300 | sort | cksum)" 'the items as they were made'
+    echo '{"id":"x","_ts":5,"_mine":1,"region":"eu","_etag":"old","after":[1, 2]}' >"$work/x"
+    "$tool" item upsert game many "$work/x" >/dev/null 2>&1
+    players alike
+    exits 0 "$tool" copy game many game alike --pk '"eu"'
+    exits 0 "$tool" item get game alike x --pk '"eu"'
+    prints '"_mine":1'
+    prints '"after":[1, 2]'
+    is "$(grep -c '"_etag":"old"\|"_ts":5,' "$work/out")" 0 'what the service adds'
+    "$tool" item delete game many x --pk '"eu"' >/dev/null 2>&1
     players third
     exits 0 "$tool" copy game many game third --query 'SELECT c.id, c.region FROM c WHERE c.n <= 10' --to-endpoint \
         "$AIOCOSMOS_ENDPOINT"

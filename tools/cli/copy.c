@@ -10,10 +10,20 @@
 
 enum { COPY_RANGES = 8 };                  /* that are read at a time */
 
-/* All properties of its own, each byte for byte. What is no object stays as it is, and is refused in its turn. */
+/* Properties that stand together, byte for byte. */
+static void put_stretch(FILE *to, const char *from, const char *end, bool *some)
+{
+    if (!from) return;
+    if (*some) fputc(',', to);
+    *some = true;
+    fwrite(from, 1, (size_t)(end - from), to);
+}
+
+/* All properties of its own. What is no object stays as it is, and is refused in its turn. */
 static void keep_item(FILE *to, aiocosmos_json row)
 {
     aiocosmos_json name, value = {0};
+    const char *from = NULL, *end = NULL;
     bool some = false;
     if (row.type != AIOCOSMOS_JSON_OBJ) {
         fwrite(row.ptr, 1, row.len, to);
@@ -21,13 +31,15 @@ static void keep_item(FILE *to, aiocosmos_json row)
     }
     fputc('{', to);
     while (aiocosmos_json_next(row, &name, &value)) {
-        if (is_system(name)) continue;
-        if (some) fputc(',', to);
-        some = true;
-        fwrite(name.ptr, 1, name.len, to);
-        fputc(':', to);
-        fwrite(value.ptr, 1, value.len, to);
+        if (is_system(name)) {
+            put_stretch(to, from, end, &some);
+            from = NULL;
+            continue;
+        }
+        if (!from) from = name.ptr;
+        end = value.ptr + value.len;
     }
+    put_stretch(to, from, end, &some);
     fputc('}', to);
 }
 

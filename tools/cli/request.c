@@ -165,6 +165,7 @@ bool is_system(aiocosmos_json name)
 {
     static const char *const names[] = { "_rid", "_self", "_etag", "_attachments", "_ts", "_lsn" };
     size_t i;
+    if (name.len < 2 || (name.ptr[1] != '_' && name.ptr[1] != '\\')) return false;        /* as most are not */
     for (i = 0; i < sizeof names / sizeof *names; i++)
         if (aiocosmos_json_is_str(name, names[i])) return true;
     return false;
