@@ -1962,7 +1962,7 @@ static bool aioc_reactor_timer_run_one(aioc_reactor *reactor)
  * MARK: - Memory                 >>memory
  *
  * The host's allocator under a limit, with free lists in front of it, so that in steady state it is never called; and
- * the small things made of it: growable buffers, string views, printing. Callers remember sizes: blocks have no header.
+ * small things: lists, turns, growable buffers, string views, printing. Callers remember sizes: blocks have no header.
  *
  * May call: platform (for the host's allocator only).    Knows nothing of: what the bytes mean.
  *========================*/
@@ -2296,6 +2296,52 @@ static int aioc_mem_read(aioc_mem *memory, const aiocosmos_platform *platform, c
     file->len = size < 0 ? 0 : (size_t)size < file->cap ? (size_t)size : file->cap;
     while (size > (ptrdiff_t)file->cap && file->len > 0 && file->data[file->len - 1] != '\n') file->len--;
     return 0;
+}
+
+/*--- Turns: of those who have the same key, one at a time, in the order in which they came ---*/
+
+typedef struct aioc_mem_turn {                   /* zeroed at first */
+    uint64_t key;
+    struct aioc_mem_turn *next, *tail, *bucket_next;  /* the last two are of the first of a key */
+    void   (*come)(struct aioc_mem_turn *turn);  /* it is the first by now */
+    void    *owner;
+} aioc_mem_turn;
+
+typedef struct aioc_mem_turns { aioc_mem_turn *buckets[256]; } aioc_mem_turns;
+
+/* Where the first of a key is, or would be. */
+static aioc_mem_turn **aioc_mem_turn_first(aioc_mem_turns *turns, uint64_t key)
+{
+    aioc_mem_turn **at = &turns->buckets[(key * 0x9E3779B97F4A7C15ull) >> 56];
+    while (*at && (*at)->key != key) at = &(*at)->bucket_next;
+    return at;
+}
+
+/* True: it is the first of its key already. */
+static bool aioc_mem_turn_wait(aioc_mem_turns *turns, aioc_mem_turn *turn)
+{
+    aioc_mem_turn **first = aioc_mem_turn_first(turns, turn->key), *head = *first;
+    if (!head) *first = head = turn;
+    else head->tail->next = turn;
+    head->tail = turn;
+    return head == turn;
+}
+
+static void aioc_mem_turn_leave(aioc_mem_turns *turns, aioc_mem_turn *turn)
+{
+    aioc_mem_turn **first = aioc_mem_turn_first(turns, turn->key), *before = *first, *heir = turn->next;
+    if (before != turn) {
+        while (before->next != turn) before = before->next;
+        before->next = heir;
+        if ((*first)->tail == turn) (*first)->tail = before;
+    } else if (!heir) {
+        *first = turn->bucket_next;
+    } else {
+        heir->tail = turn->tail;
+        heir->bucket_next = turn->bucket_next;
+        *first = heir;
+        heir->come(heir);
+    }
 }
 
 /*--- String views and printing ---*/
@@ -9685,6 +9731,23 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
                    hint ? ": " : "", hint ? hint : "", quote[0] ? says : "", quote);
 }
 
+/* An attempt, with the partition key range that it went to, if by that. The link comes last, for it may be cut. */
+static void aioc_protocol_trace(const aiocosmos_attempt *now, const char *verb, aiocosmos_str link, aiocosmos_str range,
+                                char *out, size_t cap)
+{
+    char quote[AIOC_PROTOCOL_QUOTE_MAX + 4] = "", head[32] = "";
+    uint32_t centi_ru = (uint32_t)(now->charge_ru * 100.0 + 0.5);
+    uint64_t time_us = (uint64_t)now->queue_us + now->dns_us + now->tcp_us + now->tls_us + now->first_byte_us +
+                       now->body_us;
+    if (range.len) aioc_protocol_quote(range, quote);  /* the server's word */
+    if (now->status < 0 && now->http_status)
+        aioc_mem_print(head, sizeof head, " behind %d/%d", now->http_status, now->sub_status);
+    aioc_mem_print(out, cap, "attempt %u: %s %d/%d%s, %llu us, %u.%02u RU%s%s, %.*s", (unsigned)now->number, verb,
+                   now->status, now->status < 0 ? 0 : now->sub_status, head, (unsigned long long)time_us,
+                   (unsigned)(centi_ru / 100u), (unsigned)(centi_ru % 100u), range.len ? ", range " : "", quote,
+                   (int)link.len, link.ptr);
+}
+
 /*--- What an answer says of itself ---*/
 
 /* A decimal fraction such as "5.71" without the C library's locale; 0 if it is above max. */
@@ -9706,10 +9769,11 @@ static bool aioc_protocol_is_news(int status)
 static bool aioc_protocol_is_service(const aioc_http_response *response, bool loopback, bool whole)
 {
     static const char json_type[] = "application/json";
-    aiocosmos_str body, type = response->wanted[AIOC_PROTOCOL_H_CONTENT_TYPE];
+    const aiocosmos_str *wanted = response->wanted;
+    aiocosmos_str body, type = wanted[AIOC_PROTOCOL_H_CONTENT_TYPE];
     bool page, json;
-    if (response->wanted[AIOC_PROTOCOL_H_ACTIVITY].len || response->wanted[AIOC_PROTOCOL_H_CHARGE].len ||
-        response->wanted[AIOC_PROTOCOL_H_SUBSTATUS].len) return true;
+    if (wanted[AIOC_PROTOCOL_H_ACTIVITY].len || wanted[AIOC_PROTOCOL_H_CHARGE].len ||
+        wanted[AIOC_PROTOCOL_H_SUBSTATUS].len) return true;
     if (!whole) return false;
     body = aioc_text_trim(response->body);
     if (type.len > sizeof json_type - 1) type.len = sizeof json_type - 1;
@@ -10883,6 +10947,14 @@ static int aioc_request_build_link(aioc_request_builder *builder, const char *pa
 
 /*--- Header lines ---*/
 
+static void aioc_request_put_start(aioc_mem_writer *head, const char *verb, aiocosmos_str path)
+{
+    aioc_mem_put_text(head, verb);
+    aioc_mem_put_text(head, " ");
+    head->ok = head->ok && aioc_protocol_append_path(head->memory, head->out, path);
+    aioc_mem_put_text(head, " HTTP/1.1\r\n");
+}
+
 static void aioc_request_put_line(aioc_mem_writer *head, const char *name, aiocosmos_str value)
 {
     aioc_mem_put_text(head, name);
@@ -11406,7 +11478,6 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
 #define AIOC_OP_MESSAGE_BYTES 1024
 #endif
 #define AIOC_OP_SPARE_SLOTS 64  /* beyond pending_max, for what the library asks on its own account */
-#define AIOC_OP_ORDER_BUCKETS 256
 #define AIOC_OP_ATTEMPTS_KEPT 6      /* the first three and the last three */
 #define AIOC_OP_COPIED_MAX 4096u      /* bytes of a body that go behind the head, so that one send() takes both */
 #define AIOC_OP_NODES_KEPT 16384u    /* JSON nodes kept from one result to the next: 256 KiB */
@@ -11418,14 +11489,6 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
 typedef struct aioc_op aioc_op;
 typedef struct aioc_op_engine aioc_op_engine;
 typedef struct aioc_op_outcome aioc_op_outcome;
-
-/* A place among those of one order key, of whom one at a time may run. */
-typedef struct aioc_op_turn {
-    uint64_t key;                               /* 0: none */
-    struct aioc_op_turn *next, *tail, *bucket_next;  /* zeroed; the last two are of the first of a key */
-    void   (*come)(struct aioc_op_turn *turn);  /* it may run */
-    void    *owner;
-} aioc_op_turn;
 
 /* What an operation is for, beside what it asks: to whom it goes when it is over, and what it is part of. */
 typedef struct aioc_op_role {
@@ -11507,7 +11570,7 @@ struct aioc_op {
     char    *texts;
     size_t   ends[AIOC_OP_TEXTS];  /* where each of them ends */
     aiocosmos_attempt *kept;       /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
-    aioc_op_turn turn;
+    aioc_mem_turn turn;
     uint64_t submitted_us, deadline_us, throttled_us;
     uint64_t attempt_us;     /* when the last attempt was sent */
     const aioc_op_role *role;
@@ -11574,7 +11637,7 @@ struct aioc_op_engine {
     uint32_t pending;                /* operations that owe a callback */
     uint32_t attempts_open;          /* how many have had an attempt */
     aioc_mem_list ready;
-    aioc_op_turn *order[AIOC_OP_ORDER_BUCKETS];
+    aioc_mem_turns turns;            /* of order keys */
     bool closing;                    /* the client is being destroyed */
     int callbacks;                   /* run in this step */
     uint64_t random_state;
@@ -11636,6 +11699,11 @@ static void aioc_op_resume(aioc_account_waiter *waiter)
     aioc_op_go_on((aioc_op *)waiter->owner);
 }
 
+static void aioc_op_turn_came(aioc_mem_turn *turn)
+{
+    aioc_op_go_on((aioc_op *)turn->owner);
+}
+
 static void aioc_op_leave_ready(aioc_op *op)
 {
     if (!op->in_ready) return;
@@ -11677,48 +11745,6 @@ static void aioc_op_tokens_changed(aioc_op_engine *engine, bool all)
 static void aioc_op_token_overdue(aioc_reactor_timer *timer)
 {
     aioc_op_tokens_changed((aioc_op_engine *)timer->owner, true);
-}
-
-/*--- Order keys: operations of one key, one at a time, in submit order ---*/
-
-/* Where the first of a key is, or would be. */
-static aioc_op_turn **aioc_op_order_first(aioc_op_engine *engine, uint64_t key)
-{
-    aioc_op_turn **at = &engine->order[(key * 0x9E3779B97F4A7C15ull) >> 56];
-    while (*at && (*at)->key != key) at = &(*at)->bucket_next;
-    return at;
-}
-
-/* True: it is the first of its key and may run. */
-static bool aioc_op_order_enter(aioc_op_engine *engine, aioc_op_turn *turn)
-{
-    aioc_op_turn **first = aioc_op_order_first(engine, turn->key), *head = *first;
-    if (!head) *first = head = turn;
-    else head->tail->next = turn;
-    head->tail = turn;
-    return head == turn;
-}
-
-static void aioc_op_order_leave(aioc_op_engine *engine, aioc_op_turn *turn)
-{
-    aioc_op_turn **first = aioc_op_order_first(engine, turn->key), *before = *first, *heir = turn->next;
-    if (before != turn) {  /* stopped while it waited */
-        while (before->next != turn) before = before->next;
-        before->next = heir;
-        if ((*first)->tail == turn) (*first)->tail = before;
-    } else if (!heir) {
-        *first = turn->bucket_next;
-    } else {
-        heir->tail = turn->tail;
-        heir->bucket_next = turn->bucket_next;
-        *first = heir;
-        heir->come(heir);
-    }
-}
-
-static void aioc_op_turn_came(aioc_op_turn *turn)
-{
-    aioc_op_go_on((aioc_op *)turn->owner);
 }
 
 /*--- Birth and death ---*/
@@ -11875,7 +11901,7 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
         engine->stats.ops_submitted++;
     }
     if (role->stop_parts) op->state = AIOC_OP_COMPOSED;
-    else if (op->turn.key && !aioc_op_order_enter(engine, &op->turn)) op->state = AIOC_OP_IN_ORDER;
+    else if (op->turn.key && !aioc_mem_turn_wait(&engine->turns, &op->turn)) op->state = AIOC_OP_IN_ORDER;
     else aioc_op_go_on(op);
     return op;
 failed:
@@ -11884,24 +11910,6 @@ failed:
 }
 
 /*--- Completion ---*/
-
-/* The link comes last, for it may be cut. */
-static void aioc_op_trace(const aioc_op *op, const aiocosmos_attempt *now)
-{
-    char text[768], range[AIOC_PROTOCOL_QUOTE_MAX + 4] = "", head[32] = "";
-    uint32_t centi_ru = (uint32_t)(now->charge_ru * 100.0 + 0.5);
-    uint64_t time_us = (uint64_t)now->queue_us + now->dns_us + now->tcp_us + now->tls_us + now->first_byte_us +
-                       now->body_us;
-    aiocosmos_str link = aioc_op_link(op);
-    if (op->is.by_range) aioc_protocol_quote(aioc_op_part(op, AIOC_OP_PK), range);  /* the server's word */
-    if (now->status < 0 && now->http_status)
-        aioc_mem_print(head, sizeof head, " behind %d/%d", now->http_status, now->sub_status);
-    aioc_mem_print(text, sizeof text, "attempt %u: %s %d/%d%s, %llu us, %u.%02u RU%s%s, %.*s", (unsigned)now->number,
-                   op->verb, now->status, now->status < 0 ? 0 : now->sub_status, head, (unsigned long long)time_us,
-                   (unsigned)(centi_ru / 100u), (unsigned)(centi_ru % 100u), op->is.by_range ? ", range " : "", range,
-                   (int)link.len, link.ptr);
-    aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
-}
 
 static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru)
 {
@@ -11912,7 +11920,13 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
         outcome->reused, outcome->queue_us, outcome->dns_us, outcome->tcp_us, outcome->tls_us, outcome->first_byte_us,
         outcome->body_us, charge_ru, aioc_mem_str(op->attempt->endpoint->pool.place.host)
     };
-    if (op->engine->options->logger.level_max >= 4) aioc_op_trace(op, &now);
+    if (op->engine->options->logger.level_max >= 4) {
+        char text[768];
+        aiocosmos_str range = aioc_op_part(op, AIOC_OP_PK);
+        if (!op->is.by_range) range.len = 0;
+        aioc_protocol_trace(&now, op->verb, aioc_op_link(op), range, text, sizeof text);
+        aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
+    }
     if (!op->kept) op->kept = (aiocosmos_attempt *)aioc_mem_zalloc(op->engine->memory, max * sizeof *op->kept);
     if (!op->kept) return;  /* only diagnostics are lost */
     if (op->attempts > max) memmove(op->kept + 3, op->kept + 4, (max - 4) * sizeof *op->kept);
@@ -11928,7 +11942,7 @@ static void aioc_op_detach(aioc_op *op)
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     if (op->state == AIOC_OP_WANTS_METADATA) aioc_mem_list_remove(&op->container->waiters, &op->waiter.node);
     aioc_op_leave_ready(op);
-    if (op->turn.key) aioc_op_order_leave(engine, &op->turn);
+    if (op->turn.key) aioc_mem_turn_leave(&engine->turns, &op->turn);
     slot->op = NULL;
     if (++slot->generation == 0) slot->generation = 1;
     slot->next_free = engine->first_free;
@@ -12008,13 +12022,13 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     result.etag = aioc_mem_str("");     /* given as a condition, it is refused: not taken for none */
     result.message = aioc_mem_str(status == 0 ? "" : message);
     if (outcome && outcome->response) {
+        const aiocosmos_str *wanted = outcome->response->wanted;
         delivery.response = outcome->response;
         delivery.parser = outcome->parser;
         /* What is there already answers with an error's body, which is no news to who said if_not_exists. */
         if (status != 0 || op->http_status != 409) result.body = outcome->response->body;
-        if (outcome->response->wanted[AIOC_PROTOCOL_H_ETAG].len > 0)
-            result.etag = outcome->response->wanted[AIOC_PROTOCOL_H_ETAG];
-        result.session_token = outcome->response->wanted[AIOC_PROTOCOL_H_SESSION];
+        if (wanted[AIOC_PROTOCOL_H_ETAG].len > 0) result.etag = wanted[AIOC_PROTOCOL_H_ETAG];
+        result.session_token = wanted[AIOC_PROTOCOL_H_SESSION];
     }
     if (op->container && op->http_status == 404 && op->sub_status == 1002 && status == AIOCOSMOS_E_TIMEOUT)
         aioc_account_drop_claims(op->container, aioc_op_range(op));
@@ -12154,15 +12168,6 @@ static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
     return aioc_text_view((const char *)(token + 1) + token->link_len, token->value_len);
 }
 
-static void aioc_op_put_request_line(const aioc_op *op, aioc_mem_writer *head)
-{
-    aioc_mem_put_text(head, op->verb);
-    aioc_mem_put_text(head, " ");
-    head->ok = head->ok && aioc_protocol_append_path(head->memory, head->out,
-                                                     aioc_text_view(op->texts, op->ends[AIOC_OP_TAIL]));
-    aioc_mem_put_text(head, " HTTP/1.1\r\n");
-}
-
 static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
 {
     size_t len = id.len < sizeof op->activity_id ? id.len : sizeof op->activity_id - 1;
@@ -12213,7 +12218,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     head = aioc_mem_write(engine->memory, &attempt->head);
     head.ok = aioc_mem_reserve(engine->memory, &attempt->head, 768 + 3u * op->ends[AIOC_OP_TAIL] + lines.len + pk.len +
                                                                authorization.len + copied);
-    aioc_op_put_request_line(op, &head);
+    aioc_request_put_start(&head, op->verb, aioc_text_view(op->texts, op->ends[AIOC_OP_TAIL]));
     aioc_mem_put(&head, aioc_mem_text(&attempt->endpoint->host_line));
     aioc_mem_put(&head, aioc_mem_text(&engine->constant_lines));
     aioc_request_put_line(&head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s));
@@ -12675,7 +12680,6 @@ static bool aioc_op_too_late(const aioc_op_engine *engine, uint64_t deadline_us,
     return deadline_us && engine->reactor->now_us + verdict->wait_us >= deadline_us;
 }
 
-/* What the host reads of a container is known, what it changes is not. */
 static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
 {
     aiocosmos_json_doc *doc = &op->engine->doc;
@@ -20719,7 +20723,7 @@ typedef struct aioc_bulk_item {
     aioc_bulk_batch *batch;  /* under way in this, */
     uint32_t place;          /* at this place */
     uint32_t together_max;   /* in a batch of at most so many operations */
-    aioc_op_turn turn;
+    aioc_mem_turn turn;
     aioc_reactor_timer back_off;
     aioc_op_situation now;
     aiocosmos_bulk_item given;
@@ -21051,7 +21055,7 @@ static void aioc_bulk_end(aioc_bulk_item *item, aioc_bulk_answer *answer, int st
     aioc_bulk *bulk = item->bulk;
     aioc_op_engine *engine = bulk->all->engine;
     aioc_bulk_remove(item);
-    if (item->turn.key) aioc_op_order_leave(engine, &item->turn);
+    if (item->turn.key) aioc_mem_turn_leave(&engine->turns, &item->turn);
     aioc_mem_list_remove(&bulk->items, &item->node);
     bulk->left--;
     bulk->all->left--;
@@ -21455,7 +21459,7 @@ static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aiocosmos_bulk_
     return item;
 }
 
-static void aioc_bulk_turn_came(aioc_op_turn *turn)
+static void aioc_bulk_turn_came(aioc_mem_turn *turn)
 {
     aioc_bulk_enqueue((aioc_bulk_item *)turn->owner, false);
 }
@@ -21471,7 +21475,7 @@ static void aioc_bulk_add(aioc_bulk *bulk, aioc_bulk_item *item)
     item->turn.key = item->given.order_key;
     item->turn.come = aioc_bulk_turn_came;
     item->turn.owner = item;
-    if (!item->turn.key || aioc_op_order_enter(engine, &item->turn)) aioc_bulk_enqueue(item, false);
+    if (!item->turn.key || aioc_mem_turn_wait(&engine->turns, &item->turn)) aioc_bulk_enqueue(item, false);
 }
 
 /* One that cannot be sent ends here, inside step, as if it had been answered. */

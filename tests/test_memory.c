@@ -570,3 +570,56 @@ TEST(print_cuts_and_tells_the_whole_length)
     CHECK_STR(out, "abc:184");
     CHECK_INT(aioc_mem_print(NULL, 0, "%u", 12345u), 5);
 }
+
+/*--- Turns ---*/
+
+#define TURNS 40
+
+static int turns_came;
+
+static void turn_came(aioc_mem_turn *turn)
+{
+    *(bool *)turn->owner = true;
+    turns_came++;
+}
+
+/* Those of one key come one at a time, in the order in which they have waited, whoever leaves from wherever he is; also
+ * if keys share a bucket. */
+TEST(turns_come_in_order)
+{
+    static aioc_mem_turns turns;
+    static aioc_mem_turn turn[TURNS];
+    int line[TURNS], waiting = 0, round, i, j;
+    bool may[TURNS], in[TURNS];
+    uint64_t keys[5] = { 1, 2 }, key = 3;
+    memset(in, 0, sizeof in);
+    for (i = 2; i < 5; key++) if (aioc_mem_turn_first(&turns, key) == &turns.buckets[158]) keys[i++] = key;   /* as 1 */
+    for (round = 0; round < 200000; round++) {
+        int one = (int)(random_number() % TURNS);
+        if (!in[one]) {
+            memset(&turn[one], 0, sizeof turn[one]);
+            turn[one].key = keys[random_number() % 5];
+            turn[one].come = turn_came;
+            turn[one].owner = &may[one];
+            may[one] = aioc_mem_turn_wait(&turns, &turn[one]);
+            line[waiting++] = one;
+            in[one] = true;
+        } else {
+            int heir = -1, before = turns_came;
+            for (i = 0; line[i] != one; i++) {}
+            for (j = i + 1; j < waiting && heir < 0; j++) if (turn[line[j]].key == turn[one].key) heir = line[j];
+            aioc_mem_turn_leave(&turns, &turn[one]);
+            CHECK_INT(turns_came - before, may[one] && heir >= 0);
+            for (j = i; j + 1 < waiting; j++) line[j] = line[j + 1];
+            waiting--;
+            in[one] = false;
+        }
+        for (i = 0; i < waiting; i++) {
+            bool first = true;
+            for (j = 0; j < i; j++) first = first && turn[line[j]].key != turn[line[i]].key;
+            if (may[line[i]] != first) test_fail(__FILE__, __LINE__, "round %d: place %d", round, i);
+        }
+    }
+    while (waiting) aioc_mem_turn_leave(&turns, &turn[line[--waiting]]);
+    for (i = 0; i < 256; i++) CHECK(!turns.buckets[i]);
+}

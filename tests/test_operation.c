@@ -687,7 +687,7 @@ TEST(raw_requests_know_what_is_signed)
         CHECK_STR(op->type, cases[i].type);
         CHECK_STR(op->verb, "POST");
         out = aioc_mem_write(client->engine.memory, &head);
-        aioc_op_put_request_line(op, &out);
+        aioc_request_put_start(&out, op->verb, aioc_text_view(op->texts, op->ends[AIOC_OP_TAIL]));
         CHECK(out.ok);
         sprintf(line, "POST /%s HTTP/1.1\r\n", cases[i].path);
         CHECK_INT(head.len, strlen(line));
@@ -714,7 +714,7 @@ TEST(raw_requests_are_encoded_in_the_path_only)
     CHECK(!spec.is.write && spec.lines.len == 0 && spec.pk_text.len == 0);
     CHECK_INT(aioc_op_accept(&client->engine, &spec, &plain, NULL, &op), 0);
     line = aioc_mem_write(client->engine.memory, &head);
-    aioc_op_put_request_line(op, &line);
+    aioc_request_put_start(&line, op->verb, aioc_text_view(op->texts, op->ends[AIOC_OP_TAIL]));
     CHECK(line.ok && aioc_mem_append(client->engine.memory, &head, "", 1));
     CHECK_STR(head.data, "GET /dbs/a%20b/colls/caf%C3%A9/docs/50%25 HTTP/1.1\r\n");
     aioc_mem_buffer_free(client->engine.memory, &head);
