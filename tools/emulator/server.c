@@ -375,13 +375,20 @@ static void peer_open(server *s, int fd)
     else peer_set_limit(p);
 }
 
+/* Not one that has come in this round, nor one whose request is there and was not read yet. */
+static bool peer_is_idle(const peer *p)
+{
+    char byte;
+    return p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_REQUEST && !p->shut && p->moved_us < p->owner->reactor.now_us &&
+           recv((int)p->source.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 /* The peer that has been idle longest makes room. */
 static bool close_idle(server *s)
 {
     peer *p, *oldest = NULL;
     for (p = s->peers; p; p = p->next)
-        if (p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_REQUEST && !p->shut &&
-            (!oldest || p->moved_us <= oldest->moved_us)) oldest = p;
+        if ((!oldest || p->moved_us <= oldest->moved_us) && peer_is_idle(p)) oldest = p;
     if (oldest) peer_close(oldest);
     return oldest != NULL;
 }
@@ -411,8 +418,9 @@ static void on_connection(aioc_reactor_source *source, unsigned ready)
         fd = accept((int)source->fd, NULL, NULL);
         if (fd >= 0) {
             peer_open(s, fd);
-            /* Where all others are busy, that is the new one. */
-            if (s->options->connections && s->peer_count > s->options->connections) close_idle(s);
+            /* Where all others are busy, the new one has no room. */
+            if (s->options->connections && s->peer_count > s->options->connections && !close_idle(s))
+                peer_close(s->peers);
         } else if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
             return;
         } else if (!close_idle(s)) {
