@@ -825,6 +825,7 @@ static void sim_step(sim_client *client, int timeout_ms)
     else SIM_CHECK(&s->world, aiocosmos_pending(client->client) == client->owed, "%u are pending, and %u are owed",
                    (unsigned)aiocosmos_pending(client->client), (unsigned)client->owed);
     /* The answer of a batch is one piece, whose items are told of one by one. */
+    if (client->items_told > AIOC_BATCH_OPERATIONS_MAX) client->items_told = AIOC_BATCH_OPERATIONS_MAX;
     SIM_CHECK(&s->world, !budget_us || client->doomed ||
                          s->world.now_us <= began_us + budget_us + (client->items_told + 1) * SIM_PIECE_US,
               "client %u has a budget of %u us, and steps for %" PRIu64, client->number, (unsigned)budget_us,

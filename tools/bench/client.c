@@ -1,7 +1,7 @@
 /* bench/client.c: inserts by the library for `make bench`: 100 in flight on 100 connections, one thread. Each has its
  * own id, key and body.
  *
- *     client URL batches|bulk|submit SECONDS [count|steps] [BUDGET_US]
+ *     client URL batches|bulk|submit SECONDS [count|steps|lone] [BUDGET_US]
  *
  * bulk and submit are the two ways in. count: allocations and system calls of the steady state are counted. steps: the
  * program waits by itself, as a game or an event loop does, and times each aiocosmos_step(client, 0); BUDGET_US is
@@ -24,7 +24,7 @@ typedef struct counts {
 
 typedef struct bench {
     aiocosmos_client *client;
-    bool bulk, batches, counting, timing;
+    bool bulk, batches, counting, timing, lone;
     uint64_t now_us, steady_us, end_us;    /* on the system's monotonic clock */
     uint64_t failed;
     bool over;
@@ -37,11 +37,21 @@ typedef struct bench {
     char *body_number[3];
     uint32_t *step_ns, *step_cpu_ns;       /* of each step of the steady state */
     size_t steps;
+    aiocosmos_op op;                       /* the bulk */
+    bool under_way;                        /* lone: one is, since then */
+    uint64_t began_ns;
 } bench;
 
 static bench b;
 
 /*--- Inserts ----------------------------------------------------------------*/
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 /* The numbers in it are written over for each insert; bench/wrk.lua sends the same document. */
 static void document_prepare(void)
@@ -67,9 +77,18 @@ static void document_next(void)
     memcpy(b.device + sizeof "device-" - 1, b.number, DIGITS);
 }
 
+static void lone_begin(void)
+{
+    b.under_way = true;
+    b.began_ns = clock_ns(CLOCK_MONOTONIC);
+}
+
 static void insert_over(const aiocosmos_result *result)
 {
     b.all.inserts++;
+    if (b.lone && b.steady && b.steps < STEPS_MAX)
+        b.step_ns[b.steps++] = (uint32_t)(clock_ns(CLOCK_MONOTONIC) - b.began_ns);
+    b.under_way = false;
     if (result->http_status == 201) return;
     if (b.failed++ == 0)
         fprintf(stderr, "bench/client: %d %.*s\n", result->status, (int)result->message.len, result->message.ptr);
@@ -80,6 +99,8 @@ static aiocosmos_pull bulk_next(aiocosmos_client *client, aiocosmos_bulk_item *i
     (void)client;
     (void)user_data;
     if (b.over) return AIOCOSMOS_PULL_END;
+    if (b.lone && b.under_way) return AIOCOSMOS_PULL_LATER;
+    lone_begin();
     document_next();
     item->pk = aiocosmos_pk1(aiocosmos_s(b.device));
     item->body.ptr = b.body;
@@ -89,10 +110,10 @@ static aiocosmos_pull bulk_next(aiocosmos_client *client, aiocosmos_bulk_item *i
 
 static void bulk_item_done(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
 {
-    (void)client;
     (void)item_data;
     (void)user_data;
     insert_over(result);
+    if (b.lone) aiocosmos_bulk_resume(client, b.op);
 }
 
 static int bulk_start(void)
@@ -104,7 +125,7 @@ static int bulk_start(void)
     request.next = bulk_next;
     request.item_done = bulk_item_done;
     request.single_items = !b.batches;
-    return aiocosmos_bulk(b.client, &request, NULL);
+    return aiocosmos_bulk(b.client, &request, &b.op);
 }
 
 static int submit_one(void);
@@ -121,6 +142,7 @@ static int submit_one(void)
 {
     aiocosmos_request request;
     memset(&request, 0, sizeof request);
+    lone_begin();
     document_next();
     request.kind = AIOCOSMOS_CREATE_ITEM;
     request.container = "events";
@@ -135,7 +157,7 @@ static int submit_start(void)
 {
     uint32_t i;
     int error = 0;
-    for (i = 0; i < IN_FLIGHT && error == 0; i++) error = submit_one();
+    for (i = 0; i < (b.lone ? 1 : IN_FLIGHT) && error == 0; i++) error = submit_one();
     return error;
 }
 
@@ -226,13 +248,6 @@ static const aiocosmos_platform *counting_platform(void)
 
 /*--- Running ----------------------------------------------------------------*/
 
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* Waits outside of the library, and times the step alone: by the clock on the wall, and by what this thread used, which
  * leaves out what other programs took away. */
 static int timed_step(void)
@@ -314,6 +329,7 @@ static void report(void)
     printf("connections %" PRIu64 "\n", stats.connections_opened);
     printf("memory_peak %zu\n", stats.memory_peak);
     if (b.counting) print_counts();
+    if (b.lone) print_steps("lone_us", b.step_ns);
     if (b.timing) {
         printf("steps %zu\n", b.steps);
         print_steps("step_us", b.step_ns);
@@ -334,7 +350,7 @@ static bool start(const char *url, uint32_t budget_us)
         options.platform = counting_platform();
         options.allocator.fn = count_allocation;
     }
-    if (b.timing) {
+    if (b.timing || b.lone) {
         b.step_ns = (uint32_t *)calloc(STEPS_MAX, sizeof *b.step_ns);
         b.step_cpu_ns = (uint32_t *)calloc(STEPS_MAX, sizeof *b.step_cpu_ns);
         if (!b.step_ns || !b.step_cpu_ns) return false;
@@ -350,12 +366,13 @@ int main(int argc, char **argv)
     int status;
     b.batches = argc > 2 && strcmp(argv[2], "batches") == 0;
     if (argc < 4 || seconds <= 0 || (!b.batches && strcmp(argv[2], "bulk") != 0 && strcmp(argv[2], "submit") != 0)) {
-        fprintf(stderr, "usage: client URL batches|bulk|submit SECONDS [count|steps] [BUDGET_US]\n");
+        fprintf(stderr, "usage: client URL batches|bulk|submit SECONDS [count|steps|lone] [BUDGET_US]\n");
         return 2;
     }
     b.bulk = b.batches || strcmp(argv[2], "bulk") == 0;
     b.counting = argc > 4 && strcmp(argv[4], "count") == 0;
     b.timing = argc > 4 && strcmp(argv[4], "steps") == 0;
+    b.lone = argc > 4 && strcmp(argv[4], "lone") == 0;
     document_prepare();
     if (!start(argv[1], argc > 5 ? (uint32_t)strtoul(argv[5], NULL, 10) : 0)) return 1;
     b.now_us = clock_ns(CLOCK_MONOTONIC) / 1000u;

@@ -27,26 +27,26 @@
 #define SERVER_LOAD  0.85                  /* with more, the server may be what limits the rate */
 #define OWN_LOAD     0.85                  /* with less, the machine was busy with something else */
 
-enum { WRK, WRK_FIXED, BULK, SUBMIT, CONTENDERS };
+enum { WRK, WRK_FIXED, BULK, SUBMIT, BATCHES, CONTENDERS };
 
 static const char *const contender_names[CONTENDERS] = {
-    "wrk", "wrk, no script", "aiocosmos, bulk", "aiocosmos, submit"
+    "wrk", "wrk, no script", "aiocosmos, bulk", "aiocosmos, submit", "in batches"
 };
 
 typedef struct measures {                  /* of one contender, one of each per round */
-    double cpu_us[ROUNDS_MAX], rate[ROUNDS_MAX];
+    double cpu_us[ROUNDS_MAX], kernel_us[ROUNDS_MAX], rate[ROUNDS_MAX];
     double load[ROUNDS_MAX], own[ROUNDS_MAX];        /* of a core: the server's and its own */
     double request_bytes, rss_kb;
 } measures;
 
 typedef struct child {
-    double cpu_us, wall_us, rss_kb;
+    double cpu_us, kernel_us, wall_us, rss_kb;
     int status;
     char output[OUTPUT_BYTES];
 } child;
 
 typedef struct server_stats {
-    double posts, bytes, cpu_us;
+    double posts, inserts, bytes, cpu_us;
 } server_stats;
 
 typedef struct bench {
@@ -156,6 +156,7 @@ static child *run(const char *const *argv)
     c.wall_us = wall_us() - started;
     c.cpu_us = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 +
                (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+    c.kernel_us = (double)used.ru_stime.tv_sec * 1e6 + (double)used.ru_stime.tv_usec;
     c.rss_kb = (double)used.ru_maxrss;
     c.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
     return &c;
@@ -215,6 +216,7 @@ static server_stats server_ask(void)
     text[len] = 0;
     close(fd);
     s.posts = value_of(text, "posts");
+    s.inserts = value_of(text, "inserts");
     s.bytes = value_of(text, "bytes");
     s.cpu_us = value_of(text, "cpu_us");
     return s;
@@ -225,7 +227,7 @@ static server_stats server_ask(void)
 static const child *run_contender(int who)
 {
     char path[sizeof b.folder + 16], duration[sizeof b.seconds + 1];
-    const char *ours[] = { path, b.url, who == BULK ? "bulk" : "submit", b.seconds, NULL };
+    const char *ours[] = { path, b.url, who == BULK ? "bulk" : who == BATCHES ? "batches" : "submit", b.seconds, NULL };
     const char *wrk[] = { "wrk", "-t1", "-c100", "-d", duration, "-s", b.script, b.url, NULL };
     snprintf(path, sizeof path, "%s/client", b.folder);
     snprintf(duration, sizeof duration, "%ss", b.seconds);
@@ -248,10 +250,11 @@ static void measure(int who, int round)
     const server_stats before = server_ask();
     const child *c = run_contender(who);
     const server_stats after = server_ask();
-    const double posts = after.posts - before.posts;
+    const double posts = after.posts - before.posts, inserts = after.inserts - before.inserts;
     check_contender(who, c, posts);
-    m->cpu_us[round] = c->cpu_us / posts;
-    m->rate[round] = posts * 1e6 / c->wall_us;
+    m->cpu_us[round] = c->cpu_us / inserts;
+    m->kernel_us[round] = c->kernel_us / inserts;
+    m->rate[round] = inserts * 1e6 / c->wall_us;
     m->load[round] = (after.cpu_us - before.cpu_us) / c->wall_us;
     m->own[round] = c->cpu_us / c->wall_us;
     m->request_bytes = (after.bytes - before.bytes) / posts;
@@ -294,6 +297,7 @@ static void print_contest(void)
         const size_t rounds = (size_t)b.rounds;
         if (!b.wrk && who <= WRK_FIXED) continue;
         qsort(m->cpu_us, rounds, sizeof(double), by_size);
+        qsort(m->kernel_us, rounds, sizeof(double), by_size);
         qsort(m->rate, rounds, sizeof(double), by_size);
         qsort(m->load, rounds, sizeof(double), by_size);
         qsort(m->own, rounds, sizeof(double), by_size);
@@ -377,6 +381,22 @@ static void print_asked(const char *what, double value, const char *relation, do
     printf("%s: %.2f (asked %s %.2f: %s)\n", what, value, relation, asked, met ? "met" : "NOT MET");
 }
 
+/* The items of a bulk in batches: what was asked of them, and a lone one beside a single request. */
+static void print_batches(void)
+{
+    const measures *m = &b.of[BATCHES];
+    double item_us, request_us;
+    print_asked("an item in a batch, CPU us", median(m->cpu_us), "<=", 1.0);
+    print_asked("of that, the kernel's", median(m->kernel_us), "<=", 0.25);
+    print_asked("items a second", median(m->rate), ">=", 1e6);
+    printf("the server's core meanwhile: %.0f %%%s\n", median(m->load) * 100,
+           median(m->load) >= SERVER_LOAD ? ", which is full: it limits the rate" : "");
+    item_us = value_of(run_ours("client", "batches", "lone", NULL), "lone_us_p50");
+    request_us = value_of(run_ours("client", "submit", "lone", NULL), "lone_us_p50");
+    printf("a lone item takes %.1f us, a single request %.1f (p50)\n", item_us, request_us);
+    print_asked("a lone item by a single request", item_us / request_us, "<=", 1.05);
+}
+
 static void print_json(void)
 {
     const char *out = run_ours("json", NULL, NULL, NULL), *yyjson = strstr(out, "yyjson ");
@@ -402,6 +422,7 @@ static void print_own(void)
     printf("%-18s %11s %12s   %42s %11s %10s\n", "", "an insert", "an insert", "", "in all", "KB");
     print_steady("bulk");
     print_steady("submit");
+    print_steady("batches");
     printf("\n%-19s %10s %31s   %31s\n", "steps of a bulk", "steps", "us by the clock", "us of CPU");
     printf("%-19s %10s", "", "");
     printf(" %7s %7s %7s %7s  ", "p50", "p99", "p99.9", "max");
@@ -459,6 +480,7 @@ int main(int argc, char **argv)
     if (!b.wrk) printf("wrk is not here: nothing to compare with\n");
     if (b.wrk && !print_ratio(BULK)) good = false;
     if (b.wrk && !print_ratio(SUBMIT)) good = false;
+    print_batches();
     fflush(stdout);
     print_own();
     kill(b.server, SIGTERM);

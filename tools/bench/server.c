@@ -67,12 +67,15 @@ static const char batch_result[] =
     "{\"statusCode\":201,\"requestCharge\":6.29,\"eTag\":\"\\\"0000d826-0000-0700-0000-00" NUMBER "\\\"\"}";
 
 static const char definition[] =
-    "{\"id\":\"events\",\"_rid\":\"abcdAMsp2wQ=\",\"partitionKey\":{\"paths\":[\"/deviceId\"],\"kind\":\"Hash\",\"version\":2}}";
+    "{\"id\":\"events\",\"_rid\":\"abcdAMsp2wQ=\","
+    "\"partitionKey\":{\"paths\":[\"/deviceId\"],\"kind\":\"Hash\",\"version\":2}}";
 static const char ranges[] =
     "{\"_rid\":\"abcdAMsp2wQ=\",\"PartitionKeyRanges\":["
     "{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"0FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\"},"
-    "{\"id\":\"1\",\"minInclusive\":\"0FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\",\"maxExclusive\":\"1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\"},"
-    "{\"id\":\"2\",\"minInclusive\":\"1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\",\"maxExclusive\":\"2FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\"},"
+    "{\"id\":\"1\",\"minInclusive\":\"0FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\","
+    "\"maxExclusive\":\"1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\"},"
+    "{\"id\":\"2\",\"minInclusive\":\"1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\","
+    "\"maxExclusive\":\"2FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\"},"
     "{\"id\":\"3\",\"minInclusive\":\"2FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\",\"maxExclusive\":\"FF\"}],\"_count\":4}";
 
 static const char not_found[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nx-ms-request-charge: 1.00\r\n\r\n";
@@ -119,7 +122,8 @@ static size_t stats_print(const server *s, char *out, size_t cap)
     getrusage(RUSAGE_SELF, &used);
     len = snprintf(body, sizeof body,
                    "{\"posts\":%llu,\"inserts\":%llu,\"bytes\":%llu,\"connections\":%llu,\"cpu_us\":%lld}\n",
-                   (unsigned long long)s->posts, (unsigned long long)s->inserts, (unsigned long long)s->bytes, (unsigned long long)s->connections,
+                   (unsigned long long)s->posts, (unsigned long long)s->inserts, (unsigned long long)s->bytes,
+                   (unsigned long long)s->connections,
                    (long long)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 +
                        (long long)(used.ru_utime.tv_usec + used.ru_stime.tv_usec));
     len = snprintf(out, cap, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len,
@@ -175,14 +179,16 @@ static bool peer_answer(server *s, peer *p, size_t request_bytes)
     char text[512];
     const char *end = p->bytes + request_bytes;
     const char *head_end = (const char *)memmem(p->bytes, request_bytes, "\r\n\r\n", 4);
-    if (memcmp(p->bytes, "POST ", 5) == 0 && memmem(p->bytes, (size_t)(head_end - p->bytes), "-is-batch-request:", 18)) {
+    if (memcmp(p->bytes, "POST ", 5) == 0 &&
+        memmem(p->bytes, (size_t)(head_end - p->bytes), "-is-batch-request:", 18)) {
         s->posts++;
         s->bytes += request_bytes;
         return peer_answer_batch(s, p, head_end, end);
     }
     if (memcmp(p->bytes, "GET /dbs/", 9) == 0) {
         const char *line_end = (const char *)memchr(p->bytes, '\r', request_bytes);
-        return peer_answer_json(p, memmem(p->bytes, (size_t)(line_end - p->bytes), "/pkranges", 9) ? ranges : definition);
+        const size_t line_len = (size_t)(line_end - p->bytes);
+        return peer_answer_json(p, memmem(p->bytes, line_len, "/pkranges", 9) ? ranges : definition);
     }
     if (memcmp(p->bytes, "POST ", 5) == 0) {
         s->posts++;
