@@ -11094,10 +11094,12 @@ static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos
     if (request->kind == AIOCOSMOS_UPSERT_ITEM) aioc_mem_put_text(&lines, "x-ms-documentdb-is-upsert: True\r\n");
     if (sends && strchr(kind->takes, 'k') && !request->want_body)
         aioc_mem_put_text(&lines, "Prefer: return=minimal\r\n");
-    aioc_mem_print(ru, sizeof ru, request->throughput_ru ? "x-ms-offer-throughput: %u\r\n"
-                   : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}\r\n",
-                   (unsigned)(request->throughput_ru + request->autoscale_max_ru));  /* one of them is 0 */
-    if (request->throughput_ru || request->autoscale_max_ru) aioc_mem_put_text(&lines, ru);
+    if (request->throughput_ru || request->autoscale_max_ru) {
+        aioc_mem_print(ru, sizeof ru, request->throughput_ru ? "x-ms-offer-throughput: %u\r\n"
+                       : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}\r\n",
+                       (unsigned)(request->throughput_ru + request->autoscale_max_ru));  /* one of them is 0 */
+        aioc_mem_put_text(&lines, ru);
+    }
     if (!aioc_mem_written(&lines)) return aioc_request_no_memory(builder);
     if (aioc_request_add_etag(builder, "if_match", "If-Match: ", request->if_match) ||
         aioc_request_add_etag(builder, "if_none_match", "If-None-Match: ", request->if_none_match) ||
@@ -20410,10 +20412,11 @@ static void aioc_batch_put_string(aioc_mem_writer *out, const char *before, aioc
 /* pk: the text of its key; without a ptr in a transaction, which has one. */
 static void aioc_batch_put(aioc_mem_writer *out, const aiocosmos_bulk_item *given, aiocosmos_str pk, bool want_body)
 {
-    static const char *const types[] = { "Read", "Create", "Upsert", "Replace", "Patch", "Delete" };
-    aioc_mem_put_text(out, "{\"operationType\":\"");
-    aioc_mem_put_text(out, types[given->kind - AIOCOSMOS_READ_ITEM]);
-    aioc_mem_put_text(out, "\"");
+    static const char *const begins[] = {
+        "{\"operationType\":\"Read\"", "{\"operationType\":\"Create\"", "{\"operationType\":\"Upsert\"",
+        "{\"operationType\":\"Replace\"", "{\"operationType\":\"Patch\"", "{\"operationType\":\"Delete\""
+    };
+    aioc_mem_put_text(out, begins[given->kind - AIOCOSMOS_READ_ITEM]);
     if (given->id) aioc_batch_put_string(out, ",\"id\":", aioc_mem_str(given->id));
     aioc_batch_put_string(out, ",\"partitionKey\":", pk);
     aioc_batch_put_string(out, ",\"ifMatch\":", given->if_match);
