@@ -65,7 +65,8 @@ typedef struct cfp_options {
     void *user_data;
 } cfp_options;
 
-static inline cfp *cfp_open(aiocosmos_client *client, const cfp_options *options);      /* NULL: no memory */
+/* NULL: no memory, a name is missing or too long, or there is nobody to call. */
+static inline cfp *cfp_open(aiocosmos_client *client, const cfp_options *options);
 /* Submits what is due. Returns in how many ms it wants to be called again; call it after every aiocosmos_step(). */
 static inline int cfp_step(cfp *processor);
 /* The page has been dealt with. False: its lease is lost, and somebody else gets the page once more. */
@@ -84,6 +85,7 @@ static inline void cfp_close(cfp *processor);
  *------------------------*/
 
 #define CFP_BORDER 136                 /* of a hash of three levels, and the NUL */
+#define CFP_NAME   64                  /* of a worker, and the NUL */
 enum { CFP_SPANS_AT_FIRST = 100, CFP_RETRY_MS = 100 };
 
 typedef struct cfp_lease cfp_lease;
@@ -94,7 +96,7 @@ typedef struct cfp_head { cfp_lease *lease; aiocosmos_cursor cursor; char *conti
 struct cfp_lease {
     cfp_lease *next;                   /* by min */
     cfp *processor;
-    char min[CFP_BORDER], max[CFP_BORDER], owner[64], etag[128];
+    char min[CFP_BORDER], max[CFP_BORDER], owner[CFP_NAME], etag[128];
     char *continuation;                /* of the last page that is done; NULL: none */
     char *behind_page;                 /* of the page that the host has */
     int64_t  behind, behind_then;      /* transactions, -1: not known; behind the page that the host has */
@@ -104,7 +106,7 @@ struct cfp_lease {
     uint64_t page_id;                  /* the host has this page; 0: none */
     uint64_t asked, idle;              /* the turn in which a page was asked for; one that said "nothing new" was */
     uint32_t round;                    /* the listing in which it was last seen */
-    bool held, owed, dirty;            /* ours; a page is owed; the continuation is not stored */
+    bool held, owed, dirty, leaving;   /* ours; a page is owed; the continuation is not stored; being given back */
     aiocosmos_cursor cursor;
     aiocosmos_op write;                /* under way: id not 0 */
     char middle[CFP_BORDER];           /* splits there; "": does not */
@@ -270,14 +272,17 @@ static void cfp_written(cfp_lease *l, aiocosmos_str etag)
 }
 
 /* After a 404 or 412 somebody else has it, or it was our own first try whose answer was lost: the listing says. After
- * anything else it is still ours, until its time is over. */
+ * anything else one that is ours still is, until its time is over. */
 static void cfp_write_failed(cfp_lease *l, const aiocosmos_result *result)
 {
     cfp *p = l->processor;
-    l->dirty = true;
+    if (result->status == 404 || result->status == 412) {
+        cfp_drop(l);
+        return;
+    }
+    l->dirty = l->held;
     l->retry_ms = cfp_now(p) + CFP_RETRY_MS;
-    if (result->status == 404 || result->status == 412 || !l->held) cfp_drop(l);
-    if (result->status != 404 && result->status != 412) cfp_fail(p, result->status, result->message);
+    cfp_fail(p, result->status, result->message);
 }
 
 static void cfp_on_write(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
@@ -290,14 +295,16 @@ static void cfp_on_write(aiocosmos_client *client, const aiocosmos_result *resul
         return;
     }
     cfp_written(l, result->etag);
-    if (l->owner[0]) l->held = true;
-    else cfp_drop(l);                            /* given back */
+    snprintf(l->owner, sizeof l->owner, "%s", l->leaving ? "" : l->processor->options.worker);
+    l->held = true;
+    if (l->leaving) cfp_drop(l);
 }
 
-/* Takes it, renews it, checkpoints it, or gives it back: owner "". */
-static void cfp_write(cfp_lease *l, const char *owner)
+/* Takes it, renews it, checkpoints it; or gives it back. */
+static void cfp_write(cfp_lease *l, bool leaving)
 {
     cfp *p = l->processor;
+    const char *owner = leaving ? "" : p->options.worker;
     char id[CFP_BORDER + 8], *body = cfp_body(p, l->min, l->max, owner, l->continuation, l->behind);
     aiocosmos_request request;
     int refused = AIOCOSMOS_E_FULL;
@@ -322,7 +329,7 @@ static void cfp_write(cfp_lease *l, const char *owner)
         return;
     }
     l->dirty = false;
-    snprintf(l->owner, sizeof l->owner, "%s", owner);
+    l->leaving = leaving;
 }
 
 /*------------------------
@@ -556,7 +563,7 @@ static uint64_t cfp_work(cfp_lease *l, uint64_t now)
     if (due < l->retry_ms) due = l->retry_ms;
     if (l->write.id || (left && left->write.id)) return UINT64_MAX;
     if (!p->stopping && cfp_is_resizable(l)) cfp_resize(l);
-    else if (now >= due) cfp_write(l, p->stopping && !l->page_id ? "" : p->options.worker);
+    else if (now >= due) cfp_write(l, p->stopping && !l->page_id);
     else return !l->owed && !l->page_id && !p->stopping && l->ask_ms < due ? l->ask_ms : due;
     return l->write.id ? UINT64_MAX : now + CFP_RETRY_MS;
 }
@@ -692,9 +699,9 @@ static void cfp_on_created(aiocosmos_client *client, const aiocosmos_result *res
     cfp *p = (cfp *)user_data;
     (void)client, (void)results, (void)count;
     p->create.id = 0;
-    p->list_ms = cfp_now(p);
+    p->list_ms = cfp_now(p) + CFP_RETRY_MS;
     if (result->status == 0 || result->status == 409) return;     /* 409: another worker has made them */
-    p->list_ms += p->options.poll_ms;
+    p->list_ms += p->options.renew_ms;
     cfp_fail(p, result->status, result->message);
 }
 
@@ -801,7 +808,7 @@ static uint32_t cfp_take(cfp *p, const char *owner, uint32_t most, uint64_t now)
     for (l = p->leases; l && taken < most; l = l->next) {
         if (cfp_is_ours(l) || !l->etag[0] || cfp_is_free(l, now) != (owner == NULL)) continue;
         if (owner && strcmp(l->owner, owner) != 0) continue;
-        cfp_write(l, p->options.worker);
+        cfp_write(l, false);
         taken += cfp_is_ours(l);
     }
     return taken;
@@ -809,7 +816,7 @@ static uint32_t cfp_take(cfp *p, const char *owner, uint32_t most, uint64_t now)
 
 static void cfp_balance(cfp *p, uint64_t now)
 {
-    char richest[sizeof p->leases->owner] = "";
+    char richest[CFP_NAME] = "";
     uint32_t count = 0, ours = 0, workers = 1, most = 0, target, has, spare;
     const cfp_lease *l, *first;
     for (l = p->leases; l; l = l->next, count++) {
@@ -835,7 +842,7 @@ static void cfp_balance(cfp *p, uint64_t now)
 /* What an item says of a lease that is not ours. Of ours we know more. False: no memory. */
 static bool cfp_learn(cfp *p, aiocosmos_json item)
 {
-    char min[CFP_BORDER], max[CFP_BORDER], owner[sizeof p->leases->owner], etag[sizeof p->leases->etag];
+    char min[CFP_BORDER], max[CFP_BORDER], owner[CFP_NAME], etag[sizeof p->leases->etag];
     aiocosmos_json continuation = aiocosmos_json_at(item, "/continuation");
     cfp_lease *l, **at = &p->leases;
     size_t len = aiocosmos_json_get_str(continuation, NULL, 0);
@@ -893,9 +900,15 @@ static void cfp_on_leases(aiocosmos_client *client, const aiocosmos_page *page, 
  * MARK: - The host's calls
  *------------------------*/
 
+static bool cfp_is_name(const char *text)
+{
+    return text && *text && strlen(text) < CFP_NAME;
+}
+
 static inline cfp *cfp_open(aiocosmos_client *client, const cfp_options *options)
 {
-    cfp *p = (cfp *)calloc(1, sizeof *p);
+    bool ok = cfp_is_name(options->name) && cfp_is_name(options->worker) && options->changes;
+    cfp *p = ok ? (cfp *)calloc(1, sizeof *p) : NULL;
     cfp_options *o;
     if (!p) return NULL;
     p->client = client;

@@ -141,14 +141,7 @@ static int held_by(int i)
     return count;
 }
 
-/* The leases of all workers are the whole key space, once each. */
-static int leases_held(void)
-{
-    int i, count = 0;
-    for (i = 0; i < WORKERS; i++) count += held_by(i);
-    return count;
-}
-
+/* What the workers hold has no gap. */
 static bool is_covered(void)
 {
     char at[CFP_BORDER] = "";
@@ -180,7 +173,7 @@ static uint64_t clock_us(void)
 /* Goes on until it is so, and says that it never was. */
 #define UNTIL(CONDITION)                                                                          \
     do {                                                                                          \
-        uint64_t until_us = clock_us() + PATIENCE_MS * UINT64_C(3000);                             \
+        uint64_t until_us = clock_us() + PATIENCE_MS * UINT64_C(2000);                            \
         while (!(CONDITION)) {                                                                    \
             if (clock_us() > until_us) test_fail(__FILE__, __LINE__, "never: %s", #CONDITION);    \
             turn();                                                                               \
@@ -239,6 +232,39 @@ TEST(one_worker_makes_the_leases_and_gives_them_back)
     put(writer, 7);
     UNTIL(all_seen());
     CHECK_INT(workers[0].pages, 1);
+    finish(writer);
+}
+
+TEST(a_processor_without_names_is_none)
+{
+    aiocosmos_client *writer = begin("");
+    cfp_options options = usual;
+    CHECK(cfp_open(writer, &options) == NULL);
+    options.worker = "1234567890123456789012345678901234567890123456789012345678901234";
+    CHECK(cfp_open(writer, &options) == NULL);
+    options.worker = "w";
+    options.name = "";
+    CHECK(cfp_open(writer, &options) == NULL);
+    close_world(writer);
+}
+
+/* What cannot succeed is said, and tried again no more often than leases are renewed. */
+TEST(a_container_that_is_not_there_is_told)
+{
+    uint64_t requests, began_us;
+    aiocosmos_stats stats;
+    aiocosmos_client *writer = begin("");
+    usual.lease_container = "nowhere";
+    usual.renew_ms = 100;
+    start(0);
+    UNTIL(workers[0].failures == 1);
+    aiocosmos_get_stats(workers[0].client, &stats);
+    requests = stats.attempts;
+    began_us = clock_us();
+    UNTIL(workers[0].failures >= 4);
+    aiocosmos_get_stats(workers[0].client, &stats);
+    CHECK(clock_us() - began_us >= 2 * usual.renew_ms * UINT64_C(1000));
+    CHECK(stats.attempts - requests <= 24);
     finish(writer);
 }
 
@@ -361,16 +387,19 @@ TEST(a_robbed_worker_learns_it_and_stores_nothing)
 TEST(a_worker_that_slept_lets_go)
 {
     aiocosmos_client *writer = begin("--partitions 2");
+    const cfp_lease *first;
     usual.platform = bent_platform();
+    usual.expire_ms = 2000;
+    usual.renew_ms = 1000;
     start(0);
-    UNTIL(held_by(0) == 2 && cfp_behind(workers[0].processor) == 0);
+    UNTIL(held_by(0) == 2 && cfp_behind(workers[0].processor) == 0 && !workers[0].processor->leases->owed);
     put_all(writer);
+    first = workers[0].processor->leases;
+    while (!first->owed || !first->next->owed) cfp_step(workers[0].processor);      /* both ask */
     bend.monotonic_us += usual.expire_ms * UINT64_C(1000);
-    while (leases_held() > 0) {
-        CHECK(aiocosmos_step(workers[0].client, 1) >= 0);
-        CHECK_INT(workers[0].pages, 0);
-        cfp_step(workers[0].processor);
-    }
+    while (first->owed || first->next->owed) CHECK(aiocosmos_step(workers[0].client, PATIENCE_MS) >= 0);
+    CHECK_INT(workers[0].pages, 0);
+    CHECK_INT(held_by(0), 0);
     UNTIL(all_seen());
     finish(writer);
 }
