@@ -15638,8 +15638,7 @@ typedef struct aioc_pos {
 #define AIOC_POS_PREFIX "aq2-"
 #define AIOC_POS_CHECK_BYTES  8u  /* bytes of checksum at the end */
 
-#define AIOC_POS_HAS_KEY    1u  /* flags: which hashes there are */
-#define AIOC_POS_HAS_LAST   2u
+#define AIOC_POS_HAS_LAST 3u  /* hashes: that one too; 1: those seen; 0: none */
 
 /*--- The bytes of a token: the same functions write and read them ---*/
 
@@ -15679,7 +15678,7 @@ static void aioc_pos_pass_number(aioc_pos_pass *pass, uint64_t *number)
     for (shift = 0; byte > 127 && pass->ok; shift += 7, left >>= 7) {
         byte = (unsigned char)((left & 127u) | (left > 127u ? 128u : 0u));
         aioc_pos_pass_bytes(pass, &byte, 1);
-        aioc_pos_expect(pass, shift < 63 || byte < 2);  /* of 64 bits */
+        aioc_pos_expect(pass, (shift < 63 || byte < 2) && (byte > 0 || shift == 0));  /* of 64 bits, none in vain */
         passed |= (uint64_t)(byte & 127u) << shift;
     }
     *number = pass->ok ? passed : 0;
@@ -15803,12 +15802,12 @@ static int aioc_pos_pass_all(aioc_mem *memory, aioc_pos_pass *pass, aioc_pos *po
 {
     aiocosmos_str rid = aioc_mem_str(pos->rid), behind = aioc_mem_str("");
     uint64_t place = pos->place, rows = pos->rows_of_rid, take = pos->take_left + 1;  /* no limit is 0 */
-    uint64_t flags = pos->has_last ? AIOC_POS_HAS_LAST | AIOC_POS_HAS_KEY : pos->seen.count > 0 ? AIOC_POS_HAS_KEY : 0;
+    uint64_t hashes = pos->has_last ? AIOC_POS_HAS_LAST : pos->seen.count > 0;
     aioc_pos_pass_number(pass, &place);
-    aioc_pos_pass_number(pass, &flags);
-    aioc_pos_expect(pass, place <= AIOC_POS_IN_CHANGES && flags <= (AIOC_POS_HAS_KEY | AIOC_POS_HAS_LAST));
+    aioc_pos_pass_number(pass, &hashes);
+    aioc_pos_expect(pass, place <= AIOC_POS_IN_CHANGES);
     pos->place = (uint8_t)place;
-    pos->has_last = (flags & AIOC_POS_HAS_LAST) != 0;
+    pos->has_last = hashes == AIOC_POS_HAS_LAST;
     aioc_pos_pass_word(pass, &pos->question);
     aioc_pos_pass_line(pass, &rid);
     aioc_pos_expect(pass, rid.len < sizeof pos->rid);
@@ -15825,12 +15824,13 @@ static int aioc_pos_pass_all(aioc_mem *memory, aioc_pos_pass *pass, aioc_pos *po
     aioc_pos_pass_number(pass, &rows);
     aioc_pos_expect(pass, rows <= UINT32_MAX);
     pos->rows_of_rid = (uint32_t)rows;
-    if (flags & AIOC_POS_HAS_KEY) aioc_pos_pass_word(pass, &pos->key[0]);
-    if (flags & AIOC_POS_HAS_KEY) aioc_pos_pass_word(pass, &pos->key[1]);
+    if (hashes) aioc_pos_pass_word(pass, &pos->key[0]);
+    if (hashes) aioc_pos_pass_word(pass, &pos->key[1]);
     if (pos->has_last) aioc_pos_pass_hash(pass, &pos->last);
     if (aioc_pos_pass_seen(memory, pass, &pos->seen) != 0) return AIOCOSMOS_E_NOMEM;
     aioc_pos_pass_text(pass, &pos->rows);
-    aioc_pos_expect(pass, pass->at == pass->end && aioc_pos_is_place(pos, behind));
+    aioc_pos_expect(pass, pass->at == pass->end && (pos->has_last || hashes == (pos->seen.count > 0)) &&
+                          aioc_pos_is_place(pos, behind));
     return 0;
 }
 

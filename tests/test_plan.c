@@ -1105,18 +1105,25 @@ static aiocosmos_str token_of(const aioc_pos *position)
     return token;
 }
 
-/* Reads a token and throws away what it says. */
+/* Reads a token and throws away what it says. One that is accepted is what its position is written as. */
 static int judge(aiocosmos_str token, const char **why)
 {
     heap_state r;
     aioc_mem memory = rationed(&r, 1 << 20);
-    aioc_mem_buffer block;
+    aioc_mem_buffer block, again;
     aioc_pos position;
     int result;
     memset(&block, 0, sizeof block);
+    memset(&again, 0, sizeof again);
     result = aioc_pos_read(&memory, token, &block, &position, why);
     if (memory.peak > 4096 + 8 * token.len)
         test_fail(__FILE__, __LINE__, "%zu bytes of memory for a token of %zu", memory.peak, token.len);
+    if (result == 0) {
+        CHECK_INT(aioc_pos_write(&memory, &again, &position, token.len), 1);
+        CHECK_INT(again.len, token.len);
+        CHECK_MEM(again.data, token.ptr, token.len);
+        aioc_mem_buffer_free(&memory, &again);
+    }
     aioc_pos_free(&memory, &position);
     aioc_mem_buffer_free(&memory, &block);
     aioc_mem_close(&memory);
