@@ -80,6 +80,7 @@ static void check_cuts(bool is_csv, const char *text, size_t len, const char *wa
 }
 
 #define VALUES(TEXT, WANT) check_cuts(false, TEXT, sizeof TEXT - 1, WANT)
+#define Y70 "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
 #define CSV(TEXT, WANT)    check_cuts(true, TEXT, sizeof TEXT - 1, WANT)
 
 TEST(one_document_a_line)
@@ -209,6 +210,9 @@ TEST(records_that_are_refused)
                                          "4:{\"id\":\"3\",\"x\":4};");
     CSV("id,x\n1\n2,3,4\n5,6\n", "2(fewer fields than the header has):1;3(more fields than the header has):2,3,4;"
                                  "4:{\"id\":\"5\",\"x\":6};");
+    /* One that is closed, but too late, whether its end has been read with it or not. */
+    CSV("id,x\n1,\"" Y70 "\"\n2,3\n", "2(a quote that is not closed)(74 bytes);3:{\"id\":\"2\",\"x\":3};");
+    CSV("id,x\n1,\"\n" Y70 "\"\n2,3\n", "2(a quote that is not closed):1,\";3(71 bytes);4:{\"id\":\"2\",\"x\":3};");
     CSV("id,x\n1,\"a\n2,3\n", "2(a quote that is not closed):1,\"a;3:{\"id\":\"2\",\"x\":3};");
     CSV("id,x\n1,\"a\n2,3\n--------------------------------------------------------------------------,4\n5,6\n",
         "2(a quote that is not closed):1,\"a;3:{\"id\":\"2\",\"x\":3};4(76 bytes);5:{\"id\":\"5\",\"x\":6};");

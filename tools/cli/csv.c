@@ -41,14 +41,16 @@ static bool look_at(csv *c, char byte)
     return true;
 }
 
-/* To the line end behind the record; true: there it is, or the input ends. */
+/* To the line end behind the record; true: there it is, or the input ends. No further than it takes to see that it is
+ * too long, so that what becomes of it does not depend on how much has been read. */
 static bool find_end(csv *c, input *in, size_t *len)
 {
     const char *text = in->buffer + in->begin;
-    size_t held = in->end - in->begin;
-    while (c->at < held && look_at(c, text[c->at])) c->at++;
+    size_t held = in->end - in->begin, limit = held;
+    if (c->dropped == 0 && limit > DOCUMENT_BYTES_MAX + 2) limit = DOCUMENT_BYTES_MAX + 2;
+    while (c->at < limit && look_at(c, text[c->at])) c->at++;
     *len = c->at;
-    return c->at < held || in->ended;
+    return c->at < limit || (limit == held && in->ended);
 }
 
 /*------------------------------------------------------------------------------
@@ -274,10 +276,12 @@ static taken take_next(csv *c, input *in, document *out)
         else c->state = CSV_SKIP;          /* the line alone is too long */
     }
     if (!ends && held > DOCUMENT_BYTES_MAX + 1) {
-        c->dropped += held - 1;
-        in->begin = in->end - 1;
+        bool first = c->dropped == 0;
+        c->dropped += c->at - 1;
+        in->begin += c->at - 1;
         c->at = 1;
         c->state = CSV_SKIP;
+        if (first) return take_next(c, in, out);           /* what is held behind that */
     }
     if (!ends) return TAKEN_NONE_YET;
     take_record(c, in, len, out);
