@@ -42,6 +42,10 @@ select    = $(filter $(addprefix $(B)/tests/,$(1)),$(TESTS))
 EMBEDDING := $(call select,test_client% test_emulator% test_plan% test_query_p% sim%)
 POLLING   := $(addsuffix -poll,$(call select,test_platform% test_pool% test_client%))
 
+# Fuzzers repeat their corpus as tests do; under libFuzzer (make fuzz) they invent more.
+FUZZERS   := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ      := -O1 -g1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+
 # Tests of the layers that read what others wrote, built once more by a clang that is there: it sees undefined behaviour
 # that gcc does not. Without optimisation it takes a third of the time to compile.
 CLANGED   := $(if $(and $(SANITIZING),$(shell command -v clang)),$(addsuffix -clang,$(call select,test_text test_json \
@@ -52,7 +56,7 @@ SCRIPTS   := tests/examples.sh tests/tool.sh tests/tool_reads.sh tests/query_mem
              tools/check-layers.sh tools/check-includes.sh
 
 # What `make test` builds, in this order, so that "[12/41] build/tests/test_x" says how far it is.
-BUILT := $(EMULATOR) $(PROGRAMS) $(EXAMPLES) $(TESTS) $(POLLING) $(CLANGED) $(B)/bench/query
+BUILT := $(EMULATOR) $(PROGRAMS) $(EXAMPLES) $(TESTS) $(FUZZERS) $(POLLING) $(CLANGED) $(B)/bench/query
 ifneq ($(filter test,$(MAKECMDGOALS)),)
 $(info make test: about 5 minutes to compile everything, 3 to run it; less with make -j$(shell nproc 2>/dev/null) test)
 place   = $(firstword $(subst :, ,$(shell printf '%s\n' $(BUILT) | grep -nxF $@)))
@@ -63,7 +67,7 @@ ifndef V
 .SILENT:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all demo test sanitize coverage interop sim mutants bench bench-queries docs install clean help
+.PHONY: all demo test sanitize coverage interop sim fuzz fuzzers mutants bench bench-queries docs install clean help
 
 all: $(PROGRAMS) $(EXAMPLES) ## the programs and the examples (also plain `make`)
 
@@ -72,7 +76,7 @@ demo: $(B)/aiocosmos-emulator $(B)/examples/telemetry ## the main job, on the em
 
 test: $(BUILT) build/certs/done ## every test that needs nothing but this repository
 	BUILD=$(B) BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' \
-	    tests/run.sh $(SCRIPTS) $(TESTS) $(POLLING) $(CLANGED)
+	    tests/run.sh $(SCRIPTS) $(TESTS) $(FUZZERS) $(POLLING) $(CLANGED)
 
 sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(MAKE) --no-print-directory test B=build/sanitize SANITIZING=1 \
@@ -92,6 +96,14 @@ interop: $(PROGRAMS) $(B)/tests/interop/other_server build/certs/done ## the sam
 
 sim: $(B)/tests/sim ## a long run of simulations; SEEDS=N: so many, FROM=N: from that one on
 	$(B)/tests/sim --from $(or $(FROM),1) --count $(or $(SEEDS),20000)
+
+fuzz: build/bearssl ## inputs nobody thought of, by clang's libFuzzer; SECONDS=N: for each fuzzer; ONLY=NAME: that one
+	if command -v clang >/dev/null; then \
+	    $(MAKE) --no-print-directory fuzzers B=build/fuzz FUZZING=1 CC=clang CFLAGS='$(FUZZ)' && \
+	    BUILD=build/fuzz tests/fuzz/run.sh $(or $(SECONDS),60) '$(ONLY)'; \
+	else echo "make fuzz needs clang, for its libFuzzer; make test repeats the corpus without"; fi
+
+fuzzers: $(if $(ONLY),$(B)/tests/fuzz/fuzz_$(ONLY),$(FUZZERS))
 
 mutants: $(EMULATOR) ## breaks the library on purpose: simulation and random queries have to notice each time
 	BUILD=$(B) CC='$(CC)' BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' tests/mutants.sh
@@ -200,6 +212,16 @@ $(B)/tests/%-clang: tests/%.c | build/bearssl
 	$(call compile,$(CLANG)) $(ALONE)
 
 $(EMBEDDING) $(addsuffix -poll,$(EMBEDDING)): $(EMULATOR)
+
+$(filter %/fuzz_emulator %/fuzz_sql,$(FUZZERS)): $(EMULATOR)
+ifdef FUZZING
+$(FUZZERS): LINK += -fsanitize=fuzzer
+else
+$(FUZZERS): $(B)/tests/fuzz/replay.o
+endif
+
+$(B)/tests/fuzz/replay.o: tests/fuzz/replay.c
+	$(TEST) -c
 
 build/bearssl:
 	mkdir -p $(@D)

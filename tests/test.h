@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #ifndef BUILD_DIR
@@ -61,16 +62,18 @@ static inline void test_add(test_case *added)
     test.last = added;
 }
 
-/* Prints one line and jumps back to test_run. */
+/* Prints one line and jumps back to test_run; outside of a test, as in a fuzzer, it ends the program. */
 __attribute__((noreturn, format(printf, 4, 5)))
 static inline void test_leave(int how, const char *file, int line, const char *format, ...)
 {
     va_list values;
-    printf("%s:%d: %s: ", file, line, test.running->name);
+    printf("%s:%d: %s: ", file, line, test.running ? test.running->name : "");
     va_start(values, format);
     vprintf(format, values);
     va_end(values);
     printf("\n");
+    fflush(stdout);
+    if (!test.running) abort();
     longjmp(test.leave, how);
 }
 
@@ -101,6 +104,7 @@ static inline void test_check_mem(const char *file, int line, const char *what, 
     if (i < len) test_fail(file, line, "%s: byte %zu of %zu is %02x, not %02x", what, i, len, g[i], w[i]);
 }
 
+#ifndef TEST_WITHOUT_MAIN
 static void test_run(test_case *running)
 {
     test.running = running;
@@ -146,3 +150,4 @@ int main(int argc, char **argv)
     test_summary();
     return test.failed ? 1 : 0;
 }
+#endif
