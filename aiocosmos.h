@@ -410,7 +410,7 @@ typedef struct aiocosmos_pollfd { intptr_t fd; bool read, write; } aiocosmos_pol
 AIOCOSMOS_API size_t aiocosmos_poll_fds(const aiocosmos_client *client, aiocosmos_pollfd *out, size_t cap);
 /* Ends a wait in step, from any thread or signal handler. */
 AIOCOSMOS_API void aiocosmos_wake(aiocosmos_client *client);
-/* Operations that have not ended, forgotten ones too; open queries without an owed page do not count. */
+/* Operations, and items of bulks, that have not ended, forgotten ones too; not open queries without an owed page. */
 AIOCOSMOS_API uint32_t aiocosmos_pending(const aiocosmos_client *client);
 /* Steps until nothing is pending. 0; E_TIMEOUT: something still is; E_REENTERED; E_DESTROYED. */
 AIOCOSMOS_API int  aiocosmos_drain(aiocosmos_client *client, int timeout_ms);

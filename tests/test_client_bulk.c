@@ -495,6 +495,27 @@ TEST(items_of_a_range_that_was_split_go_to_its_heirs)
     close_client(client);
 }
 
+TEST(a_whole_that_is_gone_is_sorted_anew)
+{
+    aiocosmos_client *client = open_world();
+    aiocosmos_bulk_request request = bulk_of(60, AIOCOSMOS_CREATE_ITEM);
+    int i;
+    server.whole_status = 410;
+    server.whole_lines = "x-ms-activity-id: a\r\nx-ms-substatus: 1002\r\n";
+    server.whole_body = "{}";
+    server.whole_count = 1;
+    CHECK_INT(aiocosmos_bulk(client, &request, NULL), 0);
+    while (server.ranges_asked == 0) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+    server.split = true;
+    drain(client);
+    for (i = 0; i < 60; i++) CHECK(source.items[i].status == 0 && source.items[i].attempts == 2);
+    CHECK_INT(server.ranges_asked, 2);
+    CHECK_STR(server.range[0], "0");
+    for (i = 1; i < server.batches; i++) CHECK(strcmp(server.range[i], "0") != 0);
+    CHECK_INT(source.totals.maybe_applied, 0);
+    close_client(client);
+}
+
 TEST(a_lost_answer_leaves_in_doubt_what_may_not_be_sent_again)
 {
     aiocosmos_client *client = open_world();
