@@ -905,14 +905,14 @@ static bool cfp_is_name(const char *text)
     return text && *text && strlen(text) < CFP_NAME;
 }
 
-static inline cfp *cfp_open(aiocosmos_client *client, const cfp_options *options)
+static inline cfp *cfp_open(aiocosmos_client *client, const cfp_options *asked)
 {
-    bool ok = cfp_is_name(options->name) && cfp_is_name(options->worker) && options->changes;
+    bool ok = cfp_is_name(asked->name) && cfp_is_name(asked->worker) && asked->changes;
     cfp *p = ok ? (cfp *)calloc(1, sizeof *p) : NULL;
     cfp_options *o;
     if (!p) return NULL;
     p->client = client;
-    p->options = *options;
+    p->options = *asked;
     o = &p->options;
     if (!o->poll_ms) o->poll_ms = 1000;
     if (!o->checkpoint_ms) o->checkpoint_ms = 1000;

@@ -236,6 +236,49 @@ part_changes() {
     is "$(changed --state "$work/state")" 0 'items since'
 }
 
+# await COUNT FILE...: until so many different items are in the files.
+await() {
+    expected=$1
+    shift
+    tries=0
+    while [ "$(cat "$@" | sort -u | wc -l)" -lt "$expected" ] && [ $tries -lt 600 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+    is "$(cat "$@" | sort -u | wc -l | tr -d ' ')" "$expected" "$last"
+}
+
+# Two share the changes; when one ends, what it had comes to the other.
+part_processor() {
+    players shared
+    "$tool" container create game leases --partition-key /processor >/dev/null 2>&1
+    documents 100 | "$tool" import game shared - >/dev/null 2>&1
+    exits 2 "$tool" changes game shared --processor p
+    exits 2 "$tool" changes game shared --processor p --leases leases --state "$work/state"
+    exits 2 "$tool" changes game shared --processor p --leases leases --worker ''
+    exits 1 "$tool" changes game shared --processor p --leases none
+    says '404 Not Found'
+    last='changes that are shared'
+    "$tool" changes game shared --processor p --leases leases --worker ann >"$work/ann" 2>/dev/null &
+    ann=$!
+    "$tool" changes game shared --processor p --leases leases >"$work/bob" 2>"$work/err" &
+    bob=$!
+    await 100 "$work/ann" "$work/bob"
+    kill -INT $ann
+    wait $ann
+    is $? 0 'status of a worker that was interrupted'
+    for id in x y z; do
+        echo '{"id":"'$id'","region":"'$id'"}' | "$tool" item create game shared >/dev/null 2>&1
+    done
+    await 103 "$work/ann" "$work/bob"
+    kill -INT $bob
+    wait $bob
+    is $? 0 'status of a worker that was interrupted'
+    says 'documents in'
+    exits 0 "$tool" query game leases 'SELECT VALUE c.owner FROM c'
+    is "$(sort -u "$work/out")" '""' 'owners of leases that were given back'
+}
+
 #--- Rows in columns -----------------------------------------------------------
 
 part_columns() {
@@ -521,6 +564,7 @@ with_emulator token --aad-token secret
 part_no_json
 with_emulator ranges --partitions 8
 with_emulator changes --partitions 4 --shuffle 20 --merge-enabled
+with_emulator processor --partitions 4
 with_emulator shuffled --partitions 4 --shuffle 10 --shuffle-busy 2
 with_emulator no_ranges --fault status=404,path=/pkranges
 with_emulator broken_range --fault status=403,kind=query_items,skip=10

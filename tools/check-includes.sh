@@ -25,7 +25,7 @@ BEGIN {
           "fault patch metrics plan scope page held query listing script feed item batch definition users meta control " \
           "answer routes restore http network core unit tls data server main program")
     order("tools/cli/", "tool interrupt io input values csv columns state explain request rows scan transfer profile account " \
-          "databases throughput describe items batch query export remove copy changes import editor shell help main")
+          "databases throughput describe items batch query export remove copy processor changes import editor shell help main")
 }
 FNR == 1 {
     finish()
@@ -37,7 +37,7 @@ FNR == 1 {
 }
 /^#include "/ {
     split($0, part, "\"")
-    if (part[2] == "aiocosmos.h") next
+    if (part[2] == "aiocosmos.h" || part[2] ~ /^examples\//) next
     other = directory part[2]
     while (sub(/[^\/]+\/\.\.\//, "", other)) continue
     if (other ~ /\.c$/ && file !~ /^tools\/emulator\/(unit|program)$/) complain("a .c file is included")

@@ -2,6 +2,7 @@
 #include "changes.h"
 #include "interrupt.h"
 #include "io.h"
+#include "processor.h"
 #include "request.h"
 #include "rows.h"
 #include "state.h"
@@ -132,6 +133,16 @@ static int follow(follower *w, const aiocosmos_changes_request *request)
     return w->rows.status;
 }
 
+/* The leases say what of and how far. */
+static bool is_shared(tool *t)
+{
+    if (!has(t, OPT_PROCESSOR) || !has(t, OPT_LEASES)) say(t, "--processor and --leases need each other");
+    else if (has(t, OPT_STATE) || has(t, OPT_CONTINUATION) || has(t, OPT_PK) || has(t, OPT_SESSION_TOKEN))
+        say(t, "with --processor there is no --state, --continuation, --pk or --session-token");
+    else return true;
+    return false;
+}
+
 int changes(tool *t)
 {
     aiocosmos_changes_request request = {0};
@@ -146,11 +157,15 @@ int changes(tool *t)
     }
     if (!from_of(t, &request) || !pk_of_option(t, &request.pk) ||
         !number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size)) return see_help(t);
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    request.all_versions = has(t, OPT_ALL_VERSIONS);
+    request.page_items_max = (uint32_t)page_size;
+    if (has(t, OPT_PROCESSOR) || has(t, OPT_LEASES) || has(t, OPT_WORKER)) {
+        if (is_shared(t)) return process_changes(t, &request);
+        return see_help(t);
+    }
     if (!has(t, OPT_STATE) || read_state(t, &kept)) {
-        request.database = t->operand[0];
-        request.container = t->operand[1];
-        request.all_versions = has(t, OPT_ALL_VERSIONS);
-        request.page_items_max = (uint32_t)page_size;
         request.continuation = aiocosmos_text(kept ? kept : t->option[OPT_CONTINUATION]);
         request.session_token = aiocosmos_text(t->option[OPT_SESSION_TOKEN]);
         status = follow(&w, &request);

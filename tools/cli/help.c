@@ -315,7 +315,8 @@ const command commands[] = {
       "    aiocosmos delete game players --pk '\"eu\"' --yes\n" },
     { "changes", "DB CONTAINER",
         BIT(OPT_FROM) | BIT(OPT_FOLLOW) | BIT(OPT_STATE) | BIT(OPT_CONTINUATION) | BIT(OPT_ALL_VERSIONS) | BIT(OPT_PK) |
-        BIT(OPT_PAGE_SIZE) | BIT(OPT_SESSION_TOKEN), 0, 0, changes, NULL, "print what was created and changed",
+        BIT(OPT_PAGE_SIZE) | BIT(OPT_SESSION_TOKEN) | BIT(OPT_PROCESSOR) | BIT(OPT_LEASES) | BIT(OPT_WORKER), 0, 0,
+        changes, NULL, "print what was created and changed",
       "Prints items that were created or changed, each as it is by now, from the\n"
       "beginning or as --from says; what was deleted is not told. Those of one\n"
       "partition key come in the order of their changes.\n"
@@ -328,8 +329,14 @@ const command commands[] = {
       "--all-versions prints each change and deletion from now on, if the container has\n"
       "a retention for them: {\"current\":...,\"metadata\":{\"operationType\":...}}.\n"
       "\n"
+      "With --processor and --leases several of these commands share the changes until\n"
+      "Ctrl-C; where one is killed the others go on, and what it had not printed comes\n"
+      "again. How far they are is kept in the leases.\n"
+      "\n"
       "    aiocosmos changes game players --from now --follow\n"
-      "    aiocosmos changes game players --state players.state >> players.ndjson\n" },
+      "    aiocosmos changes game players --state players.state >> players.ndjson\n"
+      "    aiocosmos container create game leases --partition-key /processor\n"
+      "    aiocosmos changes game players --processor mailer --leases leases\n" },
     { "shell", "", 0, 0, 0, shell, NULL, "the same commands, one after the other",
       "Reads commands, without the word aiocosmos, and runs each with the account that\n"
       "was named to the shell. Words are cut as other shells cut them, by blanks that\n"

@@ -66,7 +66,10 @@ const option_info options[OPT_COUNT] = {
     { "--sample", "N", "look at so many items (1000)" },
     { "--single", NULL, "a request for each document, not for up to 100" },
     { "--ru", "N", "spend at most so many request units a second" },
-    { "--priority", "low|high", "low: throttled before all that is high (the default)" }
+    { "--priority", "low|high", "low: throttled before all that is high (the default)" },
+    { "--processor", "NAME", "share the changes with all that give the same name" },
+    { "--leases", "CONTAINER", "where they keep who has what; its partition key is\n/processor" },
+    { "--worker", "NAME", "of this one, as no other's (the host and a number)" }
 };
 
 bool has(const tool *t, option_id option)

@@ -1,0 +1,77 @@
+/* processor.c: a change feed that several tools share, by leases. */
+#include "processor.h"
+#include "interrupt.h"
+#include "io.h"
+#include "rows.h"
+
+#include "examples/change_feed_processor.h"
+
+#include <unistd.h>
+
+/* What has been printed is done. */
+static void print_shared(cfp *processor, uint64_t page_id, const aiocosmos_page *page, void *user_data)
+{
+    feed *rows = user_data;
+    put_rows(rows, page);
+    show_rows(rows);
+    if (rows->status == EXIT_DONE) cfp_done(processor, page_id);
+}
+
+/* What may pass is waited for; a wrong name or key does not pass. */
+static void say_trouble(cfp *processor, int status, aiocosmos_str message, void *user_data)
+{
+    feed *rows = user_data;
+    (void)processor;
+    say(rows->tool, "%.*s", (int)message.len, message.ptr);
+    if (status == AIOCOSMOS_E_ARGUMENT || (status >= 400 && status <= 404)) rows->status = EXIT_REFUSED;
+}
+
+/* Its own, unless --worker names one: two that are alike would take each other's leases for theirs. */
+static void name_worker(char *out, size_t cap)
+{
+    char host[32] = "";
+    gethostname(host, sizeof host - 1);
+    snprintf(out, cap, "%s-%ld", host, (long)getpid());
+}
+
+static void share(feed *rows, cfp *processor)
+{
+    aiocosmos_client *client = rows->tool->client;
+    while (!was_interrupted() && rows->status == EXIT_DONE) aiocosmos_step(client, cfp_step(processor));
+    cfp_stop(processor);
+    while (rows->status == EXIT_DONE && cfp_held(processor) > 0) aiocosmos_step(client, cfp_step(processor));
+}
+
+int process_changes(tool *t, const aiocosmos_changes_request *request)
+{
+    cfp_options shared = {0};
+    feed rows = {0};
+    char worker[64];
+    cfp *processor;
+    rows.tool = t;
+    name_worker(worker, sizeof worker);
+    shared.database = request->database;
+    shared.container = request->container;
+    shared.lease_container = t->option[OPT_LEASES];
+    shared.name = t->option[OPT_PROCESSOR];
+    shared.worker = has(t, OPT_WORKER) ? t->option[OPT_WORKER] : worker;
+    shared.from = request->from;
+    shared.from_time_s = request->from_time_s;
+    shared.all_versions = request->all_versions;
+    shared.page_items_max = request->page_items_max;
+    shared.changes = print_shared;
+    shared.failed = say_trouble;
+    shared.user_data = &rows;
+    processor = cfp_open(t->client, &shared);
+    if (!processor) {
+        say(t, "--processor, --worker: names of 1 to 63 bytes are expected");
+        return see_help(t);
+    }
+    catch_interrupts(t->client, NULL);
+    share(&rows, processor);
+    cfp_close(processor);
+    aiocosmos_drain(t->client, -1);        /* what it let go of may be under way yet */
+    release_interrupts();
+    say_rows(&rows);
+    return rows.status;
+}
