@@ -20544,7 +20544,7 @@ static bool aioc_batch_read_all(aiocosmos_json list, uint32_t count, aiocosmos_b
     for (i = 0; aioc_json_next(list, NULL, &json); i++) {
         if (!aioc_batch_read(json, &entry)) return false;
         undone = undone || entry.status == 424;
-        if (entry.status >= 400 && entry.status != 424 && *failed == count) {
+        if (entry.status >= 300 && entry.status != 304 && entry.status != 424 && *failed == count) {
             *failed = i;
             *why = entry;
         }
@@ -20592,6 +20592,10 @@ static void aioc_batch_came(aioc_op *op, const aiocosmos_result *result)
     if (result->status >= 0 && response && response->status < 300)
         results = (aiocosmos_batch_result *)aioc_mem_alloc(engine->memory, size);
     if (results) aioc_batch_read_all(aioc_op_result_json(result), count, results, &failed, &why);
+    if (!results && result->status == 0) {
+        adjusted.status = AIOCOSMOS_E_NOMEM;
+        adjusted.message = aioc_mem_str("all was done, but there is no memory for the results");
+    }
     if (failed < count) {
         aioc_mem_print(text, sizeof text, "items[%u], so that nothing was done: %s", (unsigned)failed,
                        result->message.ptr);
@@ -20667,7 +20671,7 @@ static int aioc_batch_open(aioc_op_engine *engine, const aiocosmos_batch_request
     aioc_request_spec spec;
     aioc_op *op = NULL;
     int refused;
-    if (request->item_count < 1 || request->item_count > AIOC_BATCH_OPERATIONS_MAX)
+    if (!request->items || request->item_count < 1 || request->item_count > AIOC_BATCH_OPERATIONS_MAX)
         return aioc_request_refuse(&engine->builder, "item_count", "a transaction has 1 to 100 operations");
     refused = aioc_batch_specify_all(engine, request, &texts, &spec);
     spec.kind = AIOCOSMOS_BATCH;
@@ -20969,6 +20973,9 @@ static void aioc_bulk_free(aioc_bulk *bulk)
     aioc_mem_buffer_free(memory, &bulk->names);
     aioc_mem_buffer_free(memory, &bulk->lines);
     aioc_mem_free(memory, bulk, sizeof *bulk);
+    if (all->count) return;
+    aioc_mem_buffer_free(memory, &all->body);  /* these may have held a huge item */
+    aioc_mem_buffer_free(memory, &all->etag);
 }
 
 static aiocosmos_bulk_totals aioc_bulk_totals(const aioc_bulk *bulk)
@@ -21177,7 +21184,7 @@ static void aioc_bulk_judge(aioc_bulk_item *item, aioc_bulk_answer *answer)
     aioc_reactor_timer_start(engine->reactor, &item->back_off, engine->reactor->now_us + verdict.wait_us);
 }
 
-/* One item's part of an answer. One that is no result says nothing, as if it had been lost. */
+/* One item's part of an answer. No result, or a 304 that nobody asked for, says nothing, as if it had been lost. */
 static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *whole, aiocosmos_json json)
 {
     aioc_bulk_list *all = item->bulk->all;
@@ -21187,7 +21194,7 @@ static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *w
     answer.delivery.parsed = true;
     answer.delivery.root = aioc_json_none();
     answer.result.body = answer.result.etag = seen->body = aioc_mem_str("");
-    if (!aioc_batch_read(json, &entry)) {
+    if (!aioc_batch_read(json, &entry) || (entry.status == 304 && !item->given.if_none_match.ptr)) {
         aioc_batch_disbelieve(seen, AIOCOSMOS_E_PROTOCOL, "its entry in the batch's answer is no result");
         aioc_bulk_judge(item, &answer);
         return;
@@ -21227,6 +21234,7 @@ static uint32_t aioc_bulk_divide(const aioc_bulk_batch *batch, const aioc_op_out
 static void aioc_bulk_take_answer(aioc_bulk_batch *batch, aioc_bulk_answer *whole)
 {
     aioc_bulk *bulk = batch->bulk;
+    aioc_bulk_item *item;
     aiocosmos_json list = aioc_json_none(), entry = aioc_json_none();
     uint32_t i, smaller = 0;
     if (batch->op->is.by_range) {
@@ -21238,13 +21246,11 @@ static void aioc_bulk_take_answer(aioc_bulk_batch *batch, aioc_bulk_answer *whol
     for (i = 0; aioc_json_next(list, NULL, &entry); i++)
         if (batch->items.first && batch->items.first->place == i)
             aioc_bulk_take_entry(batch->items.first, whole, entry);
-    while (smaller && batch->items.last) {
-        batch->items.last->together_max = smaller;
-        aioc_bulk_enqueue(batch->items.last, true);
-    }
-    while (batch->items.first) {
-        batch->items.first->charge_ru += whole->result.charge_ru / batch->count;
-        aioc_bulk_judge(batch->items.first, whole);
+    while ((item = smaller ? batch->items.last : batch->items.first) != NULL) {
+        item->charge_ru += whole->result.charge_ru / batch->count;
+        if (smaller) item->together_max = smaller;
+        if (smaller) aioc_bulk_enqueue(item, true);
+        else aioc_bulk_judge(item, whole);
     }
 }
 
@@ -21664,8 +21670,6 @@ static bool aioc_bulk_forget(aioc_op *op)
 static void aioc_bulk_close(aioc_bulk_list *bulks)
 {
     while (bulks->first) aioc_bulk_free(bulks->first);  /* only abandoned ones are left */
-    aioc_mem_buffer_free(bulks->engine->memory, &bulks->body);
-    aioc_mem_buffer_free(bulks->engine->memory, &bulks->etag);
 }
 /*========================
  * MARK: - Client                 >>client

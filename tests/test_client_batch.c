@@ -165,6 +165,7 @@ TEST(what_is_no_transaction_is_refused_by_name)
     items[0] = items[1] = operation(AIOCOSMOS_CREATE_ITEM, NULL, "{\"id\":\"1\",\"pk\":\"a\"}");
     request.item_count = 0;
     CHECK_STR(refusal_of_trade(client, request), "item_count: a transaction has 1 to 100 operations");
+    CHECK_STR(refusal_of_trade(client, of_items(NULL, 2)), "item_count: a transaction has 1 to 100 operations");
     for (i = 0; i < 101; i++) many[i] = items[0];
     CHECK_STR(refusal_of_trade(client, of_items(many, 101)), "item_count: a transaction has 1 to 100 operations");
     request = of_items(items, 2);

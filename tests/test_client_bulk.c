@@ -251,6 +251,7 @@ TEST(a_batch_is_no_larger_than_the_service_takes)
     source.body_bytes = 300000;
     CHECK_INT(run(client, &request), 2);             /* each alone */
     CHECK(server.batches == 2 && server.sizes[0] == 1);
+    CHECK_INT(client->bulks.body.cap, 0);            /* nothing so large is kept */
     close_client(client);
 }
 
@@ -387,7 +388,8 @@ static bool one_is_odd(int item, char *out, size_t cap)
 TEST(an_entry_that_is_no_result_is_its_items_affair)
 {
     static const char *const entries[] = { "7", "null", "\"201\"", "[]", "{}", "{\"statusCode\":\"201\"}",
-        "{\"statusCode\":0}", "{\"statusCode\":99}", "{\"statusCode\":600}", "{\"statusCode\":2e400}" };
+        "{\"statusCode\":0}", "{\"statusCode\":99}", "{\"statusCode\":600}", "{\"statusCode\":2e400}",
+        "{\"statusCode\":304}" };              /* which nobody asked for */
     size_t i;
     for (i = 0; i < sizeof entries / sizeof *entries; i++) {
         aiocosmos_client *client = open_world();
@@ -461,11 +463,13 @@ TEST(a_batch_that_is_too_large_is_halved)
     aiocosmos_client *client = open_world();
     aiocosmos_bulk_request request = bulk_of(16, AIOCOSMOS_READ_ITEM);
     server.whole_status = 413;
+    server.whole_lines = "x-ms-activity-id: a\r\nx-ms-request-charge: 16\r\n";
     server.whole_body = "{}";
     server.whole_count = 2;
     CHECK_INT(run(client, &request), 16);
     CHECK(server.sizes[0] == 16 && server.sizes[1] == 8 && server.sizes[2] <= 8);
     CHECK_INT(server.singles, 0);
+    CHECK(source.totals.charge_ru == 16 * 5.5 + 2 * 16);     /* what was refused has its price too */
     close_client(client);
 }
 
