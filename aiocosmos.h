@@ -963,7 +963,7 @@ typedef struct aiocosmos_bulk_request {
     uint32_t throughput_bucket;        /* of the container's, 1 to 5 (default: none) */
     uint32_t ru_per_second_max;        /* spends no more than that (default: no limit) */
 } aiocosmos_bulk_request;
-/* As submit; the bulk is one operation and can be cancelled: its items end with E_CANCELLED, then done. */
+/* As submit. Cancelled, its items that are not answered yet end so too, then done. */
 AIOCOSMOS_API int  aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op);
 /* After PULL_LATER: there is more now. 0, or E_ARGUMENT: no such bulk. */
 AIOCOSMOS_API int  aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op);
@@ -20591,10 +20591,11 @@ static void aioc_batch_came(aioc_op *op, const aiocosmos_result *result)
     char text[AIOC_OP_MESSAGE_BYTES];
     if (result->status >= 0 && response && response->status < 300)
         results = (aiocosmos_batch_result *)aioc_mem_alloc(engine->memory, size);
-    if (results) aioc_batch_read_all(aioc_op_result_json(result), count, results, &failed, &why);
-    if (!results && result->status == 0) {
+    if (results) {
+        aioc_batch_read_all(aioc_op_result_json(result), count, results, &failed, &why);
+    } else if (result->status == 0) {
         adjusted.status = AIOCOSMOS_E_NOMEM;
-        adjusted.message = aioc_mem_str("all was done, but there is no memory for the results");
+        adjusted.message = aioc_mem_str("done, but no memory for the results");
     }
     if (failed < count) {
         aioc_mem_print(text, sizeof text, "items[%u], so that nothing was done: %s", (unsigned)failed,
@@ -20974,7 +20975,7 @@ static void aioc_bulk_free(aioc_bulk *bulk)
     aioc_mem_buffer_free(memory, &bulk->lines);
     aioc_mem_free(memory, bulk, sizeof *bulk);
     if (all->count) return;
-    aioc_mem_buffer_free(memory, &all->body);  /* these may have held a huge item */
+    aioc_mem_buffer_free(memory, &all->body);
     aioc_mem_buffer_free(memory, &all->etag);
 }
 
@@ -21167,10 +21168,8 @@ static void aioc_bulk_judge(aioc_bulk_item *item, aioc_bulk_answer *answer)
         if (again) item->throttled_us += verdict.wait_us;
     }
     if (!again) {
-        int status = bulk->op->stop ? bulk->op->stop : verdict.status;
-        aioc_bulk_end(item, answer, status, (aiocosmos_fate)verdict.fate, aioc_mem_str(status != verdict.status
-            ? aioc_protocol_status_text(status)
-            : aioc_op_explain(engine, seen, &verdict, item->now.is.write, item->attempts)));
+        aioc_bulk_end(item, answer, verdict.status, (aiocosmos_fate)verdict.fate,
+                      aioc_mem_str(aioc_op_explain(engine, seen, &verdict, item->now.is.write, item->attempts)));
         return;
     }
     aioc_op_note_retry(engine, &item->now.past, &verdict);
@@ -21303,12 +21302,6 @@ static const aioc_op_role aioc_bulk_batch_role = { aioc_bulk_came, NULL, aioc_bu
 
 /*--- Requests ---*/
 
-static int aioc_bulk_specify_single(aioc_bulk *bulk, aiocosmos_bulk_item *given, aioc_request_spec *spec)
-{
-    return aioc_batch_specify_single(bulk->all->engine, bulk->request.database, bulk->request.container,
-                                     bulk->request.want_body, given, spec);
-}
-
 /* As many of a range as fit. 0, or why not; *count: so many. */
 static int aioc_bulk_fill(aioc_bulk *bulk, const aioc_bulk_queue *queue, uint32_t most, aioc_request_spec *spec,
                           uint32_t *count)
@@ -21368,7 +21361,8 @@ static int aioc_bulk_send_some(aioc_bulk *bulk, aioc_bulk_queue *queue, uint32_t
     engine->builder.default_lines = aioc_mem_text(&bulk->lines);
     if (queue == &bulk->singles) {
         aiocosmos_bulk_item given = queue->first->given;
-        refused = aioc_bulk_specify_single(bulk, &given, &spec);
+        refused = aioc_batch_specify_single(engine, bulk->request.database, bulk->request.container,
+                                            bulk->request.want_body, &given, &spec);
         spec.kind = (aiocosmos_kind)0;
         spec.pk_text = queue->first->pk;
     } else {
@@ -21431,7 +21425,6 @@ static void aioc_bulk_keep(char **at, aiocosmos_str *text)
     *at += text->len;
 }
 
-/* A block for the item and its texts. */
 static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aiocosmos_bulk_item *given,
                                           const aioc_request_spec *spec)
 {
@@ -21493,7 +21486,8 @@ static void aioc_bulk_take(aioc_bulk *bulk, aiocosmos_bulk_item *given)
     aioc_op_engine *engine = bulk->all->engine;
     aioc_bulk_item *item = NULL, bad;
     aioc_request_spec spec;
-    int refused = aioc_bulk_specify_single(bulk, given, &spec);
+    int refused = aioc_batch_specify_single(engine, bulk->request.database, bulk->request.container,
+                                            bulk->request.want_body, given, &spec);
     bulk->pulled++;
     if (!refused) {
         item = aioc_bulk_item_new(bulk, given, &spec);
@@ -21592,7 +21586,6 @@ static int aioc_bulk_keep_names(aioc_bulk *bulk, const aiocosmos_bulk_request *r
     return 0;
 }
 
-/* The header lines of all its requests. */
 static int aioc_bulk_keep_lines(aioc_bulk *bulk, const aiocosmos_bulk_request *request)
 {
     aioc_request_builder *builder = &bulk->all->engine->builder;
@@ -21622,10 +21615,9 @@ static int aioc_bulk_begin(aioc_bulk *bulk, const aiocosmos_bulk_request *reques
     if (!bulk->container) return aioc_request_no_memory(&engine->builder);
     refused = aioc_bulk_keep_names(bulk, request);
     if (!refused) refused = aioc_bulk_keep_lines(bulk, request);
-    if (!refused)
-        refused = aioc_op_compose(engine, AIOCOSMOS_BULK, &engine->builder.link, request->deadline_ms, &aioc_bulk_role,
-                                  bulk, request->user_data, &bulk->op);
-    return refused;
+    if (refused) return refused;
+    return aioc_op_compose(engine, AIOCOSMOS_BULK, &engine->builder.link, request->deadline_ms, &aioc_bulk_role, bulk,
+                           request->user_data, &bulk->op);
 }
 
 static int aioc_bulk_open(aioc_bulk_list *bulks, const aiocosmos_bulk_request *request, aiocosmos_op *handle)

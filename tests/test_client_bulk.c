@@ -377,6 +377,32 @@ TEST(an_answer_that_is_no_array_of_results_leaves_all_in_doubt)
     }
 }
 
+static aiocosmos_op to_cancel;
+
+static void item_came_and_cancels(aiocosmos_client *client, const aiocosmos_result *result, void *item_data,
+                                  void *user_data)
+{
+    item_came(client, result, item_data, user_data);
+    aiocosmos_cancel(client, to_cancel);
+}
+
+TEST(what_has_been_answered_is_told_even_if_the_bulk_is_cancelled_meanwhile)
+{
+    aiocosmos_client *client = open_world();
+    aiocosmos_bulk_request request = bulk_of(150, AIOCOSMOS_CREATE_ITEM);
+    int i;
+    request.item_done = item_came_and_cancels;
+    CHECK_INT(aiocosmos_bulk(client, &request, &to_cancel), 0);
+    drain(client);
+    CHECK_INT(source.status, AIOCOSMOS_E_CANCELLED);
+    for (i = 0; i < 150; i++) {
+        CHECK_INT(source.items[i].calls, 1);
+        CHECK_INT(source.items[i].status, server.sent[i] ? 0 : AIOCOSMOS_E_CANCELLED);
+    }
+    CHECK(source.totals.succeeded >= 100 && source.totals.maybe_applied == 0);
+    close_client(client);
+}
+
 static const char *odd_entry;
 
 static bool one_is_odd(int item, char *out, size_t cap)
