@@ -29,6 +29,8 @@
  *   feeds begin at "now"; the old lease goes on until it has had nothing more behind that "now", then it is replaced.
  *   What changes in between comes twice. So a lease that never catches up is not split: leases_min makes more of them
  *   beforehand. This needs the client's session, unless consistency is Strong: no_session is wrong here.
+ * - A container that was deleted and created anew has other changes, and the feeds fail, which `failed` tells: stop all
+ *   workers and delete the leases.
  *
  * It holds memory from malloc: itself, the table of leases with a continuation or two each, for a moment the list of
  * ranges, and a body while a write is submitted. */
@@ -382,7 +384,7 @@ static void cfp_feed_failed(cfp_lease *l, const aiocosmos_page *page)
 {
     cfp_close_feed(l);                           /* and opened again where the last page ended that is done */
     l->ask_ms = cfp_now(l->processor) + l->processor->options.poll_ms;
-    cfp_fail(l->processor, page->status, page->result->message);
+    cfp_fail(l->processor, page->status ? page->status : AIOCOSMOS_E_NOMEM, page->result->message);
 }
 
 static void cfp_on_nothing(cfp_lease *l, const aiocosmos_page *page)

@@ -334,6 +334,31 @@ TEST(the_leases_of_a_killed_worker_expire)
     finish(writer);
 }
 
+/* By whom it is, and by who only reads the leases. */
+TEST(how_far_it_is_behind)
+{
+    int64_t behind;
+    aiocosmos_client *writer = begin("--partitions 1");
+    put_all(writer);
+    start(0);
+    workers[0].slow = true;
+    UNTIL(workers[0].undone_count == 1);
+    CHECK_INT(cfp_behind(workers[0].processor), -1);
+    finish_pages(&workers[0]);
+    behind = cfp_behind(workers[0].processor);
+    CHECK_INT(behind, ITEMS - 3);                /* less a page */
+    UNTIL(workers[0].undone_count == 1);
+    CHECK_INT(cfp_behind(workers[0].processor), behind);
+    start(1);
+    UNTIL(cfp_behind(workers[1].processor) == behind);
+    CHECK_INT(held_by(1), 0);
+    workers[0].slow = false;
+    finish_pages(&workers[0]);
+    UNTIL(cfp_behind(workers[0].processor) == 0 && cfp_behind(workers[1].processor) == 0);
+    CHECK(all_seen());
+    finish(writer);
+}
+
 /* A page that takes long does not cost its lease, which is renewed. */
 TEST(a_slow_worker_keeps_its_leases)
 {
@@ -432,22 +457,30 @@ TEST(leases_split_and_merge_with_the_ranges)
     finish(writer);
 }
 
-/* From now on: once the leases know where that is, nothing is lost, whoever reads. */
-TEST(now_outlives_who_asked_for_it)
+static bool both_leases_say_where(aiocosmos_client *writer)
 {
     static listing all;
+    const char *first;
+    list_leases(writer, &all);
+    first = strstr(all.text, "\"continuation\"");
+    return first && strstr(first + 1, "\"continuation\"");
+}
+
+/* From now on: the leases say at once where that is, and then nothing is lost, whoever reads. */
+TEST(now_outlives_who_asked_for_it)
+{
     aiocosmos_client *writer = begin("--partitions 2");
+    cfp_options of_others = usual;
     put_all(writer);
     memcpy(seen, written, sizeof seen);
-    usual.from = AIOCOSMOS_FROM_NOW;
+    usual.from = of_others.from = AIOCOSMOS_FROM_NOW;
+    usual.renew_ms = usual.expire_ms = 100 * PATIENCE_MS;
     start(0);
-    do {
-        turn();
-        list_leases(writer, &all);
-    } while (!strstr(all.text, "continuation") || !strstr(strstr(all.text, "continuation") + 1, "continuation"));
+    UNTIL(both_leases_say_where(writer));
     end(0);
     CHECK_INT(workers[0].pages, 0);
     put_all(writer);
+    usual = of_others;
     start(1);
     UNTIL(all_seen());
     finish(writer);
