@@ -16183,12 +16183,12 @@ static bool aioc_range_has_work(const aioc_range_readers *all)
 static bool aioc_range_work(aioc_range_readers *all)
 {
     aioc_range_reader *reader;
-    if (!aioc_range_has_work(all)) return false;
     while (all->starved.first && aioc_op_has_room_for_fetch(all->engine))
         aioc_range_stir((aioc_range_reader *)(void *)all->starved.first);
     reader = (aioc_range_reader *)(void *)all->ready.first;
+    if (!reader) return false;
     aioc_range_calm(reader);
-    if (!all->engine->closing) reader->work(reader->owner);
+    reader->work(reader->owner);
     return true;
 }
 
@@ -16514,10 +16514,8 @@ static int aioc_range_answer_new(aioc_mem *memory, const aiocosmos_result *resul
 /* A part of the key space as text: min, a NUL, max. Empty: none. */
 static bool aioc_range_set_edges(aioc_mem *memory, aioc_mem_buffer *edges, aiocosmos_str min, aiocosmos_str max)
 {
-    if (!aioc_mem_reserve(memory, edges, min.len + 1 + max.len)) return false;
-    edges->len = 0;
-    return aioc_mem_append(memory, edges, min.ptr, min.len) && aioc_mem_append(memory, edges, "", 1) &&
-           aioc_mem_append(memory, edges, max.ptr, max.len);
+    return aioc_mem_reserve(memory, edges, min.len + 1 + max.len) && aioc_mem_set(memory, edges, min) &&
+           aioc_mem_append(memory, edges, "", 1) && aioc_mem_append(memory, edges, max.ptr, max.len);
 }
 
 static aiocosmos_str aioc_range_min(const aioc_mem_buffer *edges)
@@ -17466,7 +17464,7 @@ static int aioc_page_check_edge(aioc_request_builder *builder, const char *what,
     size_t i, len = text ? strlen(text) : 0;
     if (len >= AIOC_PROTOCOL_EPK_MAX) return aioc_request_refuse(builder, what, "too long for a partition key's hash");
     for (i = 0; i < len; i++)
-        if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'A' && text[i] <= 'F')))
+        if (!strchr("0123456789ABCDEF", text[i]))
             return aioc_request_refuse_at(builder, what, "not upper-case hexadecimal", i);
     if (len % 2) return aioc_request_refuse(builder, what, "half a byte at its end: two digits make one");
     return 0;
@@ -17556,16 +17554,16 @@ static int aioc_page_open_reader(aioc_page_cursor *cursor, const aiocosmos_query
 static bool aioc_page_take_fingerprint(aioc_page_cursor *cursor, const char *kind)
 {
     aioc_mem *memory = cursor->engine->memory;
-    const aioc_range_reader *reader = cursor->reader;
-    aioc_mem_buffer all = { NULL, 0, 0 };
+    const aioc_mem_buffer none = { NULL, 0, 0 }, *edges = cursor->reader ? &cursor->reader->edges : &none;
+    aioc_mem_buffer all = none;
     aioc_mem_writer out = aioc_mem_write(memory, &all);
     uint64_t hash[2];
     aiocosmos_str parts[5];
     size_t i;
     parts[0] = aioc_mem_text(&cursor->question.link);
     parts[1] = aioc_mem_text(&cursor->question.pk);
-    parts[2] = reader ? aioc_range_min(&reader->edges) : aioc_mem_str("");
-    parts[3] = reader ? aioc_range_max(&reader->edges) : aioc_mem_str("");
+    parts[2] = aioc_range_min(edges);
+    parts[3] = aioc_range_max(edges);
     parts[4] = aioc_mem_text(&cursor->body);
     aioc_mem_put_text(&out, kind);
     for (i = 0; i < 5; i++) {
@@ -20297,7 +20295,7 @@ static int aioc_many_copy_pairs(aioc_many *many)
     aioc_request_builder *builder = &engine->builder;
     aioc_mem *memory = engine->memory;
     size_t count = many->request.item_count;
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, held;
     int refused;
     if (count && !many->request.items) return aioc_request_refuse(builder, "items", "required: item_count is set");
     if (count >= AIOC_MANY_NONE) return aioc_request_refuse(builder, "item_count", "2^32-1 or more");
@@ -20305,10 +20303,10 @@ static int aioc_many_copy_pairs(aioc_many *many)
     if (refused || count == 0) return refused;
     if (bytes >= UINT32_MAX) return aioc_request_refuse(builder, "items", "over 4 GiB of ids and keys");
     /* The rest is for requests and answers. */
-    if (memory->used - memory->kept + bytes + count * sizeof *many->pairs > memory->max / 4 * 3) {
+    held = bytes + count * sizeof *many->pairs;
+    if (memory->used - memory->kept + held > memory->max / 4 * 3) {
         aioc_mem_print(builder->refusal, sizeof builder->refusal, "full: the items' ids and keys take %llu bytes, "
-                       "three quarters of memory_max may be held", (unsigned long long)bytes +
-                       (unsigned long long)(count * sizeof *many->pairs));
+                       "three quarters of memory_max may be held", (unsigned long long)held);
         return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
     }
     many->pairs = (aioc_many_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
@@ -21543,7 +21541,6 @@ typedef void (*aioc_bulk_task)(aioc_bulk *bulk);
  * unless that has to wait for the next step: `hurry`. */
 static aioc_bulk_task aioc_bulk_todo(const aioc_bulk *bulk, bool hurry)
 {
-    if (bulk->all->engine->closing) return NULL;
     if (bulk->op->stop || (bulk->ended && !bulk->left)) return bulk->left ? aioc_bulk_give_up_oldest : aioc_bulk_finish;
     if (!hurry && aioc_bulk_may_pull(bulk)) return aioc_bulk_pull;
     if (bulk->left && !bulk->waiting && !aioc_bulk_is_sorted(bulk)) return aioc_bulk_sort;
@@ -22208,14 +22205,23 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
     return aioc_client_work(client);
 }
 
-/* Handshakes come last. If the budget is spent, one goes on nevertheless, or a busy client would never get another
- * connection; and one timer, or it would have no deadlines. */
+/* One piece of each kind, lest what comes in take every budget. */
+static void aioc_client_work_each(aiocosmos_client *client)
+{
+    aioc_op_engine *engine = &client->engine;
+    aioc_reactor_timer_run_one(&client->reactor);
+    if (!engine->closing) aioc_op_work(engine);
+    if (!engine->closing) aioc_pool_work(&engine->endpoint.pool);
+    if (!engine->closing) aioc_range_work(&client->readers);
+    if (!engine->closing) aioc_bulk_work(&client->bulks, true);
+}
+
+/* Handshakes come last. */
 static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
 {
     bool finished = aioc_client_step_ready(client, timeout_ms);
     uint32_t records = 0, records_max = finished ? client->options.handshakes_max : 1;
-    if (!finished && !client->engine.closing) aioc_reactor_timer_run_one(&client->reactor);
-    if (!finished && !client->engine.closing) aioc_bulk_work(&client->bulks, true);
+    if (!finished && !client->engine.closing) aioc_client_work_each(client);
     while (!client->engine.closing && records < records_max &&
            aioc_stream_handshake_work(&client->engine.endpoint.pool.place))
         records++;

@@ -2190,6 +2190,40 @@ TEST(the_smallest_of_budgets_starves_nobody)
     close_client(client);
 }
 
+/* What comes in on one connection may take each step's budget: operations that begin, end or are called off, pages and
+ * bulks have a turn all the same. */
+TEST(an_answer_without_end_keeps_no_other_work_waiting)
+{
+    enum { STEPS_MAX = 1000 };
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    answer endless, cancelled, all[USES];
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+    aiocosmos_op op;
+    int use, steps = 0;
+    options.step_budget_us = 1;
+    options.response_bytes_max = 1000000000;
+    options.request_timeout_ms = PATIENCE_MS;
+    net_begin(trickle_for_ever);
+    net.receive_max = 200;
+    net.tick_us = 1;
+    client = open_client(&options);
+    CHECK_INT(begin(client, AIOCOSMOS_READ_ITEM, &endless), 0);
+    while (net.received < 2000) CHECK(aiocosmos_step(client, 0) >= 0);
+    net.answer = answer_well;
+    memset(&cancelled, 0, sizeof cancelled);
+    request.done = on_done;
+    request.user_data = &cancelled;
+    CHECK_INT(aiocosmos_submit(client, &request, &op), 0);
+    CHECK(aiocosmos_cancel(client, op));
+    for (use = 1; use < USES; use++) CHECK_INT(begin(client, use, &all[use]), 0);
+    while (aiocosmos_pending(client) > 1 && steps++ < STEPS_MAX) CHECK(aiocosmos_step(client, 0) >= 0);
+    CHECK_INT(cancelled.status, AIOCOSMOS_E_CANCELLED);
+    for (use = 1; use < USES; use++) CHECK_INT(all[use].calls, 1);
+    CHECK_INT(endless.calls, 0);
+    close_client(client);
+}
+
 /* What the last step has left over, and what has come since: all in one budget. */
 TEST(a_step_has_one_budget)
 {
