@@ -356,7 +356,7 @@ static aiocosmos_client *open_client(const aiocosmos_options *options)
     return client;
 }
 
-static aiocosmos_client *open_usual(void)
+static inline aiocosmos_client *open_usual(void)
 {
     aiocosmos_options options = usual_options();
     return open_client(&options);
@@ -376,7 +376,7 @@ static void close_client(aiocosmos_client *client)
     nothing_is_left();
 }
 
-static void drain(aiocosmos_client *client)
+static inline void drain(aiocosmos_client *client)
 {
     CHECK_INT(aiocosmos_drain(client, PATIENCE_MS), 0);
     CHECK_INT(aiocosmos_pending(client), 0);

@@ -11,6 +11,9 @@
  * first check that fails prints one line and leaves the test; a check may stand in any function that the test calls, on
  * the thread that runs it. The last line is "PROGRAM: N passed, N failed", and ", N skipped" where some were; the exit
  * status is 1 if one failed. A test that crashes or runs out of time is named and counted, and ends the program. */
+#ifndef TEST_H
+#define TEST_H
+
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -150,4 +153,6 @@ int main(int argc, char **argv)
     test_summary();
     return test.failed ? 1 : 0;
 }
+#endif
+
 #endif
