@@ -49,7 +49,7 @@ FUZZ      := -O1 -g1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,u
 # Tests of the layers that read what others wrote, built once more by a clang that is there: it sees undefined behaviour
 # that gcc does not. Without optimisation it takes a third of the time to compile.
 CLANGED   := $(if $(and $(SANITIZING),$(shell command -v clang)),$(addsuffix -clang,$(call select,test_text test_json \
-             test_http test_resolve test_auth test_tls test_protocol test_request test_rows)))
+             test_http test_resolve test_auth test_tls test_protocol test_account test_request test_rows)))
 CLANG     := clang -std=gnu99 -O0 -g1 -fsanitize=undefined -fno-sanitize-recover=all
 
 SCRIPTS   := tests/examples.sh tests/tool.sh tests/tool_reads.sh tests/query_memory.sh tests/compile/run.sh \

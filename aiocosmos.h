@@ -10374,9 +10374,8 @@ static aioc_account_token *aioc_account_token_of(const aioc_account_container *c
                                                  bool claimed)
 {
     uint32_t place = aioc_account_token_place(container, id, claimed);
-    aioc_account_token *token = &container->tokens[place];
-    return place < container->token_count && token->claimed == claimed &&
-           aioc_mem_same(aioc_account_token_id(token), id) ? token : NULL;
+    aioc_account_token *token = place < container->token_count ? &container->tokens[place] : NULL;
+    return token && token->claimed == claimed && aioc_mem_same(aioc_account_token_id(token), id) ? token : NULL;
 }
 
 /* Adds a token that says nothing yet. A range that is known always has room, or reads would be stale; claims have half
@@ -15638,7 +15637,7 @@ typedef struct aioc_pos {
 #define AIOC_POS_PREFIX "aq2-"
 #define AIOC_POS_CHECK_BYTES  8u  /* bytes of checksum at the end */
 
-#define AIOC_POS_HAS_LAST 3u  /* hashes: that one too; 1: those seen; 0: none */
+#define AIOC_POS_HAS_LAST 3u  /* hashes: that too; 1: those seen */
 
 /*--- The bytes of a token: the same functions write and read them ---*/
 
