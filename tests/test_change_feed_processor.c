@@ -486,8 +486,9 @@ TEST(now_outlives_who_asked_for_it)
     finish(writer);
 }
 
-/* Workers come and are killed, ranges split and merge by themselves, answers are lost, while items change. */
-static void weather(const char *emulator_options, int rounds)
+/* Workers come and are killed, ranges split and merge by themselves, answers are lost, while items change. Where memory
+ * is short, an allocation of their clients fails in each turn. */
+static void weather(const char *emulator_options, int rounds, bool short_of_memory)
 {
     aiocosmos_client *writer = begin(emulator_options);
     int round, i;
@@ -501,7 +502,9 @@ static void weather(const char *emulator_options, int rounds)
         }
         if (draw(30) == 0 && workers[i].processor) end(i);
         else if (draw(12) == 0 && !workers[i].processor) start(i);
+        if (short_of_memory) heap.fail_from = heap.fail_to = heap.calls + 1 + (unsigned long)draw(40);
         turn();
+        heap.fail_from = heap.fail_to = 0;
     }
     no_faults();
     if (!workers[0].processor) start(0);
@@ -515,7 +518,7 @@ static void weather(const char *emulator_options, int rounds)
 
 TEST(nothing_is_lost_when_workers_are_killed_and_ranges_split)
 {
-    weather("--partitions 3 --shuffle 40 --shuffle-max 8 --shuffle-busy 2", 1200);
+    weather("--partitions 3 --shuffle 40 --shuffle-max 8 --shuffle-busy 2", 1200, false);
 }
 
 TEST(nothing_is_lost_when_answers_are_lost)
@@ -523,5 +526,10 @@ TEST(nothing_is_lost_when_answers_are_lost)
     weather("--partitions 3 --shuffle 60 --shuffle-max 6"
             " --fault action=reset,when=after,kind=replace_item,probability=0.05,seed=3"
             " --fault action=reset,when=after,kind=batch,probability=0.2,seed=5"
-            " --fault status=503,verb=GET,path=/docs,probability=0.01,seed=8", 800);
+            " --fault status=503,verb=GET,path=/docs,probability=0.01,seed=8", 800, false);
+}
+
+TEST(nothing_is_lost_when_memory_is_short)
+{
+    weather("--partitions 3 --shuffle 60 --shuffle-max 6", 800, true);
 }
