@@ -20609,7 +20609,6 @@ static void aioc_batch_came(aioc_op *op, const aiocosmos_result *result)
 
 static const aioc_op_role aioc_batch_role = { aioc_batch_came, NULL, aioc_batch_weigh, false, false };
 
-/* Writes one operation, checked as a request of its own would be. */
 static int aioc_batch_add(aioc_op_engine *engine, const aiocosmos_batch_request *request, size_t i, aiocosmos_str pk,
                           aioc_mem_writer *out, aioc_request_traits *is)
 {
@@ -20708,7 +20707,6 @@ typedef struct aioc_bulk_queue {
     uint32_t count;
 } aioc_bulk_queue;
 
-/* A request under way. */
 typedef struct aioc_bulk_batch {
     aioc_mem_node   node;
     aioc_bulk      *bulk;
@@ -20794,7 +20792,6 @@ static void aioc_bulk_put(aioc_bulk_queue *queue, aioc_bulk_item *item, bool fir
     queue->count++;
 }
 
-/* Takes an item out of where it is. */
 static void aioc_bulk_remove(aioc_bulk_item *item)
 {
     aioc_bulk_queue *queue = item->queue;
@@ -20926,13 +20923,20 @@ static void aioc_bulk_spend(aioc_bulk *bulk, double charge_ru)
         aioc_bulk_pause_until(bulk, bulk->ru_us + 1000u + (uint64_t)(-bulk->ru_left * 1e6 / per_s));
 }
 
+/* Pulls leave half of the memory to requests, these an eighth to answers. */
+static bool aioc_bulk_has_memory(const aioc_bulk *bulk, size_t eighths)
+{
+    const aioc_mem *memory = bulk->all->engine->memory;
+    return memory->used - memory->kept < memory->max / 8 * eighths;
+}
+
 /* How many operations may be sent. Until it is known what one takes, a budget has them go one by one. */
 static uint32_t aioc_bulk_room(const aioc_bulk *bulk)
 {
     uint32_t unit = aioc_bulk_unit(bulk);
     uint32_t room = bulk->allowed > bulk->operations ? bulk->allowed - bulk->operations : 0;
     if (bulk->pause.armed || bulk->starved || bulk->waiting || bulk->requests >= bulk->request.concurrency_max ||
-        !aioc_op_has_room_for_fetch(bulk->all->engine)) return 0;
+        (bulk->requests && !aioc_bulk_has_memory(bulk, 7)) || !aioc_op_has_room_for_fetch(bulk->all->engine)) return 0;
     if (bulk->request.ru_per_second_max && room) {
         double left = aioc_bulk_ru_left(bulk);
         if (bulk->ru_each <= 0) return bulk->requests ? 0 : 1;
@@ -21009,7 +21013,6 @@ static void aioc_bulk_finish(aioc_bulk *bulk)
                    status == AIOCOSMOS_E_TIMEOUT ? "the bulk's deadline" : "the bulk was stopped");
 }
 
-/* What is told of an item, as far as an answer gives it. */
 typedef struct aioc_bulk_answer {
     aioc_op *op;
     aioc_op_outcome seen;
@@ -21106,7 +21109,7 @@ static bool aioc_bulk_is_overdue(const aioc_bulk_item *item)
     return item->deadline_us && item->deadline_us <= item->bulk->all->engine->reactor->now_us;
 }
 
-/* All have the same time, so that the oldest is the first whose time is over. */
+/* All have the same time, so the oldest is the first whose time is over. */
 static void aioc_bulk_watch_time(aioc_bulk *bulk)
 {
     const aioc_bulk_item *oldest = (const aioc_bulk_item *)bulk->items.first;
@@ -21288,7 +21291,6 @@ static void aioc_bulk_came(aioc_op *op, const aiocosmos_result *result)
     aioc_mem_free(bulk->all->engine->memory, batch, sizeof *batch);
 }
 
-/* It is sent once, and judged item by item. */
 static bool aioc_bulk_weigh(aioc_op *op, aioc_op_outcome *seen)
 {
     op->seen = seen;
@@ -21299,7 +21301,7 @@ static const aioc_op_role aioc_bulk_batch_role = { aioc_bulk_came, NULL, aioc_bu
 
 /*--- Requests ---*/
 
-/* As many of a range as fit. 0, or why not; *count: so many. */
+/* As many of a range as fit: *count. 0, or why not. */
 static int aioc_bulk_fill(aioc_bulk *bulk, const aioc_bulk_queue *queue, uint32_t most, aioc_request_spec *spec,
                           uint32_t *count)
 {
@@ -21316,7 +21318,7 @@ static int aioc_bulk_fill(aioc_bulk *bulk, const aioc_bulk_queue *queue, uint32_
         if (*count >= most) break;
         aioc_mem_put_text(&out, *count ? "," : "[");
         aioc_batch_put(&out, &item->given, item->pk, bulk->request.want_body);
-        if (*count && body->len >= AIOC_BULK_BYTES_MAX) {
+        if (*count && (body->len >= AIOC_BULK_BYTES_MAX || body->len > engine->memory->max / 16)) {
             body->len = before;
             break;
         }
@@ -21347,7 +21349,6 @@ static void aioc_bulk_load(aioc_bulk_batch *batch, aioc_bulk_queue *queue, uint3
     aioc_bulk_spend(bulk, batch->charge_ru);
 }
 
-/* 0, or why not. */
 static int aioc_bulk_send_some(aioc_bulk *bulk, aioc_bulk_queue *queue, uint32_t most)
 {
     aioc_op_engine *engine = bulk->all->engine;
@@ -21388,7 +21389,7 @@ static uint32_t aioc_bulk_under_way(const aioc_bulk *bulk, uint32_t share)
     return count;
 }
 
-/* The queue that is sent from next, the fullest. NULL: none now. */
+/* The fullest queue, which is sent from next. NULL: none now. */
 static aioc_bulk_queue *aioc_bulk_next(const aioc_bulk *bulk)
 {
     const aioc_bulk_queue *best = NULL;
@@ -21501,8 +21502,7 @@ static void aioc_bulk_take(aioc_bulk *bulk, aiocosmos_bulk_item *given)
     aioc_bulk_tell(&bad, NULL, refused, AIOCOSMOS_FATE_NOT_SENT, aioc_op_keep_refusal(engine));
 }
 
-/* As many as the next requests take. Where memory is short, what is under way gives some back; without any, only trying
- * helps. */
+/* As many as the next requests take. Where nothing under way gives memory back, only trying helps. */
 static bool aioc_bulk_may_pull(const aioc_bulk *bulk)
 {
     const aioc_op_engine *engine = bulk->all->engine;
@@ -21511,8 +21511,7 @@ static bool aioc_bulk_may_pull(const aioc_bulk *bulk)
     if (!bulk->share_count && aioc_bulk_is_sorted(bulk)
             ? bulk->singles.count || bulk->left >= bulk->request.concurrency_max || !aioc_bulk_room(bulk)
             : bulk->left >= bulk->operations + batches * AIOC_BATCH_OPERATIONS_MAX) return false;
-    return (bulk->all->left == 0 && engine->pending == bulk->all->count) ||
-           engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7;
+    return (bulk->all->left == 0 && engine->pending == bulk->all->count) || aioc_bulk_has_memory(bulk, 4);
 }
 
 static void aioc_bulk_pull(aioc_bulk *bulk)
@@ -21554,7 +21553,7 @@ static bool aioc_bulk_has_work(const aioc_bulk_list *bulks)
     return bulk != NULL;
 }
 
-/* One thing for one bulk. False: there is nothing to do. */
+/* One thing for one bulk. False: nothing to do. */
 static bool aioc_bulk_work(const aioc_bulk_list *bulks, bool hurry)
 {
     aioc_bulk *bulk = bulks->first;

@@ -255,6 +255,25 @@ TEST(a_batch_is_no_larger_than_the_service_takes)
     close_client(client);
 }
 
+/* What is pulled and sent leaves room to what comes back, however little memory there is. */
+TEST(a_bulk_that_is_short_of_memory_goes_slower_and_loses_nothing)
+{
+    static const size_t memory[] = { 700000, 1000000, 2000000 };
+    size_t i;
+    for (i = 0; i < 6; i++) {
+        aiocosmos_options options = usual_options();
+        aiocosmos_bulk_request request;
+        aiocosmos_client *client;
+        aiocosmos_destroy(open_world());
+        options.memory_max = memory[i % 3];
+        client = open_client(&options);
+        request = bulk_of(200, AIOCOSMOS_CREATE_ITEM);
+        source.body_bytes = i < 3 ? 8000 : 60000;
+        CHECK_INT(run(client, &request), 200);
+        close_client(client);
+    }
+}
+
 TEST(four_batches_of_a_range_are_under_way_at_most)
 {
     aiocosmos_client *client = open_world();
