@@ -9202,31 +9202,42 @@ static uint64_t aioc_protocol_murmur3_mix(uint64_t h)
     return h ^ h >> 33;
 }
 
-/* MurmurHash3, x64, 128 bits, seed 0. */
-static void aioc_protocol_murmur3_128(const void *data, size_t len, uint64_t out[2])
+#define AIOC_PROTOCOL_C1 UINT64_C(0x87c37b91114253d5)
+#define AIOC_PROTOCOL_C2 UINT64_C(0x4cf5ad432745937f)
+
+/* MurmurHash3, x64, 128 bits. hash: the seed at first, low half first. A block of 16 bytes; */
+static void aioc_protocol_murmur3_block(uint64_t hash[2], uint64_t k1, uint64_t k2)
 {
-    const uint64_t c1 = UINT64_C(0x87c37b91114253d5), c2 = UINT64_C(0x4cf5ad432745937f);
-    const unsigned char *at = (const unsigned char *)data, *end = at + len / 16 * 16;
-    uint64_t h1 = 0, h2 = 0, k1 = 0, k2 = 0;
+    hash[0] ^= aioc_protocol_rotl64(k1 * AIOC_PROTOCOL_C1, 31) * AIOC_PROTOCOL_C2;
+    hash[0] = (aioc_protocol_rotl64(hash[0], 27) + hash[1]) * 5u + 0x52dce729u;
+    hash[1] ^= aioc_protocol_rotl64(k2 * AIOC_PROTOCOL_C2, 33) * AIOC_PROTOCOL_C1;
+    hash[1] = (aioc_protocol_rotl64(hash[1], 31) + hash[0]) * 5u + 0x38495ab5u;
+}
+
+/* the rest of len bytes; */
+static void aioc_protocol_murmur3_end(uint64_t hash[2], const unsigned char *at, size_t len)
+{
+    uint64_t h1 = hash[0] ^ (uint64_t)len, h2 = hash[1] ^ (uint64_t)len, k1 = 0, k2 = 0;
     size_t i, rest = len % 16;
-    for (; at < end; at += 16) {
-        h1 ^= aioc_protocol_rotl64(aioc_text_load64le(at) * c1, 31) * c2;
-        h1 = (aioc_protocol_rotl64(h1, 27) + h2) * 5u + 0x52dce729u;
-        h2 ^= aioc_protocol_rotl64(aioc_text_load64le(at + 8) * c2, 33) * c1;
-        h2 = (aioc_protocol_rotl64(h2, 31) + h1) * 5u + 0x38495ab5u;
-    }
     for (i = rest; i > 8; i--) k2 = k2 << 8 | at[i - 1];
     for (i = rest < 8 ? rest : 8; i > 0; i--) k1 = k1 << 8 | at[i - 1];
-    h1 ^= aioc_protocol_rotl64(k1 * c1, 31) * c2;
-    h2 ^= aioc_protocol_rotl64(k2 * c2, 33) * c1;
-    h1 ^= (uint64_t)len;
-    h2 ^= (uint64_t)len;
+    h1 ^= aioc_protocol_rotl64(k1 * AIOC_PROTOCOL_C1, 31) * AIOC_PROTOCOL_C2;
+    h2 ^= aioc_protocol_rotl64(k2 * AIOC_PROTOCOL_C2, 33) * AIOC_PROTOCOL_C1;
     h1 += h2;
     h2 += h1;
     h1 = aioc_protocol_murmur3_mix(h1);
     h2 = aioc_protocol_murmur3_mix(h2);
-    out[0] = h1 + h2;
-    out[1] = h2 + out[0];
+    hash[0] = h1 + h2;
+    hash[1] = h2 + hash[0];
+}
+
+/* all, seed 0. */
+static void aioc_protocol_murmur3_128(const void *data, size_t len, uint64_t hash[2])
+{
+    const unsigned char *at = (const unsigned char *)data, *end = at + len / 16 * 16;
+    for (hash[0] = hash[1] = 0; at < end; at += 16)
+        aioc_protocol_murmur3_block(hash, aioc_text_load64le(at), aioc_text_load64le(at + 8));
+    aioc_protocol_murmur3_end(hash, at, len);
 }
 
 static size_t aioc_protocol_hex(const unsigned char *bytes, size_t len, char *out)
@@ -13600,14 +13611,15 @@ static void aioc_plan_put_comparison(aioc_mem_writer *writer, aiocosmos_str expr
     aioc_mem_put_bytes(writer, value.ptr, value.len);
 }
 
-/* Those behind the value, and with `or_equal` those that are as it: first what is of its type, then the types that come
- * behind it. */
+/* Those behind the value, and with `or_equal` those that are as it: first what is of its type (of arrays and objects,
+ * all), then the types that come behind it. */
 static void aioc_plan_put_behind(aioc_mem_writer *writer, aiocosmos_str expression, aiocosmos_json value,
                                  bool descending, bool or_equal)
 {
     static const char *const compared[] = { " > ", " >= ", " < ", " <= " };
     int type = (int)value.type, other;
     aioc_mem_put_text(writer, "( ");
+    or_equal = or_equal || type > AIOCOSMOS_JSON_STR;
     if (type == AIOCOSMOS_JSON_NONE && !descending) {
         aioc_mem_put_text(writer, or_equal ? "true" : "IS_DEFINED(");
         if (!or_equal) aioc_mem_put(writer, expression);
@@ -13622,9 +13634,9 @@ static void aioc_plan_put_behind(aioc_mem_writer *writer, aiocosmos_str expressi
 }
 
 /* The filter for what a range still has when the row with these sort values was the last that was given: rows behind
- * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems; columns behind an array
- * or object say nothing. Where an expression is not known it is "true" and nothing else: then whoever reads the range
- * has to drop what was given before. False: no memory, and nothing is appended. */
+ * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems, as far as the first
+ * array or object. "true" where an expression is not known. Whoever reads the range drops what was given before.
+ * False: no memory, and nothing is appended. */
 static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, const aioc_plan_info *info,
                                     aiocosmos_json items, aioc_plan_side side)
 {
@@ -13713,8 +13725,8 @@ static void aioc_plan_forget_all(aioc_mem *memory, aioc_plan_cache *cache)
 
 /*--- Their order ---*/
 
-/* A number as all that is asked of it sees it: as an integer if it is one that fits, else as a double. So the order is
- * exact between integers that no double tells apart, and 1, 1.0 and 1e0 are one number. */
+/* As an integer if it is one that fits, else as a double. So the order is exact between integers that no double tells
+ * apart, and 1, 1.0 and 1e0 are one number. */
 typedef struct aioc_val_number {
     int64_t integer;
     double real;  /* only if not whole: has a fraction, or is beyond int64_t, or infinite */
@@ -13837,17 +13849,6 @@ static bool aioc_val_has_members(aiocosmos_json value)
     return value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ;
 }
 
-/* The service's order of values: -1, 0, 1. NONE stands for undefined. Strings are compared by UTF-16 units. All arrays
- * are equal, and all objects: the service orders them by a hash of its own, and a merge keeps the order of each
- * range. */
-static int aioc_val_compare(aiocosmos_json a, aiocosmos_json b)
-{
-    int order = aioc_val_rank(a) - aioc_val_rank(b);
-    if (order != 0) return order < 0 ? -1 : 1;
-    if (a.type == AIOCOSMOS_JSON_NUM) return aioc_val_compare_numbers(aioc_val_number_of(a), aioc_val_number_of(b));
-    return a.type == AIOCOSMOS_JSON_STR ? aioc_val_compare_strings(a, b) : 0;
-}
-
 /*--- Whether they are the same, by a hash ---*/
 
 typedef struct aioc_val_hash { uint64_t high, low; } aioc_val_hash;
@@ -13956,6 +13957,7 @@ static void aioc_val_sip_string(aioc_val_sip *sip, aiocosmos_json string)
 static bool aioc_val_comes_again(aiocosmos_json object, aiocosmos_json name)
 {
     const aioc_json_node *whole = (const aioc_json_node *)object.node, *own = (const aioc_json_node *)name.node, *at;
+    if (aioc_json_count(object) > AIOC_VAL_NAMES_MAX) return false;
     for (at = own + 1 + own[1].next; at < whole + whole->next; at += 1 + at[1].next) {
         aiocosmos_json other = aioc_json_of(object, at);
         if ((own->info | at->info) & AIOC_JSON_ESCAPED
@@ -13972,11 +13974,10 @@ static void aioc_val_sip_object(aioc_val_sip *sip, aiocosmos_json object)
 {
     aiocosmos_json value = aioc_json_none(), name;
     uint64_t sum[4] = {0, 0, 0, 0}, members = 0;
-    bool few = aioc_json_count(object) <= AIOC_VAL_NAMES_MAX;
     int i;
     while (aioc_json_next(object, &name, &value)) {
         aioc_val_sip property;
-        if (few && aioc_val_comes_again(object, name)) continue;
+        if (aioc_val_comes_again(object, name)) continue;
         aioc_val_sip_open(&property, sip->key);
         aioc_val_sip_string(&property, name);
         aioc_val_sip_value(&property, value);
@@ -14014,15 +14015,142 @@ static void aioc_val_sip_value(aioc_val_sip *sip, aiocosmos_json value)
     }
 }
 
-/* The same for values that are the same, however they are written: with their properties in any order, with escapes or
- * without, 1 or 1.0 or 1e0. Of properties named twice the last counts. undefined has a hash, too. Depends on nothing
- * but the key, so that it may be kept and compared in another process. */
+/* The same for values that are the same, however they are written: their properties in any order, with escapes or
+ * without, 1 or 1.0 or 1e0. Of properties named twice the last counts. undefined has one, too. Depends on the key
+ * alone: it may be kept for another process. */
 static aioc_val_hash aioc_val_hash_of(const uint64_t key[2], aiocosmos_json value)
 {
     aioc_val_sip sip;
     aioc_val_sip_open(&sip, key);
     aioc_val_sip_value(&sip, value);
     return aioc_val_sip_close(&sip);
+}
+
+/*--- The order of all values ---*/
+
+/* Arrays and objects are in the order of a hash by its bytes, the lowest first, as the SDK for .NET has it
+ * (DistinctHash, UInt128BinaryComparer). With h = murmur(the seed of its rank, the seed given), at first seed 0:
+ *
+ *     number: murmur(its 80 bits, h)    string: murmur(its UTF-8, h)
+ *     array:  for each element h = murmur(hash(element, INDEX + i), h)
+ *     object: murmur(of all properties the XOR of hash(value, hash(name, NAME)), h); h if that is 0 */
+static const uint64_t aioc_val_seeds[][2] = {  /* low, high; by rank, then INDEX and NAME */
+    {0xbfc2359eafc0e2b7u, 0x8846e00284c4cf1fu},
+    {0x1380f68bb3b0cfe4u, 0x156c918bf564ee48u},
+    {0xc1be517fe893b40cu, 0xe9fc8a4c531cd0ddu},
+    {0xf86d4abf9a412e74u, 0x788488365c8a985du},
+    {0x2400e8b894ce9c2au, 0x790be1eabd7b9481u},
+    {0x61f53f0a44204cfbu, 0x09481be8ef4b56ddu},
+    {0xfa573b014c4dc18eu, 0xa014512c858eb115u},
+    {0x77b285ac511aef30u, 0x3dcf187245822449u},
+    {0xfe057204216db999u, 0x5b1cc3178bd9c593u},
+    {0xc915dde058492a8au, 0x7c8be2eba72e4634u}
+};
+
+static void aioc_val_mix(const uint64_t value[2], uint64_t hash[2])
+{
+    aioc_protocol_murmur3_block(hash, value[0], value[1]);
+    aioc_protocol_murmur3_end(hash, NULL, 16);
+}
+
+static void aioc_val_mix_string(aiocosmos_json string, uint64_t hash[2])
+{
+    const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
+    unsigned char held[16 + 4];  /* what is no whole block yet, and a character */
+    size_t len = 0, all = 0, size;
+    aioc_val_mix(aioc_val_seeds[AIOCOSMOS_JSON_STR + 1], hash);
+    for (; at < end; all += size) {
+        size = aioc_val_next_character(&at, end, (char *)held + len);
+        len += size;
+        if (len < 16) continue;
+        aioc_protocol_murmur3_block(hash, aioc_text_load64le(held), aioc_text_load64le(held + 8));
+        len -= 16;
+        memcpy(held, held + 16, 4);
+    }
+    aioc_protocol_murmur3_end(hash, held, all);
+}
+
+/* A double, and behind it the ten bits that an integer may have beyond its 53. */
+static void aioc_val_mix_number(aioc_val_number number, uint64_t hash[2])
+{
+    double real = number.whole ? (double)number.integer : number.real;
+    uint64_t size = number.integer < 0 ? 0 - (uint64_t)number.integer : (uint64_t)number.integer, bits;
+    unsigned char bytes[10] = {0};
+    memcpy(&bits, &real, sizeof bits);
+    if (number.whole && size >> 53 && number.integer != INT64_MIN) {
+        uint64_t zeros = (uint64_t)aioc_json_leading_zeros(size);
+        size <<= zeros + 1;  /* without its first bit */
+        bits = (bits >> 63 << 63) | (1086 - zeros) << 52 | size >> 12;
+        bytes[8] = (unsigned char)(size >> 2 << 6);
+        bytes[9] = (unsigned char)(size >> 4);
+    }
+    aioc_text_store64le(bytes, bits);
+    aioc_protocol_murmur3_end(hash, bytes, sizeof bytes);
+}
+
+/* hash: the seed at first. As deep as JSON is: 128 levels. */
+static void aioc_val_mix_value(aiocosmos_json value, uint64_t hash[2])
+{
+    aiocosmos_json member = aioc_json_none(), name;
+    uint64_t one[2], all[2] = {0, 0}, i;
+    if (value.type == AIOCOSMOS_JSON_STR) aioc_val_mix_string(value, hash);
+    else aioc_val_mix(aioc_val_seeds[aioc_val_rank(value)], hash);
+    if (value.type == AIOCOSMOS_JSON_NUM) aioc_val_mix_number(aioc_val_number_of(value), hash);
+    for (i = 0; value.type == AIOCOSMOS_JSON_ARR && aioc_json_next(value, NULL, &member); i++) {
+        one[0] = aioc_val_seeds[8][0] + i;  /* there are not so many that it carries */
+        one[1] = aioc_val_seeds[8][1];
+        aioc_val_mix_value(member, one);
+        aioc_val_mix(one, hash);
+    }
+    while (value.type == AIOCOSMOS_JSON_OBJ && aioc_json_next(value, &name, &member)) {
+        if (aioc_val_comes_again(value, name)) continue;
+        memcpy(one, aioc_val_seeds[9], sizeof one);
+        aioc_val_mix_string(name, one);
+        aioc_val_mix_value(member, one);
+        all[0] ^= one[0];
+        all[1] ^= one[1];
+    }
+    if (all[0] || all[1]) aioc_val_mix(all, hash);
+}
+
+/* A value that has been read, to be compared often. */
+typedef struct aioc_val_sorted {
+    aiocosmos_json json;
+    union {
+        aioc_val_number number;
+        unsigned char order[16];
+    } u;
+} aioc_val_sorted;
+
+static void aioc_val_read(aioc_val_sorted *value)
+{
+    uint64_t hash[2] = {aioc_val_seeds[0][0], aioc_val_seeds[0][1]};
+    if (value->json.type == AIOCOSMOS_JSON_NUM) value->u.number = aioc_val_number_of(value->json);
+    if (value->json.type < AIOCOSMOS_JSON_ARR) return;
+    aioc_val_mix_value(value->json, hash);
+    aioc_text_store64le(value->u.order, hash[0]);
+    aioc_text_store64le(value->u.order + 8, hash[1]);
+}
+
+/* The service's order of values: -1, 0, 1. NONE stands for undefined. Strings are compared by UTF-16 units. */
+static int aioc_val_compare_sorted(const aioc_val_sorted *a, const aioc_val_sorted *b)
+{
+    int order = aioc_val_rank(a->json) - aioc_val_rank(b->json);
+    if (order || a->json.type < AIOCOSMOS_JSON_NUM) return (order > 0) - (order < 0);
+    if (a->json.type == AIOCOSMOS_JSON_NUM) return aioc_val_compare_numbers(a->u.number, b->u.number);
+    if (a->json.type == AIOCOSMOS_JSON_STR) return aioc_val_compare_strings(a->json, b->json);
+    order = memcmp(a->u.order, b->u.order, sizeof a->u.order);
+    return (order > 0) - (order < 0);
+}
+
+static int aioc_val_compare(aiocosmos_json a, aiocosmos_json b)
+{
+    aioc_val_sorted left, right;
+    left.json = a;
+    right.json = b;
+    aioc_val_read(&left);
+    aioc_val_read(&right);
+    return aioc_val_compare_sorted(&left, &right);
 }
 
 /*--- Arrays that grow without moving what is there: a step that copied it all would take too long ---*/
@@ -14153,15 +14281,11 @@ static void aioc_val_set_free(aioc_mem *memory, aioc_val_set *set)
 /*--- Sort values: what ORDER BY compares ---*/
 
 #define AIOC_ROW_COLUMNS_MAX 16  /* a composite index has at most eight */
-
-/* In one column. A number is read once. */
-typedef struct aioc_row_value { aiocosmos_json json; aioc_val_number number; } aioc_row_value;
-
 /* A row to be ordered, {"_rid":...,"orderByItems":[{"item":...}...],"payload":...}. An item of {} is undefined. */
 typedef struct aioc_row_sorted {
     aiocosmos_str rid, items;  /* rid: without its quotes */
     aiocosmos_json payload;
-    aioc_row_value *values;  /* the items', one a column; the room for them is the reader's */
+    aioc_val_sorted *values;  /* the items', one a column; the room for them is the reader's */
 } aioc_row_sorted;
 
 static int aioc_row_refuse(const char **why, const char *text)
@@ -14171,7 +14295,7 @@ static int aioc_row_refuse(const char **why, const char *text)
 }
 
 /* 0; E_PROTOCOL, and why. */
-static int aioc_row_read_items(aiocosmos_json items, uint32_t columns, aioc_row_value *values, const char **why)
+static int aioc_row_read_items(aiocosmos_json items, uint32_t columns, aioc_val_sorted *values, const char **why)
 {
     static const char *const names[] = { "item" };
     aiocosmos_json item = aioc_json_none();
@@ -14181,12 +14305,11 @@ static int aioc_row_read_items(aiocosmos_json items, uint32_t columns, aioc_row_
     for (; aioc_json_next(items, NULL, &item); values++) {
         if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "a row whose orderByItems are not objects");
         aioc_json_fields(item, names, 1, &values->json);
-        if (values->json.type == AIOCOSMOS_JSON_NUM) values->number = aioc_val_number_of(values->json);
+        aioc_val_read(values);
     }
     return 0;
 }
 
-/* As above, all of a row. */
 static int aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_sorted *sorted, const char **why)
 {
     static const char *const names[] = { "_rid", "orderByItems", "payload" };
@@ -14199,25 +14322,14 @@ static int aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_s
     return aioc_row_read_items(fields[1], columns, sorted->values, why);
 }
 
-/* By all columns. Behind arrays or objects, which come in an order of the service's own, columns say nothing. */
-static int aioc_row_compare_values(const aioc_plan_info *info, const aioc_row_value *a, const aioc_row_value *b)
+static int aioc_row_compare_values(const aioc_plan_info *info, const aioc_val_sorted *a, const aioc_val_sorted *b)
 {
     uint32_t i;
-    for (i = 0; i < info->order_count; i++, a++, b++) {
-        bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
-        int order = numbers ? aioc_val_compare_numbers(a->number, b->number) : aioc_val_compare(a->json, b->json);
+    for (i = 0; i < info->order_count; i++) {
+        int order = aioc_val_compare_sorted(a + i, b + i);
         if (order != 0) return info->descending[i] ? -order : order;
-        if (aioc_val_has_members(a->json)) return 0;
     }
     return 0;
-}
-
-/* Whether there are such among them, so that they do not tell where a row stands. */
-static bool aioc_row_is_unordered(const aioc_plan_info *info, const aioc_row_value *values)
-{
-    uint32_t i;
-    for (i = 0; i < info->order_count; i++) if (aioc_val_has_members(values[i].json)) return true;
-    return false;
 }
 
 /*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ---*/
@@ -14693,7 +14805,7 @@ typedef struct aioc_row {
     aiocosmos_str payload;
     aioc_val_hash hash;  /* by which it is found */
     struct aioc_row *alike;  /* the next one of its bucket */
-    aioc_row_value *values;  /* of best rows: those of ORDER BY */
+    aioc_val_sorted *values;  /* of best rows: those of ORDER BY */
     aiocosmos_str rid;  /* of a hybrid search, as what follows: */
     double fused, *scores;  /* one a component */
     uint64_t from, among_best;  /* a bit for each component: it gave the row; which is among its best of all ranges */
@@ -14864,7 +14976,7 @@ static aioc_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row_sorted *
     for (i = 0; i < columns; i++) texts += from->values[i].json.len;
     row = aioc_row_kept_new(&best->rows, size + texts, from->payload);
     if (!row) return NULL;
-    row->values = (aioc_row_value *)(row + 1);
+    row->values = (aioc_val_sorted *)(row + 1);
     text = (char *)row->values + size;
     memcpy(row->values, from->values, size);
     for (i = 0; i < columns; i++) {
@@ -14884,7 +14996,7 @@ static int aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row, const ch
     aioc_row_best *best = (aioc_row_best *)stage;
     const aioc_plan_info *info = best->info;
     aioc_row *copy, *goes = NULL, *alike;
-    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
+    aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
     aioc_row_sorted sorted;
     aioc_val_hash hash = {0, 0};
     int result;
@@ -15303,8 +15415,7 @@ typedef struct aioc_row_distinct {
     aioc_row_stage stage;
     aioc_val_set seen;
     aioc_val_hash last;
-    bool in_order;  /* rows that are the same come one behind the other: the last one tells, */
-    bool scattered;  /* but not for the row at hand */
+    bool in_order;  /* rows that are the same come one behind the other: the last tells */
     bool has_last;
 } aioc_row_distinct;
 
@@ -15313,7 +15424,7 @@ static int aioc_row_distinct_add(aioc_row_stage *stage, aiocosmos_json row, cons
     aioc_row_distinct *distinct = (aioc_row_distinct *)stage;
     aioc_val_hash hash = aioc_val_hash_of(stage->key, row), last = distinct->last;
     (void)why;
-    if (!distinct->in_order || distinct->scattered) return aioc_val_set_add(stage->memory, &distinct->seen, hash);
+    if (!distinct->in_order) return aioc_val_set_add(stage->memory, &distinct->seen, hash);
     if (distinct->has_last && last.high == hash.high && last.low == hash.low) return 0;
     distinct->last = hash;
     distinct->has_last = true;
@@ -16063,7 +16174,6 @@ typedef struct aioc_range_stream {
     bool stale;  /* what was before the answer on its way has been given back */
     bool in_line;  /* merged: its next row is known; */
     bool skipping;  /* its first rows were given before the query was resumed; */
-    bool passed_over;  /* rows were left out that may not have been given; */
     bool rids_fall;  /* rows of the same values come with falling _rids; */
     bool rids_told;  /* the service says so, or its rows do */
     uint32_t skipped;  /* rows of the very item at which it was resumed */
@@ -16583,7 +16693,7 @@ static aioc_range_stream *aioc_range_stream_new(aioc_range_reader *reader, uint3
                                                 aiocosmos_str max, aiocosmos_str continuation)
 {
     aioc_mem *memory = reader->memory;
-    size_t size = sizeof(aioc_range_stream) + reader->columns * sizeof(aioc_row_value);
+    size_t size = sizeof(aioc_range_stream) + reader->columns * sizeof(aioc_val_sorted);
     void *streams = aioc_mem_more(memory, reader->streams, reader->stream_count, &reader->stream_cap,
                                   sizeof *reader->streams);
     aioc_range_stream *stream;
@@ -16685,7 +16795,6 @@ static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
         heir->side = old->side;
         heir->skipping = old->skipping;
         heir->skipped = old->skipped;
-        heir->passed_over = old->passed_over;
         heir->rids_fall = old->rids_fall;
         heir->rids_told = old->rids_told;
         heir->hot = old->hot;
@@ -18015,8 +18124,6 @@ typedef struct aioc_query {
     aioc_mem_buffer refusal;
     aiocosmos_json_doc from_doc;
     aiocosmos_json from_items;  /* sort values of the last row given before */
-    bool from_unordered;  /* arrays or objects are among them */
-    bool unfiltered;  /* by the plan there can be no filter: ranges are read anew */
     bool anew;  /* it has begun anew, for the container is another one */
     uint8_t stage;
     aioc_row_chain chain;  /* what rows pass on their way to pages */
@@ -18305,7 +18412,7 @@ static void aioc_query_read_sequence(aioc_query *query)
 /* The sort values of a stream's next row, and those of a row that was given, which have been read once. */
 static int aioc_query_compare_given(const aioc_query *query, const aioc_range_stream *stream, aiocosmos_json items)
 {
-    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
+    aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
     const char *why;
     memset(values, 0, sizeof values);
     aioc_row_read_items(items, query->info->order_count, values, &why);
@@ -18341,7 +18448,7 @@ static void aioc_query_line_up(aioc_query *query, aioc_range_stream *stream)
 static int aioc_query_next_head(aioc_query *query, aioc_range_stream *stream, const char **why)
 {
     aioc_row_sorted *row = &stream->row;
-    row->values = (aioc_row_value *)(void *)(stream + 1);
+    row->values = (aioc_val_sorted *)(void *)(stream + 1);
     while (stream->first) {
         aioc_range_answer *answer = stream->first;
         if (!aioc_range_open_first(stream)) return 0;
@@ -18355,14 +18462,11 @@ static int aioc_query_next_head(aioc_query *query, aioc_range_stream *stream, co
     return 0;
 }
 
-static const char aioc_query_lost_place[] =
-    "the item at which to resume is gone, and arrays or objects have no order to find its place by";
-
 /* Whether the item that was given last comes in the same answer, behind the row at hand, which has its sort values. */
 static bool aioc_query_is_ahead(const aioc_query *query, const aioc_range_stream *stream)
 {
     aiocosmos_json row = stream->first->row;
-    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
+    aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
     aioc_row_sorted next;
     const char *why;
     next.values = values;
@@ -18373,32 +18477,25 @@ static bool aioc_query_is_ahead(const aioc_query *query, const aioc_range_stream
     return false;
 }
 
-/* Whether a row that a resumed stream begins with was given before: with the values of the last row given, those up to
- * its item, and of that item as many as were given; in other ranges the values alone tell. Among arrays and objects,
- * which the service has an order of its own for, all up to that item. 1: it was; 0: neither was one behind it;
- * E_PROTOCOL: that item is gone. */
-static int aioc_query_was_given(const aioc_query *query, aioc_range_stream *stream, const char **why)
+/* Whether a row that a resumed stream begins with was given before: with lesser values, or those of the last row given,
+ * up to its item, and of that as many as were given; in other ranges the values alone tell. */
+static bool aioc_query_was_given(const aioc_query *query, aioc_range_stream *stream)
 {
     const aioc_pos *from = &query->cursor->from;
     int order = aioc_query_compare_given(query, stream, query->from_items);
     int rid = aioc_row_rid_compare(stream->row.rid, from->rid_of_row);
-    *why = aioc_query_lost_place;
     if (stream->side != AIOC_PLAN_TARGET)
         return stream->skipping = order < 0 || (order == 0 && stream->side == AIOC_PLAN_LEFT);
     if (order == 0 && rid == 0 && stream->skipped < from->rows_of_rid) {
         stream->skipped++;
-        return 1;
+        return true;
     }
-    if (order >= 0 && stream->skipped) return stream->skipping = stream->passed_over = false;
+    if (order >= 0 && stream->skipped) return stream->skipping = false;
     if (order == 0 && !stream->rids_told) {
         stream->rids_told = true;
         if (aioc_query_is_ahead(query, stream)) stream->rids_fall = rid > 0;
     }
-    if (stream->rids_fall) rid = -rid;
-    if (order < 0 || (order == 0 && !query->from_unordered && rid < 0)) return 1;
-    if (order == 0 && query->from_unordered) return stream->passed_over = true;
-    stream->skipping = false;
-    return stream->passed_over ? AIOCOSMOS_E_PROTOCOL : 0;
+    return stream->skipping = order < 0 || (order == 0 && (stream->rids_fall ? rid > 0 : rid < 0));
 }
 
 /* Lines up the streams whose next row is known. False: one has failed, or one's next row is still to come, and
@@ -18422,18 +18519,11 @@ static bool aioc_query_fill_line(aioc_query *query)
     for (place = 0; place < reader->stream_count; place++) reader->streams[place]->place = place;
     for (place = 0; place < reader->stream_count; place++) {
         aioc_range_stream *stream = reader->streams[place];
-        int found, given;
+        int found;
         if (stream->in_line) continue;
-        do {
-            found = aioc_query_next_head(query, stream, &why);
-            given = found == 1 && stream->skipping ? aioc_query_was_given(query, stream, &why) : 0;
-        } while (given == 1);
-        if (given < 0) found = given;
+        do found = aioc_query_next_head(query, stream, &why);
+        while (found == 1 && stream->skipping && aioc_query_was_given(query, stream));
         if (reader->yielded || reader->tally.status) return false;
-        if (!found && aioc_range_is_spent(stream) && stream->passed_over && !stream->skipped && !stream->split) {
-            found = AIOCOSMOS_E_PROTOCOL;
-            why = aioc_query_lost_place;
-        }
         if (found < 0) {
             aioc_query_row_failed(query, found, why);
             return false;
@@ -18471,7 +18561,6 @@ static int aioc_query_give_first(aioc_query *query, const char **why)
     const aioc_range_stream *stream = query->line[query->line_count - 1];
     const aioc_row_sorted *row = &stream->row;
     int status = AIOCOSMOS_E_NOMEM;
-    query->chain.distinct.scattered = aioc_row_is_unordered(query->info, row->values);
     if (aioc_mem_reserve(query->memory, &query->last_rid, row->rid.len) &&
         aioc_mem_reserve(query->memory, &query->last_items, row->items.len) &&
         aioc_mem_reserve(query->memory, &query->last_edges, aioc_range_kin(stream).len))
@@ -18529,8 +18618,6 @@ static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
              aioc_plan_append_text(query->memory, &text, sql, aioc_mem_text(&filter)) &&
              aioc_range_append_body(query->memory, &query->reader.bodies[side], aioc_mem_text(&text),
                                     aioc_mem_text(&query->params));
-        query->unfiltered = aioc_plan_find(sql, 0, AIOC_PLAN_FILTER) == sql.len ||
-                            aioc_mem_same(aioc_mem_text(&filter), aioc_mem_str("true"));
     }
     aioc_mem_buffer_free(query->memory, &text);
     aioc_mem_buffer_free(query->memory, &filter);
@@ -18546,7 +18633,7 @@ static bool aioc_query_cut_side(aioc_query *query, aioc_plan_side side, aiocosmo
     for (; place < reader->stream_count; place++) {
         aioc_range_stream *stream = reader->streams[place];
         stream->side = (uint8_t)side;
-        stream->skipping = side == AIOC_PLAN_TARGET || query->unfiltered;
+        stream->skipping = true;
         if (side == AIOC_PLAN_TARGET && !aioc_range_set_edges(query->memory, &stream->kin, min, max)) return false;
     }
     return true;
@@ -18661,7 +18748,7 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
 {
     aioc_pos *from = &query->cursor->from;
     aioc_row_distinct *distinct = &query->chain.distinct;
-    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
+    aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
     const char *why;
     query->chain.limit.skip = from->skip_left;
     query->chain.limit.take = from->take_left;
@@ -18678,7 +18765,6 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
     query->from_items = aioc_json_root(&query->from_doc);
     if (info->order_count > AIOC_ROW_COLUMNS_MAX ||
         aioc_row_read_items(query->from_items, info->order_count, values, &why) != 0) return AIOCOSMOS_E_ARGUMENT;
-    query->from_unordered = aioc_row_is_unordered(info, values);
     query->last_rows = from->rows_of_rid;
     return aioc_mem_set(query->memory, &query->last_items, from->values) &&
            aioc_mem_set(query->memory, &query->last_rid, from->rid_of_row) &&

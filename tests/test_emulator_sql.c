@@ -572,7 +572,7 @@ TEST(property_names_and_numbers_as_json_has_them)
         {"SELECT VALUE c.v FROM c WHERE c.v > 1e308", "{\"v\":1e999}\n{\"v\":-1e999}\n{\"v\":1}", "1e999"},
         {"SELECT DISTINCT VALUE c.v FROM c ORDER BY c.v",
          "{\"v\":[2]}\n{\"v\":[1]}\n{\"v\":[2]}\n{\"v\":\"x\"}\n{\"v\":[ 2.0 ]}",
-         "\"x\"\n[2]\n[1]"},
+         "\"x\"\n[1]\n[2]"},
         {"SELECT VALUE COUNT(1) FROM c GROUP BY c.v",
          "{\"v\":\"a long string to hash\"}\n{\"v\":\"a long string to hush\"}", "1\n1"},
         {"SELECT c.v + 1 AS w FROM c GROUP BY c.v + 1", "{\"v\":1}\n{\"v\":1.0}\n{\"v\":2}", "{\"w\":2}\n{\"w\":3}"},

@@ -825,10 +825,15 @@ sql_hash128 sql_hash_value(sql_arena *arena, const sql_value *value)
     return sql_hash_seeded(arena, value, sql_seed_root);
 }
 
+/* By their bytes, the lowest first, as UInt128BinaryComparer of the SDK for .NET has it. */
 int sql_compare_hashes(sql_hash128 a, sql_hash128 b)
 {
-    if (a.high != b.high) return a.high < b.high ? -1 : 1;
-    return a.low < b.low ? -1 : a.low > b.low;
+    unsigned char left[16], right[16];
+    aioc_text_store64le(left, a.low);
+    aioc_text_store64le(left + 8, a.high);
+    aioc_text_store64le(right, b.low);
+    aioc_text_store64le(right + 8, b.high);
+    return memcmp(left, right, sizeof left);
 }
 
 /* The order of ORDER BY, over all types. */
