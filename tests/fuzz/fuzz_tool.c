@@ -27,6 +27,7 @@ static void tell(told *out, const char *format, ...)
 
 static void tell_document(told *out, const document *at, bool is_csv)
 {
+    size_t bad_at;
     CHECK(at->line > 0 && (at->too_long || at->text.len <= DOCUMENT_BYTES_MAX || is_csv));
     tell(out, "%llu/%llu>%llu %s %llu:", (unsigned long long)at->line, (unsigned long long)at->element,
          (unsigned long long)at->next, at->why ? at->why : "", (unsigned long long)at->too_long);
@@ -35,7 +36,8 @@ static void tell_document(told *out, const document *at, bool is_csv)
         memcpy(out->text + out->len, at->text.ptr, at->text.len);
         out->len += at->text.len;
     }
-    if (is_csv && !at->why && !at->too_long)                   /* a record becomes an object */
+    /* A record becomes an object; what is not UTF-8 is refused where it is sent. */
+    if (is_csv && !at->why && !at->too_long && aioc_json_utf8_ok(at->text.ptr, at->text.len, &bad_at))
         CHECK_INT(aioc_json_check(at->text.ptr, at->text.len, aioc_mem_str(NULL), NULL, NULL, NULL), 0);
 }
 
