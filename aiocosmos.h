@@ -9662,13 +9662,13 @@ static const char *aioc_protocol_hint_of(int status, int sub_status)
     return NULL;
 }
 
-#define AIOC_PROTOCOL_QUOTE_MAX 240  /* bytes of somebody else's text in a message */
+#define AIOC_PROTOCOL_QUOTE_MAX 240  /* bytes of others' text in a message */
 
-/* The first line of somebody else's text, made fit for a terminal and a log: no control characters, UTF-8 only, "..."
+/* The first line of somebody else's text, made fit for terminals and logs: no control characters, UTF-8 only, "..."
  * where it was cut. Returns its length; out has room for AIOC_PROTOCOL_QUOTE_MAX + 4. */
 static size_t aioc_protocol_quote(aiocosmos_str text, char *out)
 {
-    const char *at = text.ptr, *end = at + text.len;
+    const char *at = text.len ? text.ptr : "", *end = at + text.len;
     size_t len = 0;
     while (at < end && *at != '\r' && *at != '\n') {
         unsigned char c = (unsigned char)*at;
@@ -15788,7 +15788,7 @@ static void aioc_pos_pass_number(aioc_pos_pass *pass, uint64_t *number)
     for (shift = 0; byte > 127 && pass->ok; shift += 7, left >>= 7) {
         byte = (unsigned char)((left & 127u) | (left > 127u ? 128u : 0u));
         aioc_pos_pass_bytes(pass, &byte, 1);
-        aioc_pos_expect(pass, (shift < 63 || byte < 2) && (byte > 0 || shift == 0));  /* of 64 bits, none in vain */
+        aioc_pos_expect(pass, (shift < 63 || byte < 2) && (byte > 0 || shift == 0));  /* 64 bits, none in vain */
         passed |= (uint64_t)(byte & 127u) << shift;
     }
     *number = pass->ok ? passed : 0;
@@ -20613,14 +20613,14 @@ static aiocosmos_json aioc_batch_results(aioc_op_engine *engine, uint32_t count,
 
 /*--- Transactions ---*/
 
-/* Reads all results, into `results` unless that is NULL, with their ETags behind them. *failed: the place of the first
- * that failed, or how many there are; *why: itself. False: one is none, or says that another failed, and none did. */
+/* Reads all results into `results`, unless NULL, with their ETags behind them. *failed: the first that failed, or how
+ * many there are; *why: itself. False: one is none, or says that another failed, and none did. */
 static bool aioc_batch_read_all(aiocosmos_json list, uint32_t count, aiocosmos_batch_result *results, uint32_t *failed,
                                 aioc_batch_entry *why)
 {
     aiocosmos_json json = aioc_json_none();
     aioc_batch_entry entry;
-    char *at = (char *)(results + count);
+    char *at = results ? (char *)(results + count) : NULL;
     bool undone = false;
     uint32_t i;
     *failed = count;
