@@ -312,9 +312,17 @@ TEST(a_worker_that_comes_later_steals_its_share)
     finish(writer);
 }
 
-/* What it had and had not done comes again, to another. */
+static bool has_renewed_since(int i, uint64_t since_ms)
+{
+    const cfp_lease *l = workers[i].processor->leases;
+    while (l && (!l->held || l->written_ms > since_ms)) l = l->next;
+    return l == NULL;
+}
+
+/* What it had and had not done comes again, to another: what it has written meanwhile does not say that it was done. */
 TEST(the_leases_of_a_killed_worker_expire)
 {
+    uint64_t since_ms;
     aiocosmos_client *writer = begin("--partitions 4");
     start(0);
     start(1);
@@ -322,6 +330,8 @@ TEST(the_leases_of_a_killed_worker_expire)
     workers[0].slow = true;
     put_all(writer);
     UNTIL(workers[0].undone_count == 2);
+    since_ms = cfp_now(workers[0].processor);
+    UNTIL(has_renewed_since(0, since_ms));
     end(0);
     CHECK(!all_seen());
     UNTIL(all_seen());
