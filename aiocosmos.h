@@ -20661,7 +20661,6 @@ static bool aioc_batch_weigh(aioc_op *op, aioc_op_outcome *seen)
     return false;
 }
 
-/* An answer that has been weighed has all results. */
 static void aioc_batch_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_op_engine *engine = op->engine;
@@ -21004,6 +21003,7 @@ static void aioc_bulk_spend(aioc_bulk *bulk, double charge_ru)
     uint32_t per_s = bulk->request.ru_per_second_max;
     if (per_s == 0) return;
     bulk->ru_left = aioc_bulk_ru_left(bulk) - charge_ru;
+    if (bulk->ru_left < -3600.0 * per_s) bulk->ru_left = -3600.0 * per_s;  /* an hour: who says more is mistaken */
     bulk->ru_us = bulk->all->engine->reactor->now_us;
     if (bulk->ru_left <= 0)
         aioc_bulk_pause_until(bulk, bulk->ru_us + 1000u + (uint64_t)(-bulk->ru_left * 1e6 / per_s));
@@ -21299,9 +21299,9 @@ static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *w
     aioc_bulk_judge(item, &answer);
 }
 
-/* The whole was refused as something that one item may be to blame for, or as too large, as is an answer to reads that
- * cannot be taken (of writes, it is lost): in smaller ones it is dealt with by item. Or the server knows no batches,
- * and refuses the first as what it is not. 0: neither; else of so many operations at most. */
+/* The whole was refused as too large, or for what one item may be to blame for; or the answer to reads is too large (of
+ * writes, it is lost): it goes in smaller ones. Or the server knows no batches, and refuses the first. 0: neither; else
+ * of so many operations. */
 static uint32_t aioc_bulk_divide(const aioc_bulk_batch *batch, const aioc_op_outcome *seen)
 {
     aioc_account_container *container = batch->bulk->container;

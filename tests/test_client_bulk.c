@@ -319,6 +319,23 @@ TEST(a_budget_of_units_is_kept_to)
     close_client(client);
 }
 
+TEST(no_charge_stops_a_bulk_with_a_budget_for_more_than_an_hour)
+{
+    aiocosmos_client *client = open_world();
+    aiocosmos_bulk_request request = bulk_of(2, AIOCOSMOS_CREATE_ITEM);
+    uint64_t from_us = net.now_us;
+    request.ru_per_second_max = 1;
+    request.timeout_ms = AIOCOSMOS_OFF;
+    server.whole_status = 200;
+    server.whole_count = 1;
+    server.whole_lines = "x-ms-activity-id: a\r\nx-ms-request-charge: 1e8\r\n";
+    server.whole_body = "[{\"statusCode\":201}]";
+    source.later_at = 1;
+    CHECK_INT(run(client, &request), 2);
+    CHECK(net.now_us - from_us > 3500000000u && net.now_us - from_us < 3800000000u);
+    close_client(client);
+}
+
 TEST(priority_and_bucket_go_with_every_request)
 {
     aiocosmos_client *client = open_world();
