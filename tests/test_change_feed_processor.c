@@ -402,7 +402,9 @@ TEST(a_robbed_worker_learns_it_and_stores_nothing)
                       "\"owner\":\"thief\",\"behind\":-1}");
     rob.container = "leases";
     must(writer, rob);
+    workers[0].processor->options.expire_ms = 100 * PATIENCE_MS;      /* from the write, not from the time */
     UNTIL(held_by(0) == 0);
+    workers[0].processor->options.expire_ms = usual.expire_ms;
     finish_pages(&workers[0]);
     CHECK_INT(workers[0].refusals, 1);
     memset(seen, 0, sizeof seen);
