@@ -527,14 +527,21 @@ static void sql_read_embedding(emu_sql_query *query, aiocosmos_json embedding)
     }
 }
 
-static bool sql_try_define(emu_sql_query *query, aiocosmos_json embeddings)
+/* May leave. Not inlined: what it keeps in registers is not what setjmp() would find there. */
+__attribute__((noinline))
+static void sql_read_embeddings(emu_sql_query *query, aiocosmos_json embeddings)
 {
     aiocosmos_json embedding;
-    if (setjmp(query->env.leave)) return false;
     memset(&embedding, 0, sizeof embedding);
     while (embeddings.type == AIOCOSMOS_JSON_ARR && aioc_json_next(embeddings, NULL, &embedding))
         if (embedding.type == AIOCOSMOS_JSON_OBJ) sql_read_embedding(query, embedding);
     sql_find_nearest(query);
+}
+
+static bool sql_try_define(emu_sql_query *query, aiocosmos_json embeddings)
+{
+    if (setjmp(query->env.leave)) return false;
+    sql_read_embeddings(query, embeddings);
     return true;
 }
 
