@@ -15788,7 +15788,7 @@ static void aioc_pos_pass_number(aioc_pos_pass *pass, uint64_t *number)
     for (shift = 0; byte > 127 && pass->ok; shift += 7, left >>= 7) {
         byte = (unsigned char)((left & 127u) | (left > 127u ? 128u : 0u));
         aioc_pos_pass_bytes(pass, &byte, 1);
-        aioc_pos_expect(pass, (shift < 63 || byte < 2) && (byte > 0 || shift == 0));  /* 64 bits, none in vain */
+        aioc_pos_expect(pass, (shift < 63 || byte < 2) && (byte > 0 || shift == 0));  /* 64 bits */
         passed |= (uint64_t)(byte & 127u) << shift;
     }
     *number = pass->ok ? passed : 0;
@@ -16635,7 +16635,7 @@ static aiocosmos_str aioc_range_min(const aioc_mem_buffer *edges)
 static aiocosmos_str aioc_range_max(const aioc_mem_buffer *edges)
 {
     size_t at = edges->len ? strlen(edges->data) + 1 : 0;
-    return aioc_text_view(edges->data + at, edges->len - at);
+    return aioc_text_view(at ? edges->data + at : NULL, edges->len - at);
 }
 
 /*--- Streams ---*/
