@@ -338,6 +338,7 @@ typedef struct prop_case {
     bool came, more, failed;
     int status;
     unsigned pages, resumed, failures;
+    unsigned late;                       /* failures of requests of before the fair weather may still come */
     prop_text wrong;                     /* what was wrong with a page */
     char message[300];
 } prop_case;
@@ -533,15 +534,25 @@ static void prop_begin_trouble(prop_case *c)
     PROP_SAW(rough);
 }
 
-/* A page that failed may be asked for again; in the end in fair weather, where it comes, unless what was under way when
- * the weather turned fails it once more. */
+static unsigned prop_under_way(const prop_world *w)
+{
+    const aioc_range_reader *reader = w->client->readers.first;
+    unsigned requests = 0;
+    for (; reader; reader = reader->next) requests += reader->in_flight;
+    return requests;
+}
+
+/* A page that failed may be asked for again; in the end in fair weather, where it comes, unless a request fails it that was
+ * under way when the weather turned: each of them may. */
 static bool prop_bear(prop_case *c)
 {
-    if (!c->w->rough || !c->status || c->failures > PROP_FAILED_PAGES + 1) return false;
+    if (!c->w->rough || !c->status) return false;
+    if (c->failures > PROP_FAILED_PAGES && c->late-- == 0) return false;
     if (c->status == AIOCOSMOS_E_TOO_LARGE || c->status == AIOCOSMOS_E_ARGUMENT) return false;
     c->failed = true;
     if (c->status == AIOCOSMOS_E_NOMEM) PROP_SAW(page_without_memory);
     PROP_SAW(page_failed);
+    if (c->failures == PROP_FAILED_PAGES) c->late = prop_under_way(c->w);
     if (c->failures++ >= PROP_FAILED_PAGES || sim_chance(&c->w->world.trouble, 0.1)) prop_be_fair(c->w);
     c->status = 0;
     c->more = true;
