@@ -94,14 +94,15 @@ static void check_answers(const char *bytes, size_t len, bool faulty)
     aioc_http_open(&parser, &texts, &none, 65536, 16u << 20);
     while (len > 0 && !faulty) {
         aiocosmos_str type, body;
+        const char *error;
         aioc_http_start(&parser, false);
         CHECK_INT(aioc_http_feed(&parser, bytes, len, &used), AIOC_HTTP_DONE);
         body = parser.response.body;
         type = aioc_http_header(parser.response.head, "content-type");
         CHECK(parser.response.status >= 200 && parser.response.status < 600);
-        if (body.len > 0 && type.len >= 16 && memcmp(type.ptr, "application/json", 16) == 0)
-            CHECK_INT(aioc_json_check_to(4 * AIOC_JSON_DEPTH_MAX, body.ptr, body.len, aioc_mem_str(NULL), NULL, NULL,
-                                         NULL), 0);
+        if (body.len > 0 && type.len >= 16 && memcmp(type.ptr, "application/json", 16) == 0 &&
+            aioc_json_check(body.ptr, body.len, aioc_mem_str(NULL), NULL, &error, NULL) != 0)
+            CHECK(strstr(error, "deep") != NULL);              /* a list of documents that just are not */
         bytes += used;
         len -= used;
     }
