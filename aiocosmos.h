@@ -15711,7 +15711,7 @@ static int aioc_row_chain_rest(aioc_row_chain *chain, aioc_mem_buffer *out, size
  * Knows nothing of: operations, time.
  *========================*/
 
-/*--- Tokens: where a query stands, as a text that travels ---*/
+/*--- What a token says ---*/
 
 typedef enum aioc_pos_place {
     AIOC_POS_AT_SERVICE = 1,  /* the service knows: one piece, with its continuation */
@@ -15788,7 +15788,7 @@ static void aioc_pos_pass_number(aioc_pos_pass *pass, uint64_t *number)
     for (shift = 0; byte > 127 && pass->ok; shift += 7, left >>= 7) {
         byte = (unsigned char)((left & 127u) | (left > 127u ? 128u : 0u));
         aioc_pos_pass_bytes(pass, &byte, 1);
-        aioc_pos_expect(pass, (shift < 63 || byte < 2) && (byte > 0 || shift == 0));  /* 64 bits */
+        aioc_pos_expect(pass, (shift < 63 || byte < 2) && (byte > 0 || shift == 0));  /* 64 bit */
         passed |= (uint64_t)(byte & 127u) << shift;
     }
     *number = pass->ok ? passed : 0;
@@ -15951,7 +15951,7 @@ static uint64_t aioc_pos_checksum(const char *bytes, size_t len)
     return hash[0] ^ hash[1];
 }
 
-/*--- Tokens: base64 as RFC 4648, 5 has it, for URLs, and without the padding ---*/
+/*--- Tokens: base64 for URLs (RFC 4648, 5), unpadded ---*/
 
 static bool aioc_pos_append_base64(aioc_mem *memory, aioc_mem_buffer *out, const aioc_mem_buffer *bytes)
 {
@@ -15998,7 +15998,7 @@ static int aioc_pos_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_buffer
         char c = i < text.len ? text.ptr[i] : 'A';
         block->data[i] = c == '-' ? '+' : c == '_' ? '/' : c == '+' || c == '/' || c == '=' ? '.' : c;
     }
-    /* In place: three bytes are written when their four digits have been read. */
+    /* In place: three bytes are written when four digits have been read. */
     *damaged = !aioc_text_base64_decode(aioc_text_view(block->data, padded), (unsigned char *)block->data, padded,
                                         &decoded, &error_at);
     for (i = len; i < decoded; i++) *damaged = *damaged || block->data[i] != 0;  /* bits that are no byte */
@@ -19669,7 +19669,8 @@ static void aioc_many_finish_if_over(aioc_many *many)
         aioc_mem_print(engine->message, sizeof engine->message, "%s with %llu of %u items not known",
                        aioc_protocol_status_text(op->stop), (unsigned long long)many->totals.failed,
                        (unsigned)many->pair_count);
-    aioc_range_tally_end(tally, op, status, !status ? "" : op->stop ? engine->message : tally->message);
+    else aioc_mem_print(engine->message, sizeof engine->message, "%s", tally->message);
+    aioc_range_tally_end(tally, op, status, status ? engine->message : "");
 }
 
 /* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */
