@@ -17379,12 +17379,12 @@ static int aioc_range_open(aioc_range_reader *reader, aioc_range_readers *all, v
 static void aioc_range_close(aioc_range_reader *reader)
 {
     aioc_range_readers *all = reader->all;
-    aioc_range_reader **at = &all->first;
+    aioc_range_reader **at;
     aioc_range_watch *watch = &reader->ranges;
     aioc_mem *memory = reader->memory;
     uint32_t i;
     if (!all) return;
-    while (*at != reader) at = &(*at)->next;
+    for (at = &all->first; *at != reader;) at = &(*at)->next;
     *at = reader->next;
     if (all->turn == reader) aioc_range_pass_turn(all);  /* or what it gives back would stir it */
     for (i = 0; i < reader->stream_count; i++) aioc_range_stream_free(reader->streams[i]);
