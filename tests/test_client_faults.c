@@ -1131,7 +1131,7 @@ TEST(on_result_sees_each_result_once_and_first_and_knows_what_it_is_of)
     seen_text[0] = 0;
     CHECK_INT(aiocosmos_bulk(client, &bulk, &op), 0);
     drain(client);
-    snprintf(want, sizeof want, "\n1 db|c| -1 FC\n1 db|c|b 404 FC\n%d db|c| 0 C", AIOCOSMOS_BULK);
+    snprintf(want, sizeof want, "\n1 db|c|no/id -1 FC\n1 db|c|b 404 FC\n%d db|c| 0 C", AIOCOSMOS_BULK);
     CHECK_STR(seen_text, want);
     request.kind = AIOCOSMOS_BULK;
     CHECK_INT(aiocosmos_submit(client, &request, NULL), AIOCOSMOS_E_ARGUMENT);     /* a kind of results only */
