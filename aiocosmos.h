@@ -211,8 +211,7 @@ AIOCOSMOS_API const char *aiocosmos_status_text(int status);
  *------------------------*/
 
 /* new_size 0 frees, the answer is ignored. old_size is exact. Alignment as malloc's. NULL for growth fails the
- * operation with E_NOMEM. Called on the client's thread only, but by aiocosmos_body_free(). fn NULL: realloc and free.
- * */
+ * operation with E_NOMEM. Called on the client's thread, but by aiocosmos_body_free(). fn NULL: realloc, free. */
 typedef struct aiocosmos_allocator {
     void *(*fn)(void *ptr, size_t old_size, size_t new_size, void *user_data);
     void *user_data;
@@ -369,12 +368,11 @@ typedef struct aiocosmos_options {
 
     /* Hooks. */
     aiocosmos_resolve_fn resolve_fn; void *resolve_user_data; /* default: our own resolver */
-    /* Sees every result once, before its own callback: of an operation, a page, a bulk and its items, a read of many.
-     * */
+    /* Sees each result once, before its own callback: of operations, pages, bulks and their items, reads of many. */
     aiocosmos_result_fn on_result; void *on_result_user_data;
     aiocosmos_done_fn on_failure; void *on_failure_user_data; /* sees each of them that failed, next */
-    /* Once after an E_FULL, in a step, when something has ended since, and a quarter of pending_max and memory_max is
-     * free, or nothing is pending; it may submit. */
+    /* Once after an E_FULL, in a step, when something has ended since, and a quarter of pending_max and 7/16 of
+     * memory_max are free, or nothing is pending; it may submit. */
     void (*on_room)(aiocosmos_client *client, void *user_data); void *on_room_user_data;
     const aiocosmos_platform *platform;                       /* default: the system's; must outlive the client */
     const char *user_agent;                                   /* put before ours; ASCII, at most 200 bytes */
@@ -716,8 +714,7 @@ AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *
 AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_body *body);
 
 /* For programs without a loop: submits, steps until it is done (other callbacks run meanwhile, request->done too),
- * hands over the body if out is not NULL: free it, whatever is returned: the operation's status, or why it was refused.
- * */
+ * hands over the body if out is not NULL: free it. Returns its status, or why it was refused. */
 AIOCOSMOS_API int  aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out);
 
 /* The session token of a container as a composite, "0:-1#42,1:-1#7", to carry in a cookie; lent until the next call;
@@ -922,7 +919,7 @@ typedef enum aiocosmos_pull {
                                         * of the client, such as a pipe, aiocosmos_wake() ends a step that waits */
     AIOCOSMOS_PULL_FAIL                /* stop: finish what is in flight, then E_CANCELLED */
 } aiocosmos_pull;
-typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; what it points to must last until next returns */
+typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; its texts must last until the next callback */
     void *item_data;                   /* handed to item_done */
     aiocosmos_kind kind;               /* (default: AIOCOSMOS_CREATE_ITEM) any item kind */
     const char *id;                    /* replace, patch, delete, read; NULL for create and upsert */
@@ -984,8 +981,9 @@ typedef struct aiocosmos_batch_result {
     aiocosmos_json item;               /* of a read, or with want_body */
 } aiocosmos_batch_result;
 /* result->status 0: all were done. Else nothing was: it is that of the first that failed, which the message names; or
- * of the whole, with a fate as of any write, and then count is 0. Once it may have been applied it is sent again only
- * if every operation that writes has an ETag in if_match. results: in the order of items, lent as result is. */
+ * of the whole, with a fate as of any write, and count is 0 (E_NOMEM, ANSWERED: all were done). Once it may have been
+ * applied it is sent again only if every write has an ETag in if_match. results: in the order of items, lent as
+ * result is. */
 typedef void (*aiocosmos_batch_fn)(aiocosmos_client *client, const aiocosmos_result *result,
                                    const aiocosmos_batch_result *results, size_t count, void *user_data);
 typedef struct aiocosmos_batch_request {  /* what has no comment is as in aiocosmos_request */
@@ -12038,7 +12036,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
         delivery.response = outcome->response;
         delivery.parser = outcome->parser;
         /* What is there already answers with an error's body, which is no news to who said if_not_exists. */
-        if (status != 0 || op->http_status != 409) result.body = outcome->response->body;
+        if (status != 0 || op->http_status != 409 || op->seen) result.body = outcome->response->body;
         if (wanted[AIOC_PROTOCOL_H_ETAG].len > 0) result.etag = wanted[AIOC_PROTOCOL_H_ETAG];
         result.session_token = wanted[AIOC_PROTOCOL_H_SESSION];
     }
@@ -12187,8 +12185,7 @@ static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
     op->activity_id[len] = 0;
 }
 
-/* Each attempt has an id by which the service's support finds it even if its answer was lost; or the caller gave one.
- * */
+/* Each attempt has an id by which the service's support finds it if its answer was lost; or the caller gave one. */
 static void aioc_op_put_activity(aioc_op *op, aioc_mem_writer *head)
 {
     aiocosmos_str given = aioc_http_header(aioc_op_part(op, AIOC_OP_LINES), "x-ms-activity-id");
@@ -14484,7 +14481,7 @@ static int aioc_row_add_average(aioc_row_cell *cell, aiocosmos_json item, const 
 }
 
 /* The value, or {"min":value,"count":…}: that way it can be told whether there is nothing, or undefined. An array or
- * object has no order: it stands as long as there is nothing else. */
+ * object is not compared: it stands as long as there is nothing else. */
 static int aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, bool max, aiocosmos_json value)
 {
     const char *const names[2] = {max ? "max" : "min", "count"};
@@ -21489,7 +21486,7 @@ static aioc_bulk_queue *aioc_bulk_next(const aioc_bulk *bulk)
     return (aioc_bulk_queue *)best;
 }
 
-/* Memory comes back with an answer. If none is under way, one item is tried, and else fails. */
+/* If no answer is to bring memory back, one item is tried, and else fails. */
 static void aioc_bulk_send(aioc_bulk *bulk)
 {
     aioc_bulk_queue *queue = aioc_bulk_next(bulk);
@@ -21497,7 +21494,8 @@ static void aioc_bulk_send(aioc_bulk *bulk)
     if (refused && !bulk->requests) refused = aioc_bulk_send_some(bulk, queue, 1);
     bulk->starved = refused && bulk->requests;
     if (refused && !bulk->starved)
-        aioc_bulk_end(queue->first, NULL, refused, AIOCOSMOS_FATE_NOT_SENT, aioc_op_keep_refusal(bulk->all->engine));
+        aioc_bulk_end(queue->first, NULL, refused, aioc_bulk_fate(queue->first, false),
+                      aioc_op_keep_refusal(bulk->all->engine));
 }
 
 /*--- Pulls ---*/
@@ -21689,7 +21687,7 @@ static int aioc_bulk_begin(aioc_bulk *bulk, const aiocosmos_bulk_request *reques
     bulk->request = *request;
     if (bulk->request.timeout_ms == 0) bulk->request.timeout_ms = engine->builder.timeout_ms;
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
-    bulk->allowed = UINT32_MAX;
+    bulk->allowed = INT32_MAX;
     bulk->waiter.resume = aioc_bulk_settled;
     bulk->expiry.fire = aioc_bulk_expired;
     bulk->waiter.owner = bulk->expiry.owner = bulk;

@@ -30,6 +30,7 @@ static struct {
     char range[64][4];                       /* which each batch was of */
     bool split;
     int whole_status;                        /* 0: results */
+    int single_status;                       /* 0: 201 */
     const char *whole_lines, *whole_body;
     int whole_count;                         /* so many batches are answered so; 0: all */
     bool (*entry)(int item, char *out, size_t cap);    /* false: the usual result */
@@ -106,7 +107,9 @@ static void answer(peer *link)
     } else {
         server.singles++;
         if (id) see_operation((int)strtol(id + 7, NULL, 10));
-        reply(link, 201, "x-ms-activity-id: a\r\nx-ms-request-charge: 5.5\r\n", "");
+        reply(link, server.single_status ? server.single_status : 201,
+              "x-ms-activity-id: a\r\nx-ms-request-charge: 5.5\r\n",
+              server.single_status ? "{\"code\":\"Conflict\"}" : "");
     }
 }
 
@@ -736,4 +739,17 @@ TEST(any_allocation_of_a_bulk_may_fail)
         close_client(client);
     }
     CHECK(n > 20);
+}
+
+/* One item a request: the service's own words come along, as they do in a batch. */
+TEST(an_item_that_is_refused_has_the_services_words)
+{
+    aiocosmos_client *client = open_world();
+    aiocosmos_bulk_request request = bulk_of(2, AIOCOSMOS_CREATE_ITEM);
+    request.single_items = true;
+    server.single_status = 409;
+    CHECK_INT(run(client, &request), 0);
+    CHECK(server.singles == 2 && source.items[1].status == 409);
+    CHECK_STR(source.items[1].body, "{\"code\":\"Conflict\"}");
+    close_client(client);
 }
