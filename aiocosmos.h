@@ -14875,8 +14875,9 @@ static aioc_row *aioc_row_kept_new(aioc_row_kept *rows, size_t room, aiocosmos_j
 {
     size_t bytes = sizeof(aioc_row) + room + payload.len;
     aioc_row *row = (aioc_row *)aioc_mem_zalloc(rows->stage.memory, bytes);
-    char *text = (char *)(row + 1) + room;
+    char *text;
     if (!row) return NULL;
+    text = (char *)(row + 1) + room;
     row->bytes = bytes;
     row->hash.low = row->arrival = rows->arrivals++;
     row->payload = aioc_text_view(text, payload.len);

@@ -632,7 +632,9 @@ static void sim_check_written(sim *s, const sim_op *op, const aiocosmos_result *
     sim_item *item = op->item;
     bool answered = result->fate == AIOCOSMOS_FATE_ANSWERED;
     if (s->plan.garbles) return;
-    if (result->status == 0 && op->kind != AIOCOSMOS_DELETE_ITEM)
+    /* Its ETag stands escaped in the answer of a batch: without memory to read it the item is told without. */
+    if (result->status == 0 && op->kind != AIOCOSMOS_DELETE_ITEM &&
+        !(op->in_bulk && !result->etag.len && s->plan.breaks_memory))
         SIM_CHECK(&s->world, sim_made(op, result->etag), "operation %ld made %s, and its result says %.*s",
                   op->number, op->made_etag, (int)result->etag.len, result->etag.ptr);
     if (result->status == 0 && op->want_body && op->kind != AIOCOSMOS_DELETE_ITEM)

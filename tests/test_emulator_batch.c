@@ -58,6 +58,7 @@ TEST(a_fault_of_an_operation_that_is_no_status_hits_the_batch)
     CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 200);
     CHECK_INT(call("GET", DOCS "/2", PK("[\"a\"]"), NULL), 200);
     CHECK_INT(call("GET", DOCS "/3", PK("[\"a\"]"), NULL), 404);
+    close_world();
 }
 
 TEST(a_transaction_is_all_or_nothing)
