@@ -381,6 +381,11 @@ part_copy_items() {
     exits 3 "$tool" copy game many game third --query 'SELECT c.region FROM c' --pk '"r1"'
     is "$(total ok),$(total failed)" 0,6 'ok, failed'
     says '"document":{"region":"r1"}}'
+    if [ -c /dev/full ]; then
+        exits 1 sh -c '"$tool" copy game many game third --query "SELECT c.region FROM c" --state "$work/told" 2>/dev/full'
+        exits 3 "$tool" copy game many game third --query 'SELECT c.region FROM c' --state "$work/told"
+        is "$(grep -c '"document":{"region":' "$work/err")" 300 'items that could not be told before'
+    fi
     exits 2 env AIOCOSMOS_TO_KEY=AAAA "$tool" copy game many game third
     says 'AIOCOSMOS_TO_KEY is given without --to-endpoint'
     exits 1 env AIOCOSMOS_TO_CONNECTION_STRING='AccountEndpoint=http://localhost:1/;AccountKey=AAAA;' \
@@ -411,6 +416,27 @@ part_resumed_copy() {
     is "$(total ok)" 0 'copied when all is'
     players third
     exits 2 "$tool" copy game many game third --state "$work/state"
+}
+
+# An upsert finds no container here, once.
+part_vanishing_copy() {
+    players many
+    players other
+    documents 300 | "$tool" import game many - >/dev/null 2>&1
+    rm -f "$work/state"
+    exits 1 "$tool" copy game many game other --state "$work/state"
+    says "there is no container 'other'"
+    exits 0 "$tool" copy game many game other --state "$work/state"
+    is "$(count other)" 300 'items in the end'
+}
+
+# A partition key of more levels than there are, of items that have them all.
+part_wide_key() {
+    own_answer '{"id":"wide","partitionKey":{"kind":"MultiHash","version":2,"paths":["/a","/b","/c","/d","/e","/f"]},
+"PartitionKeyRanges":[],"Documents":[{"id":"1","e":"e","k0":1,"k1":2,"k2":3,"k3":4,"k4":5,"k5":6}],"_count":1}' || return
+    exits 1 "$tool" delete game wide --where true
+    says 'does not understand the container'
+    bury
 }
 
 #--- Import --------------------------------------------------------------------
@@ -788,6 +814,8 @@ with_emulator commands --merge-enabled
 with_emulator delete --partitions 4 --fault status=412,kind=delete_item,skip=150,count=1
 with_emulator copy_items --partitions 4
 with_emulator resumed_copy --fault status=403,kind=upsert_item,skip=40,count=1 --fault delay_ms=50,kind=batch_items
+with_emulator vanishing_copy --fault status=404,kind=upsert_item,skip=40,count=1
+part_wide_key
 with_emulator import
 with_emulator interrupt
 with_emulator interrupt_in_flight --fault delay_ms=50,kind=create_item

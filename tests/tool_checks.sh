@@ -128,6 +128,30 @@ own_emulator() {
     export AIOCOSMOS_ENDPOINT
 }
 
+# own_answer TEXT: a server whose answer to everything is this, with the service's headers; to be stopped likewise. False:
+# there is no perl to be it.
+own_answer() {
+    if ! perl -MIO::Socket::INET -e 1 2>/dev/null; then
+        echo 'tool: skipped: there is no perl to answer what no emulator does'
+        return 1
+    fi
+    rm -f "$work/own"
+    mkfifo "$work/own"
+    perl -MIO::Socket::INET -e '
+        my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", Listen => 8) or die;
+        $| = 1;
+        print "http://127.0.0.1:", $server->sockport, "\n";
+        while (my $peer = $server->accept) {
+            while (my $line = <$peer>) { last if $line =~ /^\r?\n/ }
+            print $peer "HTTP/1.1 200 OK\r\nx-ms-activity-id: 1\r\nContent-Length: ", length $ARGV[0];
+            print $peer "\r\nConnection: close\r\n\r\n$ARGV[0]";
+        }' "$1" >"$work/own" &
+    own=$!
+    exec 9<"$work/own"
+    read -r AIOCOSMOS_ENDPOINT <&9
+    export AIOCOSMOS_ENDPOINT
+}
+
 bury() {
     { kill -CONT "$own" && kill -KILL "$own"; wait "$own"; } 2>/dev/null
     exec 9<&-

@@ -46,11 +46,11 @@ static int put_select(tool *t, const aiocosmos_result *result, void *user_data)
 {
     selection *select = user_data;
     aiocosmos_json path = {0}, paths = aiocosmos_json_at(aiocosmos_result_json(result), "/partitionKey/paths");
-    (void)t;
     fputs("SELECT c.id, c._etag AS e", select->to);
     while (aiocosmos_json_next(paths, NULL, &path)) {
         char text[1024];
-        if (aiocosmos_json_get_str(path, text, sizeof text) >= sizeof text) continue;
+        bool fits = aiocosmos_json_get_str(path, text, sizeof text) < sizeof text;
+        if (!fits || select->levels == KEY_LEVELS) return say_unknown_key(t);
         fputs(", ", select->to);
         put_path(select->to, text);
         fprintf(select->to, " AS k%d", select->levels++);
@@ -91,15 +91,15 @@ static void keep_row(FILE *to, aiocosmos_json row)
 /* Only what is still as it was when it met the condition: that is what its ETag says. */
 static void fill_delete(transfer *tr, aiocosmos_str row, aiocosmos_bulk_item *item)
 {
-    static const char *const names[] = { "id", "e", "k0", "k1", "k2" };
+    static const char *const names[2 + KEY_LEVELS] = { "id", "e", "k0", "k1", "k2" };
     removal *of = tr->user_data;
-    aiocosmos_json found[5];
+    aiocosmos_json found[2 + KEY_LEVELS];
     int level;
     aiocosmos_json_free(tr->doc);
     tr->doc = NULL;
     item->kind = AIOCOSMOS_DELETE_ITEM;
     if (aiocosmos_json_parse(NULL, row.ptr, row.len, &tr->doc, NULL) < 0) return;          /* and it is refused */
-    aiocosmos_json_fields(aiocosmos_json_root(tr->doc), names, 5, found);
+    aiocosmos_json_fields(aiocosmos_json_root(tr->doc), names, 2 + KEY_LEVELS, found);
     item->id = aiocosmos_json_get_str(found[0], of->id, sizeof of->id) < sizeof of->id ? of->id : NULL;
     if (has(tr->to, OPT_WHERE) && aiocosmos_json_get_str(found[1], of->etag, sizeof of->etag) < sizeof of->etag)
         item->if_match = aiocosmos_text(of->etag);
@@ -153,7 +153,7 @@ static int count_items(tool *t, const aiocosmos_query_request *of, uint64_t *num
 static int ask(tool *t, const aiocosmos_query_request *request)
 {
     char what[64] = "deleting items of the container";
-    uint64_t number;
+    uint64_t number = 0;
     int status;
     if (asks(t)) {
         status = count_items(t, request, &number);

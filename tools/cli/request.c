@@ -184,6 +184,13 @@ aiocosmos_pk pk_of_document(tool *t, aiocosmos_str document)
     return aiocosmos_pk_of(t->client, link, document);
 }
 
+int say_unknown_key(tool *t)
+{
+    say(t, "this version does not understand the container's partition key: see 'aiocosmos container show %s %s'",
+        t->operand[0], t->operand[1]);
+    return EXIT_REFUSED;
+}
+
 /* Makes known to the client by what the container places its items. */
 int read_definition(tool *t)
 {
@@ -198,8 +205,5 @@ int read_definition(tool *t)
     status = perform(t, &request, NULL, NULL);
     t->reading_definition = false;
     pk = pk_of_document(t, empty);
-    if (status != EXIT_DONE || is_set(&pk)) return status;
-    say(t, "this version does not understand the container's partition key: see 'aiocosmos container show %s %s'",
-        t->operand[0], t->operand[1]);
-    return EXIT_REFUSED;
+    return status != EXIT_DONE || is_set(&pk) ? status : say_unknown_key(t);
 }

@@ -29,6 +29,8 @@ aiocosmos_pk pk_of_document(tool *t, aiocosmos_str document);
 /* The name of a property that the service adds. */
 bool is_system(aiocosmos_json name);
 bool is_set(const aiocosmos_pk *pk);
+/* The definition of the container holds a partition key that cannot be. Returns the exit status. */
+int say_unknown_key(tool *t);
 /* Makes known to the client by what the container places its items. */
 int read_definition(tool *t);
 

@@ -135,15 +135,15 @@ static aiocosmos_pull next_row(aiocosmos_client *client, aiocosmos_bulk_item *it
     return AIOCOSMOS_PULL_ITEM;
 }
 
-/* Whether it is the item's own fault, and the next one may do better. */
+/* Whether it is the item's own fault, and the next one may do better. Not 404: the container has gone. */
 static bool is_of_item(int status, int sub_status)
 {
     if (status == 403) return sub_status == 1014;          /* the logical partition is full */
-    return status == AIOCOSMOS_E_ARGUMENT || status == 400 || status == 404 || status == 409 || status == 412 ||
-           status == 413;
+    return status == AIOCOSMOS_E_ARGUMENT || status == 400 || status == 409 || status == 412 || status == 413;
 }
 
-static void put_reject(const kept_row *row, const aiocosmos_result *result)
+/* False: nobody can read it. */
+static bool put_reject(const kept_row *row, const aiocosmos_result *result)
 {
     fputs("{\"reason\":", stderr);
     put_string(stderr, result->message.ptr, result->message.len);
@@ -151,6 +151,14 @@ static void put_reject(const kept_row *row, const aiocosmos_result *result)
             result->sub_status, result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED ? "true" : "false");
     put_document(stderr, row->page->text + row->begin, row->len);
     fputs("}\n", stderr);
+    return fflush(stderr) == 0 && !ferror(stderr);
+}
+
+/* Nothing more is taken, and what is in flight is finished. */
+static void break_off(transfer *tr)
+{
+    tr->scan.rows.status = EXIT_REFUSED;
+    tr->ending = true;
 }
 
 static void row_done(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
@@ -164,13 +172,13 @@ static void row_done(aiocosmos_client *client, const aiocosmos_result *result, v
     if (result->status == 0 || gone) {
         row->page->settled++;
     } else if (is_of_item(result->status, result->sub_status)) {
-        wipe_progress(tr->to);
-        put_reject(row, result);
-        row->page->settled++;
+        wipe_progress(tr->scan.rows.tool);
+        if (put_reject(row, result)) row->page->settled++;
+        else break_off(tr);
     } else if (!tr->ending || tr->scan.rows.status == EXIT_DONE || tr->scan.rows.status == EXIT_INCOMPLETE) {
+        wipe_progress(tr->scan.rows.tool);
         say_failure(tr->to, result);       /* it would befall the others, too; those in flight are not told */
-        tr->scan.rows.status = EXIT_REFUSED;
-        tr->ending = true;
+        break_off(tr);
     }
     settle_pages(tr, p);
 }
