@@ -79,6 +79,8 @@ part_usage() {
     exits 2 "$tool" query a b c --continuation nonsense
     says 'not a continuation token'
     exits 2 "$tool" export a b --concurrency 101
+    exits 2 "$tool" export a b --csv --state "$work/none"
+    says 'another header'
     for from in yesterday 2026-13-01T00:00:00Z 2026-11-21 2026-11-21T08:30:00 2026-11-21T08:30:00+1; do
         exits 2 "$tool" changes a b --from $from
         says 'beginning, now, or a time'

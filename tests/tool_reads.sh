@@ -151,6 +151,14 @@ part_resumed_export() {
     echo nonsense >"$work/state"
     exits 2 "$tool" export game many --state "$work/state"
     says 'it is no state'
+    rm -f "$work/state"
+    exits 0 "$tool" export game many --pk '"r1"' --state "$work/state"
+    is "$(ls -l "$work/state" | cut -c 1-10)" -rw------- 'who can read a state'
+    is "$(ls "$work" | grep -c '^state.')" 0 'files beside a state'
+    exits 1 "$tool" export game many --page-size 10 --state "$work/other" \
+        --query "SELECT c.id, MAX(CONCAT(c.id, '$(head -c 200 /dev/zero | tr '\0' x)')) AS x FROM c GROUP BY c.id"
+    says 'is too long for a state'
+    is "$(grep -c 'repeat the command' "$work/err")" 0 'advice to do in vain'
 }
 
 part_interrupted_export() {

@@ -29,6 +29,7 @@ static void say_rest(scan *s)
         say(t, "all was read by an earlier run: remove %s to begin anew", t->option[OPT_STATE]);
     if (s->rows.status == EXIT_DONE || s->rows.pages == 0) return;
     if (was_interrupted()) say(t, "interrupted: what has been printed is whole, and is not all");
+    if (s->stuck) return;
     if (state) fputs("To go on behind that, repeat the command, and add what it prints.\n", stderr);
     else fputs("With --state FILE an export can be gone on with.\n", stderr);
 }
@@ -59,6 +60,10 @@ int export_items(tool *t)
     if (!number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size) || !params_of(t, &query) ||
         !columns_of_options(t, &s.rows.columns) || !pk_of_option(t, &s.pk) ||
         !number_of(t, OPT_CONCURRENCY, 1, EXPORT_RANGES_MAX, &at_a_time)) return see_help(t);
+    if (has(t, OPT_CSV) && has(t, OPT_STATE)) {
+        say(t, "--csv and --state: a run that goes on would put another header among the rows; choose one");
+        return see_help(t);
+    }
     s.rows.tool = t;
     s.sql = t->option[OPT_QUERY];
     s.whole = s.sql != NULL;

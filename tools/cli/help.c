@@ -272,7 +272,7 @@ const command commands[] = {
       "\"_ts\". Items that change meanwhile may be seen as they were before or after.\n"
       "--concurrency 1 spares the container's throughput. With --pk the items of one\n"
       "partition key are printed, with --query the rows of any query. --csv is as for a\n"
-      "query.\n"
+      "query, and goes without --state.\n"
       "\n"
       "Ctrl-C stops between two pages, with exit status 3. With --state, an export that\n"
       "was stopped, or has failed, goes on when the command is repeated. The file is\n"

@@ -254,9 +254,10 @@ void scan_settle(part *p, aiocosmos_str token, bool last)
     tool *t = s->rows.tool;
     char *kept = last ? NULL : text_of(token);
     if (!last && (!kept || token.len == 0)) {
-        if (has(t, OPT_STATE)) {
+        if (has(t, OPT_STATE) && !s->stuck) {
             say(t, "--state: %s", kept ? "what this query holds is too long for a state" : "no memory");
             s->rows.status = EXIT_REFUSED;
+            s->stuck = kept != NULL;
         }
         free(kept);
         return;

@@ -38,6 +38,7 @@ struct scan {
     size_t parent_count, parent_room;
     bool listed;                           /* the list is whole */
     size_t begun, ended;                   /* parts: to be read, and read to their end */
+    bool stuck;                            /* a state cannot hold where it is: to repeat the command does not help */
     char *signature;                       /* what is read, for the state */
     double saved;                          /* when the state was written, in seconds since the start */
 };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { STATE_BYTES_MAX = 64 << 20 };       /* thousands of ranges, and a token of each */
 
@@ -27,19 +28,32 @@ bool read_state(tool *t, char **state)
     return false;
 }
 
+/* All of it, on the disk, in the file's place. */
+static bool put_state(int fd, const char *beside, const char *path, const char *state)
+{
+    FILE *to = fdopen(fd, "w");
+    bool ok = to && fprintf(to, "%s\n", state) > 0 && fflush(to) == 0 && fsync(fd) == 0;
+    if (to) ok = fclose(to) == 0 && ok;
+    else close(fd);
+    return ok && rename(beside, path) == 0;
+}
+
+/* There are keys and tokens in it: the file is the user's alone, as mkstemp() makes it; and no other run's. */
 bool write_state(tool *t, const char *state)
 {
     const char *path = t->option[OPT_STATE];
-    char *beside = malloc(strlen(path) + sizeof ".new");
-    FILE *to = NULL;
-    bool ok = false;
-    if (beside) sprintf(beside, "%s.new", path);
-    if (beside) to = fopen(beside, "w");
-    if (to) {
-        ok = fprintf(to, "%s\n", state) > 0;
-        ok = fclose(to) == 0 && ok && rename(beside, path) == 0;
+    size_t cap = strlen(path) + sizeof ".XXXXXX";
+    char *beside = malloc(cap);
+    int fd = -1, error;
+    bool ok;
+    if (beside) {
+        snprintf(beside, cap, "%s.XXXXXX", path);
+        fd = mkstemp(beside);
     }
-    if (!ok) say(t, "--state %s: cannot write it: %s", path, strerror(errno));
+    ok = fd >= 0 && put_state(fd, beside, path, state);
+    error = errno;
+    if (fd >= 0 && !ok) unlink(beside);
+    if (!ok) say(t, "--state %s: cannot write it: %s", path, strerror(error));
     free(beside);
     return ok;
 }
