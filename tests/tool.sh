@@ -121,6 +121,9 @@ part_usage() {
     says 'aiocosmos: AIOCOSMOS_KEY: not base64'
     exits 2 env AIOCOSMOS_ENDPOINT=nowhere AIOCOSMOS_KEY=AAAA "$tool" db list
     says 'aiocosmos: AIOCOSMOS_ENDPOINT: '
+    exits 2 "$tool" --endpoint https://Account.example --key AAAA copy a b a b --to-endpoint https://account.EXAMPLE:443/ \
+        --to-key AAAA
+    says 'both are the same container'
     "$tool" db list --timeout 1 >"$work/out" 2>"$work/err" || says 'No account was named'      # or somebody's emulator
 }
 

@@ -488,6 +488,13 @@ part_profile() {
     says 'is no name'
     exits 2 "$tool" profile add mine --endpoint "$endpoint" --key '*'
     says 'not base64'
+    exits 2 "$tool" profile add mine --endpoint "$endpoint" --token secret
+    says 'a token ends too soon'
+    exits 2 "$tool" profile add mine --connection-string "AccountEndpoint=$endpoint;AccountKey=$key;" --key "$key"
+    says 'give it alone'
+    exits 2 "$tool" profile add mine --endpoint "$endpoint" --key "$key" --key-file /dev/null
+    exits 1 sh -c "trap '' XFSZ; ulimit -f 0; exec '$tool' profile add mine --endpoint '$endpoint' --key '$key'"
+    is "$(ls "$XDG_CONFIG_HOME/aiocosmos")" '' 'profiles that could not be written'
     echo "$key" | exits 0 "$tool" profile add mine --endpoint "$endpoint"
     is "$(ls -l "$XDG_CONFIG_HOME/aiocosmos/mine" | cut -c 1-10)" -rw------- 'who can read a profile'
     is "$(ls -ld "$XDG_CONFIG_HOME/aiocosmos" | cut -c 1-10)" drwx------ 'who can read the profiles'
@@ -498,6 +505,10 @@ part_profile() {
     exits 2 env AIOCOSMOS_PROFILE=mine AIOCOSMOS_ENDPOINT="$endpoint" "$tool" db list
     says 'unset one'
     exits 0 env AIOCOSMOS_PROFILE=none "$tool" db list --endpoint "$endpoint"
+    for option in --key --key-file --token; do
+        exits 2 env AIOCOSMOS_PROFILE=mine "$tool" db list $option x
+        says 'without --endpoint, and AIOCOSMOS_PROFILE names another key'
+    done
     exits 2 "$tool" db list --profile mine --endpoint "$endpoint"
     exits 0 "$tool" profile list
     is "$(cat "$work/out")" "{\"name\":\"mine\",\"endpoint\":\"$endpoint\"}" profiles
@@ -517,29 +528,20 @@ part_profile() {
     is $? 0 'status of a profile whose key was typed'
     is "$(grep -c '/Jw==' "$work/out")" 0 'keys that are shown'
     exits 0 "$tool" --profile typed db list
+    : >"$work/out"
+    {
+        tries=0
+        while ! grep -qF 'not shown' "$work/out" && [ $tries -lt 200 ]; do tries=$((tries + 1)) && sleep 0.05; done
+        printf 'AAAA\003'
+    } | script -qefc "'$tool' profile add none --endpoint '$endpoint'; stty -a" /dev/null >"$work/out" 2>"$work/err"
+    prints 'no key was given'
+    is "$(tr -d '\r' <"$work/out" | tr ' ' '\n' | grep -cx 'echo')" 1 'a terminal that shows what is typed again'
+    is "$(ls "$XDG_CONFIG_HOME/aiocosmos")" typed profiles
 }
 
-# What is printed is JSON, or nothing: here the answer to everything is a text, with the service's headers.
+# What is printed is JSON, or nothing.
 part_no_json() {
-    if ! perl -MIO::Socket::INET -e 1 2>/dev/null; then
-        echo 'tool: skipped: there is no perl to answer what is no JSON'
-        return
-    fi
-    rm -f "$work/own"
-    mkfifo "$work/own"
-    perl -MIO::Socket::INET -e '
-        my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", Listen => 8) or die;
-        $| = 1;
-        print "http://127.0.0.1:", $server->sockport, "\n";
-        while (my $peer = $server->accept) {
-            while (my $line = <$peer>) { last if $line =~ /^\r?\n/ }
-            print $peer "HTTP/1.1 200 OK\r\nx-ms-activity-id: 1\r\nContent-Length: 6\r\nConnection: close\r\n\r\n";
-            print $peer "hello!";
-        }' >"$work/own" &
-    own=$!
-    exec 9<"$work/own"
-    read -r AIOCOSMOS_ENDPOINT <&9
-    export AIOCOSMOS_ENDPOINT
+    own_answer 'hello!' || return
     exits 1 "$tool" item get game players a --pk '"eu"'
     is "$(cat "$work/out")" '' 'an answer that is no JSON'
     says 'is not JSON'

@@ -58,6 +58,12 @@ static bool choose_key(tool *t, aiocosmos_options *o)
     return false;
 }
 
+/* Where something else than --endpoint has named the account. */
+static bool refuse_keys(tool *t, const char *variable)
+{
+    return say(t, "a key or token is given without --endpoint, and %s names another key", variable), false;
+}
+
 /* By its name, from an option or the environment, which must not name another account then. */
 static bool choose_profile(tool *t, aiocosmos_options *o, bool keyed)
 {
@@ -67,6 +73,7 @@ static bool choose_profile(tool *t, aiocosmos_options *o, bool keyed)
         return say(t, "--profile names the account, and other options do too: choose one"), false;
     if (!has(t, OPT_PROFILE) && (setting("AIOCOSMOS_CONNECTION_STRING") || setting("AIOCOSMOS_ENDPOINT")))
         return say(t, "%s names an account, and other variables do too: unset one", variable), false;
+    if (keyed) return refuse_keys(t, variable);
     t->key_from = t->endpoint_from;
     o->connection_string = t->profile;
     return read_profile(t, name, t->profile, sizeof t->profile);
@@ -85,8 +92,7 @@ static bool choose_account(tool *t, aiocosmos_options *o)
     if (!has(t, OPT_ENDPOINT)) o->connection_string = given(t, OPT_CONNECTION_STRING, variable, &t->endpoint_from);
     if (o->connection_string) {
         t->key_from = t->endpoint_from;
-        if (!keyed) return true;
-        return say(t, "a key or token is given without --endpoint, and %s names another key", variable), false;
+        return !keyed || refuse_keys(t, variable);
     }
     o->endpoint = given(t, OPT_ENDPOINT, "AIOCOSMOS_ENDPOINT", &t->endpoint_from);
     t->local_by_default = !o->endpoint;

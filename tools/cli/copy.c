@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { COPY_RANGES = 8 };                  /* that are read at a time */
 
@@ -50,9 +51,22 @@ static void fill_upsert(transfer *tr, aiocosmos_str row, aiocosmos_bulk_item *it
     item->pk = pk_of_document(tr->to, row);
 }
 
+/* Without the port that https:// has anyway. */
+static size_t host_length(const char *host)
+{
+    size_t len = strlen(host);
+    return len > 4 && strcmp(host + len - 4, ":443") == 0 ? len - 4 : len;
+}
+
+static bool is_same_host(const char *a, const char *b)
+{
+    size_t len = host_length(a);
+    return len == host_length(b) && strncasecmp(a, b, len) == 0;
+}
+
 static bool is_same_container(const tool *from, const tool *to)
 {
-    return strcmp(from->host, to->host) == 0 && strcmp(from->operand[0], to->operand[0]) == 0 &&
+    return is_same_host(from->host, to->host) && strcmp(from->operand[0], to->operand[0]) == 0 &&
            strcmp(from->operand[1], to->operand[1]) == 0;
 }
 

@@ -13,7 +13,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { FILE_NAME_BYTES = 4096, NAME_MAX_BYTES = 64 };
+enum { FILE_NAME_BYTES = 4096, NAME_MAX_BYTES = 64, CTRL_C = 3 };
 
 /*--- Files --------------------------------------------------------------------*/
 
@@ -121,7 +121,19 @@ int profile_list(tool *t)
     return stdout_works(t) ? EXIT_DONE : EXIT_REFUSED;
 }
 
-/* From somebody at a terminal, which does not show it, or from a pipe. */
+/* Up to the end of the line. False: Ctrl-C came first. */
+static bool read_line(char *out, size_t cap)
+{
+    size_t len = 0;
+    int c;
+    while ((c = getchar()) != EOF && c != '\n' && c != CTRL_C && len + 1 < cap) out[len++] = (char)c;
+    out[len] = 0;
+    out[strcspn(out, "\r")] = 0;
+    return c != CTRL_C;
+}
+
+/* From a pipe, or from somebody at a terminal, which does not show it. Ctrl-C ends the line there, not us: the terminal
+ * is to be left as it was. */
 static bool ask_for_key(tool *t, char *key, size_t cap)
 {
     struct termios before, silent;
@@ -129,17 +141,17 @@ static bool ask_for_key(tool *t, char *key, size_t cap)
     if (terminal) {
         fputs("The account's key (it is not shown): ", stderr);
         silent = before;
-        silent.c_lflag &= ~(tcflag_t)ECHO;
+        silent.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+        silent.c_cc[VEOL] = CTRL_C;
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
     }
-    ok = fgets(key, (int)cap, stdin) != NULL;
+    ok = read_line(key, cap) && *key;
     if (terminal) {
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
         fputc('\n', stderr);
     }
-    if (ok) key[strcspn(key, "\r\n")] = 0;
-    if (!ok || !*key) say(t, "no key was given");
-    return ok && *key;
+    if (!ok) say(t, "no key was given");
+    return ok;
 }
 
 /* The connection string to be kept, by what was given. */
@@ -149,7 +161,11 @@ static bool compose(tool *t, char *out, size_t cap)
     const char *key = t->option[OPT_KEY];
     size_t len = 0;
     int used;
+    if (has(t, OPT_TOKEN)) return say(t, "--token: a token ends too soon to be kept; give the key"), false;
     if (!whole == !endpoint) return say(t, "give --endpoint URL, or --connection-string S"), false;
+    if (whole && (key || has(t, OPT_KEY_FILE)))
+        return say(t, "--connection-string names endpoint and key: give it alone"), false;
+    if (key && has(t, OPT_KEY_FILE)) return say(t, "--key and --key-file: give one of them"), false;
     if (whole) return snprintf(out, cap, "%s", whole) < (int)cap || (say(t, "it is too long"), false);
     if (has(t, OPT_KEY_FILE)) {
         if (!read_all(t, t->option[OPT_KEY_FILE], t->key, sizeof t->key, &len)) return false;
@@ -185,7 +201,7 @@ int profile_add(tool *t)
     char path[FILE_NAME_BYTES], text[PROFILE_BYTES];
     bool ok;
     FILE *to;
-    int fd;
+    int fd, error;
     if (!is_name(t, name) || !profile_path(t, name, path, sizeof path) || !compose(t, text, sizeof text) ||
         !is_good(t, text)) return see_help(t);
     fd = make_directories(path) ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
@@ -193,8 +209,10 @@ int profile_add(tool *t)
     ok = to && fprintf(to, "%s\n", text) > 0;
     if (to) ok = fclose(to) == 0 && ok;
     if (ok) return EXIT_DONE;
-    if (errno == EEXIST) say(t, "there is a profile '%s' already: delete it first", name);
-    else say(t, "cannot write %s: %s", path, strerror(errno));
+    error = errno;
+    if (fd >= 0) unlink(path);
+    if (fd < 0 && error == EEXIST) say(t, "there is a profile '%s' already: delete it first", name);
+    else say(t, "cannot write %s: %s", path, strerror(error));
     return EXIT_REFUSED;
 }
 
