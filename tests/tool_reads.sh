@@ -257,6 +257,17 @@ await() {
 }
 
 # Two share the changes; when one ends, what it had comes to the other.
+# await_owner NAME: until a lease is of somebody whose name begins so, and goes on with a random number.
+await_owner() {
+    tries=0
+    while ! "$tool" query game leases 'SELECT VALUE c.owner FROM c' 2>/dev/null | grep -q "^\"$1[0-9a-f]\{8\}\"$" &&
+        [ $tries -lt 600 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+    is "$([ $tries -lt 600 ] && echo one)" one "leases of $1"
+}
+
 part_processor() {
     players shared
     "$tool" container create game leases --partition-key /processor >/dev/null 2>&1
@@ -272,6 +283,7 @@ part_processor() {
     "$tool" changes game shared --processor p --leases leases >"$work/bob" 2>"$work/err" &
     bob=$!
     await 100 "$work/ann" "$work/bob"
+    await_owner "$(uname -n | tail -c 41)-$bob-"
     kill -INT $ann
     wait $ann
     is $? 0 'status of a worker that was interrupted'
@@ -438,16 +450,28 @@ END
     printf 'query game players "x\003db list\r\004' >"$work/keys"
     pressed "$endpoint"
     prints '"id":"game"'
+    printf 'db list\r\004' >"$work/keys"
+    pressed "$endpoint" 'stty cols 22;'
+    prints '"id":"game"'
+    is "$(grep -c "$(expr "$endpoint" : 'http://\([^/]*\)')> " "$work/out")" 0 'prompts on a terminal that is narrower'
+
+    # What a terminal would obey is not offered to be typed.
+    own_answer '{"Databases":[{"id":"g\u00f6d"},{"id":"go\u0007od"},{"id":"go\u001b[2J"},{"id":"go\u009b2J"},
+{"id":"go\u007f"},{"id":"gold"}],"_count":6}' || return
+    printf 'db delete g\t\t\003\004' >"$work/keys"
+    pressed "$AIOCOSMOS_ENDPOINT"
+    prints "$(printf 'g\303\266d  gold')"
+    bury
 }
 
-# pressed ENDPOINT: the keys of a file, once the shell asks for them.
+# pressed ENDPOINT [COMMAND]: the keys of a file, once the shell asks for them; the command is run before.
 pressed() {
     : >"$work/out"
     {
         tries=0
         while ! grep -qF '> ' "$work/out" && [ $tries -lt 200 ]; do tries=$((tries + 1)) && sleep 0.05; done
         cat "$work/keys"
-    } | PAGER=cat script -qefc "'$tool' shell --endpoint '$1'" /dev/null >"$work/out" 2>"$work/err"
+    } | PAGER=cat script -qefc "${2-} '$tool' shell --endpoint '$1'" /dev/null >"$work/out" 2>"$work/err"
 }
 
 #--- Accounts ------------------------------------------------------------------

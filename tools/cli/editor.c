@@ -9,6 +9,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+enum { ROOM_MIN = 16 };                    /* cells, for the line */
+
 enum {
     CTRL_A = 1, CTRL_B, CTRL_C, CTRL_D, CTRL_E, CTRL_F, CTRL_H = 8, TAB = 9, NEWLINE = 10, CTRL_K = 11, CTRL_L = 12,
     ENTER = 13, CTRL_N = 14, CTRL_P = 16, CTRL_U = 21, CTRL_W = 23, ESCAPE = 27, RUBOUT = 127,
@@ -103,10 +105,12 @@ static size_t terminal_columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
 }
 
-/* A character is taken for one cell. */
+/* A character is taken for one cell. Of a prompt that leaves the line no room, the end is shown. */
 static void show(const editor *e, const char *prompt)
 {
-    size_t room = terminal_columns() - strlen(prompt) - 1, from = e->at, to, cells = 0;
+    size_t columns = terminal_columns(), room, from = e->at, to, cells = 0;
+    if (strlen(prompt) + ROOM_MIN >= columns) prompt = "> ";
+    room = columns - strlen(prompt) - 1;
     while (from && cells < room) from = before(e, from), cells++;
     fprintf(stderr, "\r%s%.*s", prompt, (int)(e->at - from), e->line + from);
     for (to = e->at; to < e->len && cells < room; cells++) to = behind(e, to);

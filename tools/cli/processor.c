@@ -6,7 +6,11 @@
 
 #include "examples/change_feed_processor.h"
 
+#include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
+
+enum { HOST_BYTES = 40 };                  /* of a worker's name, of 63 at most */
 
 /* What has been printed is done. */
 static void print_shared(cfp *processor, uint64_t page_id, const aiocosmos_page *page, void *user_data)
@@ -26,12 +30,17 @@ static void say_trouble(cfp *processor, int status, aiocosmos_str message, void 
     if (status == AIOCOSMOS_E_ARGUMENT || (status >= 400 && status <= 404)) rows->status = EXIT_REFUSED;
 }
 
-/* Its own, unless --worker names one: two that are alike would take each other's leases for theirs. */
+/* Its own, unless --worker names one: two that are alike would take each other's leases for theirs. Hosts of one family
+ * differ in the end of their names, and in a container many a process is the first. */
 static void name_worker(char *out, size_t cap)
 {
-    char host[32] = "";
+    const aiocosmos_platform *platform = aiocosmos_system_platform();
+    char host[256] = "", *end = host;
+    uint32_t random = 0;
     gethostname(host, sizeof host - 1);
-    snprintf(out, cap, "%s-%ld", host, (long)getpid());
+    if (strlen(host) > HOST_BYTES) end += strlen(host) - HOST_BYTES;
+    platform->entropy(platform->user_data, &random, sizeof random);
+    snprintf(out, cap, "%s-%ld-%08" PRIx32, end, (long)getpid(), random);
 }
 
 static void share(feed *rows, cfp *processor)

@@ -73,17 +73,31 @@ static void offer(candidates *out, const char *name, const char *prefix)
     out->names[out->count++] = kept;
 }
 
+/* Can be typed as it is, and does nothing to the terminal that it is shown on: no control character, of C1 neither. */
+static bool is_plain(const char *name, size_t len)
+{
+    size_t i;
+    for (i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)name[i];
+        if (c <= ' ' || c == 0x7F || strchr("'\"\\", c)) return false;
+        if (c == 0xC2 && (unsigned char)name[i + 1] < 0xA0) return false;
+    }
+    return true;
+}
+
 static void take_names(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
 {
     look_up *l = user_data;
     aiocosmos_json row = {0};
     char name[1024];
+    size_t len;
     (void)client;
     l->more = page->more && page->status == 0;
     if (page->status != 0) return;
-    while (aiocosmos_json_next(page->items, NULL, &row))
-        if (aiocosmos_json_get_str(aiocosmos_json_at(row, "/id"), name, sizeof name) < sizeof name &&
-            !name[strcspn(name, " '\"\\")]) offer(l->out, name, l->prefix);
+    while (aiocosmos_json_next(page->items, NULL, &row)) {
+        len = aiocosmos_json_get_str(aiocosmos_json_at(row, "/id"), name, sizeof name);
+        if (len < sizeof name && is_plain(name, len)) offer(l->out, name, l->prefix);
+    }
 }
 
 /* Names of databases, or of the containers of one. Where they cannot be had, there are none to offer. */
