@@ -42,7 +42,8 @@ static const char text_exit[] =
     "    0   all done\n"
     "    1   the service or the network refused, or a file failed\n"
     "    2   wrong usage; nothing was changed\n"
-    "    3   some documents of an import were not stored, or it was interrupted\n";
+    "    3   not all was done: documents were refused, Ctrl-C came first, or there is\n"
+    "        no column for what some rows have\n";
 
 static const char text_examples[] =
     "    export AIOCOSMOS_CONNECTION_STRING='AccountEndpoint=https://...'\n"

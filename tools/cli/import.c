@@ -648,7 +648,7 @@ static void say_where(importer *im)
     tool *t = im->tool;
     say(t, "%sstopped after %s %" PRIu64 ": each up to it is stored, or among the rejects. To go on with the next%s:",
         flight.interrupted ? "interrupted: " : "", flight.unit, im->reached,
-        has(t, OPT_KEY) || has(t, OPT_CONNECTION_STRING) ? ", with the same account" : "");
+        has(t, OPT_KEY) || has(t, OPT_TOKEN) || has(t, OPT_CONNECTION_STRING) ? ", with the same account" : "");
     put_resume(t, stderr);
     fprintf(stderr, "%s %" PRIu64, flight.unit, flight.next);
     put_resume_options(t, stderr);
