@@ -139,6 +139,10 @@ static void change(uint64_t n)
         if (n & 256) call("DELETE", "/dbs/D/colls/C/sprocs/s", NULL, NULL);
         else call("POST", "/dbs/D/colls/C/sprocs", NULL, "{\"id\":\"s\",\"body\":\"\"}");
         break;
+    case 10:                                               /* another name, maybe */
+        call("PUT", path, key_line(key), f("{\"id\":\"%d\",\"pk\":\"%s\",\"u\":%d}", (int)(n >> 28) % 12, key,
+                                           (int)(n >> 24) % 20));
+        break;
     default: call("POST", DOCS, f("%s%s", n & 256 ? UPSERT : "", key_line(key)), document);
     }
 }
@@ -175,6 +179,27 @@ TEST(what_was_kept_is_the_same_again)
         free(after);
         close_world();
     }
+}
+
+TEST(a_renamed_item_is_kept)
+{
+    const char *error;
+    char *before, *after;
+    open_kept();
+    make_all();
+    add_item("1", "a", 1);
+    add_item("2", "b", 2);
+    CHECK_INT(call("PUT", DOCS "/1", PK("[\"a\"]"), "{\"id\":\"3\",\"pk\":\"a\",\"u\":7}"), 200);
+    before = seen_all();
+    CHECK_INT(open_again(file.len, &error), file.len);
+    CHECK_STR(error, NULL);
+    after = seen_all();
+    check_same(before, after);
+    CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 404);
+    CHECK_INT(call("GET", DOCS "/3", PK("[\"a\"]"), NULL), 200);
+    free(before);
+    free(after);
+    close_world();
 }
 
 TEST(a_torn_end_is_no_change)

@@ -482,15 +482,14 @@ bool emu_restore_item(emu_exchange *x, aiocosmos_str text, uint64_t number, uint
     emu_container *container = x->container;
     emu_text *document = &core->scratch2;
     emu_draft draft;
-    emu_item *old = NULL, *item;
+    emu_item *old = number <= container->next_number ? emu_find_number(container, number) : NULL, *item;
     emu_text_clear(document);
     emu_put_str(document, text);
     emu_puts(document, "}");
     if (document->failed) return emu_no_memory(x);
     if (aioc_json_parse(&core->doc, document->buffer.data, document->buffer.len) != 0 ||
         !emu_draft_document(x, aioc_json_root(&core->doc), &draft)) return false;
-    if (number <= container->next_number)                  /* else it is new */
-        old = emu_find_item(container, emu_find_partition(container, &core->key), draft.content.id);
+    if (!old && number <= container->next_number) return false;
     if (!old) container->next_number = number - 1;
     x->store->next_etag = etag - 1;
     item = emu_store_item(x->store, container, &core->key, old, &draft.content, ts * 1000);

@@ -11,7 +11,6 @@ typedef struct emu_restoring {
     const unsigned char *at;
     size_t left;
     bool short_of;                                         /* bytes */
-    const emu_container *container;                        /* the last one that was asked for */
 } emu_restoring;
 
 static const unsigned char *emu_take_bytes(emu_restoring *r, size_t len)
@@ -74,14 +73,8 @@ static bool emu_restore_removal(emu_restoring *r)
     emu_container *container = emu_take_container(r);
     uint64_t number = emu_take_u64(r), now_ms = emu_take_u64(r);
     bool expired = *emu_take_bytes(r, 1) != 0;
-    uint32_t i;
-    for (i = 0; container && !r->short_of && i < container->range_count; i++) {
-        const emu_list *items = &container->range[i]->items;
-        uint32_t slot = emu_list_after(items, number - 1);
-        if (slot < items->count && items->at[slot]->number == number)
-            return emu_remove_item(store, container, items->at[slot], expired, (int64_t)now_ms);
-    }
-    return false;
+    emu_item *item = container && !r->short_of ? emu_find_number(container, number) : NULL;
+    return item && emu_remove_item(store, container, item, expired, (int64_t)now_ms);
 }
 
 static bool emu_restore_reshaping(emu_restoring *r)

@@ -113,6 +113,17 @@ emu_item *emu_find_item(const emu_container *container, emu_partition *partition
     return NULL;
 }
 
+emu_item *emu_find_number(const emu_container *container, uint64_t number)
+{
+    uint32_t i;
+    for (i = 0; i < container->range_count; i++) {
+        const emu_list *items = &container->range[i]->items;
+        uint32_t slot = emu_list_after(items, number - 1);
+        if (slot < items->count && items->at[slot]->number == number) return items->at[slot];
+    }
+    return NULL;
+}
+
 bool emu_unique_taken(const emu_container *container, const uint64_t hash[2], const emu_item *but, int64_t now_ms)
 {
     emu_node *node = emu_table_find(&container->uniques, hash[0]);

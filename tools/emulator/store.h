@@ -9,6 +9,8 @@ EMU_PRIVATE bool emu_key_from_values(const emu_container *container, const aioco
                                      emu_key *key);
 EMU_PRIVATE emu_partition *emu_find_partition(const emu_container *container, const emu_key *key);
 EMU_PRIVATE emu_item *emu_find_item(const emu_container *container, emu_partition *partition, aiocosmos_str id);
+/* The one of a number, which it keeps when it is renamed. NULL: there is none. */
+EMU_PRIVATE emu_item *emu_find_number(const emu_container *container, uint64_t number);
 
 /* Stores a new item, or a new version of one (old not NULL). NULL: no memory, nothing changed. */
 typedef struct emu_item_new {
