@@ -323,6 +323,7 @@ TEST(data_outlives_the_emulator)
     FILE *torn;
     unlink(DATA);
     unlink(DATA ".cut");
+    unlink(DATA ".cut2");
     start_emulator("--data " DATA);
     fill_with_arrays(10);
     create_one("a", 201);
@@ -334,15 +335,23 @@ TEST(data_outlives_the_emulator)
     create_one("a", 409);
     stop_emulator();
     torn = fopen(DATA, "a");
-    fputs("half of something", torn);
+    fputs("half a head", torn);
     fclose(torn);
     start_emulator("--data " DATA);
     read_one("b", 200);
     create_one("c", 201);
-    CHECK_STR(read_text(DATA ".cut"), "half of something");
+    CHECK_STR(read_text(DATA ".cut"), "half a head");
     start_emulator("--data " DATA);
     read_one("c", 200);
     stop_emulator();
+    torn = fopen(DATA, "a");
+    fputs("another", torn);
+    fclose(torn);
+    start_emulator("--data " DATA);
+    read_one("c", 200);
+    stop_emulator();
+    CHECK_STR(read_text(DATA ".cut"), "half a head");
+    CHECK_STR(read_text(DATA ".cut2"), "another");
     torn = fopen(DATA, "r+");
     fputs("something else", torn);
     fclose(torn);
@@ -351,4 +360,5 @@ TEST(data_outlives_the_emulator)
     CHECK_INT(status_with("--sync"), 2);
     unlink(DATA);
     unlink(DATA ".cut");
+    unlink(DATA ".cut2");
 }

@@ -38,14 +38,29 @@ static bool data_write(int fd, const void *bytes, size_t len)
 }
 
 /* What is cut off goes beside the file: it is the half of one request, unless something else has damaged it. */
+static bool data_keep_cut(server_data *data, const char *bytes, size_t len, char *path, size_t cap)
+{
+    char number[16] = "";
+    int fd = -1, i, n;
+    bool ok;
+    for (i = 2; fd < 0; i++) {                             /* what was cut off earlier stays */
+        n = snprintf(path, cap, "%s.cut%s", data->path, number);
+        if (n < 0 || (size_t)n >= cap) return data_complain(data, "its name is too long");
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0 && errno != EEXIST) return data_complain(data, strerror(errno));
+        snprintf(number, sizeof number, "%d", i);
+    }
+    ok = data_write(fd, bytes, len) || data_complain(data, strerror(errno));
+    if (close(fd) < 0 && ok) ok = data_complain(data, strerror(errno));
+    if (!ok) unlink(path);
+    return ok;
+}
+
 static bool data_cut(server_data *data, const char *bytes, size_t whole, size_t len)
 {
     char path[4096];
-    int fd, n = snprintf(path, sizeof path, "%s.cut", data->path);
-    if (n < 0 || (size_t)n >= sizeof path) return data_complain(data, "its name is too long");
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || !data_write(fd, bytes + whole, len - whole) || close(fd) < 0 ||
-        ftruncate(data->fd, (off_t)whole) < 0) return data_complain(data, strerror(errno));
+    if (!data_keep_cut(data, bytes + whole, len - whole, path, sizeof path)) return false;
+    if (ftruncate(data->fd, (off_t)whole) < 0) return data_complain(data, strerror(errno));
     fprintf(stderr, "aiocosmos-emulator: %s: its end was not written whole: %lu bytes are cut off and in %s\n",
             data->path, (unsigned long)(len - whole), path);
     return true;

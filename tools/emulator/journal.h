@@ -5,9 +5,10 @@
 
 #include "resource.h"
 
-/* The file's first bytes. Then frames: the length of what follows behind 8 bytes, its hash, records. */
-#define EMU_JOURNAL_HEAD  "aiocosmos-emulator data 1\n"
-#define EMU_FRAME_HEAD    8u
+/* The file's first bytes. Then frames: the length of the records (4), its hash (4), theirs (4), the records. A length
+ * that is wrong would look like the end of the file. */
+#define EMU_JOURNAL_HEAD  "aiocosmos-emulator data 2\n"
+#define EMU_FRAME_HEAD    12u
 
 /* Numbers are little-endian. A container is four bytes, the last of its _rid. */
 typedef enum emu_record {

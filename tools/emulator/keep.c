@@ -1,8 +1,6 @@
 /* keep.c: changes go to who keeps them: what a request has changed, in one piece, before it is answered. */
 #include "keep.h"
 
-#include <string.h>
-
 emu_header emu_kept_header(size_t i)
 {
     static const emu_header headers[EMU_KEPT_HEADERS] = { EMU_H_THROUGHPUT, EMU_H_AUTOPILOT, EMU_H_TO_AUTOPILOT,
@@ -45,8 +43,7 @@ static bool emu_keep_bytes(emu_core *core, const void *bytes, size_t len)
 bool emu_keep(emu_core *core)
 {
     emu_text *journal = &core->store.journal;
-    unsigned char number[8];
-    char *head = journal->buffer.data;
+    unsigned char *head = (unsigned char *)journal->buffer.data;
     size_t len = journal->buffer.len;
     bool ok = !journal->failed;
     if (!core->store.journaling || (ok && !len)) return true;
@@ -57,9 +54,9 @@ bool emu_keep(emu_core *core)
     if (ok && !core->kept_head)
         ok = core->kept_head = emu_keep_bytes(core, EMU_JOURNAL_HEAD, sizeof EMU_JOURNAL_HEAD - 1);
     if (ok) {
-        uint64_t hash = aioc_protocol_murmur3_32(head + EMU_FRAME_HEAD, len - EMU_FRAME_HEAD);
-        aioc_text_store64le(number, (len - EMU_FRAME_HEAD) | hash << 32);
-        memcpy(head, number, EMU_FRAME_HEAD);
+        aioc_text_store32le(head, (uint32_t)(len - EMU_FRAME_HEAD));
+        aioc_text_store32le(head + 4, aioc_protocol_murmur3_32(head, 4));
+        aioc_text_store32le(head + 8, aioc_protocol_murmur3_32(head + EMU_FRAME_HEAD, len - EMU_FRAME_HEAD));
         ok = emu_keep_bytes(core, head, len);
     }
     if (!ok) core->keeps_no_more = true;                   /* what came behind a gap could not be restored */

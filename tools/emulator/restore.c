@@ -132,13 +132,26 @@ static bool emu_restore_frame(emu_restoring *r)
     return true;
 }
 
-/* The length of a whole frame. 0: there is none; then it is torn, where it would be the last. */
+/* What a file had grown by when the power failed, and was never written. */
+static bool emu_is_blank(const unsigned char *at, size_t len)
+{
+    while (len > 0 && at[len - 1] == 0) len--;
+    return len == 0;
+}
+
+/* The length of a whole frame. 0: there is none; then it is torn, if it would be the last. */
 static size_t emu_frame_len(const unsigned char *at, size_t left, bool *torn)
 {
-    size_t len = left < EMU_FRAME_HEAD ? left : (size_t)(aioc_text_load64le(at) & 0xffffffffu);
-    *torn = left < EMU_FRAME_HEAD || len >= left - EMU_FRAME_HEAD;
-    if (left < EMU_FRAME_HEAD || len > left - EMU_FRAME_HEAD) return 0;
-    return aioc_protocol_murmur3_32((const char *)at + EMU_FRAME_HEAD, len) == aioc_text_load64le(at) >> 32 ? len : 0;
+    const unsigned char *records;
+    size_t len;
+    *torn = left < EMU_FRAME_HEAD;
+    if (*torn) return 0;
+    records = at + EMU_FRAME_HEAD;
+    left -= EMU_FRAME_HEAD;
+    len = aioc_protocol_murmur3_32(at, 4) == aioc_text_load32le(at + 4) ? aioc_text_load32le(at) : 0;
+    if (len > 0 && len <= left && aioc_protocol_murmur3_32(records, len) == aioc_text_load32le(at + 8)) return len;
+    *torn = len > left || emu_is_blank(records + len, left - len);
+    return 0;
 }
 
 size_t aiocosmos_emulator_restore(emu_core *core, const void *bytes, size_t len, const char **error)
@@ -146,11 +159,12 @@ size_t aiocosmos_emulator_restore(emu_core *core, const void *bytes, size_t len,
     const unsigned char *all = (const unsigned char *)bytes;
     size_t at = sizeof EMU_JOURNAL_HEAD - 1, frame;
     bool journaling = core->store.journaling, torn = true;
+    static const char no_data[] = "it is no data of an emulator of this version";
     static const char cannot_be[] = "a change in it cannot be made";
     emu_restoring r;
     const char *wrong = NULL;
     if (len < at || memcmp(bytes, EMU_JOURNAL_HEAD, at) != 0) {
-        if (len > 0 && (len >= at || memcmp(bytes, EMU_JOURNAL_HEAD, len) != 0)) wrong = "it is no data of an emulator";
+        if (len > 0 && (len >= at || memcmp(bytes, EMU_JOURNAL_HEAD, len) != 0)) wrong = no_data;
         if (error) *error = wrong;
         return 0;
     }
