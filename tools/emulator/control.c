@@ -10,7 +10,7 @@
  *     stats     GET counts
  *     health    GET answers everybody
  *
- * They are for who sits at this machine, or has the key. */
+ * They are for who calls it localhost, or has the key: emu_may_control says what that is good for. */
 #include "control.h"
 #include "auth.h"
 #include "fault.h"
@@ -135,8 +135,9 @@ static bool emu_is_loopback(aiocosmos_str authority)
     return false;
 }
 
-/* Controls are for who sits at this machine, or has the key: not for a page that a browser here shows, nor for others
- * who reach this port. */
+/* Controls are not for a page that a browser shows: that can be made to reach this port under a name of the page's own
+ * (DNS rebinding), but cannot write another Host or Origin. It is no protection from programs, which write what they
+ * want: those who may not control are kept from the port, which listens at localhost unless told otherwise. */
 static bool emu_may_control(emu_exchange *x)
 {
     aiocosmos_str origin = x->request->header[EMU_H_ORIGIN], host = x->request->header[EMU_H_HOST];
