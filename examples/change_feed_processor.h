@@ -111,6 +111,7 @@ struct cfp_lease {
     bool held, owed, dirty, leaving;   /* ours; a page is owed; the continuation is not stored; being given back */
     aiocosmos_cursor cursor;
     aiocosmos_op write;                /* under way: id not 0 */
+    bool resizing;                     /* and it is what splits or merges: the fields below stay as they are */
     char middle[CFP_BORDER];           /* splits there; "": does not */
     cfp_lease *other;                  /* merges with this right neighbour; NULL: does not */
     cfp_head head[2];
@@ -232,8 +233,10 @@ static void cfp_drop(cfp_lease *l)
 {
     cfp *p = l->processor;
     cfp_lease *left;
-    for (left = p->leases; left; left = left->next)
-        if (left == l || left->other == l) cfp_unsize(left);
+    for (left = p->leases; left && left->other != l; left = left->next) continue;     /* merges with it */
+    if (left && left->write.id && left->resizing) cfp_drop(left);        /* whether they are one says the listing */
+    else if (left) cfp_unsize(left);
+    cfp_unsize(l);
     cfp_close_feed(l);
     if (l->write.id) aiocosmos_forget(p->client, l->write);
     l->write.id = 0;
@@ -330,7 +333,7 @@ static void cfp_write(cfp_lease *l, bool leaving)
         cfp_refused(p, refused);
         return;
     }
-    l->dirty = false;
+    l->dirty = l->resizing = false;
     l->leaving = leaving;
 }
 
@@ -534,6 +537,7 @@ static void cfp_resize(cfp_lease *l)
     free(body[0]);
     free(body[1]);
     l->sent_ms = cfp_now(p);
+    l->resizing = true;
     if (refused) cfp_unsize(l);
     if (refused) cfp_refused(p, refused);
 }
@@ -558,7 +562,7 @@ static uint64_t cfp_work(cfp_lease *l, uint64_t now)
         return now;
     }
     if (p->stopping) {
-        cfp_unsize(l);
+        if (!l->write.id) cfp_unsize(l);
         if (!l->page_id) cfp_close_feed(l);
         if (!l->page_id) due = now;
     } else if (!l->owed && !l->page_id && now >= l->ask_ms) cfp_ask(l);

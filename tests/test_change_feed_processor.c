@@ -462,6 +462,82 @@ TEST(leases_split_and_merge_with_the_ranges)
     finish(writer);
 }
 
+static cfp_lease *resizing(int i)
+{
+    cfp_lease *l = workers[i].processor->leases;
+    while (l && !(l->write.id && l->resizing)) l = l->next;
+    return l;
+}
+
+/* Until the first worker's lease is being split or merged, of which it learns only later. */
+static void begin_resize(const char *what)
+{
+    fault("delay_ms=300,kind=batch_items,count=1");
+    do_to_range(what);
+    UNTIL(resizing(0));
+}
+
+/* All leases say whence and whither, and where they are. */
+static void check_leases(aiocosmos_client *writer, int count)
+{
+    static listing all;
+    const char *at;
+    int said = 0;
+    list_leases(writer, &all);
+    CHECK_INT(all.items, count);
+    CHECK(!strstr(all.text, "\"max\":\"\""));
+    for (at = all.text; (at = strstr(at, "\"continuation\"")) != NULL; at++) said++;
+    CHECK_INT(said, count);
+}
+
+TEST(a_worker_that_stops_while_a_lease_splits_leaves_two)
+{
+    aiocosmos_client *writer = begin("--partitions 1");
+    put_all(writer);
+    start(0);
+    UNTIL(all_seen() && held_by(0) == 1);
+    begin_resize("split");
+    stop(0);
+    check_leases(writer, 2);
+    put_all(writer);
+    start(0);
+    UNTIL(all_seen() && held_by(0) == 2 && is_covered());
+    finish(writer);
+}
+
+TEST(a_worker_that_stops_while_leases_merge_leaves_one)
+{
+    aiocosmos_client *writer = begin("--partitions 2");
+    put_all(writer);
+    start(0);
+    UNTIL(all_seen() && held_by(0) == 2);
+    begin_resize("merge");
+    stop(0);
+    check_leases(writer, 1);
+    put_all(writer);
+    start(0);
+    UNTIL(all_seen() && held_by(0) == 1 && is_covered());
+    finish(writer);
+}
+
+/* The right one of two runs out of time while it is not known whether they are one. */
+TEST(a_lease_that_is_lost_while_it_merges_takes_the_other_with_it)
+{
+    aiocosmos_client *writer = begin("--partitions 2");
+    put_all(writer);
+    start(0);
+    UNTIL(all_seen() && held_by(0) == 2);
+    begin_resize("merge");
+    resizing(0)->other->written_ms -= usual.expire_ms;
+    turn();
+    CHECK_INT(held_by(0), 0);
+    put_all(writer);
+    UNTIL(all_seen() && held_by(0) == 1 && is_covered());
+    stop(0);
+    check_leases(writer, 1);
+    finish(writer);
+}
+
 static bool both_leases_say_where(aiocosmos_client *writer)
 {
     static listing all;
