@@ -54,8 +54,9 @@ typedef struct cfp_options {
     uint32_t page_items_max;
     uint32_t leases_min;               /* make so many at least, at most 100 at first (default: one a range) */
     uint32_t poll_ms;                  /* asks again so long after there was nothing new (default: 1000) */
-    uint32_t checkpoint_ms;            /* not more often than that (default: 1000) */
-    uint32_t renew_ms;                 /* each lease is written, and all are read, so often (default: 5000) */
+    uint32_t checkpoint_ms;            /* not more often than that (default: 1000), at most renew_ms */
+    uint32_t renew_ms;                 /* each lease is written, and all are read, so often (default: 5000); a lease
+                                        * has to live until a second try, so that it is at most half of expire_ms */
     uint32_t expire_ms;                /* (default: 20000) */
     uint32_t ranges_ms;                /* looks for splits and merges of ranges so often (default: 60000) */
     const aiocosmos_platform *platform;   /* whose clock it is (default: the system's) */
@@ -924,6 +925,8 @@ static inline cfp *cfp_open(aiocosmos_client *client, const cfp_options *asked)
     if (!o->checkpoint_ms) o->checkpoint_ms = 1000;
     if (!o->renew_ms) o->renew_ms = 5000;
     if (!o->expire_ms) o->expire_ms = 20000;
+    if (o->renew_ms > o->expire_ms / 2) o->renew_ms = o->expire_ms / 2;
+    if (o->checkpoint_ms > o->renew_ms) o->checkpoint_ms = o->renew_ms;
     if (!o->ranges_ms) o->ranges_ms = 60000;
     if (!o->platform) o->platform = aiocosmos_system_platform();
     p->ranges_ms = cfp_now(p) + o->ranges_ms;

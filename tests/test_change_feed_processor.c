@@ -538,6 +538,23 @@ TEST(a_lease_that_is_lost_while_it_merges_takes_the_other_with_it)
     finish(writer);
 }
 
+/* Leases are renewed before they expire, whatever was asked for. */
+TEST(a_lease_is_renewed_while_it_lasts)
+{
+    uint64_t began_us;
+    aiocosmos_client *writer = begin("--partitions 1");
+    put_all(writer);
+    usual.renew_ms = usual.checkpoint_ms = 5 * usual.expire_ms;
+    start(0);
+    UNTIL(all_seen() && held_by(0) == 1);
+    began_us = clock_us();
+    while (clock_us() - began_us < 2 * usual.expire_ms * UINT64_C(1000)) {
+        turn();
+        CHECK_INT(held_by(0), 1);
+    }
+    finish(writer);
+}
+
 static bool both_leases_say_where(aiocosmos_client *writer)
 {
     static listing all;
