@@ -14110,7 +14110,7 @@ static void aioc_val_mix_value(aiocosmos_json value, uint64_t hash[2])
     if (all[0] || all[1]) aioc_val_mix(all, hash);
 }
 
-/* A value that has been read, to be compared often. */
+/* A value read, to be compared often. */
 typedef struct aioc_val_sorted {
     aiocosmos_json json;
     union {
@@ -18210,6 +18210,7 @@ static void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *result)
         aioc_plan_release(query->memory, plan);  /* of what, nobody knows: it is asked for anew */
     } else if (plan) {
         query->plan = plan;
+        reader->by_key = false;
         aioc_query_share_plan(query);
     } else if (result->status == 0 && status == AIOCOSMOS_E_ARGUMENT) {
         reader->ranges.container->no_plans = true;
@@ -21621,8 +21622,8 @@ static void aioc_bulk_pull(aioc_bulk *bulk)
 
 typedef void (*aioc_bulk_task)(aioc_bulk *bulk);
 
-/* What is to be done. NULL: nothing. As long as something can be pulled, nothing is sent, for it is sent together;
- * unless that has to wait for the next step: `hurry`. */
+/* What is to be done. NULL: nothing. As long as something can be pulled, nothing is sent, unless that
+ * has to wait for the next step: `hurry`. */
 static aioc_bulk_task aioc_bulk_todo(const aioc_bulk *bulk, bool hurry)
 {
     if (bulk->op->stop || (bulk->ended && !bulk->left)) return bulk->left ? aioc_bulk_give_up_oldest : aioc_bulk_finish;
