@@ -554,6 +554,8 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
     AIOCOSMOS_READ_CONTAINER, AIOCOSMOS_CREATE_CONTAINER, AIOCOSMOS_REPLACE_CONTAINER, AIOCOSMOS_DELETE_CONTAINER,
     AIOCOSMOS_READ_DATABASE, AIOCOSMOS_CREATE_DATABASE, AIOCOSMOS_DELETE_DATABASE,
     AIOCOSMOS_READ_ACCOUNT,
+    AIOCOSMOS_DELETE_PARTITION,        /* all items of pk: 0 says that the service has begun to, in the background */
+    AIOCOSMOS_EXECUTE_PROCEDURE,       /* a stored one, as a transaction of pk's items; the body is its answer */
     AIOCOSMOS_RAW,                     /* anything else that the service knows: raw_verb, raw_link */
     AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK, AIOCOSMOS_BATCH /* of results
                                         * only */
@@ -587,18 +589,21 @@ struct aiocosmos_op_info {
  *     CREATE_DATABASE    . . . . . . . + . . + .
  *     DELETE_DATABASE    . . . . + . . . . . . .
  *     READ_ACCOUNT       . . . . . + . . . . . .
+ *     DELETE_PARTITION   ! . ! . . . . . . . . .
+ *     EXECUTE_PROCEDURE  ! ! ! + . . + . . . . .
  *     RAW                . . + + + + + . . . . !
  */
 typedef struct aiocosmos_request {
     const char *database;              /* (default: the client's default_database) */
     aiocosmos_kind kind;               /* required */
     const char *container;
-    const char *id;                    /* of the item; create and upsert take it from the body */
+    const char *id;                    /* of the item or procedure; create and upsert take it from the body */
     aiocosmos_pk pk;                   /* items: required, as the body has it: see aiocosmos_pk_of() */
-    aiocosmos_str body;                /* JSON: the item; the patch, [{"op":"set","path":"/a","value":1},...], up to ten
-                                        * of add, set, replace, remove, incr, move, or
-                                        * {"condition":...,"operations":[...]}; or a container's properties that have no
-                                        * field below, in replace as read; near misses are refused */
+    aiocosmos_str body;                /* JSON: the item; a procedure's arguments, an array; the patch,
+                                        * [{"op":"set","path":"/a","value":1},...], up to ten of add, set, replace,
+                                        * remove, incr, move, or {"condition":...,"operations":[...]}; or a container's
+                                        * properties that have no field below, in replace as read; near misses are
+                                        * refused */
     aiocosmos_str if_match;            /* an ETag with its quotes, or "*": write only if the item still is that one;
                                         * ptr NULL: no condition */
     aiocosmos_str if_none_match;       /* read: 304 if the item still is that version */
@@ -633,6 +638,9 @@ typedef struct aiocosmos_request {
 } aiocosmos_request;
 
 /* Some lines for `headers`, which plans and metadata go without:
+ *     "x-ms-documentdb-pre-trigger-include: check"    of a write of an item; so post-trigger
+ *     "x-ms-documentdb-script-enable-logging: True"   of a procedure: aiocosmos_result_header() has what it has logged,
+ *                                              percent-encoded, as x-ms-documentdb-script-log-results
  *     "x-ms-cosmos-priority-level: Low"        throttled before what is High
  *     "x-ms-cosmos-throughput-bucket: 1"       of the container's, 1 to 5
  *     "x-ms-consistency-level: Eventual"       weaker than the account's: a read then sends no token of the session
@@ -10876,6 +10884,8 @@ static const aioc_request_kind *aioc_request_kind_of(int kind)
         { "POST", "dbs", "dbs", "dwx" },                         /* create database: its body is ours */
         { "DELETE", "dbs", "dbs/%", "dmw" },                     /* delete database */
         { "GET", "", "", "nw" },                                 /* read account */
+        { "POST", "colls", "dbs/%/colls/%/operations/partitionkeydelete", "dck" },
+        { "POST", "sprocs", "dbs/%/colls/%/sprocs/%", "dcibks" },
         { "", "", "", "bkmnsr" }                                 /* raw: what it says itself */
     };
     if (kind < AIOCOSMOS_READ_ITEM || kind > AIOCOSMOS_RAW) return NULL;
@@ -10939,7 +10949,7 @@ static int aioc_request_build_link(aioc_request_builder *builder, const char *pa
     builder->tail = NULL;
     while (aioc_text_split(&rest, '/', &type)) {
         const char *name;
-        if (!aioc_text_split(&rest, '/', &hole)) {
+        if (!aioc_text_split(&rest, '/', &hole) || *hole.ptr != '%') {
             builder->tail = type.ptr;
             break;
         }
@@ -11100,7 +11110,7 @@ static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos
     lines = aioc_mem_write(builder->memory, &builder->lines);
     if (sends) aioc_request_put_line(&lines, "Content-Type: ", aioc_mem_str(type));
     if (request->kind == AIOCOSMOS_UPSERT_ITEM) aioc_mem_put_text(&lines, "x-ms-documentdb-is-upsert: True\r\n");
-    if (sends && strchr(kind->takes, 'k') && !request->want_body)
+    if (sends && strcmp(kind->type, "docs") == 0 && !request->want_body)
         aioc_mem_put_text(&lines, "Prefer: return=minimal\r\n");
     if (request->throughput_ru || request->autoscale_max_ru) {
         aioc_mem_print(ru, sizeof ru, request->throughput_ru ? "x-ms-offer-throughput: %u\r\n"
@@ -11352,11 +11362,16 @@ static int aioc_request_write_container(aioc_request_builder *builder, const aio
 static int aioc_request_build_body(aioc_request_builder *builder, const aiocosmos_request *request,
                                    const aioc_request_kind *kind, aiocosmos_str *body)
 {
-    bool of_item = strchr(kind->takes, 'k') != NULL;
+    bool of_item = strcmp(kind->type, "docs") == 0;
+    aiocosmos_json unused;
     *body = request->body;
-    if (kind->verb[0] != 'P') return 0;  /* a raw one is as it is given, others have none */
+    if (kind->verb[0] != 'P' || request->kind == AIOCOSMOS_DELETE_PARTITION) return 0;  /* none, or as a raw one's is */
     if (body->ptr && !body->len && strchr(kind->takes, 'b'))
         return aioc_request_refuse(builder, "body", "empty: did the JSON writer's buffer overflow?");
+    if (request->kind == AIOCOSMOS_EXECUTE_PROCEDURE) {
+        if (!body->len) *body = aioc_mem_str("[]");
+        return aioc_request_check_json(builder, "body", *body, "[", "arguments are an array", "", &unused);
+    }
     if (of_item && request->kind != AIOCOSMOS_PATCH_ITEM) return aioc_request_check_item(builder, request->body);
     builder->body.len = 0;
     builder->out = aioc_mem_write(builder->memory, &builder->body);
@@ -11463,7 +11478,7 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
     spec->link = spec->container_link = aioc_mem_text(&builder->link);
     spec->pk_text = aioc_mem_text(&builder->pk);
     if (!spec->is.item_data && request->kind != AIOCOSMOS_READ_CONTAINER) spec->container_link.len = 0;
-    else if (request->id) spec->container_link.len -= strlen("/docs/") + strlen(request->id);
+    else if (request->id) spec->container_link.len -= strlen(kind->type) + 2 + strlen(request->id);
     spec->lines = aioc_mem_text(&builder->lines);
     spec->session_token = request->session_token;
     spec->order_key = request->order_key;

@@ -87,6 +87,81 @@ static void fault(const char *rule)
     if (!aiocosmos_emulator_fault(emulator, rule, why, sizeof why)) test_fail(__FILE__, __LINE__, "%s: %s", rule, why);
 }
 
+/* Answers with its arguments. */
+static int echo(aiocosmos_emulator_call *call, void *user_data)
+{
+    (void)user_data;
+    aiocosmos_emulator_print(call, "for ");
+    aiocosmos_emulator_print(call, call->partition_key.len == 5 ? "a" : "?");
+    aiocosmos_emulator_answer(call, call->input.ptr, call->input.len);
+    return 200;
+}
+
+static void procedure_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    aiocosmos_str log = aiocosmos_result_header(result, "x-ms-documentdb-script-log-results");
+    (void)client;
+    CHECK_INT(result->status, 0);
+    CHECK_INT(result->fate, AIOCOSMOS_FATE_ANSWERED);
+    CHECK(result->charge_ru > 0 && result->session_token.len > 0);
+    snprintf((char *)user_data, 64, "%.*s|%.*s", (int)result->body.len, result->body.ptr, (int)log.len, log.ptr);
+}
+
+TEST(a_stored_procedure_is_executed)
+{
+    static const char *const logging[] = { "x-ms-documentdb-script-enable-logging: True", NULL };
+    aiocosmos_client *client = begin();
+    aiocosmos_request request = {0}, make_it = {0};
+    char got[64] = "";
+    CHECK(aiocosmos_emulator_register(emulator, "echo", echo, NULL));
+    request.kind = AIOCOSMOS_EXECUTE_PROCEDURE;
+    request.container = "C";
+    request.id = "echo";
+    request.pk = aiocosmos_pk_s("a");
+    request.body = aiocosmos_text("[1, \"x\"]");
+    request.headers = logging;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 404);
+    make_it.kind = AIOCOSMOS_RAW;
+    make_it.raw_verb = "POST";
+    make_it.raw_link = "dbs/D/colls/C/sprocs";
+    make_it.body = aiocosmos_text("{\"id\":\"echo\",\"body\":\"function () {}\"}");
+    CHECK_INT(aiocosmos_run(client, &make_it, NULL), 0);
+    request.done = procedure_done;
+    request.user_data = got;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    CHECK_STR(got, "[1, \"x\"]|for%20a");
+    request.body = aiocosmos_text(NULL);
+    request.headers = NULL;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    CHECK_STR(got, "[]|");
+    end(client);
+}
+
+/* And no others. */
+TEST(the_items_of_a_key_are_deleted)
+{
+    aiocosmos_client *client = begin();
+    aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_CREATE_ITEM;
+    request.container = "C";
+    request.pk = aiocosmos_pk_s("b");
+    request.body = aiocosmos_text("{\"id\":\"b\"}");
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    memset(&request, 0, sizeof request);
+    request.kind = AIOCOSMOS_DELETE_PARTITION;
+    request.container = "C";
+    CHECK_INT(aiocosmos_run(client, &request, NULL), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "pk: required");
+    request.pk = aiocosmos_pk_s("a");
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    CHECK_INT(run(client, AIOCOSMOS_READ_ITEM, NULL, 0), 404);
+    request.kind = AIOCOSMOS_READ_ITEM;
+    request.id = "b";
+    request.pk = aiocosmos_pk_s("b");
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    end(client);
+}
+
 TEST(pauses_take_no_time_on_either_clock)
 {
     aiocosmos_client *client = begin();

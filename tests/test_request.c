@@ -67,7 +67,7 @@ static aiocosmos_request raw_request(const char *verb, const char *link)
 static const char *const kind_names[] = {
     "", "READ_ITEM", "CREATE_ITEM", "UPSERT_ITEM", "REPLACE_ITEM", "PATCH_ITEM", "DELETE_ITEM", "READ_CONTAINER",
     "CREATE_CONTAINER", "REPLACE_CONTAINER", "DELETE_CONTAINER", "READ_DATABASE", "CREATE_DATABASE", "DELETE_DATABASE",
-    "READ_ACCOUNT", "RAW"
+    "READ_ACCOUNT", "DELETE_PARTITION", "EXECUTE_PROCEDURE", "RAW"
 };
 
 enum { MATRIX_COLUMNS = 12 };
@@ -84,6 +84,7 @@ static const char *set_column(aiocosmos_request *request, int column, bool given
         request->body = aiocosmos_text(!given ? NULL
                                        : request->kind == AIOCOSMOS_PATCH_ITEM ? "[{\"op\":\"remove\",\"path\":\"/a\"}]"
                                        : request->kind <= AIOCOSMOS_DELETE_ITEM ? "{\"id\":\"i\"}"
+                                       : request->kind == AIOCOSMOS_EXECUTE_PROCEDURE ? "[1]"
                                        : request->kind == AIOCOSMOS_REPLACE_CONTAINER
                                            ? "{\"partitionKey\":{\"paths\":[\"/pk\"]}}" : "{}");
         return "body";
@@ -421,6 +422,42 @@ TEST(raw_requests_that_cannot_be_are_refused_by_name)
     close_builder(builder);
 }
 
+TEST(procedures_and_partitions)
+{
+    static const char *const bodies[] = { "{}", "1", "[1", "[]x" };
+    aioc_request_builder *builder = open_builder();
+    aiocosmos_request request;
+    aioc_request_spec spec;
+    size_t i;
+    memset(&request, 0, sizeof request);
+    request.kind = AIOCOSMOS_EXECUTE_PROCEDURE;
+    request.database = "D";
+    request.container = "C";
+    request.id = "a b";
+    request.pk = aiocosmos_pk_s("eu");
+    CHECK_INT(aioc_request_build(builder, &request, &spec), 0);
+    CHECK_MEM(spec.link.ptr, "dbs/D/colls/C/sprocs/a b", spec.link.len);
+    CHECK_MEM(spec.container_link.ptr, "dbs/D/colls/C", spec.container_link.len);
+    CHECK_MEM(spec.lines.ptr, "Content-Type: application/json\r\n", spec.lines.len);
+    CHECK_MEM(spec.body.ptr, "[]", spec.body.len);
+    CHECK_STR(spec.type, "sprocs");
+    CHECK(spec.is.write && spec.is.item_data && !spec.is.repeatable && !spec.tail);
+    for (i = 0; i < COUNT(bodies); i++) {
+        request.body = aiocosmos_text(bodies[i]);
+        refused(builder, &request, "body: ");
+    }
+    request.kind = AIOCOSMOS_DELETE_PARTITION;
+    request.id = NULL;
+    request.body.len = 0;
+    CHECK_INT(aioc_request_build(builder, &request, &spec), 0);
+    CHECK_MEM(spec.link.ptr, "dbs/D/colls/C", spec.link.len);
+    CHECK_STR(spec.tail, "operations/partitionkeydelete");
+    CHECK_STR(spec.type, "colls");
+    CHECK_INT(spec.body.len, 0);
+    CHECK(spec.is.write && !spec.is.repeatable);
+    close_builder(builder);
+}
+
 TEST(raw_requests_may_say_what_they_mean)
 {
     static const char *const lines[] = { "x-ms-documentdb-isquery: True", "content-type: application/query+json",
@@ -533,6 +570,11 @@ static aiocosmos_request any_request(void)
     if (request.kind > AIOCOSMOS_DELETE_ITEM || request.kind == AIOCOSMOS_CREATE_ITEM ||
         request.kind == AIOCOSMOS_UPSERT_ITEM) request.id = NULL;
     if (request.kind > AIOCOSMOS_DELETE_ITEM) request.pk = aiocosmos_pk_s(NULL);
+    if (request.kind == AIOCOSMOS_DELETE_PARTITION || request.kind == AIOCOSMOS_EXECUTE_PROCEDURE) {
+        request.container = "c";
+        request.pk = aiocosmos_pk_s("p");
+        if (request.kind == AIOCOSMOS_EXECUTE_PROCEDURE) request.id = "i";
+    }
     if (request.kind == AIOCOSMOS_RAW) request.raw_verb = "POST", request.raw_link = "dbs/d/colls/c/docs";
     if (request.kind == AIOCOSMOS_CREATE_CONTAINER) request.partition_key_paths[0] = "/pk";
     if (request.kind >= AIOCOSMOS_CREATE_ITEM && request.kind <= AIOCOSMOS_REPLACE_ITEM)
@@ -611,7 +653,8 @@ static void check_spec(const aiocosmos_request *request, const aioc_request_spec
     CHECK(!strchr(spec->type, '/') && (!spec->tail || is_one_line(str(spec->tail))));
     if (!raw && spec->body.len)
         CHECK_INT(aioc_json_check(spec->body.ptr, spec->body.len, str(""), &unused, &error, &error_at), 0);
-    if (!raw) CHECK_INT(spec->is.item_data, request->kind <= AIOCOSMOS_DELETE_ITEM);
+    if (!raw) CHECK_INT(spec->is.item_data, request->kind <= AIOCOSMOS_DELETE_ITEM ||
+                                            request->kind >= AIOCOSMOS_DELETE_PARTITION);
     CHECK(!spec->is.item_data || spec->container_link.len);
     CHECK_INT(spec->is.write, strcmp(spec->verb, "GET") != 0 && strcmp(spec->verb, "HEAD") != 0);
 }
