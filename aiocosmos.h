@@ -144,9 +144,10 @@ typedef enum aiocosmos_error {
     AIOCOSMOS_E_SHUTDOWN = -5,    /* the client is being destroyed */
     AIOCOSMOS_E_TIMEOUT = -6,     /* the operation's own deadline */
     AIOCOSMOS_E_DNS = -7, AIOCOSMOS_E_CONNECT = -8, AIOCOSMOS_E_TLS = -9,
-    AIOCOSMOS_E_PROTOCOL = -10,   /* the answer is not HTTP, contradicts itself, or is not the service's: it lacks
-                                   * x-ms-activity-id, x-ms-request-charge and x-ms-substatus (on loopback: and is no
-                                   * JSON); http_status says what a proxy, say, has answered */
+    /* the answer is not HTTP, contradicts itself, or is not the service's: it lacks x-ms-activity-id,
+     * x-ms-request-charge and x-ms-substatus (on loopback: and is no JSON); http_status says what a proxy, say, has
+     * answered */
+    AIOCOSMOS_E_PROTOCOL = -10,
     AIOCOSMOS_E_TOO_LARGE = -11,  /* the answer is over response_bytes_max or a header limit */
     AIOCOSMOS_E_REENTERED = -12,  /* step, run or drain inside a callback */
     AIOCOSMOS_E_DESTROYED = -13,  /* a callback destroyed the client: it is gone */
@@ -343,27 +344,31 @@ typedef struct aiocosmos_options {
     /* Behaviour. */
     bool     retry_writes;             /* send a maybe-applied write again (default: only with an ETag in if_match) */
     bool     no_session;               /* keep and send no session tokens: for accounts without Session consistency */
-    uint32_t retries_max;              /* attempts after the first (AIOCOSMOS_DEFAULT_RETRIES; OFF: none); while an
-                                        * account moves to another region 120 more, 1 s apart */
-    uint32_t throttle_wait_ms;         /* total wait on 429 per operation, then its status is 429
-                                        * (AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS; OFF: up to the operation's deadline) */
-    uint32_t request_timeout_ms;       /* an operation, queue and retries included; an item of a bulk; a page
-                                        * (AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS; OFF: none) */
-    uint32_t attempt_timeout_ms;       /* an attempt without a byte sent or heard, then its answer counts as lost; not
-                                        * of writes of databases and containers
-                                        * (AIOCOSMOS_DEFAULT_ATTEMPT_TIMEOUT_MS; OFF: none) */
+    /* attempts after the first (AIOCOSMOS_DEFAULT_RETRIES; OFF: none); while an account moves to another region 120
+     * more, 1 s apart */
+    uint32_t retries_max;
+    /* total wait on 429 per operation, then its status is 429 (AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS; OFF: up to the
+     * operation's deadline) */
+    uint32_t throttle_wait_ms;
+    /* an operation, queue and retries included; an item of a bulk; a page (AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS; OFF:
+     * none) */
+    uint32_t request_timeout_ms;
+    /* an attempt without a byte sent or heard, then its answer counts as lost; not of writes of databases and
+     * containers (AIOCOSMOS_DEFAULT_ATTEMPT_TIMEOUT_MS; OFF: none) */
+    uint32_t attempt_timeout_ms;
     uint32_t connect_timeout_ms;       /* name, TCP and TLS together (AIOCOSMOS_DEFAULT_CONNECT_TIMEOUT_MS) */
     uint32_t idle_timeout_ms;          /* an idle connection is closed after it (AIOCOSMOS_DEFAULT_IDLE_TIMEOUT_MS) */
 
     /* Limits. */
     uint32_t connections_max;          /* opened on demand (AIOCOSMOS_DEFAULT_CONNECTIONS) */
     uint32_t handshakes_max;           /* TLS handshake records worked on in one step (AIOCOSMOS_DEFAULT_HANDSHAKES) */
-    uint32_t pending_max;              /* operations that owe a callback, and open cursors as many; then E_FULL
-                                        * (AIOCOSMOS_DEFAULT_PENDING) */
+    /* operations that owe a callback, and open cursors as many; then E_FULL (AIOCOSMOS_DEFAULT_PENDING) */
+    uint32_t pending_max;
     size_t   memory_max;               /* all that the client holds (AIOCOSMOS_DEFAULT_MEMORY) */
     uint32_t response_bytes_max;       /* a larger body is E_TOO_LARGE (AIOCOSMOS_DEFAULT_RESPONSE_BYTES) */
-    uint32_t containers_max;           /* containers whose definition, ranges and session tokens are kept
-                                        * (AIOCOSMOS_DEFAULT_CONTAINERS); the least recently used is forgotten */
+    /* containers whose definition, ranges and session tokens are kept (AIOCOSMOS_DEFAULT_CONTAINERS); the least
+     * recently used is forgotten */
+    uint32_t containers_max;
     uint32_t step_budget_us;           /* a step takes no new work after this long (default: no budget) */
 
     /* Hooks. */
@@ -557,8 +562,8 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
     AIOCOSMOS_DELETE_PARTITION,        /* all items of pk: 0 says that the service has begun to, in the background */
     AIOCOSMOS_EXECUTE_PROCEDURE,       /* a stored one, as a transaction of pk's items; the body is its answer */
     AIOCOSMOS_RAW,                     /* anything else that the service knows: raw_verb, raw_link */
-    AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK, AIOCOSMOS_BATCH /* of results
-                                        * only */
+    /* of results only */
+    AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK, AIOCOSMOS_BATCH
 } aiocosmos_kind;
 
 /* What a result is of, lent with it. len 0: it has none, or it stands in the body, as the id of an item to create. */
@@ -569,29 +574,16 @@ struct aiocosmos_op_info {
 };
 
 /* One struct for every operation with one answer. Strings are UTF-8 and copied. What a kind takes, beside database (but
- * READ_ACCOUNT and RAW), want_body (but RAW), headers,
- * order_key, timeout_ms and done: "!" it has to be given, "+" it may be, "." it is refused. Container, Id, Pk, Body;
- * if_Match, if_None_match; Session_token, if_not_eXists; Ttl and policies, unique_Keys and partition_key_paths,
- * throughput_Ru or autoscale_max_ru; raW_verb and raw_link.
+ * READ_ACCOUNT and RAW), want_body (but RAW), headers, order_key, timeout_ms and done, in capitals what has to be
+ * given; all else is refused. c container, i id, p pk, b body; m if_match, n if_none_match, s session_token, x
+ * if_not_exists; t default_ttl_s and policies, k partition_key_paths and unique_keys, r throughput_ru or
+ * autoscale_max_ru; w raw_verb and raw_link.
  *
- *     kind               C I P B M N S X T K R W
- *     READ_ITEM          ! ! ! . . + + . . . . .
- *     CREATE_ITEM        ! . ! ! . . + . . . . .
- *     UPSERT_ITEM        ! . ! ! + . + . . . . .
- *     REPLACE_ITEM       ! ! ! ! + . + . . . . .
- *     PATCH_ITEM         ! ! ! ! + . + . . . . .
- *     DELETE_ITEM        ! ! ! . + . + . . . . .
- *     READ_CONTAINER     ! . . . . + . . . . . .
- *     CREATE_CONTAINER   ! . . + . . . + + ! + .
- *     REPLACE_CONTAINER  ! . . ! + . . . + . . .
- *     DELETE_CONTAINER   ! . . . + . . . . . . .
- *     READ_DATABASE      . . . . . + . . . . . .
- *     CREATE_DATABASE    . . . . . . . + . . + .
- *     DELETE_DATABASE    . . . . + . . . . . . .
- *     READ_ACCOUNT       . . . . . + . . . . . .
- *     DELETE_PARTITION   ! . ! . . . . . . . . .
- *     EXECUTE_PROCEDURE  ! ! ! + . . + . . . . .
- *     RAW                . . + + + + + . . . . !
+ *     READ_ITEM CIPns            CREATE_ITEM CPBs           UPSERT_ITEM CPBms         REPLACE_ITEM CIPBms
+ *     PATCH_ITEM CIPBms          DELETE_ITEM CIPms          READ_CONTAINER Cn         CREATE_CONTAINER CbxtKr
+ *     REPLACE_CONTAINER CBmt     DELETE_CONTAINER Cm        READ_DATABASE n           CREATE_DATABASE xr
+ *     DELETE_DATABASE m          READ_ACCOUNT n             DELETE_PARTITION CP       EXECUTE_PROCEDURE CIPbs
+ *     RAW pbmnsW
  */
 typedef struct aiocosmos_request {
     const char *database;              /* (default: the client's default_database) */
@@ -599,38 +591,40 @@ typedef struct aiocosmos_request {
     const char *container;
     const char *id;                    /* of the item or procedure; create and upsert take it from the body */
     aiocosmos_pk pk;                   /* items: required, as the body has it: see aiocosmos_pk_of() */
-    aiocosmos_str body;                /* JSON: the item; a procedure's arguments, an array; the patch,
-                                        * [{"op":"set","path":"/a","value":1},...], up to ten of add, set, replace,
-                                        * remove, incr, move, or {"condition":...,"operations":[...]}; or a container's
-                                        * properties that have no field below, in replace as read; near misses are
-                                        * refused */
-    aiocosmos_str if_match;            /* an ETag with its quotes, or "*": write only if the item still is that one;
-                                        * ptr NULL: no condition */
+    /* JSON: the item; a procedure's arguments, an array; the patch, [{"op":"set","path":"/a","value":1},...], up to ten
+     * of add, set, replace, remove, incr, move, or {"condition":...,"operations":[...]}; or a container's properties
+     * that have no field below, in replace as read; near misses are refused */
+    aiocosmos_str body;
+    /* an ETag with its quotes, or "*": write only if the item still is that one; ptr NULL: no condition */
+    aiocosmos_str if_match;
     aiocosmos_str if_none_match;       /* read: 304 if the item still is that version */
     aiocosmos_str session_token;       /* for this request, merged with the one that the client holds */
-    const char *const *headers;        /* extra "name: value" lines, NULL-terminated: see below. What is the library's
-                                        * or the connection's is refused */
+    /* extra "name: value" lines, NULL-terminated: see below. What is the library's or the connection's is refused */
+    const char *const *headers;
     const char *raw_verb;              /* GET, HEAD, POST, PUT, PATCH, DELETE: see below */
-    const char *raw_link;              /* the path without its first '/', of names, not percent-encoded, such as
-                                        * "dbs/game/colls/players/sprocs/trade"; "": the account */
-    uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order. One that
-                                        * ended MAYBE_APPLIED may still be under way when the next is sent */
+    /* the path without its first '/', of names, not percent-encoded, such as "dbs/game/colls/players/sprocs/trade"; "":
+     * the account */
+    const char *raw_link;
+    /* not 0: operations of one key run one at a time, in submit order. One that ended MAYBE_APPLIED may still be under
+     * way when the next is sent */
+    uint64_t order_key;
     bool     want_body;                /* item writes answer without the document, which is cheaper, unless set */
     bool     if_not_exists;            /* create database or container: 409 becomes 0, without a body */
     const char *partition_key_paths[3];         /* create container: "/tenant", "/user", ...; else in body */
-    const char *const *unique_keys;    /* create container: the paths of each key, {"/mail", "/guild,/rank", NULL}: no
-                                        * two items of one partition key have the same values there: 409 */
+    /* create container: the paths of each key, {"/mail", "/guild,/rank", NULL}: no two items of one partition key have
+     * the same values there: 409 */
+    const char *const *unique_keys;
     /* Create or replace container: JSON as the service has it. Replace resets what stands neither here nor in body. */
     aiocosmos_str indexing_policy;     /* {"indexingMode":"consistent","excludedPaths":[{"path":"/log/?"}]} */
     aiocosmos_str conflict_resolution_policy;   /* {"mode":"LastWriterWins","conflictResolutionPath":"/score"} */
-    aiocosmos_str vector_embedding_policy;      /* {"vectorEmbeddings":[{"path":"/v","dataType":"float32",
-                                                 * "dimensions":3,"distanceFunction":"cosine"}]} */
+    /* {"vectorEmbeddings":[{"path":"/v","dataType":"float32","dimensions":3,"distanceFunction":"cosine"}]} */
+    aiocosmos_str vector_embedding_policy;
     aiocosmos_str full_text_policy;    /* {"defaultLanguage":"en-US","fullTextPaths":[{"path":"/text"}]} */
     aiocosmos_str computed_properties; /* [{"name":"lower","query":"SELECT VALUE LOWER(c.name) FROM c"}] */
     aiocosmos_str change_feed_policy;  /* {"retentionDuration":1440}: minutes for which all versions are kept */
-    int32_t  default_ttl_s;            /* create or replace container: an item is deleted so many seconds after its last
-                                        * write, or as its own "ttl" says; -1: only where it has one; 0: never, unless
-                                        * body has "defaultTtl" */
+    /* create or replace container: an item is deleted so many seconds after its last write, or as its own "ttl" says;
+     * -1: only where it has one; 0: never, unless body has "defaultTtl" */
+    int32_t  default_ttl_s;
     uint32_t throughput_ru;            /* create database or container: manual RU/s */
     uint32_t autoscale_max_ru;         /* or the autoscale maximum */
     uint32_t timeout_ms;               /* (default: the client's request_timeout_ms; OFF: none) */
@@ -667,18 +661,20 @@ AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *
 
 /* What became of a write that failed. */
 typedef enum aiocosmos_fate {
-    AIOCOSMOS_FATE_ANSWERED,           /* status says what the service did, or http_status, where only the answer's body
-                                        * was lost (E_TOO_LARGE, E_CONNECT, ...) */
+    /* status says what the service did, or http_status, where only the answer's body was lost (E_TOO_LARGE, E_CONNECT,
+     * ...) */
+    AIOCOSMOS_FATE_ANSWERED,
     AIOCOSMOS_FATE_NOT_SENT,           /* its last byte never reached send(): not applied */
-    AIOCOSMOS_FATE_MAYBE_APPLIED       /* an answer was lost, or was not the service's; a later 404, 409 or 412 may be
-                                        * the echo of our own first try: MAYBE_APPLIED too */
+    /* an answer was lost, or was not the service's; a later 404, 409 or 412 may be the echo of our own first try:
+     * MAYBE_APPLIED too */
+    AIOCOSMOS_FATE_MAYBE_APPLIED
 } aiocosmos_fate;
 
 struct aiocosmos_result {              /* everything here is lent until the callback returns */
     aiocosmos_op op;
     int      status;                   /* 0, HTTP status, or < 0: see aiocosmos_error */
-    int      http_status, sub_status;  /* of the last answer seen (201 for a create), 0 if none: kept even when status
-                                        * is E_TIMEOUT */
+    /* of the last answer seen (201 for a create), 0 if none: kept even when status is E_TIMEOUT */
+    int      http_status, sub_status;
     aiocosmos_fate fate;
     uint32_t attempts;                 /* how often it was sent, or tried to be: see aiocosmos_result_attempt() */
     uint64_t latency_us;               /* from submit to this callback */
@@ -743,8 +739,9 @@ typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aioc
 typedef enum aiocosmos_feed {
     AIOCOSMOS_FEED_ITEMS,              /* of a container */
     AIOCOSMOS_FEED_CONTAINERS, AIOCOSMOS_FEED_DATABASES,
-    AIOCOSMOS_FEED_RANGES              /* partition key ranges of a container, the ones that were split among them: each
-                                        * has minInclusive and maxExclusive, which epk_min and epk_max take */
+    /* partition key ranges of a container, the ones that were split among them: each has minInclusive and maxExclusive,
+     * which epk_min and epk_max take */
+    AIOCOSMOS_FEED_RANGES
 } aiocosmos_feed;
 
 /* Defaults of the fields below. */
@@ -763,18 +760,20 @@ typedef struct aiocosmos_query_request {
     const aiocosmos_param *params; size_t param_count;
     aiocosmos_feed feed;               /* of what (default: the items of a container) */
     aiocosmos_pk pk;                   /* the items of this partition key only; unset: of all */
-    const char *epk_min, *epk_max;     /* instead of pk: a part of the key space, [epk_min, epk_max), in hex as a list
-                                        * of AIOCOSMOS_FEED_RANGES has it, for one of several that share the work */
-    uint32_t page_items_max;           /* (default: as the service or, of merged rows, 2000); a page may hold fewer, or
-                                        * none */
+    /* instead of pk: a part of the key space, [epk_min, epk_max), in hex as a list of AIOCOSMOS_FEED_RANGES has it, for
+     * one of several that share the work */
+    const char *epk_min, *epk_max;
+    /* (default: as the service or, of merged rows, 2000); a page may hold fewer, or none */
+    uint32_t page_items_max;
     uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
-    size_t   memory_max;               /* bytes of answers read ahead, but one of each range that is merged; and of
-                                        * groups and of hashes of distinct rows, which end the query with E_TOO_LARGE
-                                        * (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
-    aiocosmos_str continuation;        /* go on behind the page with this token, with the same container, sql, params,
-                                        * key or span; len 0: from the start. One of something else is refused; one of
-                                        * a container that was created anew fails the first page, with E_ARGUMENT */
+    /* bytes of answers read ahead, but one of each range that is merged; and of groups and of hashes of distinct rows,
+     * which end the query with E_TOO_LARGE (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
+    size_t   memory_max;
+    /* go on behind the page with this token, with the same container, sql, params, key or span; len 0: from the
+     * start. One of something else is refused; one of a container that was created anew fails the first page, with
+     * E_ARGUMENT */
+    aiocosmos_str continuation;
     uint32_t continuation_bytes_max;   /* a longer token is not made (AIOCOSMOS_DEFAULT_CONTINUATION_BYTES) */
     aiocosmos_str session_token;
     const char *const *headers;        /* as in aiocosmos_request */
@@ -789,8 +788,9 @@ typedef struct aiocosmos_page {        /* lent until the callback returns */
     aiocosmos_json items;              /* the array of items; each one's text as the service sent it */
     size_t item_count;
     bool more;                         /* false on the last page and on failure */
-    aiocosmos_str continuation;        /* to resume behind this page; len 0 on the last, on failure, and where it would
-                                        * be over continuation_bytes_max: see `more` */
+    /* to resume behind this page; len 0 on the last, on failure, and where it would be over continuation_bytes_max: see
+     * `more` */
+    aiocosmos_str continuation;
 } aiocosmos_page;
 typedef void (*aiocosmos_page_fn)(aiocosmos_client *client, const aiocosmos_page *page, void *user_data);
 
@@ -814,8 +814,9 @@ typedef struct aiocosmos_cursor_stats {
     size_t   memory_used;              /* bytes of answers and of its state that it holds now */
     uint32_t range_count;              /* partition key ranges asked: see below */
     aiocosmos_str plan;                /* the service's query plan, in JSON; len 0: there is none */
-    aiocosmos_str metrics;             /* with want_metrics: "retrievedDocumentCount=7;...", each summed over all
-                                        * answers, but names that end in Ratio averaged */
+    /* with want_metrics: "retrievedDocumentCount=7;...", each summed over all answers, but names that end in Ratio
+     * averaged */
+    aiocosmos_str metrics;
     aiocosmos_str index_metrics;       /* with want_index_metrics: JSON, of the first answer that had it */
 } aiocosmos_cursor_stats;
 typedef struct aiocosmos_range_stats {
@@ -889,13 +890,13 @@ typedef struct aiocosmos_changes_request {
     aiocosmos_changes_from from;       /* (default: AIOCOSMOS_FROM_BEGINNING); not looked at with a continuation */
     int64_t  from_time_s;              /* since 1970, UTC */
     bool     all_versions;             /* from now, or with a continuation, only */
-    uint32_t page_items_max;           /* (default: as the service); what one transaction changed is never torn apart,
-                                        * so that a page may hold more */
+    /* (default: as the service); what one transaction changed is never torn apart, so that a page may hold more */
+    uint32_t page_items_max;
     uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
-    uint32_t poll_ms;                  /* not 0: a page of status 304, the first of FROM_NOW too, is not called back: it
-                                        * stays owed, also for drain, and is asked for again after it, with timeout_ms
-                                        * anew */
+    /* not 0: a page of status 304, the first of FROM_NOW too, is not called back: it stays owed, also for drain, and is
+     * asked for again after it, with timeout_ms anew */
+    uint32_t poll_ms;
     size_t   memory_max;               /* bytes of answers read ahead (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
     aiocosmos_str continuation;        /* go on where the page with this token ended */
     aiocosmos_str session_token;
@@ -923,8 +924,9 @@ AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocos
 typedef enum aiocosmos_pull {
     AIOCOSMOS_PULL_END,                /* no more items */
     AIOCOSMOS_PULL_ITEM,               /* *item is filled */
-    AIOCOSMOS_PULL_LATER,              /* none now: ask again after aiocosmos_bulk_resume(); if it comes from outside
-                                        * of the client, such as a pipe, aiocosmos_wake() ends a step that waits */
+    /* none now: ask again after aiocosmos_bulk_resume(); if it comes from outside of the client, such as a pipe,
+     * aiocosmos_wake() ends a step that waits */
+    AIOCOSMOS_PULL_LATER,
     AIOCOSMOS_PULL_FAIL                /* stop: finish what is in flight, then E_CANCELLED */
 } aiocosmos_pull;
 typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; its texts must last until the next callback */
@@ -942,8 +944,9 @@ typedef struct aiocosmos_bulk_totals {
     uint64_t maybe_applied;            /* items that failed and may yet be stored */
     uint64_t retries, throttled;       /* attempts beyond the first; answers with 429 */
     double   charge_ru;
-    uint64_t settled;                  /* so many of the items pulled, from the first on, have all ended, well or not;
-                                        * in item_done, that one has. A slow one holds it back, however many go on */
+    /* so many of the items pulled, from the first on, have all ended, well or not; in item_done, that one has. A slow
+     * one holds it back, however many go on */
+    uint64_t settled;
     uint32_t concurrency;              /* requests that may be under way now */
 } aiocosmos_bulk_totals;
 typedef struct aiocosmos_bulk_request {
