@@ -1845,6 +1845,20 @@ static void aioc_reactor_hang_up(aioc_reactor *reactor, aioc_reactor_source *sou
     source->fd = -1;
 }
 
+/* Opens a socket to a peer, and waits until it can be written to. 0; AGAIN: undecided; else why there is none. */
+static int aioc_reactor_connect(aioc_reactor *reactor, aioc_reactor_source *source, bool datagram,
+                                const aiocosmos_address *peer)
+{
+    const aiocosmos_platform *platform = reactor->platform;
+    intptr_t fd;
+    int io = platform->socket_open(platform->user_data, &fd, datagram, peer);
+    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return io;
+    source->fd = fd;
+    if (aioc_reactor_watch(reactor, source, AIOCOSMOS_WRITABLE) == 0) return io;
+    aioc_reactor_hang_up(reactor, source);
+    return AIOCOSMOS_IO_LIMIT;
+}
+
 static int aioc_reactor_fetch(aioc_reactor *reactor, int timeout_ms)
 {
     const aiocosmos_platform *platform = reactor->platform;
@@ -4680,7 +4694,12 @@ static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_ms, 
 
 /*--- Addresses ---*/
 
-/* The addresses of one family, each once; those beyond the limit are dropped. */
+static bool aioc_dns_same(const aiocosmos_address *a, const aiocosmos_address *b)
+{
+    return a->family == b->family && a->scope == b->scope && memcmp(a->ip, b->ip, a->family == 4 ? 4 : 16) == 0;
+}
+
+/* Of one family, each once; those beyond the limit are dropped. */
 typedef struct aioc_dns_set {
     size_t count;
     aiocosmos_address addresses[AIOC_DNS_FAMILY_MAX];
@@ -4690,7 +4709,7 @@ static void aioc_dns_set_add(aioc_dns_set *set, const aiocosmos_address *address
 {
     size_t i;
     for (i = 0; i < set->count; i++) {
-        if (memcmp(set->addresses[i].ip, address->ip, 16) == 0 && set->addresses[i].scope == address->scope) return;
+        if (aioc_dns_same(&set->addresses[i], address)) return;
     }
     if (set->count < AIOC_DNS_FAMILY_MAX) set->addresses[set->count++] = *address;
 }
@@ -4932,10 +4951,10 @@ typedef enum aioc_dns_kind {
 } aioc_dns_kind;
 
 typedef struct aioc_dns_response {
-    uint32_t ttl_s;  /* as received: the lowest on the way through this answer */
-    unsigned chain;  /* CNAME records followed; to be set to those of earlier answers */
+    uint32_t ttl_s;  /* as received: the lowest on the way */
+    unsigned chain;  /* CNAME records followed */
     aioc_dns_set set;  /* FOUND */
-    aioc_dns_domain name;  /* the last of the chain: where to go on when ELSEWHERE */
+    aioc_dns_domain name;  /* asked for; then the last of the chain: where to go on when ELSEWHERE */
     const char *why;  /* FAILED: "the name server ..." */
 } aioc_dns_response;
 
@@ -5079,24 +5098,19 @@ static bool aioc_dns_is_ours(aioc_dns_message message, uint32_t id, const aioc_d
            aioc_text_load16be(question + domain->len + 2) == AIOC_DNS_IN;
 }
 
-/* What a message says to our question. chain: CNAME records followed before it. */
-static aioc_dns_kind aioc_dns_parse_response(const void *bytes, size_t len, uint32_t id,
-                                             const aioc_dns_domain *domain, uint32_t type, unsigned chain,
+/* What a message says to our question for out->name, after what earlier ones said. */
+static aioc_dns_kind aioc_dns_parse_response(const void *bytes, size_t len, uint32_t id, uint32_t type,
                                              aioc_dns_response *out)
 {
     aioc_dns_message message = {(const unsigned char *)bytes, len};
     int code;
-    memset(out, 0, sizeof *out);
-    out->ttl_s = UINT32_MAX;
-    out->chain = chain;
-    out->name = *domain;
-    if (!aioc_dns_is_ours(message, id, domain, type)) return AIOC_DNS_FOREIGN;
+    if (!aioc_dns_is_ours(message, id, &out->name, type)) return AIOC_DNS_FOREIGN;
     code = message.bytes[3] & 15;
     if (code == 3) return AIOC_DNS_NO_NAME;
     out->why = aioc_text_of(aioc_dns_codes, code);
     if (code != 0) return AIOC_DNS_FAILED;
     if (message.bytes[2] & 0x02) return AIOC_DNS_TRUNCATED;
-    return aioc_dns_follow(message, 12 + domain->len + 4, type, out);
+    return aioc_dns_follow(message, 12 + out->name.len + 4, type, out);
 }
 
 /*--- What is kept ---*/
@@ -5124,14 +5138,11 @@ struct aioc_dns_query {
     aioc_dns_exchange exchanges[AIOC_DNS_SERVERS_MAX * AIOC_DNS_ROUNDS];
     uint32_t type;
     unsigned asked;  /* exchanges opened, or tried to */
-    unsigned chain;
-    uint32_t ttl_s;  /* the lowest on the way so far */
     unsigned server;  /* which answered, or failed last */
     const char *why;  /* how it failed, NULL: it did not answer */
     uint64_t expires_us;
     aioc_dns_kind state;  /* FOREIGN: not decided yet */
-    aioc_dns_set set;
-    aioc_dns_domain name;
+    aioc_dns_response said;  /* by those that helped so far */
 };
 
 enum { AIOC_DNS_SIX, AIOC_DNS_FOUR };  /* which of a look-up's queries */
@@ -5143,7 +5154,6 @@ struct aioc_dns_lookup {
     aioc_reactor_timer timer;
     uint64_t question;  /* the hook's; 0: not asked */
     unsigned candidate;  /* the next to ask for */
-    bool begun;
     bool served;  /* the name's addresses have been handed out while this goes on */
     bool failed;  /* for some candidate nobody could say: so the name may exist */
     const char *why;  /* of that */
@@ -5297,8 +5307,8 @@ static void aioc_dns_lookup_publish(aioc_dns_lookup *lookup)
         const aioc_dns_query *query = &lookup->queries[i];
         if (query->state == AIOC_DNS_FOUND && query->expires_us < expires_us) expires_us = query->expires_us;
     }
-    name->count = aioc_dns_interleave(&lookup->queries[AIOC_DNS_SIX].set,
-                                      &lookup->queries[AIOC_DNS_FOUR].set, name->addresses);
+    name->count = aioc_dns_interleave(&lookup->queries[AIOC_DNS_SIX].said.set,
+                                      &lookup->queries[AIOC_DNS_FOUR].said.set, name->addresses);
     name->expires_us = expires_us > soonest_us ? expires_us : soonest_us;
     name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
 }
@@ -5307,28 +5317,22 @@ static void aioc_dns_lookup_publish(aioc_dns_lookup *lookup)
 
 static void aioc_dns_query_ask(aioc_dns_query *query);
 
-static void aioc_dns_query_begin(aioc_dns_query *query, const aioc_dns_domain *name)
-{
-    query->name = *name;
-    aioc_dns_query_ask(query);
-}
-
 /* Asks for the next candidate. False: there is none. The look-up may be over when this returns. */
 static bool aioc_dns_lookup_next(aioc_dns_lookup *lookup)
 {
-    aioc_dns_domain name;
+    aiocosmos_str host = aioc_mem_str(lookup->name->host);
+    aioc_dns_response nothing;
     int i;
-    if (!aioc_dns_candidate(&lookup->config, aioc_mem_str(lookup->name->host), &lookup->candidate, &name)) {
-        return false;
-    }
+    memset(&nothing, 0, sizeof nothing);
+    nothing.ttl_s = UINT32_MAX;
+    if (!aioc_dns_candidate(&lookup->config, host, &lookup->candidate, &nothing.name)) return false;
     for (i = 0; i < 2; i++) {
         lookup->queries[i].state = AIOC_DNS_FOREIGN;
-        lookup->queries[i].chain = 0;
-        lookup->queries[i].ttl_s = UINT32_MAX;
+        lookup->queries[i].said = nothing;
         lookup->queries[i].why = NULL;
     }
-    aioc_dns_query_begin(&lookup->queries[AIOC_DNS_SIX], &name);
-    aioc_dns_query_begin(&lookup->queries[AIOC_DNS_FOUR], &name);
+    aioc_dns_query_ask(&lookup->queries[AIOC_DNS_SIX]);
+    aioc_dns_query_ask(&lookup->queries[AIOC_DNS_FOUR]);
     return true;
 }
 
@@ -5387,20 +5391,14 @@ static const aioc_text_phrase aioc_dns_faults[] = {
     {AIOC_TEXT_OTHERS, "could not be asked: the system refused"}
 };
 
-/* Opens a socket to the server and waits until it can be written to. NULL; or why not, and there is no socket. */
+/* NULL, or why not. */
 static const char *aioc_dns_exchange_connect(aioc_dns_exchange *exchange, bool stream)
 {
     const aioc_dns_lookup *lookup = exchange->query->lookup;
-    aioc_reactor *reactor = lookup->resolver->reactor;
-    const aiocosmos_platform *platform = reactor->platform;
-    intptr_t fd;
-    int io = platform->socket_open(platform->user_data, &fd, !stream, &lookup->config.servers[exchange->server]);
-    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return aioc_text_of(aioc_dns_faults, io);
-    exchange->source.fd = fd;
+    int io = aioc_reactor_connect(lookup->resolver->reactor, &exchange->source, !stream,
+                                  &lookup->config.servers[exchange->server]);
     exchange->stream = stream;
-    if (aioc_reactor_watch(reactor, &exchange->source, AIOCOSMOS_WRITABLE) == 0) return NULL;
-    aioc_reactor_hang_up(reactor, &exchange->source);
-    return aioc_text_of(aioc_dns_faults, AIOCOSMOS_IO_LIMIT);
+    return io == 0 || io == AIOCOSMOS_IO_AGAIN ? NULL : aioc_text_of(aioc_dns_faults, io);
 }
 
 static void aioc_dns_exchange_ready(aioc_reactor_source *source, unsigned ready);
@@ -5456,10 +5454,9 @@ static void aioc_dns_query_fire(aioc_reactor_timer *timer)
 static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const void *bytes, size_t len)
 {
     aioc_dns_query *query = exchange->query;
-    aioc_dns_response response;
+    aioc_dns_response response = query->said;
+    aioc_dns_kind kind = aioc_dns_parse_response(bytes, len, exchange->id, query->type, &response);
     const char *why;
-    aioc_dns_kind kind =
-        aioc_dns_parse_response(bytes, len, exchange->id, &query->name, query->type, query->chain, &response);
     if (kind == AIOC_DNS_FOREIGN && !exchange->stream) return;  /* a forgery, or late: ours may yet come */
     if (kind == AIOC_DNS_TRUNCATED && !exchange->stream) {
         aioc_reactor_hang_up(query->lookup->resolver->reactor, &exchange->source);
@@ -5473,17 +5470,14 @@ static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const void *byte
         return;
     }
     query->server = exchange->server;
-    query->chain = response.chain;
-    if (response.ttl_s < query->ttl_s) query->ttl_s = response.ttl_s;
+    query->said = response;
     if (kind == AIOC_DNS_ELSEWHERE) {
         aioc_dns_query_stop(query);
-        aioc_dns_query_begin(query, &response.name);
+        aioc_dns_query_ask(query);
         return;
     }
-    if (kind == AIOC_DNS_FOUND) {
-        query->set = response.set;
-        query->expires_us = aioc_dns_after(query->lookup->resolver, aioc_dns_hold(query->ttl_s));
-    }
+    if (kind == AIOC_DNS_FOUND)
+        query->expires_us = aioc_dns_after(query->lookup->resolver, aioc_dns_hold(response.ttl_s));
     aioc_dns_query_end(query, kind);
 }
 
@@ -5494,7 +5488,7 @@ static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
     aioc_reactor *reactor = query->lookup->resolver->reactor;
     const aiocosmos_platform *platform = reactor->platform;
     unsigned char message[2 + AIOC_DNS_QUERY_MAX];
-    size_t len = aioc_dns_build_query(message + 2, exchange->id, &query->name, query->type);
+    size_t len = aioc_dns_build_query(message + 2, exchange->id, &query->said.name, query->type);
     ptrdiff_t sent = platform->socket_error(platform->user_data, exchange->source.fd);
     aiocosmos_slice slice;
     aioc_text_store16be(message, (uint32_t)len);
@@ -5562,12 +5556,29 @@ static void aioc_dns_lookup_wait(aioc_dns_lookup *lookup)
     }
 }
 
-static void aioc_dns_lookup_begin(aioc_dns_lookup *lookup)
+/* Enough waited: for the other family, for anything newer than what was known, or for the host. */
+static void aioc_dns_lookup_lose_patience(aioc_reactor_timer *timer)
 {
+    aioc_dns_lookup *lookup = (aioc_dns_lookup *)timer->owner;
+    if (aioc_dns_lookup_count(lookup, AIOC_DNS_FOUND) > 0) {
+        aioc_dns_lookup_publish(lookup);
+        aioc_dns_deliver(lookup);
+    } else if (!lookup->served && aioc_dns_stale_usable(lookup)) {
+        lookup->name->expires_us = aioc_dns_after(lookup->resolver, AIOC_DNS_RESTALE_S);
+        aioc_dns_deliver(lookup);
+        aioc_dns_lookup_wait(lookup);
+    } else if (lookup->question) {
+        aioc_dns_lookup_fail(lookup, "the host's resolver did not answer");
+    }
+}
+
+static void aioc_dns_lookup_begin(aioc_reactor_timer *timer)
+{
+    aioc_dns_lookup *lookup = (aioc_dns_lookup *)timer->owner;
     aioc_dns *resolver = lookup->resolver;
     const aiocosmos_platform *platform = resolver->reactor->platform;
     aioc_mem_buffer file;
-    lookup->begun = true;
+    timer->fire = aioc_dns_lookup_lose_patience;
     if (resolver->ask) {
         lookup->question = ++resolver->questions;
         aioc_dns_lookup_wait(lookup);
@@ -5584,28 +5595,6 @@ static void aioc_dns_lookup_begin(aioc_dns_lookup *lookup)
     aioc_dns_lookup_next(lookup);  /* the name as it is can be asked for: that was checked */
 }
 
-/* Enough waited: for the other family, for anything newer than what was known, or for the host. */
-static void aioc_dns_lookup_lose_patience(aioc_dns_lookup *lookup)
-{
-    if (aioc_dns_lookup_count(lookup, AIOC_DNS_FOUND) > 0) {
-        aioc_dns_lookup_publish(lookup);
-        aioc_dns_deliver(lookup);
-    } else if (!lookup->served && aioc_dns_stale_usable(lookup)) {
-        lookup->name->expires_us = aioc_dns_after(lookup->resolver, AIOC_DNS_RESTALE_S);
-        aioc_dns_deliver(lookup);
-        aioc_dns_lookup_wait(lookup);
-    } else if (lookup->question) {
-        aioc_dns_lookup_fail(lookup, "the host's resolver did not answer");
-    }
-}
-
-static void aioc_dns_lookup_fire(aioc_reactor_timer *timer)
-{
-    aioc_dns_lookup *lookup = (aioc_dns_lookup *)timer->owner;
-    if (lookup->begun) aioc_dns_lookup_lose_patience(lookup);
-    else aioc_dns_lookup_begin(lookup);
-}
-
 /* Begins from the reactor, not from here, so that the hook is not called inside ask. False: no memory. */
 static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
 {
@@ -5614,7 +5603,7 @@ static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
     if (!lookup) return false;
     lookup->resolver = resolver;
     lookup->name = name;
-    lookup->timer.fire = aioc_dns_lookup_fire;
+    lookup->timer.fire = aioc_dns_lookup_begin;
     lookup->timer.owner = lookup;
     for (i = 0; i < 2; i++) {
         aioc_dns_query *query = &lookup->queries[i];
@@ -6020,16 +6009,6 @@ static bool aioc_tls_certificate_is_server(const aioc_tls_certificate *certifica
 
 /*--- Names of hosts ---*/
 
-/* The bytes of a host that is an address, in brackets or with a zone or not: 4 or 16; 0: it is a name. */
-static size_t aioc_tls_ip(const char *host, unsigned char out[16])
-{
-    aiocosmos_address address;
-    aiocosmos_str zone;
-    if (!aioc_text_host_address(aioc_mem_str(host), &address, &zone)) return 0;
-    memcpy(out, address.ip, 16);
-    return address.family == 4 ? 4 : 16;
-}
-
 /* RFC 6125 6.4: letters match in any case; "*" stands for one whole label, the first, and not right below a top level
  * ("*.com"). Names with "*" elsewhere match nothing. */
 static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host)
@@ -6197,7 +6176,7 @@ typedef struct aioc_tls_bear {
     int64_t wall_s;
     bool offered;                      /* to resume */
     unsigned char seen_len, seen[11];  /* first bytes received: two headers, version */
-    unsigned char ip_len, ip[16];      /* of a host that is a literal */
+    aiocosmos_address address;         /* of a host that is a literal; family 0: a name */
     char host[256];                    /* without the dot that may end a name */
     unsigned char in[BR_SSL_BUFSIZE_INPUT];
     unsigned char out[BR_SSL_BUFSIZE_OUTPUT];
@@ -6265,11 +6244,12 @@ static void aioc_tls_say_which(aioc_tls_bear *session)
 
 static bool aioc_tls_is_for_host(const aioc_tls_bear *session)
 {
+    const aiocosmos_address *ip = &session->address;
     aioc_tls_der rest = session->certificate.names, name;
     unsigned tag;
     while (aioc_tls_der_next(&rest, &tag, &name))
-        if (session->ip_len ? tag == AIOC_TLS_DER_IP_ADDRESS && aioc_tls_der_is(name, session->ip, session->ip_len)
-                            : tag == AIOC_TLS_DER_DNS_NAME && aioc_tls_name_matches(name, session->host)) return true;
+        if (ip->family ? tag == AIOC_TLS_DER_IP_ADDRESS && aioc_tls_der_is(name, ip->ip, ip->family == 4 ? 4 : 16)
+                       : tag == AIOC_TLS_DER_DNS_NAME && aioc_tls_name_matches(name, session->host)) return true;
     return false;
 }
 
@@ -6673,8 +6653,11 @@ static void aioc_tls_bear_configure(aioc_tls_bear *session)
 static bool aioc_tls_bear_set_host(aioc_tls_bear *session, const char *host)
 {
     size_t len = strlen(host);
-    session->ip_len = (unsigned char)aioc_tls_ip(host, session->ip);
-    if (session->ip_len == 0 && len > 1 && host[len - 1] == '.') len--;  /* RFC 6066 3: SNI has none */
+    aiocosmos_str zone;
+    if (!aioc_text_host_address(aioc_mem_str(host), &session->address, &zone)) {
+        session->address.family = 0;
+        if (len > 1 && host[len - 1] == '.') len--;  /* RFC 6066 3: SNI has none */
+    }
     if (len == 0 || len >= sizeof session->host) return false;
     memcpy(session->host, host, len);
     session->host[len] = '\0';
@@ -6715,7 +6698,7 @@ static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_con
         aioc_mem_wipe(&parameters, sizeof parameters);
     }
     /* RFC 6066 3: an address is no name for the server name indication. */
-    br_ssl_client_reset(&session->client, session->ip_len > 0 ? NULL : session->host, session->offered);
+    br_ssl_client_reset(&session->client, session->address.family ? NULL : session->host, session->offered);
     aioc_tls_bear_settle(session);
     return &session->base;
 }
@@ -7823,20 +7806,6 @@ static void aioc_stream_try_failed(aioc_stream *stream, aioc_stream_try *attempt
     stream->race->failed = &attempt->address;
 }
 
-/* Begins to connect. 0: connected; AGAIN: undecided; else it has failed. */
-static int aioc_stream_try_begin(aioc_stream *stream, aioc_stream_try *attempt)
-{
-    aioc_reactor *reactor = stream->place->reactor;
-    const aiocosmos_platform *platform = reactor->platform;
-    intptr_t fd;
-    int io = platform->socket_open(platform->user_data, &fd, false, &attempt->address);
-    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return io;
-    attempt->source.fd = fd;
-    if (io == AIOCOSMOS_IO_AGAIN && aioc_reactor_watch(reactor, &attempt->source, AIOCOSMOS_WRITABLE) < 0)
-        return AIOCOSMOS_IO_LIMIT;
-    return io;
-}
-
 /* When the next address is tried while this one is silent: sooner, if some would not have their turn in time. */
 static uint64_t aioc_stream_next_try_us(const aioc_stream *stream)
 {
@@ -7850,10 +7819,11 @@ static uint64_t aioc_stream_next_try_us(const aioc_stream *stream)
  * that was it. */
 static void aioc_stream_race_on(aioc_stream *stream)
 {
+    aioc_reactor *reactor = stream->place->reactor;
     aioc_stream_race *race = stream->race;
     while (race->next < race->count) {
         aioc_stream_try *attempt = &race->tries[race->next++];
-        int io = aioc_stream_try_begin(stream, attempt);
+        int io = aioc_reactor_connect(reactor, &attempt->source, false, &attempt->address);
         if (io == 0) {
             aioc_stream_won(stream, attempt);
             return;
@@ -7861,7 +7831,7 @@ static void aioc_stream_race_on(aioc_stream *stream)
         if (io == AIOCOSMOS_IO_AGAIN) {
             race->open++;
             if (race->next < race->count || stream->queue)
-                aioc_reactor_timer_start(stream->place->reactor, &race->stagger, aioc_stream_next_try_us(stream));
+                aioc_reactor_timer_start(reactor, &race->stagger, aioc_stream_next_try_us(stream));
             return;
         }
         aioc_stream_try_failed(stream, attempt, io);
@@ -7892,18 +7862,13 @@ static void aioc_stream_try_ready(aioc_reactor_source *source, unsigned ready)
     }
 }
 
-static bool aioc_stream_same_address(const aiocosmos_address *a, const aiocosmos_address *b)
-{
-    return a->family == b->family && a->scope == b->scope && memcmp(a->ip, b->ip, a->family == 4 ? 4 : 16) == 0;
-}
-
 static void aioc_stream_race_add(aioc_stream *stream, const aiocosmos_address *address)
 {
     aioc_stream_race *race = stream->race;
     aioc_stream_try *attempt = &race->tries[race->count];
     size_t i;
     for (i = 0; i < race->count; i++) {
-        if (aioc_stream_same_address(&race->tries[i].address, address)) return;
+        if (aioc_dns_same(&race->tries[i].address, address)) return;
     }
     if (i == AIOC_DNS_ADDRESSES_MAX) return;
     attempt->address = *address;
@@ -7921,7 +7886,7 @@ static void aioc_stream_race_join(aioc_stream *stream, const aioc_dns_found *fou
     size_t i;
     stream->race->count = stream->race->next;
     for (i = 0; i < found->count; i++) {
-        if (aioc_stream_same_address(&found->addresses[i], &stream->place->preferred))
+        if (aioc_dns_same(&found->addresses[i], &stream->place->preferred))
             aioc_stream_race_add(stream, &found->addresses[i]);
     }
     for (i = 0; i < found->count; i++) aioc_stream_race_add(stream, &found->addresses[i]);

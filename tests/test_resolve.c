@@ -325,11 +325,13 @@ static void begin_answer(message *m, unsigned id, const char *name, unsigned typ
 static aioc_dns_kind judge_chained(const unsigned char *bytes, size_t len, const char *name, unsigned type,
                                    unsigned chain, aioc_dns_response *out)
 {
-    aioc_dns_domain domain;
     char *copy = exact_copy(bytes, len);
     aioc_dns_kind kind;
-    CHECK(aioc_dns_domain_make(&domain, str(name), str("")));
-    kind = aioc_dns_parse_response(copy, len, 0x1234, &domain, type, chain, out);
+    memset(out, 0, sizeof *out);
+    out->ttl_s = UINT32_MAX;
+    out->chain = chain;
+    CHECK(aioc_dns_domain_make(&out->name, str(name), str("")));
+    kind = aioc_dns_parse_response(copy, len, 0x1234, type, out);
     free(copy);
     return kind;
 }

@@ -30,7 +30,10 @@ static void read_answer(aiocosmos_str bytes, bool ours, uint32_t type)
     } else {
         message = fuzz_copy(bytes);
     }
-    kind = aioc_dns_parse_response(message, len, 0x3031, &domain, type, 0, &response);
+    memset(&response, 0, sizeof response);
+    response.ttl_s = UINT32_MAX;
+    response.name = domain;
+    kind = aioc_dns_parse_response(message, len, 0x3031, type, &response);
     check_set(&response.set, type == AIOC_DNS_A ? 4 : 6);
     CHECK(kind != AIOC_DNS_FOUND || response.set.count > 0);
     CHECK(kind != AIOC_DNS_FAILED || response.why);
