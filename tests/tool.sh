@@ -145,6 +145,12 @@ part_commands() {
     prints '"paths":["/region"]'
     exits 0 "$tool" container create game deep --partition-key '/a/b,/"c d"/e,/f' --autoscale 4000
     prints '"kind":"MultiHash"'
+    exits 0 "$tool" container create game mails --partition-key /region \
+        --with '{"uniqueKeyPolicy":{"uniqueKeys":[{"paths":["/mail"]}]}}'
+    prints '"uniqueKeys":[{"paths":["/mail"]}]'
+    exits 0 "$tool" container delete game mails
+    exits 2 "$tool" container create game mails --partition-key /region --with '{"uniqueKeyPolicy":'
+    says 'a JSON object is expected'
     exits 0 "$tool" container list game
     is "$(wc -l <"$work/out" | tr -d ' ')" 2 containers
     exits 0 "$tool" container show game players

@@ -102,6 +102,18 @@ static bool split_paths(char *text, aiocosmos_request *request)
     }
 }
 
+/* The service says of itself what it does not like. */
+static bool is_json_object(tool *t, option_id option)
+{
+    const char *text = t->option[option];
+    aiocosmos_json_doc *doc = NULL;
+    bool ok = !text || (aiocosmos_json_parse(NULL, text, strlen(text), &doc, NULL) == 0 &&
+                        aiocosmos_json_root(doc).type == AIOCOSMOS_JSON_OBJ);
+    aiocosmos_json_free(doc);
+    if (!ok) say(t, "%s %s: a JSON object is expected", options[option].name, text);
+    return ok;
+}
+
 int container_create(tool *t)
 {
     aiocosmos_request request = {0};
@@ -119,8 +131,10 @@ int container_create(tool *t)
         say(t, "--partition-key %s: a container has one to three paths", given);
         return see_help(t);
     }
-    if (!number_of(t, OPT_TTL, -1, INT32_MAX, &ttl) || !throughput_of(t, &request)) return see_help(t);
+    if (!number_of(t, OPT_TTL, -1, INT32_MAX, &ttl) || !throughput_of(t, &request) || !is_json_object(t, OPT_WITH))
+        return see_help(t);
     request.default_ttl_s = (int32_t)ttl;
+    request.body = aiocosmos_text(t->option[OPT_WITH]);
     return create(t, &request, AIOCOSMOS_READ_CONTAINER);
 }
 

@@ -86,7 +86,8 @@ const command commands[] = {
       "\n"
       "    aiocosmos container show game players | jq .partitionKey\n" },
     { "container create", "DB ID",
-      BIT(OPT_PARTITION_KEY) | OPTIONS_OF_THROUGHPUT | BIT(OPT_TTL) | BIT(OPT_IF_NOT_EXISTS), BIT(OPT_PARTITION_KEY), 0,
+      BIT(OPT_PARTITION_KEY) | OPTIONS_OF_THROUGHPUT | BIT(OPT_TTL) | BIT(OPT_IF_NOT_EXISTS) |
+        BIT(OPT_WITH), BIT(OPT_PARTITION_KEY), 0,
       container_create, NULL, "create a container",
       "Prints the new container. Items with the same value of the partition key are\n"
       "kept together, up to 20 GB, and can be queried together; choose a property that\n"
@@ -94,7 +95,9 @@ const command commands[] = {
       "\n"
       "    aiocosmos container create game players --partition-key /region\n"
       "    aiocosmos container create game events --partition-key /tenant,/user \\\n"
-      "        --autoscale 4000 --ttl 86400\n" },
+      "        --autoscale 4000 --ttl 86400\n"
+      "    aiocosmos container create game mails --partition-key /region --with \\\n"
+      "        '{\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/mail\"]}]}}'\n" },
     { "container describe", "DB ID", BIT(OPT_SAMPLE) | BIT(OPT_PK) | BIT(OPT_TABLE) | BIT(OPT_CSV), 0, 0,
         container_describe, scan_prepare, "tell what its items look like",
       "Looks at a sample, as many items from each partition key range, and prints each\n"

@@ -69,7 +69,8 @@ const option_info options[OPT_COUNT] = {
     { "--priority", "low|high", "low: throttled before all that is high (the default)" },
     { "--processor", "NAME", "share the changes with all that give the same name" },
     { "--leases", "CONTAINER", "where they keep who has what; its partition key is\n/processor" },
-    { "--worker", "NAME", "of this one, as no other's (the host and a number)" }
+    { "--worker", "NAME", "of this one, as no other's (the host and a number)" },
+    { "--with", "JSON", "more of its definition, as 'container show' prints it" }
 };
 
 bool has(const tool *t, option_id option)
