@@ -1,4 +1,4 @@
-/* What the tool's import reads: JSON documents in any layout, and CSV. */
+/* What the tool's import reads: JSON documents in any layout, and CSV; and when two documents are the same one. */
 #define AIOCOSMOS_IMPLEMENTATION
 #define DOCUMENT_BYTES_MAX 64
 #define INPUT_READ_BYTES 16
@@ -8,6 +8,8 @@
 #include "../tools/cli/input.c"
 #include "../tools/cli/values.c"
 #include "../tools/cli/csv.c"
+#include "../tools/cli/request.c"
+#include "../tools/cli/same.c"
 
 typedef struct reading {
     input in;
@@ -246,4 +248,72 @@ TEST(random_texts_cut_anywhere)
         strcpy(whole, cut(is_csv, text, len, len));
         for (i = 0; i < len; i += 7) CHECK_STR(cut(is_csv, text, len, i), whole);
     }
+}
+
+static likeness likeness_of(const char *a, const char *b)
+{
+    aiocosmos_json_doc *x, *y;
+    likeness found;
+    CHECK_INT(aiocosmos_json_parse(NULL, a, strlen(a), &x, NULL), 0);
+    CHECK_INT(aiocosmos_json_parse(NULL, b, strlen(b), &y, NULL), 0);
+    found = same_document(aiocosmos_json_root(x), aiocosmos_json_root(y));
+    CHECK_INT(same_document(aiocosmos_json_root(y), aiocosmos_json_root(x)), found);
+    CHECK_INT(same_document(aiocosmos_json_root(x), aiocosmos_json_root(x)), SAME);
+    aiocosmos_json_free(x);
+    aiocosmos_json_free(y);
+    return found;
+}
+
+#define CHECK_SAME(A, B)      CHECK_INT(likeness_of(A, B), SAME)
+#define CHECK_DIFFERENT(A, B) CHECK_INT(likeness_of(A, B), DIFFERENT)
+
+TEST(documents_of_the_same_values_are_the_same)
+{
+    CHECK_SAME("{}", "{ }");
+    CHECK_SAME("{\"id\":\"1\",\"a\":[1,{\"b\":null}]}", "{\"a\" : [ 1.0, {\"b\":null} ], \"id\":\"\\u0031\"}");
+    CHECK_SAME("{\"a\":1e2}", "{\"a\":100}");
+    CHECK_SAME("{\"a\":-0}", "{\"a\":0}");
+    CHECK_SAME("{\"a\":9007199254740993}", "{\"a\":9007199254740992}");
+    CHECK_SAME("{\"a\":1e999}", "{\"a\":1e999}");
+    CHECK_SAME("{\"\\u0061\":1}", "{\"a\":1}");
+    CHECK_SAME("{\"a\":\"\\/\\b\\n\\\\\\\"\"}", "{\"a\":\"/\\u0008\\u000A\\u005c\\u0022\"}");
+    CHECK_SAME("{\"a\":\"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\"}", "{\"a\":\"\\u00E4\\u20ac\\ud83d\\uDE00\"}");
+    CHECK_SAME("{\"a\":1,\"b\":2,\"a\":3}", "{\"b\":2,\"a\":3}");
+    CHECK_SAME("{\"id\":\"1\",\"_etag\":\"old\",\"_ts\":1}",
+               "{\"id\":\"1\",\"_rid\":\"x\",\"_etag\":\"new\",\"_self\":\"\"}");
+}
+
+TEST(documents_of_other_values_are_different)
+{
+    CHECK_DIFFERENT("{}", "{\"a\":1}");
+    CHECK_DIFFERENT("{\"a\":1}", "{\"b\":1}");
+    CHECK_DIFFERENT("{\"a\":1}", "{\"a\":2}");
+    CHECK_DIFFERENT("{\"a\":1}", "{\"a\":\"1\"}");
+    CHECK_DIFFERENT("{\"a\":true}", "{\"a\":false}");
+    CHECK_DIFFERENT("{\"a\":null}", "{}");
+    CHECK_DIFFERENT("{\"a\":1e999}", "{\"a\":1e998}");
+    CHECK_DIFFERENT("{\"a\":[1,2]}", "{\"a\":[2,1]}");
+    CHECK_DIFFERENT("{\"a\":[1,2]}", "{\"a\":[1,2,3]}");
+    CHECK_DIFFERENT("{\"a\":{\"_ts\":1}}", "{\"a\":{\"_ts\":2}}");
+    CHECK_DIFFERENT("{\"a\":\"ab\"}", "{\"a\":\"abc\"}");
+    CHECK_DIFFERENT("{\"a\":\"\xF0\x9F\x98\x80\"}", "{\"a\":\"\\ud83d\"}");
+    CHECK_DIFFERENT("{\"a\":\"\xF0\x9F\x98\x80\"}", "{\"a\":\"\xF0\x9F\x98\x81\"}");
+    CHECK_DIFFERENT("{\"_mine\":1}", "{\"_mine\":2}");
+}
+
+/* Each name is there many times, and in another order: the last ones count. */
+TEST(documents_of_many_properties_are_compared_quickly)
+{
+    enum { NAMES = 20000 };
+    static char a[NAMES * 16], b[NAMES * 16];
+    char *to = a, *from = b;
+    int i;
+    for (i = 0; i < NAMES; i++) to += sprintf(to, "%c\"%d\":%d", i ? ',' : '{', i % 5000, i);
+    for (i = NAMES; i-- > 0;)
+        from += sprintf(from, "%c\"%d\":%d", from == b ? '{' : ',', i % 5000, NAMES - 5000 + i % 5000);
+    strcpy(to, "}");
+    strcpy(from, "}");
+    CHECK_SAME(a, b);
+    from[-1] = from[-1] == '9' ? '8' : '9';
+    CHECK_DIFFERENT(a, b);
 }

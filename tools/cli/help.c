@@ -226,9 +226,9 @@ const command commands[] = {
       "    aiocosmos count game players\n"
       "    aiocosmos count game players --pk '\"eu\"' --where 'c.level > @l' --param @l=9\n" },
     { "import", "DB CONTAINER FILE",
-        BIT(OPT_CSV) | BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) | BIT(OPT_APPEND_REJECTS) |
-        BIT(OPT_FROM_LINE) | BIT(OPT_FROM_ELEMENT) | BIT(OPT_GIVE_UP) | BIT(OPT_SINGLE) | BIT(OPT_RU) |
-        BIT(OPT_PRIORITY), 0, 0, import, import_prepare,
+        BIT(OPT_CSV) | BIT(OPT_UPSERT) | BIT(OPT_DELETE) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) |
+        BIT(OPT_APPEND_REJECTS) | BIT(OPT_FROM_LINE) | BIT(OPT_FROM_ELEMENT) | BIT(OPT_GIVE_UP) | BIT(OPT_SINGLE) |
+        BIT(OPT_RU) | BIT(OPT_PRIORITY), 0, 0, import, import_prepare,
         "store every document of a file",
       "Reads JSON documents, from a file of any size or, with '-', from a pipe: one a\n"
       "line, one behind the other in any layout, or the elements of an array. Each\n"
@@ -242,13 +242,22 @@ const command commands[] = {
       "digits, true, false or null is that, and one that is empty is no property; all\n"
       "others are text, and so are fields in quotes and the column \"id\".\n"
       "\n"
+      "With --delete the items of these documents are deleted instead, each by its id\n"
+      "and partition key, whatever else it holds by now. One that is not there is\n"
+      "rejected with 404.\n"
+      "\n"
+      "Where an answer is lost, the item is read: the same document, but for layout and\n"
+      "what the service adds, was stored; another one is not replaced but told; and\n"
+      "where there is none, it is written again.\n"
+      "\n"
       "Whatever is not stored is written to the rejects, one JSON object a line:\n"
       "\"line\" is where it begins, and \"element\" its place in an array; \"reason\" says\n"
-      "why; \"status\" and \"sub_status\" are the service's last answer, 0 if there was\n"
-      "none; \"maybe_applied\" is true if the answer was lost, so that it may be stored\n"
-      "all the same; \"document\" is the document, or \"text\" what is no JSON. What has\n"
-      "over 2 MB is too long to be repeated there. A line that is no document is\n"
-      "rejected alone; an array that goes wrong ends the import, and it says where.\n"
+      "why; \"status\" and \"sub_status\" are the service's last answer to the write, 0 if\n"
+      "there was none; \"maybe_applied\" is true if an answer was lost and nobody was\n"
+      "there to be asked, so that it may be stored all the same; \"document\" is the\n"
+      "document, or \"text\" what is no JSON. What has over 2 MB is too long to be\n"
+      "repeated there. A line that is no document is rejected alone; an array that\n"
+      "goes wrong ends the import, and it says where.\n"
       "\n"
       "A connection that is lost or refused is tried again. If the server says nothing\n"
       "at all for 30 seconds (--give-up), or refuses 100 documents on end for reasons\n"

@@ -4,6 +4,7 @@
 #include "input.h"
 #include "io.h"
 #include "request.h"
+#include "same.h"
 #include "values.h"
 
 #include <errno.h>
@@ -25,7 +26,9 @@ enum {
     FAILURES_WORTH_A_WORD = 100,           /* with nothing stored between them */
     IMPORT_TIMEOUT_MS = 120 * 1000,        /* a document may have to wait for many others that the service throttles */
     IMPORT_RETRIES = 100000,               /* until that time is over, or the import gives up */
-    GIVE_UP_S = 30                         /* long enough for a server to be started again */
+    GIVE_UP_S = 30,                        /* long enough for a server to be started again */
+    TRIES_MAX = 10,                        /* of a write that stays in doubt */
+    ID_BYTES = 4096                        /* an id has at most 1023 */
 };
 
 /*------------------------------------------------------------------------------
@@ -39,6 +42,7 @@ typedef struct importer {
     csv csv;                               /* or of CSV */
     bool is_csv;
     aiocosmos_kind kind;
+    const char *done_to_them;              /* "stored" */
     FILE *rejects;
     long from_line, from_element;          /* those before it are passed over */
     uint64_t reached;                      /* the last line, or element, taken */
@@ -49,7 +53,11 @@ typedef struct importer {
     bool broken;                           /* input or rejects file have failed, and that has been said */
     bool given_up;                         /* the server is silent, or refuses everything, and that has been said */
     bool stopped;                          /* lines were left when no more were to be taken */
+    bool over;                             /* no more lines are taken */
     bool finished;
+    struct entry *doubts, *last_doubt;     /* what is to be read, or to be written again */
+    char id[ID_BYTES];                     /* of the one that is handed over */
+    uint64_t stored, failed, maybe_stored, written_again;      /* documents; maybe_stored are among failed */
     unsigned failures_in_a_row;
     unsigned refusals_in_a_row;            /* of those, for no reason of the document's own */
     long give_up_s;
@@ -72,8 +80,20 @@ typedef struct entry {
     size_t len;
     unsigned place;                        /* in flight.line */
     bool is_json;
+    bool is_read;                          /* it is in doubt, and its item is looked at */
+    unsigned tries;
+    int http_status, sub_status;           /* of the last answer to it before it was read */
+    struct entry *next_doubt;
     char text[];
 } entry;
+
+/* Why a document is not stored. */
+typedef struct refusal {
+    aiocosmos_str reason;
+    int http_status, sub_status;
+    bool maybe_stored;
+    bool of_any;                           /* as it would befall any other */
+} refusal;
 
 /*--- How to go on -------------------------------------------------------------
  * By the same options, but for secrets. */
@@ -132,7 +152,7 @@ static struct flight {
     volatile uint64_t line[IN_FLIGHT_MAX];               /* those in flight, and 0 where there is none */
     unsigned free_place[IN_FLIGHT_MAX], free_count;
     char *resume, *resume_options;         /* the command to go on by, before and behind the line; NULL: no memory */
-    bool is_create;                        /* which what is there already refuses */
+    const char *done_to_them, *seen_again; /* "stored", and what a repetition is told; NULL: it does the same again */
 } flight;
 
 /* Text for stderr that a signal handler may put together. */
@@ -216,7 +236,13 @@ static void note_resume(note *n)
     note_text(n, doubted ? "To go on with the first " : "To go on with the next");
     note_text(n, doubted ? flight.unit : "");
     note_text(n, doubted ? " in doubt" : "");
-    note_text(n, doubted && flight.is_create ? ", and find what is stored already among the rejects as 409:\n" : ":\n");
+    if (doubted && flight.seen_again) {
+        note_text(n, ", and find what is ");
+        note_text(n, flight.done_to_them);
+        note_text(n, " already among the rejects as ");
+        note_text(n, flight.seen_again);
+    }
+    note_text(n, ":\n");
     note_text(n, flight.resume);
     note_text(n, flight.unit);
     note_text(n, " ");
@@ -233,14 +259,18 @@ static void note_ending(void)
     if (next_in_flight(0)) {
         note_text(&n, "These ");
         note_text(&n, flight.unit);
-        note_text(&n, "s were in flight, and may be stored or not: ");
+        note_text(&n, "s were in flight, and may be ");
+        note_text(&n, flight.done_to_them);
+        note_text(&n, " or not: ");
     }
     note_lines_in_flight(&n);
     note_text(&n, next_in_flight(0) ? ".\nThe others up to " : "Those up to ");
     note_text(&n, flight.unit);
     note_text(&n, " ");
     note_number(&n, flight.reached);
-    note_text(&n, " are stored, or among the rejects; those behind it were not taken.\n");
+    note_text(&n, " are ");
+    note_text(&n, flight.done_to_them);
+    note_text(&n, ", or among the rejects; those behind it were not taken.\n");
     note_resume(&n);
     note_send(&n);
 }
@@ -276,7 +306,8 @@ static void catch_interrupts(const importer *im)
     flight.next = 1;
     flight.resume = resume_text(im->tool, put_resume);
     flight.resume_options = resume_text(im->tool, put_resume_options);
-    flight.is_create = im->kind == AIOCOSMOS_CREATE_ITEM;
+    flight.done_to_them = im->done_to_them;
+    flight.seen_again = im->kind == AIOCOSMOS_CREATE_ITEM ? "409" : im->kind == AIOCOSMOS_DELETE_ITEM ? "404" : NULL;
     flight.on_terminal = isatty(STDERR_FILENO) != 0;
     while (flight.free_count < IN_FLIGHT_MAX) {
         flight.free_place[flight.free_count] = flight.free_count;
@@ -325,7 +356,8 @@ static entry *keep_document(importer *im, const document *from)
     kept->too_long = from->too_long;
     kept->why = from->why;
     kept->len = len;
-    kept->is_json = false;
+    kept->is_json = kept->is_read = false;
+    kept->tries = 0;
     memcpy(kept->text, from->text.ptr, len);
     im->bytes_in_flight += len;
     im->reached = kept->number;
@@ -347,15 +379,10 @@ static void drop_line(importer *im, entry *line)
 
 /* A line that is no document, or has no key, goes the same way as the others: the library refuses it. Where there is no
  * definition any more, the service is to say why. */
-static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
+static void fill_key(importer *im, entry *line, aiocosmos_bulk_item *item)
 {
     const char *why;
     aiocosmos_json_doc *doc;
-    im->keyless = NULL;
-    item->kind = im->kind;
-    item->item_data = line;
-    item->body.ptr = line->text;
-    item->body.len = line->why ? 0 : line->len;            /* without a body it is refused, whatever it looks like */
     item->pk = pk_of_document(im->tool, item->body);
     line->is_json = is_set(&item->pk);
     if (line->is_json) return;
@@ -365,6 +392,32 @@ static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
     snprintf(im->keyless_why, sizeof im->keyless_why, "%s", why);
     line->is_json = !line->why && aiocosmos_json_parse(NULL, line->text, line->len, &doc, NULL) == 0;
     if (line->is_json) aiocosmos_json_free(doc);
+}
+
+/* Of a document whose item is not written but named. */
+static const char *id_of(importer *im, const entry *line)
+{
+    aiocosmos_json_doc *doc;
+    aiocosmos_json id;
+    bool fits;
+    if (line->why || aiocosmos_json_parse(NULL, line->text, line->len, &doc, NULL) < 0) return NULL;
+    id = aiocosmos_json_at(aiocosmos_json_root(doc), "/id");
+    fits = aiocosmos_json_get_str(id, im->id, sizeof im->id) < sizeof im->id;
+    aiocosmos_json_free(doc);
+    return fits ? im->id : NULL;
+}
+
+static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
+{
+    im->keyless = NULL;
+    item->kind = line->is_read ? AIOCOSMOS_READ_ITEM : im->kind;
+    item->item_data = line;
+    item->body.ptr = line->text;
+    item->body.len = line->why ? 0 : line->len;            /* without a body it is refused, whatever it looks like */
+    fill_key(im, line, item);
+    if (item->kind != AIOCOSMOS_READ_ITEM && item->kind != AIOCOSMOS_DELETE_ITEM) return;
+    item->id = id_of(im, line);
+    item->body.len = 0;
 }
 
 /* What cannot be read, or makes no sense. */
@@ -382,9 +435,8 @@ static bool is_before(const importer *im, const document *at)
     return at->line < (uint64_t)im->from_line || (at->element && at->element < (uint64_t)im->from_element);
 }
 
-static aiocosmos_pull next_document(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+static aiocosmos_pull take_line(importer *im, aiocosmos_bulk_item *item)
 {
-    importer *im = user_data;
     document at;
     entry *kept;
     taken got;
@@ -395,7 +447,7 @@ static aiocosmos_pull next_document(aiocosmos_client *client, aiocosmos_bulk_ite
         got = im->is_csv ? csv_take(&im->csv, &im->in, &at) : values_take(&im->values, &im->in, &at);
         im->starved = got == TAKEN_NONE_YET;
         if (im->starved) {
-            aiocosmos_wake(client);        /* the step must not wait for the network alone: the input may be sooner */
+            aiocosmos_wake(im->tool->client);              /* the input may be sooner than the network */
             return AIOCOSMOS_PULL_LATER;
         }
         if (got == TAKEN_END) return AIOCOSMOS_PULL_END;
@@ -405,6 +457,42 @@ static aiocosmos_pull next_document(aiocosmos_client *client, aiocosmos_bulk_ite
     if (!kept) return break_off(im, "cannot go on", ENOMEM);
     fill_item(im, kept, item);
     return AIOCOSMOS_PULL_ITEM;
+}
+
+static bool any_in_flight(void)
+{
+    return flight.free_count < IN_FLIGHT_MAX;
+}
+
+static void add_doubt(importer *im, entry *line)
+{
+    line->next_doubt = NULL;
+    if (im->doubts) im->last_doubt->next_doubt = line;
+    else im->doubts = line;
+    im->last_doubt = line;
+}
+
+static entry *take_doubt(importer *im)
+{
+    entry *line = im->doubts;
+    if (line) im->doubts = line->next_doubt;
+    return line;
+}
+
+/* Lines in doubt go before new ones. Any line in flight may become one, so the last of them ends it all. */
+static aiocosmos_pull next_document(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    importer *im = user_data;
+    entry *line = take_doubt(im);
+    aiocosmos_pull pull = AIOCOSMOS_PULL_END;
+    (void)client;
+    if (line) {
+        fill_item(im, line, item);
+        return AIOCOSMOS_PULL_ITEM;
+    }
+    if (!im->over) pull = take_line(im, item);
+    im->over = pull == AIOCOSMOS_PULL_END;
+    return im->over && any_in_flight() ? AIOCOSMOS_PULL_LATER : pull;
 }
 
 /* The library's words, unless more is known here. */
@@ -434,17 +522,15 @@ static aiocosmos_str reason_of(const importer *im, const entry *line, const aioc
     return reason;
 }
 
-static void put_reject(const importer *im, const entry *line, const aiocosmos_result *result)
+static void put_reject(const importer *im, const entry *line, const refusal *why)
 {
     FILE *to = im->rejects;
-    char room[300];
-    aiocosmos_str reason = reason_of(im, line, result, room, sizeof room);
     fprintf(to, "{\"line\":%" PRIu64, line->line);
     if (line->element) fprintf(to, ",\"element\":%" PRIu64, line->element);
     fputs(",\"reason\":", to);
-    put_string(to, reason.ptr, reason.len);
-    fprintf(to, ",\"status\":%d,\"sub_status\":%d,\"maybe_applied\":%s", result->http_status, result->sub_status,
-            result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED ? "true" : "false");
+    put_string(to, why->reason.ptr, why->reason.len);
+    fprintf(to, ",\"status\":%d,\"sub_status\":%d,\"maybe_applied\":%s", why->http_status, why->sub_status,
+            why->maybe_stored ? "true" : "false");
     if (line->is_json) {
         fputs(",\"document\":", to);
         put_document(to, line->text, line->len);
@@ -457,16 +543,16 @@ static void put_reject(const importer *im, const entry *line, const aiocosmos_re
 
 /* Where the rejects file fails, no more lines are taken, and what is in flight is told on stderr instead: each bad line
  * is named, whatever happens. */
-static void write_reject(importer *im, const entry *line, const aiocosmos_result *result)
+static void write_reject(importer *im, const entry *line, const refusal *why)
 {
     wipe_progress(im->tool);
-    put_reject(im, line, result);
+    put_reject(im, line, why);
     if (fflush(im->rejects) == 0 && !ferror(im->rejects)) return;
     break_off(im, "cannot write the rejects, and stop; what is in flight and fails follows here", errno);
     if (im->rejects == stderr) return;
     fclose(im->rejects);
     im->rejects = stderr;
-    put_reject(im, line, result);
+    put_reject(im, line, why);
 }
 
 /* What would happen to any other document too: no access, no container, no service. Lost connections are another
@@ -480,32 +566,137 @@ static bool would_refuse_any(const aiocosmos_result *result)
     }
 }
 
-static void count_failure(importer *im, const aiocosmos_result *result)
+static void count_failure(importer *im, const refusal *why)
 {
-    aiocosmos_str why = result->message;
-    im->refusals_in_a_row = would_refuse_any(result) ? im->refusals_in_a_row + 1 : 0;
+    im->refusals_in_a_row = why->of_any ? im->refusals_in_a_row + 1 : 0;
     if (im->refusals_in_a_row == FAILURES_WORTH_A_WORD) {
         im->given_up = true;
         say(im->tool, "giving up: %d lines on end were refused for no reason of their own, the last because: %.*s",
-            FAILURES_WORTH_A_WORD, (int)why.len, why.ptr);
+            FAILURES_WORTH_A_WORD, (int)why->reason.len, why->reason.ptr);
     } else if (++im->failures_in_a_row == FAILURES_WORTH_A_WORD && !im->given_up) {
-        say(im->tool, "%d lines on end were not stored, the last because: %.*s", FAILURES_WORTH_A_WORD, (int)why.len,
-            why.ptr);
+        say(im->tool, "%d lines on end were not %s, the last because: %.*s", FAILURES_WORTH_A_WORD, im->done_to_them,
+            (int)why->reason.len, why->reason.ptr);
         fputs("Ctrl-C stops, and tells how to go on later.\n", stderr);
     }
+}
+
+static void reject(importer *im, entry *line, const refusal *why)
+{
+    im->failed++;
+    if (why->maybe_stored) im->maybe_stored++;
+    write_reject(im, line, why);
+    count_failure(im, why);
+    drop_line(im, line);
+}
+
+static void accept_line(importer *im, entry *line)
+{
+    im->stored++;
+    im->failures_in_a_row = im->refusals_in_a_row = 0;
+    drop_line(im, line);
+}
+
+/*--- Lines in doubt -----------------------------------------------------------
+ * The answer to a write was lost, or says what the service says to who writes the same again. Then its item is read:
+ * the same document is ours, and where there is none the write is repeated. */
+
+static void write_again(importer *im, entry *line)
+{
+    line->is_read = false;
+    im->written_again++;
+    add_doubt(im, line);
+}
+
+/* What has been written once more may have been there before that, whatever the answer to the second time. */
+static bool is_in_doubt(const importer *im, const entry *line, const aiocosmos_result *result)
+{
+    int echo = im->kind == AIOCOSMOS_DELETE_ITEM ? 404 : 409;
+    bool is_echo = result->status == echo && result->sub_status == 0;
+    return result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED || (line->tries > 0 && is_echo);
+}
+
+static void written(importer *im, entry *line, const aiocosmos_result *result)
+{
+    bool doubted = result->status != 0 && is_in_doubt(im, line, result);
+    bool deletes = im->kind == AIOCOSMOS_DELETE_ITEM;
+    char room[300];
+    refusal why;
+    if (result->status == 0 || (doubted && deletes && result->status == 404 && result->sub_status == 0)) {
+        accept_line(im, line);
+    } else if (doubted && result->status != AIOCOSMOS_E_CANCELLED && line->tries < TRIES_MAX) {
+        line->tries++;
+        line->http_status = result->http_status;
+        line->sub_status = result->sub_status;
+        line->is_read = !deletes;          /* to delete once more does no harm */
+        im->written_again += deletes;
+        add_doubt(im, line);
+    } else {
+        why.reason = reason_of(im, line, result, room, sizeof room);
+        why.http_status = result->http_status;
+        why.sub_status = result->sub_status;
+        why.maybe_stored = doubted;
+        why.of_any = would_refuse_any(result);
+        reject(im, line, &why);
+    }
+}
+
+static likeness same_as(const entry *line, const aiocosmos_result *result)
+{
+    aiocosmos_json_doc *doc;
+    likeness found;
+    if (aiocosmos_json_parse(NULL, line->text, line->len, &doc, NULL) < 0) return UNKNOWN;
+    found = same_document(aiocosmos_json_root(doc), aiocosmos_result_json(result));
+    aiocosmos_json_free(doc);
+    return found;
+}
+
+static void looked_at(importer *im, entry *line, const aiocosmos_result *result)
+{
+    bool missing = result->status == 404 && result->sub_status == 0;
+    likeness found = result->status == 0 ? same_as(line, result) : UNKNOWN;
+    char room[1024];
+    const char *what = room;
+    refusal why;
+    if (found == SAME) {
+        accept_line(im, line);
+        return;
+    }
+    if (missing || (found == DIFFERENT && im->kind == AIOCOSMOS_UPSERT_ITEM)) {
+        write_again(im, line);
+        return;
+    }
+    if (found == DIFFERENT)
+        what = "an answer was lost, and the item that is there by now is another one of this id and partition key";
+    else
+        snprintf(room, sizeof room, "an answer was lost, and whether it is stored could not be found out: %.*s",
+                 (int)result->message.len, result->message.ptr);
+    why.reason = aiocosmos_text(what);
+    why.http_status = line->http_status;
+    why.sub_status = line->sub_status;
+    why.maybe_stored = what == room;
+    why.of_any = what == room && would_refuse_any(result);
+    reject(im, line, &why);
 }
 
 static void line_done(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
 {
     importer *im = user_data;
-    if (result->status == 0) {
-        im->failures_in_a_row = im->refusals_in_a_row = 0;
-    } else {
-        write_reject(im, item_data, result);
-        count_failure(im, result);
+    entry *line = item_data;
+    if (line->is_read) looked_at(im, line, result);
+    else written(im, line, result);
+    if (im->crowded || im->doubts || im->over) aiocosmos_bulk_resume(client, im->bulk);
+}
+
+/* The bulk was cancelled before it took them. */
+static void reject_doubts(importer *im)
+{
+    refusal why = { aiocosmos_text("an answer was lost, and the import has given up"), 0, 0, true, false };
+    entry *line;
+    while ((line = take_doubt(im)) != NULL) {
+        why.http_status = line->http_status;
+        why.sub_status = line->sub_status;
+        reject(im, line, &why);
     }
-    drop_line(im, item_data);
-    if (im->crowded) aiocosmos_bulk_resume(client, im->bulk);
 }
 
 static void import_done(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
@@ -514,7 +705,12 @@ static void import_done(aiocosmos_client *client, const aiocosmos_result *result
     importer *im = user_data;
     (void)client;
     im->finished = true;
+    reject_doubts(im);
     im->totals = *totals;
+    im->totals.succeeded = im->stored;     /* of documents, not of what was asked about them */
+    im->totals.failed = im->failed;
+    im->totals.maybe_applied = im->maybe_stored;
+    im->totals.retries += im->written_again;
     im->seconds = (double)result->latency_us / 1e6;
 }
 
@@ -531,8 +727,8 @@ static void show_import(importer *im)
         for (i = 0; i < 30; i++) fputc(i * 100 < percent * 30 ? '#' : '.', stderr);
         fprintf(stderr, "] %u %%, ", percent < 100 ? percent : 100);
     }
-    fprintf(stderr, "%" PRIu64 " stored, %" PRIu64 " failed, %.0f a second, %.0f RU", totals.succeeded, totals.failed,
-            (double)totals.succeeded / seconds, totals.charge_ru);
+    fprintf(stderr, "%" PRIu64 " %s, %" PRIu64 " failed, %.0f a second, %.0f RU", im->stored, im->done_to_them,
+            im->failed, (double)im->stored / seconds, totals.charge_ru);
     if (totals.throttled)
         fprintf(stderr, ", %" PRIu64 " throttled, %" PRIu32 " at a time", totals.throttled, totals.concurrency);
     im->tool->progress_shown = true;
@@ -646,8 +842,8 @@ static bool open_rejects(importer *im)
 static void say_where(importer *im)
 {
     tool *t = im->tool;
-    say(t, "%sstopped after %s %" PRIu64 ": each up to it is stored, or among the rejects. To go on with the next%s:",
-        flight.interrupted ? "interrupted: " : "", flight.unit, im->reached,
+    say(t, "%sstopped after %s %" PRIu64 ": each up to it is %s, or among the rejects. To go on with the next%s:",
+        flight.interrupted ? "interrupted: " : "", flight.unit, im->reached, im->done_to_them,
         has(t, OPT_KEY) || has(t, OPT_TOKEN) || has(t, OPT_CONNECTION_STRING) ? ", with the same account" : "");
     put_resume(t, stderr);
     fprintf(stderr, "%s %" PRIu64, flight.unit, flight.next);
@@ -661,7 +857,7 @@ static int report_import(importer *im)
     double per_second = im->seconds > 0 ? (double)totals->succeeded / im->seconds : 0;
     if (im->stopped) say_where(im);
     wipe_progress(t);
-    fprintf(stderr, "%" PRIu64 " stored, %" PRIu64 " not", totals->succeeded, totals->failed);
+    fprintf(stderr, "%" PRIu64 " %s, %" PRIu64 " not", totals->succeeded, im->done_to_them, totals->failed);
     if (totals->maybe_applied) fprintf(stderr, " (%" PRIu64 " of them maybe)", totals->maybe_applied);
     if (totals->failed && has(t, OPT_REJECTS)) fprintf(stderr, ": see %s", t->option[OPT_REJECTS]);
     fprintf(stderr, "; %.2f RU, %" PRIu64 " retries, %.2f s, %.0f a second\n", totals->charge_ru, totals->retries,
@@ -704,7 +900,13 @@ int import(tool *t)
     const char *priority = t->option[OPT_PRIORITY];
     int status = EXIT_USAGE, fd;
     im.tool = t;
-    im.kind = has(t, OPT_UPSERT) ? AIOCOSMOS_UPSERT_ITEM : AIOCOSMOS_CREATE_ITEM;
+    im.kind = has(t, OPT_DELETE) ? AIOCOSMOS_DELETE_ITEM
+            : has(t, OPT_UPSERT) ? AIOCOSMOS_UPSERT_ITEM : AIOCOSMOS_CREATE_ITEM;
+    im.done_to_them = has(t, OPT_DELETE) ? "deleted" : "stored";
+    if (has(t, OPT_DELETE) && has(t, OPT_UPSERT)) {
+        say(t, "--upsert and --delete are both given: choose one");
+        return see_help(t);
+    }
     im.give_up_s = GIVE_UP_S;
     if (!number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency) ||
         !number_of(t, OPT_RU, 1, INT32_MAX, &ru_per_second_max) ||

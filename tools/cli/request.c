@@ -177,11 +177,11 @@ bool is_set(const aiocosmos_pk *pk)
 }
 
 /* The key of a document. Unset: there is none, and the client's last error says why. */
-aiocosmos_pk pk_of_document(tool *t, aiocosmos_str document)
+aiocosmos_pk pk_of_document(tool *t, aiocosmos_str text)
 {
     char link[LINK_BYTES];
     snprintf(link, sizeof link, "dbs/%s/colls/%s", t->operand[0], t->operand[1]);
-    return aiocosmos_pk_of(t->client, link, document);
+    return aiocosmos_pk_of(t->client, link, text);
 }
 
 int say_unknown_key(tool *t)

@@ -25,7 +25,7 @@ char *sql_where(tool *t, const char *select);
 
 bool pk_of_option(tool *t, aiocosmos_pk *pk);
 /* The key of a document. Unset: there is none, and the client's last error says why. */
-aiocosmos_pk pk_of_document(tool *t, aiocosmos_str document);
+aiocosmos_pk pk_of_document(tool *t, aiocosmos_str text);
 /* The name of a property that the service adds. */
 bool is_system(aiocosmos_json name);
 bool is_set(const aiocosmos_pk *pk);

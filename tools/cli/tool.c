@@ -70,6 +70,7 @@ const option_info options[OPT_COUNT] = {
     { "--processor", "NAME", "share the changes with all that give the same name" },
     { "--leases", "CONTAINER", "where they keep who has what; its partition key is\n/processor" },
     { "--worker", "NAME", "of this one, as no other's (the host and a number)" },
+    { "--delete", NULL, "delete the items of these documents instead" },
     { "--with", "JSON", "more of its definition, as 'container show' prints it" }
 };
 
