@@ -133,6 +133,9 @@ TEST(operations_of_a_bulk_are_each_for_itself)
                    "{\"operationType\":\"Create\",\"partitionKey\":\"[\\\"b\\\"]\",\"resourceBody\":{\"id\":\"1\",\"pk\":"
                    "\"b\"}}," KEYED("Read", "\"id\":\"none\"") "," KEYED("Delete", "\"id\":\"1\"") "]"), 207);
     CHECK_STR(statuses(), "201 409 400 200 201 404 204");
+    CHECK(*result(1, "message") == '"' && strstr(result(1, "message"), "already exists") != NULL);
+    CHECK_STR(result(0, "message"), "");
+    CHECK_STR(result(1, "error"), "");
     CHECK_STR(result(2, "subStatusCode"), "1001");
     CHECK_STR(result(3, "resourceBody"), "");
     CHECK(strlen(result(3, "eTag")) > 4);

@@ -120,8 +120,14 @@ static void emu_put_result(emu_text *out, const emu_exchange *x)
         emu_put_json(out, aioc_mem_str(x->etag));
     }
     if (x->has_body) {
-        emu_puts(out, x->status < 400 ? ",\"resourceBody\":" : ",\"error\":");
-        emu_put(out, x->core->body.buffer.data, x->core->body.buffer.len);
+        const aiocosmos_str body = emu_text_str(&x->core->body);
+        const bool refused = x->status >= 400;             /* of that only the message, a string */
+        aiocosmos_json shown = aioc_json_none();
+        shown.ptr = body.ptr;
+        shown.len = body.len;
+        if (refused) aioc_json_check(body.ptr, body.len, aioc_mem_str("message"), &shown, NULL, NULL);
+        emu_puts(out, refused ? ",\"message\":" : ",\"resourceBody\":");
+        emu_put(out, shown.ptr, shown.len);
     }
     emu_puts(out, "}");
 }
