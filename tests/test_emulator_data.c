@@ -102,6 +102,7 @@ static void make_all(void)
                    "{\"id\":\"T\",\"partitionKey\":{\"paths\":[\"/pk\",\"/id\"],\"kind\":\"MultiHash\",\"version\":2},"
                    "\"defaultTtl\":100}"), 201);
     CHECK_INT(call("POST", "/dbs/D/users", NULL, "{\"id\":\"ann\"}"), 201);
+    CHECK_INT(call("POST", "/dbs/D/users", "x-ms-documentdb-is-upsert: True\r\n", "{\"id\":\"ann\",\"n\":1}"), 200);
     CHECK_INT(call("POST", "/dbs/D/users/ann/permissions", NULL, "{\"id\":\"p\",\"permissionMode\":\"All\","
                    "\"resource\":\"dbs/D/colls/C\"}"), 201);
     CHECK_INT(call("POST", "/dbs/D/colls/C/sprocs", NULL, "{\"id\":\"s\",\"body\":\"\"}"), 201);

@@ -209,6 +209,32 @@ TEST(users_and_permissions_are_replaced)
     close_world();
 }
 
+TEST(users_and_permissions_are_upserted)
+{
+    static const char upsert[] = "x-ms-documentdb-is-upsert: True\r\n";
+    char rid[40];
+    open_world(1);
+    CHECK_INT(call("POST", "/dbs/D/users", upsert, "{\"id\":\"ann\"}"), 201);
+    snprintf(rid, sizeof rid, "%s", property("_rid"));
+    CHECK_INT(call("POST", "/dbs/D/users", upsert, "{\"id\":\"ann\"}"), 200);
+    CHECK_STR(property("_rid"), rid);
+    CHECK_INT(call("POST", "/dbs/D/users", "x-ms-documentdb-is-upsert: True\r\nif-match: \"x\"\r\n",
+                   "{\"id\":\"ann\"}"), 412);
+    CHECK_INT(call("POST", "/dbs/D/users", NULL, "{\"id\":\"ann\"}"), 409);
+    CHECK_INT(call("POST", "/dbs/D/users/ann/permissions", upsert, "{\"id\":\"p\",\"permissionMode\":\"All\","
+                   "\"resource\":\"dbs/D/colls/C\"}"), 201);
+    snprintf(rid, sizeof rid, "%s", property("_rid"));
+    CHECK_INT(call("POST", "/dbs/D/users/ann/permissions", upsert, "{\"id\":\"p\",\"permissionMode\":\"Read\","
+                   "\"resource\":\"dbs/D/colls/C\"}"), 200);
+    CHECK_STR(property("_rid"), rid);
+    CHECK(says("\"Read\""));
+    CHECK_INT(call("GET", "/dbs/D/users/ann/permissions", NULL, NULL), 200);
+    CHECK_INT(count(), 1);
+    CHECK_INT(call("GET", "/dbs/D/users", NULL, NULL), 200);
+    CHECK_INT(count(), 1);
+    close_world();
+}
+
 /* Java takes from these what its links begin with. */
 TEST(answers_say_what_their_resource_is_in)
 {

@@ -108,6 +108,7 @@ static bool emu_restore_one_request(emu_restoring *r)
     request.verb = verb < EMU_OTHER ? (emu_verb)verb : EMU_OTHER;
     request.target = emu_take_counted(r);
     request.body = emu_take_counted(r);
+    request.header[EMU_H_UPSERT] = aioc_mem_str("true");   /* a POST that was accepted, of what is there, was one */
     for (i = 0; i < EMU_KEPT_HEADERS; i++) request.header[emu_kept_header(i)] = emu_take_counted(r);
     ok = !r->short_of && core->options.partitions > 0 && emu_restore_request(&core->exchange, core, &request);
     core->options.partitions = partitions;

@@ -38,6 +38,12 @@ static emu_user *emu_make_user(emu_exchange *x)
     return user;
 }
 
+/* An upsert's POST means what is there already. */
+static bool emu_is_upsert(const emu_exchange *x)
+{
+    return x->request->verb == EMU_POST && emu_header_true(x, EMU_H_UPSERT);
+}
+
 /* user NULL: a new one. */
 static void emu_write_user(emu_exchange *x, emu_user *user)
 {
@@ -45,13 +51,18 @@ static void emu_write_user(emu_exchange *x, emu_user *user)
     aiocosmos_json root;
     aiocosmos_str id;
     emu_user *other;
-    bool made = !user;
+    bool made;
     if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
     other = emu_find_user(x->database, id);
+    if (other && emu_is_upsert(x)) {
+        if (!emu_matches(x, other->resource.etag, other->resource.ts)) return;
+        user = other;
+    }
     if (other && other != user) {
         emu_exists(x);
         return;
     }
+    made = !user;
     if (made) user = emu_make_user(x);
     if (!user || !emu_resource_set(x->store, &user->resource, id, root)) {
         if (made && user) emu_drop_user(x->store, x->database, user);
@@ -190,6 +201,10 @@ static void emu_write_permission(emu_exchange *x, emu_user *user, emu_permission
     emu_permission *permission, *other, **last = &user->permissions;
     if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
     other = emu_find_permission(user, id);
+    if (other && emu_is_upsert(x)) {
+        if (!emu_matches(x, other->resource.etag, other->resource.ts)) return;
+        old = other;
+    }
     if (other && other != old) {
         emu_exists(x);
         return;
