@@ -134,6 +134,17 @@ test("databases: throughput", async () => {
     await database.delete();
 });
 
+test("databases: autoscale", async () => {
+    const { database } = await client.databases.create({ id: "scaled", maxThroughput: 4000 });
+    const { resource, offer } = await database.readOffer();
+    assert.equal(resource.content.offerAutopilotSettings.maxThroughput, 4000);
+    resource.content.offerAutopilotSettings.maxThroughput = 8000;
+    await offer.replace(resource);
+    assert.equal((await offer.read()).resource.content.offerAutopilotSettings.maxThroughput, 8000);
+    await database.delete();
+    await refused(offer.read(), 404);
+});
+
 // ------------------------------------------------------------------------------------------------------- containers
 
 test("containers: create, read, list, query, replace, delete", async () => {
@@ -232,6 +243,22 @@ test("containers: autoscale", async () => {
     resource.content.offerAutopilotSettings.maxThroughput = 6000;
     await offer.replace(resource);
     assert.equal((await container.readOffer()).resource.content.offerAutopilotSettings.maxThroughput, 6000);
+    await container.delete();
+});
+
+test("containers: from manual throughput to autoscale and back", async () => {
+    const { container } = await database.containers.create({ id: "both", partitionKey: "/pk", throughput: 2000 });
+    const { resource, offer } = await container.readOffer();
+    const become = async (header, content) => {
+        const initialHeaders = { [header]: "true" };
+        return (await offer.replace({ ...resource, content }, { initialHeaders })).resource.content;
+    };
+    const auto = await become("x-ms-cosmos-migrate-offer-to-autopilot", { offerThroughput: -1 });
+    assert.ok(auto.offerAutopilotSettings.maxThroughput >= 2000);
+    const back = await become("x-ms-cosmos-migrate-offer-to-manual-throughput",
+        { offerAutopilotSettings: { maxThroughput: -1 } });
+    assert.ok(back.offerThroughput >= 400);
+    assert.equal((await offer.read()).resource.content.offerAutopilotSettings, undefined);
     await container.delete();
 });
 
@@ -466,6 +493,45 @@ test("items: consistency levels", async () => {
         if (level !== "Strong") assert.equal((await c.item("1", "a").read()).resource.id, "1");
         else await refused(c.item("1", "a").read(), 400);
         other.dispose();
+    }
+});
+
+test("items: all of a partition key are deleted", async () => {
+    const c = await container();
+    await Promise.all(range(30).map(i => c.items.create({ id: `${i}`, pk: `${i % 3}` })));
+    await c.deleteAllItemsForPartitionKey("1");
+    const deadline = Date.now() + 10000;
+    const left = async () => (await c.items.query("SELECT VALUE c.pk FROM c").fetchAll()).resources;
+    while ((await left()).length > 20) assert.ok(Date.now() < deadline, "still there after 10 seconds");
+    assert.ok((await left()).every(pk => pk !== "1"));
+    assert.equal((await left()).length, 20);
+});
+
+test("conflicts: none", async () => {
+    const c = await container();
+    assert.deepEqual((await c.conflicts.readAll().fetchAll()).resources, []);
+    assert.deepEqual((await c.conflicts.query("SELECT * FROM c").fetchAll()).resources, []);
+    await refused(c.conflict("none", "a").read(), 404);
+    await refused(c.conflict("none", "a").delete(), 404);
+});
+
+test("scripts: create, read, list, query, replace, delete", async () => {
+    const c = await container();
+    const { scripts } = c;
+    const kinds = [[scripts.storedProcedures, id => scripts.storedProcedure(id), {}],
+        [scripts.triggers, id => scripts.trigger(id), { triggerType: "Pre", triggerOperation: "Create" }],
+        [scripts.userDefinedFunctions, id => scripts.userDefinedFunction(id), {}]];
+    for (const [all, one, more] of kinds) {
+        const { resource, statusCode } = await all.create({ id: "one", body: "function one() {}", ...more });
+        assert.equal(statusCode, 201);
+        await refused(all.create({ id: "one", body: "function one() {}", ...more }), 409);
+        assert.equal((await one("one").read()).resource._rid, resource._rid);
+        assert.equal((await one("one").replace({ ...resource, body: "function two() {}" })).statusCode, 200);
+        assert.deepEqual((await all.readAll().fetchAll()).resources.map(script => script.body), ["function two() {}"]);
+        const query = "SELECT VALUE c.id FROM c WHERE STARTSWITH(c.id, 'o')";
+        assert.deepEqual((await all.query(query).fetchAll()).resources, ["one"]);
+        assert.equal((await one("one").delete()).statusCode, 204);
+        await refused(one("one").read(), 404);
     }
 });
 
@@ -792,17 +858,62 @@ test("the change feed: all versions and deletes", async () => {
 
 // -------------------------------------------------------------------------------------------------- users and tokens
 
-test("users and permissions", async () => {
+test("users: create, read, list, query, replace, upsert, delete", async () => {
+    const { database } = await client.databases.create({ id: "peopled" });
+    const { resource, statusCode, user } = await database.users.create({ id: "ann" });
+    assert.equal(statusCode, 201);
+    await refused(database.users.create({ id: "ann" }), 409);
+    assert.equal((await user.read()).resource._rid, resource._rid);
+    assert.equal((await database.users.upsert({ id: "bob" })).statusCode, 201);
+    assert.equal((await database.users.upsert({ id: "bob" })).statusCode, 200);
+    const ids = async () => (await database.users.readAll().fetchAll()).resources.map(user => user.id).sort();
+    assert.deepEqual(await ids(), ["ann", "bob"]);
+    const query = { query: "SELECT VALUE u.id FROM u WHERE u.id > @id", parameters: [{ name: "@id", value: "ann" }] };
+    assert.deepEqual((await database.users.query(query).fetchAll()).resources, ["bob"]);
+    assert.equal((await user.replace({ id: "amy" })).resource._rid, resource._rid);
+    assert.deepEqual(await ids(), ["amy", "bob"]);
+    await refused(database.user("ann").read(), 404);
+    assert.equal((await database.user("amy").delete()).statusCode, 204);
+    await refused(database.user("amy").delete(), 404);
+    await database.delete();
+});
+
+const withUser = async (id, use) => {
     const c = await container();
     await c.items.create({ id: "1", pk: "a" });
-    const { user } = await database.users.create({ id: "ann" });
-    await refused(database.users.create({ id: "ann" }), 409);
-    assert.deepEqual((await database.users.readAll().fetchAll()).resources.map(user => user.id), ["ann"]);
-    const { resource: own } = await c.read();
+    const { user } = await database.users.create({ id });
+    await use(c, user, (await c.read()).resource._self);
+    await user.delete();
+};
+
+test("permissions: create, read, list, query, replace, upsert, delete", () =>
+    withUser("ann", async (c, user, resource) => {
+        const reads = { id: "reads", permissionMode: PermissionMode.Read, resource };
+        const created = await user.permissions.create(reads);
+        assert.equal(created.statusCode, 201);
+        await refused(user.permissions.create(reads), 409);
+        const permission = user.permission("reads");
+        const read = (await permission.read()).resource;
+        assert.equal(read.permissionMode, PermissionMode.Read);
+        assert.equal(read.resource, resource);
+        const changed = await permission.replace({ ...reads, permissionMode: PermissionMode.All });
+        assert.equal(changed.resource.permissionMode, PermissionMode.All);
+        const upserted = { id: "writes", permissionMode: PermissionMode.All, resource: (await c.item("1", "a").read())
+            .resource._self };
+        assert.equal((await user.permissions.upsert(upserted)).statusCode, 201);
+        assert.equal((await user.permissions.upsert({ ...upserted, permissionMode: "Read" })).statusCode, 200);
+        assert.equal((await user.permissions.readAll().fetchAll()).resources.length, 2);
+        const query = "SELECT VALUE p.id FROM p WHERE p.permissionMode = 'Read'";
+        assert.deepEqual((await user.permissions.query(query).fetchAll()).resources, ["writes"]);
+        assert.equal((await permission.delete()).statusCode, 204);
+        await refused(permission.read(), 404);
+    }));
+
+test("a client with a resource token", () => withUser("bea", async (c, user, resource) => {
     /** The container as one sees it who only has a token of this permission. */
     const seenBy = async (permission, use) => {
-        const { resource } = await user.permissions.create({ resource: own._self, ...permission });
-        const guest = new CosmosClient({ endpoint, resourceTokens: { [c.url]: resource._token } });
+        const { resource: made } = await user.permissions.create({ resource, ...permission });
+        const guest = new CosmosClient({ endpoint, resourceTokens: { [c.url]: made._token } });
         await use(guest.database(database.id).container(c.id));
         guest.dispose();
     };
@@ -810,17 +921,39 @@ test("users and permissions", async () => {
         assert.equal((await seen.item("1", "a").read()).resource.id, "1");
         assert.equal((await seen.items.query("SELECT * FROM c", { partitionKey: "a" }).fetchAll()).resources.length, 1);
         await refused(seen.items.create({ id: "2", pk: "a" }), 403);
+        await refused(seen.item("1", "a").delete(), 403);
+        await refused(seen.delete(), 403);
+    });
+    await seenBy({ id: "all", permissionMode: PermissionMode.All }, async seen => {
+        assert.equal((await seen.items.create({ id: "all", pk: "c" })).statusCode, 201);
+        assert.equal((await seen.item("all", "c").delete()).statusCode, 204);
+        const batch = [{ operationType: BulkOperationType.Create, resourceBody: { id: "batch", pk: "a" } }];
+        assert.equal((await seen.items.batch(batch, "a")).code, 200);
+        const found = await seen.items.executeBulkOperations(bulkOf("Delete", ["batch"], () => "a"));
+        assert.deepEqual(found.map(one => one.response?.statusCode), [204]);
     });
     await seenBy({ id: "one key", permissionMode: PermissionMode.All, resourcePartitionKey: ["a"] }, async seen => {
         assert.equal((await seen.items.create({ id: "2", pk: "a" })).statusCode, 201);
         await refused(seen.items.create({ id: "2", pk: "b" }), 403);
     });
-    assert.equal((await user.permission("reads").read()).resource.permissionMode, PermissionMode.Read);
-    assert.equal((await user.permissions.readAll().fetchAll()).resources.length, 2);
-    await user.permission("reads").delete();
-    await refused(user.permission("reads").read(), 404);
-    await user.delete();
-});
+}));
+
+test("a client with a feed of permissions", () => withUser("cid", async (c, user, resource) => {
+    await user.permissions.create({ id: "reads", permissionMode: PermissionMode.Read, resource });
+    const permissionFeed = (await user.permissions.readAll().fetchAll()).resources;
+    const tokenOf = { [c.url]: permissionFeed[0]._token };
+    const providers = [{ tokenProvider: async () => tokenOf[c.url] }, { resourceTokens: tokenOf }];
+    for (const provider of providers) {
+        const guest = new CosmosClient({ endpoint, ...provider });
+        const seen = guest.database(database.id).container(c.id);
+        assert.equal((await seen.item("1", "a").read()).statusCode, 200);
+        await refused(seen.item("1", "a").replace({ id: "1", pk: "a", changed: true }), 403);
+        guest.dispose();
+    }
+    const liar = new CosmosClient({ endpoint, tokenProvider: async () => tokenOf[c.url].replace("sig=", "sig=x") });
+    await refused(liar.database(database.id).container(c.id).item("1", "a").read(), 401);
+    liar.dispose();
+}));
 
 test("Entra tokens", async () => {
     const endpoint = process.env.AIOCOSMOS_EMULATOR_TLS;
@@ -839,26 +972,141 @@ test("Entra tokens", async () => {
     owner.dispose();
 });
 
-test("transactional batches", async () => {
+// ------------------------------------------------------------------------------------------------- batches and bulks
+
+const { Create, Upsert, Read, Replace, Delete, Patch } = BulkOperationType;
+const codes = batch => batch.result.map(one => one.statusCode);
+
+test("transactional batches: every kind of operation", async () => {
     const c = await container();
-    const { code, result } = await c.items.batch([
-        { operationType: BulkOperationType.Create, resourceBody: { id: "1", pk: "a" } },
-        { operationType: BulkOperationType.Upsert, resourceBody: { id: "2", pk: "a" } },
+    await Promise.all(["read", "replace", "delete", "patch"].map(id => c.items.create({ id, pk: "a", n: 1 })));
+    const batch = await c.items.batch([
+        { operationType: Create, resourceBody: { id: "create", pk: "a" } },
+        { operationType: Upsert, resourceBody: { id: "upsert", pk: "a" } },
+        { operationType: Read, id: "read" },
+        { operationType: Replace, id: "replace", resourceBody: { id: "replace", pk: "a", n: 2 } },
+        { operationType: Delete, id: "delete" },
+        { operationType: Patch, id: "patch", resourceBody: { operations: [{ op: "incr", path: "/n", value: 2 }] } },
+        { operationType: Read, id: "create" },
     ], "a");
-    assert.equal(code, 200);
-    assert.deepEqual(result.map(one => one.statusCode), [201, 201]);
+    assert.equal(batch.code, 200);
+    assert.deepEqual(codes(batch), [201, 201, 200, 200, 204, 200, 200]);
+    assert.deepEqual([2, 3, 5].map(i => batch.result[i].resourceBody.n), [1, 2, 3]);
+    assert.ok(batch.result.every(one => one.requestCharge > 0));
+    assert.equal(batch.result[0].eTag, batch.result[6].resourceBody._etag);
+    assert.equal((await c.items.readAll().fetchAll()).resources.length, 5);
 });
 
-test("bulk", async () => {
+test("transactional batches: all or nothing", async () => {
     const c = await container();
-    const results = await c.items.executeBulkOperations(range(20).map(i =>
-        ({ operationType: BulkOperationType.Create, partitionKey: `${i}`, resourceBody: { id: `${i}`, pk: `${i}` } })));
-    assert.ok(results.every(one => one.response?.statusCode === 201));
+    const { etag } = await c.items.create({ id: "there", pk: "a", n: 1 });
+    const create = { operationType: Create, resourceBody: { id: "new", pk: "a" } };
+    const replace = ifMatch => ({ operationType: Replace, id: "there", ifMatch,
+        resourceBody: { id: "there", pk: "a", n: 2 } });
+    const failing = [
+        [{ operationType: Create, resourceBody: { id: "there", pk: "a" } }, 409],
+        [{ operationType: Read, id: "none" }, 404],
+        [replace('"other"'), 412],
+        [{ operationType: Patch, id: "there", resourceBody: { operations: [{ op: "incr", path: "/n", value: 1 }],
+            condition: "from c where c.n > 1" } }, 412],
+    ];
+    for (const [operation, status] of failing) {
+        const batch = await c.items.batch([create, operation, create], "a");
+        assert.equal(batch.code, 207);
+        assert.deepEqual(codes(batch), [424, status, 424]);
+        assert.deepEqual((await c.items.readAll().fetchAll()).resources.map(item => item.id), ["there"]);
+    }
+    assert.deepEqual(codes(await c.items.batch([replace(etag), create], "a")), [200, 201]);
+});
+
+test("transactional batches: keys of every type, a hundred operations", async () => {
+    const c = await container();
+    for (const key of ["a", "ü", 1.5, true, null]) {
+        const operations = range(100).map(i => ({ operationType: Create, resourceBody: { id: `${i}`, pk: key } }));
+        assert.deepEqual(codes(await c.items.batch(operations, key)), Array(100).fill(201));
+    }
+    assert.equal((await c.items.readAll().fetchAll()).resources.length, 500);
+    const hierarchical = await container({ partitionKey: { paths: ["/a", "/b"], kind: "MultiHash", version: 2 } });
+    const two = [{ operationType: Create, resourceBody: { id: "1", a: "x", b: "y" } }];
+    assert.deepEqual(codes(await hierarchical.items.batch(two, ["x", "y"])), [201]);
+    const other = [{ operationType: Create, resourceBody: { id: "other", pk: "b" } }];
+    assert.deepEqual(codes(await c.items.batch(other, "a")), [400]);
+});
+
+/** Operations of a bulk, of a kind, on items of these ids, each with a key of its own unless keyOf says which. */
+const bulkOf = (operationType, ids, keyOf = id => `key ${id}`, body = {}) => ids.map(id => ({
+    operationType, partitionKey: keyOf(id),
+    ...(operationType === Create || operationType === Upsert ? {} : { id }),
+    ...(operationType === Read || operationType === Delete ? {}
+        : { resourceBody: operationType === Patch ? body : { id, pk: keyOf(id), ...body } }),
+}));
+const outcomes = results => results.map(one => one.response?.statusCode ?? one.error.code);
+const names = (count, prefix = "") => range(count).map(i => `${prefix}${i}`);
+
+test("bulks: every kind of operation", async () => {
+    const c = await container();
+    const ids = names(250);
+    const run = async (...args) => outcomes(await c.items.executeBulkOperations(bulkOf(...args)));
+    assert.deepEqual(await run(Create, ids, undefined, { n: 1 }), Array(250).fill(201));
+    const mixed = [
+        ...bulkOf(Create, ["0"]),
+        ...bulkOf(Upsert, ["1", "new"]),
+        ...bulkOf(Read, ["2", "none"]),
+        ...bulkOf(Replace, ["3", "none"], undefined, { n: 2 }),
+        ...bulkOf(Delete, ["4", "none"]),
+        ...bulkOf(Patch, ["5"], undefined, { operations: [{ op: "incr", path: "/n", value: 5 }] }),
+        ...bulkOf(Patch, ["6"], undefined, { operations: [{ op: "set", path: "/n", value: 0 }],
+            condition: "from c where c.n > 1" }),
+        { ...bulkOf(Delete, ["7"])[0], ifMatch: '"other"' },
+    ];
+    const results = await c.items.executeBulkOperations(mixed);
+    assert.deepEqual(outcomes(results), [409, 200, 201, 200, 404, 200, 404, 204, 404, 200, 412, 412]);
+    assert.equal(results[3].response.resourceBody.n, 1);
+    assert.equal(results[9].response.resourceBody.n, 6);
+    assert.ok(results.every(one => one.response || one.error.message));
+    assert.equal((await c.items.readAll().fetchAll()).resources.length, 250);
+});
+
+test("bulks: throttled items are sent again", async () => {
+    const c = await container();
+    const rule = { status: 429, sub_status: 3200, count: 30, retry_after_ms: 1, path: `colls/${c.id}/` };
+    await emulator("faults", { kind: "batched_create_item", ...rule });
+    const results = await c.items.executeBulkOperations(bulkOf(Create, names(200)));
+    assert.deepEqual(outcomes(results), Array(200).fill(201));
+    assert.equal((await c.items.readAll().fetchAll()).resources.length, 200);
+});
+
+test("bulks: over a split", async () => {
+    const c = await container();
+    assert.deepEqual(outcomes(await c.items.executeBulkOperations(bulkOf(Create, names(50, "before ")))),
+        Array(50).fill(201));
+    for (const range of ["0", "1", "2"]) await emulator("split", { database: database.id, container: c.id, range });
+    const results = await c.items.executeBulkOperations(bulkOf(Create, names(150, "after ")));
+    assert.deepEqual(outcomes(results), Array(150).fill(201));
+    assert.equal((await c.items.readAll().fetchAll()).resources.length, 200);
+});
+
+test("bulks: large items, keys of every type", async () => {
+    const c = await container();
+    const large = bulkOf(Create, names(30), undefined, { text: "x".repeat(100000) });
+    assert.deepEqual(outcomes(await c.items.executeBulkOperations(large)), Array(30).fill(201));
+    const keys = ["a", "", "ü😀", 0, -0.5, 1e21, true, false, null];
+    const keyed = keys.map(partitionKey =>
+        ({ operationType: Create, partitionKey, resourceBody: { id: "same", pk: partitionKey } }));
+    assert.deepEqual(outcomes(await c.items.executeBulkOperations(keyed)), keys.map(() => 201));
+    for (const key of keys) assert.equal((await c.item("same", key).read()).resource.pk, key);
+});
+
+test("bulks: the older function", async () => {
+    const c = await container();
+    const found = await c.items.bulk([...bulkOf(Create, names(60)), ...bulkOf(Create, ["0"]), ...bulkOf(Read, ["1"])]);
+    assert.deepEqual(found.map(one => one.statusCode), [...Array(60).fill(201), 409, 200]);
+    assert.equal(found.at(-1).resourceBody.id, "1");
 });
 
 // ----------------------------------------------------------------------------------------------------------- limits
 
-limit("stored procedures", "no scripts", async () => {
+limit("running stored procedures", "JavaScript is kept, but not run", async () => {
     const c = await container();
     const body = "function () { getContext().getResponse().setBody(1); }";
     await c.scripts.storedProcedures.create({ id: "one", body });

@@ -175,6 +175,12 @@ def databases_with_throughput():
     assert paid.get_throughput().offer_throughput == 500
     assert paid.replace_throughput(600).offer_throughput == 600
     client.delete_database(paid)
+    scaled = client.create_database("scaled py", offer_throughput=ThroughputProperties(auto_scale_max_throughput=4000))
+    assert scaled.get_throughput().auto_scale_max_throughput == 4000
+    scaled.replace_throughput(ThroughputProperties(auto_scale_max_throughput=8000))
+    assert scaled.get_throughput().auto_scale_max_throughput == 8000
+    assert scaled.get_throughput().offer_throughput is None
+    client.delete_database(scaled)
 
 
 # -------------------------------------------------------------------------------------------------------- containers
@@ -784,20 +790,96 @@ async def queries_across_partitions_(owner):
 
 
 @test
-def users_and_permissions():
+def users():
+    peopled = client.create_database("peopled py")
+    ann = peopled.create_user({"id": "ann"})
+    with refused(409):
+        peopled.create_user({"id": "ann"})
+    rid = ann.read()["_rid"]
+    peopled.upsert_user({"id": "bob"})
+    peopled.upsert_user({"id": "bob"})
+    assert sorted(found["id"] for found in peopled.list_users()) == ["ann", "bob"]
+    query = "SELECT * FROM u WHERE u.id > @id"
+    found = peopled.query_users(query, parameters=[{"name": "@id", "value": "ann"}])
+    assert [user["id"] for user in found] == ["bob"]
+    assert peopled.replace_user("ann", {"id": "amy"}).read()["_rid"] == rid
+    with refused(404):
+        peopled.get_user_client("ann").read()
+    peopled.delete_user("amy")
+    with refused(404):
+        peopled.delete_user("amy")
+    client.delete_database(peopled)
+
+
+def with_user(name):
     c = container()
     c.create_item({"id": "1", "pk": "a"})
-    user = database.create_user({"id": "bob"})
-    assert [found["id"] for found in database.list_users()] == ["bob"]
-    permission = user.create_permission({"id": "reads", "permissionMode": "Read", "resource": c.read()["_self"]})
-    token = permission.properties["_token"]
-    guest = CosmosClient(ENDPOINT, {c.container_link: token})
-    reader = guest.get_database_client(database.id).get_container_client(c.id)
+    return c, database.create_user({"id": name}), c.read()["_self"]
+
+
+@test
+def permissions():
+    c, user, link = with_user("ann")
+    user.create_permission({"id": "reads", "permissionMode": "Read", "resource": link})
+    with refused(409):
+        user.create_permission({"id": "reads", "permissionMode": "Read", "resource": link})
+    read = user.get_permission("reads")
+    assert read.permission_mode == "Read" and read.resource_link == link and read.properties["_token"]
+    changed = user.replace_permission("reads", {"id": "reads", "permissionMode": "All", "resource": link})
+    assert changed.permission_mode == "All"
+    item = c.read_item("1", "a")["_self"]
+    user.upsert_permission({"id": "one", "permissionMode": "All", "resource": item})
+    user.upsert_permission({"id": "one", "permissionMode": "Read", "resource": item})
+    assert sorted(found["id"] for found in user.list_permissions()) == ["one", "reads"]
+    query = "SELECT * FROM p WHERE p.permissionMode = @mode"
+    found = user.query_permissions(query, parameters=[{"name": "@mode", "value": "Read"}])
+    assert [permission["id"] for permission in found] == ["one"]
+    user.delete_permission("reads")
+    with refused(404):
+        user.get_permission("reads")
+    database.delete_user("ann")
+
+
+@test
+def a_client_with_a_resource_token():
+    c, user, link = with_user("bob")
+
+    def seen_by(**permission):
+        made_ = user.create_permission({"resource": link, **permission})
+        guest = CosmosClient(ENDPOINT, {c.container_link: made_.properties["_token"]})
+        return guest.get_database_client(database.id).get_container_client(c.id)
+
+    reader = seen_by(id="reads", permissionMode="Read")
     assert reader.read_item("1", "a")["id"] == "1"
+    assert len(list(reader.query_items("SELECT * FROM c", partition_key="a"))) == 1
     with refused(403):
         reader.create_item({"id": "2", "pk": "a"})
-    user.delete_permission("reads")
+    with refused(403):
+        reader.execute_item_batch([("delete", ("1",))], "a")
+    writer = seen_by(id="all", permissionMode="All")
+    assert writer.create_item({"id": "2", "pk": "b"})["id"] == "2"
+    assert len(writer.execute_item_batch([("delete", ("2",))], "b")) == 1
+    narrow = seen_by(id="one key", permissionMode="All", resourcePartitionKey=["a"])
+    narrow.create_item({"id": "3", "pk": "a"})
+    with refused(403):
+        narrow.create_item({"id": "3", "pk": "b"})
     database.delete_user("bob")
+
+
+@asynchronous
+async def users_and_permissions_(owner):
+    c = await owner.create_container(next_name(), PartitionKey(path="/pk"))
+    user = await owner.create_user({"id": "aio"})
+    link = (await c.read())["_self"]
+    permission = await user.create_permission({"id": "all", "permissionMode": "All", "resource": link})
+    assert [found["id"] async for found in user.list_permissions()] == ["all"]
+    async with AsyncCosmosClient(ENDPOINT, {c.container_link: permission.properties["_token"]}) as guest:
+        seen = guest.get_database_client(owner.id).get_container_client(c.id)
+        assert (await seen.create_item({"id": "1", "pk": "a"}))["id"] == "1"
+    await user.upsert_permission({"id": "all", "permissionMode": "Read", "resource": link})
+    await owner.delete_user("aio")
+    with refused(404):
+        await user.read()
 
 
 @asynchronous
@@ -837,18 +919,174 @@ async def session_tokens_(owner):
     assert (await c.read_item("1", "a", session_token=token))["id"] == "1"
 
 
+# ----------------------------------------------------------------------------------------------------------- batches
+
+
+class undone:
+    """That a batch fails at an index, with this status, and all others with 424."""
+
+    def __init__(self, index, status):
+        self.index, self.status = index, status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        assert isinstance(error, exceptions.CosmosBatchOperationError), f"not undone with {self.status}: {error}"
+        assert (error.error_index, error.status_code) == (self.index, self.status), error.message
+        found = [one["statusCode"] for one in error.operation_responses]
+        assert found == [self.status if i == self.index else 424 for i in range(len(found))], found
+        return True
+
+
+EVERY_KIND = [
+    ("create", ({"id": "create", "pk": "a"},)),
+    ("upsert", ({"id": "upsert", "pk": "a"},)),
+    ("read", ("read",)),
+    ("replace", ("replace", {"id": "replace", "pk": "a", "n": 2})),
+    ("delete", ("delete",)),
+    ("patch", ("patch", [{"op": "incr", "path": "/n", "value": 2}])),
+    ("read", ("create",)),
+]
+
+
 @test
 def transactional_batches():
-    operations = [("create", ({"id": "1", "pk": "a"},)), ("upsert", ({"id": "2", "pk": "a"},))]
-    found = container().execute_item_batch(operations, "a")
-    assert [one["statusCode"] for one in found] == [201, 201]
+    c = container()
+    for name in ["read", "replace", "delete", "patch"]:
+        c.create_item({"id": name, "pk": "a", "n": 1})
+    found = c.execute_item_batch(EVERY_KIND, "a")
+    assert [one["statusCode"] for one in found] == [201, 201, 200, 200, 204, 200, 200]
+    assert [found[i]["resourceBody"]["n"] for i in (2, 3, 5)] == [1, 2, 3]
+    assert found[0]["eTag"] == found[6]["resourceBody"]["_etag"]
+    assert all(one["requestCharge"] > 0 for one in found)
+    assert float(found.get_response_headers()["x-ms-request-charge"]) > 7
+    assert len(list(c.read_all_items())) == 5
+
+
+@test
+def batches_are_all_or_nothing():
+    c = container()
+    etag = c.create_item({"id": "there", "pk": "a", "n": 1})["_etag"]
+    create = ("create", ({"id": "new", "pk": "a"},))
+    body = {"id": "there", "pk": "a", "n": 2}
+    one_more = [{"op": "incr", "path": "/n", "value": 1}]
+    patch = ("patch", ("there", one_more), {"filter_predicate": "from c where c.n > 1"})
+    for status, operation in [(409, ("create", (body,))), (404, ("read", ("none",))), (412, patch),
+                              (412, ("replace", ("there", body), {"if_match_etag": '"other"'})),
+                              (400, ("create", ({"id": "other", "pk": "b"},)))]:
+        with undone(1, status):
+            c.execute_item_batch([create, operation, create], "a")
+        assert [item["id"] for item in c.read_all_items()] == ["there"]
+    assert len(c.execute_item_batch([("replace", ("there", body), {"if_match_etag": etag}), create], "a")) == 2
+
+
+@test
+def batches_of_a_hundred():
+    c = container()
+    for key in ["a", "ü", 1.5, True]:
+        found = c.execute_item_batch([("create", ({"id": str(i), "pk": key},)) for i in range(100)], key)
+        assert [one["statusCode"] for one in found] == [201] * 100
+    with refused(400):
+        c.execute_item_batch([("create", ({"id": f"{i} more", "pk": "a"},)) for i in range(101)], "a")
+    hierarchical = container(["/a", "/b"])
+    hierarchical.execute_item_batch([("create", ({"id": "1", "a": "x", "b": "y"},))], ["x", "y"])
+    assert hierarchical.read_item("1", ["x", "y"])["a"] == "x"
+
+
+@test
+def a_batch_while_the_service_is_busy():
+    c = container()
+    rule = {"status": 429, "sub_status": 3200, "retry_after_ms": 1, "path": f"colls/{c.id}/", "kind": "batch_items"}
+    batch = [("create", ({"id": "1", "pk": "a"},))]
+    emulator("faults", {**rule, "count": 3})
+    assert [one["statusCode"] for one in c.execute_item_batch(batch, "a")] == [201]
+    emulator("faults", {**rule, "count": 30})
+    with refused(429):
+        c.execute_item_batch(batch, "a")
+    emulator("faults", [])
+
+
+@asynchronous
+async def batches(owner):
+    c = await owner.create_container(next_name(), PartitionKey(path="/pk"))
+    for name in ["read", "replace", "delete", "patch"]:
+        await c.create_item({"id": name, "pk": "a", "n": 1})
+    found = await c.execute_item_batch(EVERY_KIND, "a")
+    assert [one["statusCode"] for one in found] == [201, 201, 200, 200, 204, 200, 200]
+    with undone(0, 409):
+        await c.execute_item_batch(EVERY_KIND, "a")
+
+
+# ---------------------------------------------------------------------------------------- the rest of the data plane
+
+
+@test
+def all_of_a_partition_key_are_deleted():
+    c = container()
+    for i in range(30):
+        c.create_item({"id": str(i), "pk": i % 3})
+    c.delete_all_items_by_partition_key(1)
+    deadline = time.monotonic() + 10
+    while len(left := list(c.query_items("SELECT VALUE c.pk FROM c", enable_cross_partition_query=True))) > 20:
+        assert time.monotonic() < deadline, "still there after 10 seconds"
+    assert sorted(left) == [0] * 10 + [2] * 10
+
+
+@test
+def no_conflicts():
+    c = container()
+    assert not list(c.list_conflicts())
+    assert not list(c.query_conflicts("SELECT * FROM c", enable_cross_partition_query=True))
+    with refused(404):
+        c.get_conflict("none", "a")
+    with refused(404):
+        c.delete_conflict("none", "a")
+
+
+@test
+def scripts():
+    all_ = container().scripts
+    trigger = {"triggerType": "Pre", "triggerOperation": "Create"}
+    for kind, more in [("stored_procedure", {}), ("trigger", trigger), ("user_defined_function", {})]:
+        def do(verb, *args, kind=kind, **options):
+            return getattr(all_, f"{verb}_{kind}" + ("s" if verb in ("list", "query") else ""))(*args, **options)
+
+        made_ = do("create", {"id": "one", "body": "function one() {}", **more})
+        with refused(409):
+            do("create", {"id": "one", "body": "function one() {}", **more})
+        assert do("get", "one")["_rid"] == made_["_rid"]
+        do("replace", "one", {**made_, "body": "function two() {}"})
+        assert [found["body"] for found in do("list")] == ["function two() {}"]
+        assert list(do("query", "SELECT VALUE c.id FROM c WHERE STARTSWITH(c.id, 'o')")) == ["one"]
+        do("delete", "one")
+        with refused(404):
+            do("get", "one")
+
+
+@test
+def feed_ranges_and_session_tokens_of_keys():
+    c = container()
+    ranges = list(c.read_feed_ranges())
+    assert len(ranges) > 1
+    tokens = []
+    for key in ["a", "b", 7, None, True]:
+        hooked = []
+        c.upsert_item({"id": "1", "pk": key}, response_hook=lambda headers, _, hooked=hooked: hooked.append(headers))
+        mine = c.feed_range_from_partition_key(key)
+        owners = [one for one in ranges if c.is_feed_range_subset(one, mine)]
+        assert len(owners) == 1, key
+        assert not c.is_feed_range_subset(mine, owners[0])
+        tokens.append((owners[0], hooked[0]["x-ms-session-token"]))
+    latest = c.get_latest_session_token(tokens, tokens[0][0])
+    assert c.read_item("1", "a", session_token=latest)["id"] == "1"
 
 
 # ------------------------------------------------------------------------------------------------------------ limits
 
 
-@limit("no scripts")
-def stored_procedures():
+@limit("JavaScript is kept, but not run")
+def running_stored_procedures():
     c = container()
     c.scripts.create_stored_procedure({"id": "one", "body": "function () { getContext().getResponse().setBody(1); }"})
     assert c.scripts.execute_stored_procedure("one", partition_key="a") == 1
