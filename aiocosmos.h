@@ -13025,12 +13025,14 @@ typedef struct aioc_plan {
 } aioc_plan;
 
 /* A plan's block while it is filled: arrays in front, texts behind. No text is longer than it is in the JSON, and no
- * value of the JSON becomes an element larger than a span. */
+ * value of the JSON becomes an element larger than a span. What is wrong first is blamed; what is read after that does
+ * not count. */
 typedef struct aioc_plan_reader {
     aioc_plan *plan;
     char *arrays, *texts;
     char *why;
     size_t cap;
+    bool bad;
 } aioc_plan_reader;
 
 static void *aioc_plan_take(aioc_plan_reader *in, size_t count, size_t size)
@@ -13053,15 +13055,16 @@ static aiocosmos_str aioc_plan_take_text(aioc_plan_reader *in, aiocosmos_json va
 
 #define AIOC_PLAN_BLAMED_MAX 80  /* bytes of a plan in a message */
 
-/* "the query plan's <name> is <value>, <but>". Always false. */
-static bool aioc_plan_blame(aioc_plan_reader *in, const char *name, aiocosmos_json value, const char *but)
+/* If it is not right: "the query plan's <name> is <value>, <but>". */
+static void aioc_plan_expect(aioc_plan_reader *in, bool right, const char *name, aiocosmos_json value, const char *but)
 {
     char quoted[AIOC_PROTOCOL_QUOTE_MAX + 4] = "missing";
     bool cut = value.len > AIOC_PLAN_BLAMED_MAX;
-    aiocosmos_str text = aioc_text_view(value.ptr, cut ? AIOC_PLAN_BLAMED_MAX : value.len);
-    if (value.type != AIOCOSMOS_JSON_NONE) aioc_protocol_quote(text, quoted);
+    if (right || in->bad) return;
+    in->bad = true;
+    if (value.type != AIOCOSMOS_JSON_NONE)
+        aioc_protocol_quote(aioc_text_view(value.ptr, cut ? AIOC_PLAN_BLAMED_MAX : value.len), quoted);
     aioc_mem_print(in->why, in->cap, "the query plan's %s is %s%s, %s", name, quoted, cut ? "..." : "", but);
-    return false;
 }
 
 static uint64_t aioc_plan_count(aiocosmos_json value, uint64_t otherwise)
@@ -13077,100 +13080,69 @@ static bool aioc_plan_flag(aiocosmos_json value, bool otherwise)
     return aioc_json_get_bool(value, &flag) ? flag : aioc_plan_count(value, otherwise) != 0;
 }
 
-/* Why a value is not of the kind that a name begins with; NULL: it is. */
-static const char *aioc_plan_is_not(aiocosmos_json value, char kind)
+/* A property; null is as good as NONE. In front of its name: what it has to be, if there is one: a [list, ]list of
+ * texts, {object, "text, #count or ?flag. */
+static aiocosmos_json aioc_plan_get(aioc_plan_reader *in, aiocosmos_json object, const char *name)
 {
+    const char kind = *name++;
+    aiocosmos_json value, element = aioc_json_none();
+    aioc_json_fields(object, &name, 1, &value);
+    if (value.type == AIOCOSMOS_JSON_NULL) value = element;
+    if (value.type == AIOCOSMOS_JSON_NONE) return value;
     switch (kind) {
-    case '[': case ']': return value.type == AIOCOSMOS_JSON_ARR ? NULL : "not a list";
-    case '"': return value.type == AIOCOSMOS_JSON_STR ? NULL : "not a text";
-    case '{': return value.type == AIOCOSMOS_JSON_OBJ ? NULL : "not an object";
-    case '#': return aioc_plan_count(value, UINT64_MAX) <= INT64_MAX ? NULL : "not a count";
+    case '[': case ']': aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_ARR, name, value, "not a list"); break;
+    case '"': aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_STR, name, value, "not a text"); break;
+    case '{': aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_OBJ, name, value, "not an object"); break;
+    case '#': aioc_plan_expect(in, aioc_plan_count(value, UINT64_MAX) <= INT64_MAX, name, value, "not a count"); break;
     case '?':
-        if (value.type == AIOCOSMOS_JSON_BOOL || aioc_plan_count(value, UINT64_MAX) <= 1) return NULL;
-        return "neither true nor false";
-    default: return NULL;
+        aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_BOOL || aioc_plan_count(value, UINT64_MAX) <= 1, name, value,
+                         "neither true nor false");
     }
-}
-
-#define AIOC_PLAN_FIELDS_MAX 14
-
-/* The properties of an object. In front of each name: what its value has to be, if there is one: a [list, ]list of
- * texts, {object, "text, #count or ?flag. null is as good as none. */
-static bool aioc_plan_read_fields(aioc_plan_reader *in, aiocosmos_json object, const char *const *kinds, size_t count,
-                                  aiocosmos_json *out)
-{
-    const char *names[AIOC_PLAN_FIELDS_MAX] = { NULL }, *but;
-    aiocosmos_json element = aioc_json_none();
-    size_t i;
-    for (i = 0; i < count; i++) names[i] = kinds[i] + 1;
-    aioc_json_fields(object, names, count, out);
-    for (i = 0; i < count; i++) {
-        if (out[i].type == AIOCOSMOS_JSON_NULL) out[i] = aioc_json_none();
-        but = out[i].type == AIOCOSMOS_JSON_NONE ? NULL : aioc_plan_is_not(out[i], *kinds[i]);
-        if (but) return aioc_plan_blame(in, names[i], out[i], but);
-        while (*kinds[i] == ']' && aioc_json_next(out[i], NULL, &element))
-            if (element.type != AIOCOSMOS_JSON_STR) return aioc_plan_blame(in, names[i], element, "not a text");
-    }
-    return true;
+    while (kind == ']' && aioc_json_next(value, NULL, &element))
+        aioc_plan_expect(in, element.type == AIOCOSMOS_JSON_STR, name, element, "not a text");
+    return value;
 }
 
 /* null is a plain value, seen where others are aggregated. */
-static bool aioc_plan_read_aggregate(aioc_plan_reader *in, const char *name, aiocosmos_json value, uint8_t *out)
+static uint8_t aioc_plan_read_aggregate(aioc_plan_reader *in, const char *name, aiocosmos_json value)
 {
     static const char *const names[] = { "Count", "CountIf", "Sum", "Average", "Min", "Max", "MakeList", "MakeSet" };
-    size_t i;
-    *out = AIOC_PLAN_PLAIN;
-    if (value.type == AIOCOSMOS_JSON_NULL) return true;
-    for (i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (!aioc_json_is_str(value, names[i])) continue;
-        *out = (uint8_t)(AIOC_PLAN_COUNT + i);
-        return true;
-    }
-    return aioc_plan_blame(in, name, value, "an aggregate that this version does not know");
+    size_t i = 0, count = sizeof names / sizeof *names;
+    if (value.type == AIOCOSMOS_JSON_NULL) return AIOC_PLAN_PLAIN;
+    while (i < count && !aioc_json_is_str(value, names[i])) i++;
+    aioc_plan_expect(in, i < count, name, value, "an aggregate that this version does not know");
+    return (uint8_t)(AIOC_PLAN_COUNT + i);
 }
 
-enum {
-    AIOC_PLAN_P_DISTINCT, AIOC_PLAN_P_TOP, AIOC_PLAN_P_OFFSET, AIOC_PLAN_P_LIMIT, AIOC_PLAN_P_ORDER,
-    AIOC_PLAN_P_EXPRESSIONS, AIOC_PLAN_P_GROUPS, AIOC_PLAN_P_ALIASES, AIOC_PLAN_P_AGGREGATES, AIOC_PLAN_P_TYPES,
-    AIOC_PLAN_P_REWRITTEN, AIOC_PLAN_P_VALUE, AIOC_PLAN_P_DCOUNT, AIOC_PLAN_P_NON_STREAMING, AIOC_PLAN_P_COUNT
-};
-
-static const char *const aioc_plan_info_names[AIOC_PLAN_P_COUNT] = {
-    " distinctType", "#top", "#offset", "#limit", "[orderBy", "]orderByExpressions", "[groupByExpressions",
-    "]groupByAliases", "[aggregates", "{groupByAliasToAggregateType", "\"rewrittenQuery", "?hasSelectValue",
-    "{dCountInfo", "?hasNonStreamingOrderBy"
-};
-
-static bool aioc_plan_read_distinct(aioc_plan_reader *in, aiocosmos_json value, aioc_plan_info *info)
+/* Rows that come in no order can't be compared with the one before only. */
+static uint8_t aioc_plan_read_distinct(aioc_plan_reader *in, aiocosmos_json value, uint32_t order_count)
 {
-    info->distinct = AIOC_PLAN_ALL;
-    if (value.type == AIOCOSMOS_JSON_NONE || aioc_json_is_str(value, "None")) return true;
-    info->distinct = aioc_json_is_str(value, "Ordered") ? AIOC_PLAN_DISTINCT_ORDERED : AIOC_PLAN_DISTINCT_UNORDERED;
-    return info->distinct == AIOC_PLAN_DISTINCT_ORDERED || aioc_json_is_str(value, "Unordered") ||
-           aioc_plan_blame(in, "distinctType", value, "which this version does not know");
+    bool ordered = aioc_json_is_str(value, "Ordered");
+    if (value.type == AIOCOSMOS_JSON_NONE || aioc_json_is_str(value, "None")) return AIOC_PLAN_ALL;
+    aioc_plan_expect(in, ordered || aioc_json_is_str(value, "Unordered"), "distinctType", value,
+                     "which this version does not know");
+    return ordered && order_count ? AIOC_PLAN_DISTINCT_ORDERED : AIOC_PLAN_DISTINCT_UNORDERED;
 }
 
-static bool aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aiocosmos_json expressions,
+static void aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aiocosmos_json expressions,
                                  aioc_plan_info *info)
 {
     aiocosmos_json value = aioc_json_none(), expression = value;
     size_t count = aioc_json_count(order), given = aioc_json_count(expressions), i;
     uint8_t *descending = (uint8_t *)in->texts;
     aiocosmos_str *texts = (aiocosmos_str *)aioc_plan_take(in, count, sizeof *texts);
-    if (given > 0 && given != count)
-        return aioc_plan_blame(in, "orderByExpressions", expressions, "not as long as its orderBy");
+    aioc_plan_expect(in, given == 0 || given == count, "orderByExpressions", expressions, "not as long as its orderBy");
     in->texts += count;
-    for (i = 0; aioc_json_next(order, NULL, &value); i++) {
+    for (i = 0; !in->bad && aioc_json_next(order, NULL, &value); i++) {
         aioc_json_next(expressions, NULL, &expression);
         texts[i] = aioc_plan_take_text(in, expression);
         descending[i] = aioc_json_is_str(value, "Descending");
-        if (!descending[i] && !aioc_json_is_str(value, "Ascending"))
-            return aioc_plan_blame(in, "orderBy", value, "which this version does not know");
+        aioc_plan_expect(in, descending[i] || aioc_json_is_str(value, "Ascending"), "orderBy", value,
+                         "which this version does not know");
     }
     info->order_count = (uint32_t)count;
     info->descending = descending;
     info->expressions = texts;
-    return true;
 }
 
 #define AIOC_PLAN_ALIASES_MAX 4096  /* far more than a query may name; each is looked up among all */
@@ -13186,88 +13158,78 @@ static aiocosmos_json aioc_plan_property(aiocosmos_json object, aiocosmos_str na
 
 /* The types of the aliases are an object. Its properties are in no order that counts; where a plan has no list of the
  * aliases, they are taken in theirs. */
-static bool aioc_plan_read_aliases(aioc_plan_reader *in, aiocosmos_json list, aiocosmos_json types,
+static void aioc_plan_read_aliases(aioc_plan_reader *in, aiocosmos_json list, aiocosmos_json types,
                                    aioc_plan_info *info)
 {
+    static const char name[] = "groupByAliasToAggregateType";
     aiocosmos_json key = aioc_json_none(), value = key;
-    size_t count = aioc_json_count(list), typed = aioc_json_count(types), i = 0;
-    bool listed = count > 0;
-    aioc_plan_alias *aliases;
-    if (listed && count != typed)
-        return aioc_plan_blame(in, "groupByAliasToAggregateType", types, "not as long as its groupByAliases");
-    if (typed > AIOC_PLAN_ALIASES_MAX)
-        return aioc_plan_blame(in, "groupByAliasToAggregateType", types, "which is too long");
-    aliases = (aioc_plan_alias *)aioc_plan_take(in, typed, sizeof *aliases);
-    while (aioc_json_next(listed ? list : types, &key, &value)) {
+    size_t count = aioc_json_count(list), typed = aioc_json_count(types), i;
+    aioc_plan_alias *aliases = (aioc_plan_alias *)aioc_plan_take(in, typed, sizeof *aliases);
+    aioc_plan_expect(in, count == 0 || count == typed, name, types, "not as long as its groupByAliases");
+    aioc_plan_expect(in, typed <= AIOC_PLAN_ALIASES_MAX, name, types, "which is too long");
+    for (i = 0; !in->bad && aioc_json_next(count ? list : types, &key, &value); i++) {
         aiocosmos_json type = value;
-        if (listed) key = value;
-        aliases[i].name = aioc_plan_take_text(in, key);
-        if (listed) type = aioc_plan_property(types, aliases[i].name);
-        if (type.type == AIOCOSMOS_JSON_NONE)
-            return aioc_plan_blame(in, "groupByAliases", key, "of which it does not say what it is");
-        if (!aioc_plan_read_aggregate(in, "groupByAliasToAggregateType", type, &aliases[i].aggregate))
-            return false;
+        aliases[i].name = aioc_plan_take_text(in, count ? value : key);
+        if (count) type = aioc_plan_property(types, aliases[i].name);
+        aioc_plan_expect(in, type.type != AIOCOSMOS_JSON_NONE, "groupByAliases", value, "of which it does not say what "
+                         "it is");
+        aliases[i].aggregate = aioc_plan_read_aggregate(in, name, type);
         info->merges_groups = info->merges_groups || aliases[i].aggregate != AIOC_PLAN_PLAIN;
-        i++;
     }
     info->shape.aliases = aliases;
     info->shape.alias_count = (uint32_t)i;
-    return true;
 }
 
-static bool aioc_plan_read_shape(aioc_plan_reader *in, const aiocosmos_json *fields, aioc_plan_info *info)
+static void aioc_plan_read_shape(aioc_plan_reader *in, aiocosmos_json object, aioc_plan_info *info)
 {
-    aiocosmos_json aggregates = fields[AIOC_PLAN_P_AGGREGATES], value = aioc_json_none();
+    static const char name[] = "aggregates";
+    aiocosmos_json aggregates = aioc_plan_get(in, object, "[aggregates"), value = aioc_json_none();
     aioc_plan_shape *shape = &info->shape;
     size_t count = aioc_json_count(aggregates);
-    shape->grouped = aioc_json_count(fields[AIOC_PLAN_P_GROUPS]) > 0;
-    info->merges_groups = shape->grouped;
+    shape->grouped = aioc_json_count(aioc_plan_get(in, object, "[groupByExpressions")) > 0;
+    info->merges_groups = shape->grouped || count > 0;
     /* Plans of the first version do not say it; an aggregate without an alias is one. */
-    shape->value = aioc_plan_flag(fields[AIOC_PLAN_P_VALUE], count > 0);
-    if (!aioc_plan_read_aliases(in, fields[AIOC_PLAN_P_ALIASES], fields[AIOC_PLAN_P_TYPES], info)) return false;
-    if (count > 1 || (count == 1 && shape->alias_count > 0))
-        return aioc_plan_blame(in, "aggregates", aggregates, "more than SELECT VALUE has");
-    if (count == 0) return true;
-    aioc_json_next(aggregates, NULL, &value);
-    if (value.type == AIOCOSMOS_JSON_NULL) return aioc_plan_blame(in, "aggregates", value, "not an aggregate");
-    if (!shape->value)
-        return aioc_plan_blame(in, "aggregates", value, "but it is not of a SELECT VALUE and has no alias");
-    info->merges_groups = true;
-    return aioc_plan_read_aggregate(in, "aggregates", value, &shape->value_aggregate);
+    shape->value = aioc_plan_flag(aioc_plan_get(in, object, "?hasSelectValue"), count > 0);
+    aioc_plan_read_aliases(in, aioc_plan_get(in, object, "]groupByAliases"),
+                           aioc_plan_get(in, object, "{groupByAliasToAggregateType"), info);
+    aioc_plan_expect(in, count == 0 || (count == 1 && shape->alias_count == 0), name, aggregates,
+                     "more than SELECT VALUE has");
+    if (!aioc_json_next(aggregates, NULL, &value)) return;
+    aioc_plan_expect(in, value.type != AIOCOSMOS_JSON_NULL, name, value, "not an aggregate");
+    aioc_plan_expect(in, shape->value, name, value, "but it is not of a SELECT VALUE and has no alias");
+    shape->value_aggregate = aioc_plan_read_aggregate(in, name, value);
 }
 
 /* Aggregates and orders are in the rows of a rewritten query only; and ranges do not rank groups. */
-static bool aioc_plan_can_follow(aioc_plan_reader *in, const aioc_plan_info *info)
+static void aioc_plan_check_follows(aioc_plan_reader *in, const aioc_plan_info *info)
 {
     const char *what = info->merges_groups ? "groups" : "orders", *but = NULL;
     if (info->merges_groups && info->non_streaming) but = "ranks, which this version cannot do in one";
     else if ((info->merges_groups || info->order_count) && info->rewritten.len == 0) but = "has no rewritten query";
-    if (but) aioc_mem_print(in->why, in->cap, "the query plan %s and %s", what, but);
-    return !but;
+    if (but && !in->bad) aioc_mem_print(in->why, in->cap, "the query plan %s and %s", what, but);
+    in->bad = in->bad || but;
 }
 
-static bool aioc_plan_read_info(aioc_plan_reader *in, aiocosmos_json object, aioc_plan_info *info)
+static void aioc_plan_read_info(aioc_plan_reader *in, aiocosmos_json object, aioc_plan_info *info)
 {
-    aiocosmos_json fields[AIOC_PLAN_P_COUNT];
+    aiocosmos_json dcount;
     uint64_t top;
     memset(info, 0, sizeof *info);
-    if (object.type != AIOCOSMOS_JSON_OBJ) return aioc_plan_blame(in, "queryInfo", object, "not an object");
-    if (!aioc_plan_read_fields(in, object, aioc_plan_info_names, AIOC_PLAN_P_COUNT, fields)) return false;
-    info->skip = aioc_plan_count(fields[AIOC_PLAN_P_OFFSET], 0);
-    info->take = aioc_plan_count(fields[AIOC_PLAN_P_LIMIT], UINT64_MAX);
-    top = aioc_plan_count(fields[AIOC_PLAN_P_TOP], UINT64_MAX);
+    aioc_plan_expect(in, object.type == AIOCOSMOS_JSON_OBJ, "queryInfo", object, "not an object");
+    dcount = aioc_plan_get(in, object, "{dCountInfo");
+    info->skip = aioc_plan_count(aioc_plan_get(in, object, "#offset"), 0);
+    info->take = aioc_plan_count(aioc_plan_get(in, object, "#limit"), UINT64_MAX);
+    top = aioc_plan_count(aioc_plan_get(in, object, "#top"), UINT64_MAX);
     if (top < info->take) info->take = top;
-    info->has_dcount = fields[AIOC_PLAN_P_DCOUNT].type != AIOCOSMOS_JSON_NONE;
-    info->dcount_alias = aioc_plan_take_text(in, aioc_json_at(fields[AIOC_PLAN_P_DCOUNT], "/dCountAlias"));
-    info->rewritten = aioc_plan_take_text(in, fields[AIOC_PLAN_P_REWRITTEN]);
-    info->non_streaming = aioc_plan_flag(fields[AIOC_PLAN_P_NON_STREAMING], false);
-    if (!aioc_plan_read_distinct(in, fields[AIOC_PLAN_P_DISTINCT], info) ||
-        !aioc_plan_read_order(in, fields[AIOC_PLAN_P_ORDER], fields[AIOC_PLAN_P_EXPRESSIONS], info) ||
-        !aioc_plan_read_shape(in, fields, info)) return false;
-    /* Rows that come in no order can't be compared with the one before only. */
-    if (info->distinct == AIOC_PLAN_DISTINCT_ORDERED && info->order_count == 0)
-        info->distinct = AIOC_PLAN_DISTINCT_UNORDERED;
-    return aioc_plan_can_follow(in, info);
+    info->has_dcount = dcount.type != AIOCOSMOS_JSON_NONE;
+    info->dcount_alias = aioc_plan_take_text(in, aioc_json_at(dcount, "/dCountAlias"));
+    info->rewritten = aioc_plan_take_text(in, aioc_plan_get(in, object, "\"rewrittenQuery"));
+    info->non_streaming = aioc_plan_flag(aioc_plan_get(in, object, "?hasNonStreamingOrderBy"), false);
+    aioc_plan_read_order(in, aioc_plan_get(in, object, "[orderBy"), aioc_plan_get(in, object, "]orderByExpressions"),
+                         info);
+    info->distinct = aioc_plan_read_distinct(in, aioc_plan_get(in, object, " distinctType"), info->order_count);
+    aioc_plan_read_shape(in, object, info);
+    aioc_plan_check_follows(in, info);
 }
 
 /*--- Spans ---*/
@@ -13297,27 +13259,26 @@ static aiocosmos_str aioc_plan_epk_successor(aiocosmos_str epk)
 }
 
 /* A border in hex; proxies that know no hashes say [] and "Infinity" for the ends of the key space. */
-static bool aioc_plan_read_border(aioc_plan_reader *in, const char *name, aiocosmos_json value, aiocosmos_str *out)
+static aiocosmos_str aioc_plan_read_border(aioc_plan_reader *in, const char *name, aiocosmos_json value)
 {
-    *out = aioc_mem_str("");
-    if (value.type == AIOCOSMOS_JSON_ARR && aioc_json_count(value) == 0) return true;
-    if (value.type != AIOCOSMOS_JSON_STR) return aioc_plan_blame(in, name, value, "not an effective key");
-    if (aioc_json_is_str(value, "Infinity")) *out = aioc_mem_str("FF");
-    else *out = aioc_plan_take_text(in, value);
-    return aioc_plan_is_hex(*out) || aioc_plan_blame(in, name, value, "not an effective key");
+    aiocosmos_str border = aioc_json_is_str(value, "Infinity") ? aioc_mem_str("FF") : aioc_plan_take_text(in, value);
+    bool none = value.type == AIOCOSMOS_JSON_ARR && aioc_json_count(value) == 0;
+    aioc_plan_expect(in, none || (value.type == AIOCOSMOS_JSON_STR && aioc_plan_is_hex(border)), name, value,
+                     "not an effective key");
+    return border;
 }
 
-static bool aioc_plan_read_span(aioc_plan_reader *in, aiocosmos_json value, aioc_plan_span *span)
+static void aioc_plan_read_span(aioc_plan_reader *in, aiocosmos_json value, aioc_plan_span *span)
 {
-    static const char *const names[] = { " min", " max", "?isMinInclusive", "?isMaxInclusive" };
-    aiocosmos_json fields[4];
-    if (!aioc_plan_read_fields(in, value, names, 4, fields) ||
-        !aioc_plan_read_border(in, "queryRanges' min", fields[0], &span->min) ||
-        !aioc_plan_read_border(in, "queryRanges' max", fields[1], &span->max)) return false;
-    if (!aioc_plan_flag(fields[2], true)) span->min = aioc_plan_epk_successor(span->min);
-    if (aioc_plan_flag(fields[3], false)) span->max = aioc_plan_epk_successor(span->max);
-    return aioc_protocol_epk_compare(span->min, span->max) < 0 ||
-           aioc_plan_blame(in, "queryRanges", value, "and that has no inside");
+    span->min = aioc_plan_read_border(in, "queryRanges' min", aioc_plan_get(in, value, " min"));
+    span->max = aioc_plan_read_border(in, "queryRanges' max", aioc_plan_get(in, value, " max"));
+    if (in->bad) return;
+    if (!aioc_plan_flag(aioc_plan_get(in, value, "?isMinInclusive"), true))
+        span->min = aioc_plan_epk_successor(span->min);
+    if (aioc_plan_flag(aioc_plan_get(in, value, "?isMaxInclusive"), false))
+        span->max = aioc_plan_epk_successor(span->max);
+    aioc_plan_expect(in, aioc_protocol_epk_compare(span->min, span->max) < 0, "queryRanges", value,
+                     "and that has no inside");
 }
 
 static int aioc_plan_by_min(const void *a, const void *b, const void *unused)
@@ -13326,7 +13287,7 @@ static int aioc_plan_by_min(const void *a, const void *b, const void *unused)
     return aioc_protocol_epk_compare(((const aioc_plan_span *)a)->min, ((const aioc_plan_span *)b)->min);
 }
 
-static bool aioc_plan_read_spans(aioc_plan_reader *in, aiocosmos_json list)
+static void aioc_plan_read_spans(aioc_plan_reader *in, aiocosmos_json list)
 {
     aioc_plan *plan = in->plan;
     aiocosmos_json value = aioc_json_none();
@@ -13337,80 +13298,76 @@ static bool aioc_plan_read_spans(aioc_plan_reader *in, aiocosmos_json list)
     plan->span_count = list.type == AIOCOSMOS_JSON_NONE ? 1 : (uint32_t)count;
     spans[0].min = aioc_mem_str("");
     spans[0].max = aioc_mem_str("FF");
-    while (aioc_json_next(list, NULL, &value))
-        if (!aioc_plan_read_span(in, value, &spans[i++])) return false;
+    while (aioc_json_next(list, NULL, &value)) aioc_plan_read_span(in, value, &spans[i++]);
+    if (in->bad) return;
     aioc_mem_sort(spans, count, sizeof *spans, aioc_plan_by_min, NULL);
     for (i = 1; i < count; i++)
-        if (aioc_protocol_epk_compare(spans[i - 1].max, spans[i].min) > 0)
-            return aioc_plan_blame(in, "queryRanges", list, "and two of them overlap");
-    return true;
+        aioc_plan_expect(in, aioc_protocol_epk_compare(spans[i - 1].max, spans[i].min) <= 0, "queryRanges", list,
+                         "and two of them overlap");
 }
 
 /*--- Whole plans ---*/
 
-static bool aioc_plan_read_component(aioc_plan_reader *in, aiocosmos_json value, aioc_plan_info *info)
+static void aioc_plan_read_component(aioc_plan_reader *in, aiocosmos_json value, aioc_plan_info *info)
 {
-    const char *but = NULL;
-    if (!aioc_plan_read_info(in, value, info)) return false;
-    if (info->order_count > 1) but = "which is ordered by more than a score";
-    if (info->distinct || info->has_dcount || info->merges_groups) but = "which does more than rank";
-    if (info->rewritten.len == 0) but = "which has no query";
-    return !but || aioc_plan_blame(in, "componentQueryInfos", value, but);
+    static const char name[] = "componentQueryInfos";
+    aioc_plan_read_info(in, value, info);
+    aioc_plan_expect(in, info->rewritten.len > 0, name, value, "which has no query");
+    aioc_plan_expect(in, !info->distinct && !info->has_dcount && !info->merges_groups, name, value,
+                     "which does more than rank");
+    aioc_plan_expect(in, info->order_count <= 1, name, value, "which is ordered by more than a score");
 }
 
-static bool aioc_plan_read_hybrid(aioc_plan_reader *in, aiocosmos_json hybrid)
+static void aioc_plan_read_hybrid(aioc_plan_reader *in, aiocosmos_json hybrid)
 {
-    static const char *const names[] = { "\"globalStatisticsQuery", "?requiresGlobalStatistics",
-                                         "[componentQueryInfos", "[componentWeights", "#skip", "#take" };
-    aiocosmos_json fields[6], value = aioc_json_none(), weight = value;
+    static const char name[] = "componentQueryInfos";
+    aiocosmos_json query = aioc_plan_get(in, hybrid, "\"globalStatisticsQuery");
+    aiocosmos_json list = aioc_plan_get(in, hybrid, "[componentQueryInfos"), value = aioc_json_none(), weight = value;
+    aiocosmos_json weights = aioc_plan_get(in, hybrid, "[componentWeights");
+    size_t count = aioc_json_count(list), weighted = aioc_json_count(weights);
     aioc_plan *plan = in->plan;
-    aioc_plan_component *component;
-    size_t count;
-    if (!aioc_plan_read_fields(in, hybrid, names, 6, fields)) return false;
-    count = aioc_json_count(fields[2]);
-    if (count == 0) return aioc_plan_blame(in, names[2] + 1, fields[2], "so that nothing is ranked");
-    if (count > AIOC_PLAN_COMPONENTS_MAX)
-        return aioc_plan_blame(in, names[2] + 1, fields[2], "more than this version ranks by");
-    if (aioc_json_count(fields[3]) > 0 && aioc_json_count(fields[3]) != count)
-        return aioc_plan_blame(in, names[3] + 1, fields[3], "not as long as its componentQueryInfos");
-    component = (aioc_plan_component *)aioc_plan_take(in, count, sizeof *component);
+    aioc_plan_component *component = (aioc_plan_component *)aioc_plan_take(in, count, sizeof *component);
+    aioc_plan_expect(in, count > 0, name, list, "so that nothing is ranked");
+    aioc_plan_expect(in, count <= AIOC_PLAN_COMPONENTS_MAX, name, list, "more than this version ranks by");
+    aioc_plan_expect(in, weighted == 0 || weighted == count, "componentWeights", weights,
+                     "not as long as its componentQueryInfos");
     plan->hybrid = true;
     plan->components = component;
     plan->component_count = (uint32_t)count;
-    plan->statistics = aioc_plan_take_text(in, fields[0]);
-    plan->needs_statistics = aioc_plan_flag(fields[1], false);
-    plan->info.skip = aioc_plan_count(fields[4], 0);
-    plan->info.take = aioc_plan_count(fields[5], UINT64_MAX);
-    if (plan->needs_statistics && plan->statistics.len == 0)
-        return aioc_plan_blame(in, names[0] + 1, fields[0], "but it requires global statistics");
-    for (; aioc_json_next(fields[2], NULL, &value); component++) {
-        if (!aioc_plan_read_component(in, value, &component->info)) return false;
+    plan->statistics = aioc_plan_take_text(in, query);
+    plan->needs_statistics = aioc_plan_flag(aioc_plan_get(in, hybrid, "?requiresGlobalStatistics"), false);
+    plan->info.skip = aioc_plan_count(aioc_plan_get(in, hybrid, "#skip"), 0);
+    plan->info.take = aioc_plan_count(aioc_plan_get(in, hybrid, "#take"), UINT64_MAX);
+    aioc_plan_expect(in, !plan->needs_statistics || plan->statistics.len > 0, "globalStatisticsQuery", query,
+                     "but it requires global statistics");
+    for (; !in->bad && aioc_json_next(list, NULL, &value); component++) {
+        aioc_plan_read_component(in, value, &component->info);
         component->weight = 1;
-        if (aioc_json_next(fields[3], NULL, &weight) && !aioc_json_get_f64(weight, &component->weight))
-            return aioc_plan_blame(in, names[3] + 1, weight, "not a weight");
+        if (aioc_json_next(weights, NULL, &weight))
+            aioc_plan_expect(in, aioc_json_get_f64(weight, &component->weight), "componentWeights", weight,
+                             "not a weight");
     }
-    return true;
 }
 
-/* The parts in the order in which their arrays need alignment. */
+/* The parts in the order in which their arrays need alignment. 0, E_PROTOCOL, E_ARGUMENT. */
 static int aioc_plan_read_root(aioc_plan_reader *in, aiocosmos_json root)
 {
-    static const char *const names[] = { "{queryInfo", "{hybridSearchQueryInfo", "[queryRanges",
-                                         " partitionedQueryExecutionInfoVersion" };
-    aiocosmos_json fields[4];
-    bool ok = aioc_plan_read_fields(in, root, names, 4, fields), simple = fields[0].type != AIOCOSMOS_JSON_NONE,
-         hybrid = fields[1].type != AIOCOSMOS_JSON_NONE;
-    if (!simple && !hybrid) {
+    aiocosmos_json info = aioc_plan_get(in, root, "{queryInfo"), hybrid = aioc_plan_get(in, root,
+                   "{hybridSearchQueryInfo");
+    aiocosmos_json version = aioc_plan_get(in, root, " partitionedQueryExecutionInfoVersion");
+    bool simple = info.type != AIOCOSMOS_JSON_NONE;
+    if (!simple && hybrid.type == AIOCOSMOS_JSON_NONE) {
         aioc_mem_print(in->why, in->cap, "not a query plan: there is neither queryInfo nor hybridSearchQueryInfo");
         return AIOCOSMOS_E_ARGUMENT;
     }
-    if (ok && fields[3].type != AIOCOSMOS_JSON_NONE &&
-        aioc_plan_count(fields[3], UINT64_MAX) > AIOC_PLAN_VERSION_MAX)
-        ok = aioc_plan_blame(in, names[3] + 1, fields[3], "which this version does not know");
-    if (ok && simple && hybrid) ok = aioc_plan_blame(in, names[1] + 1, fields[1], "but it has a queryInfo too");
-    ok = ok && (hybrid ? aioc_plan_read_hybrid(in, fields[1])
-                       : aioc_plan_read_info(in, fields[0], &in->plan->info)) && aioc_plan_read_spans(in, fields[2]);
-    return ok ? 0 : AIOCOSMOS_E_PROTOCOL;
+    aioc_plan_expect(in, aioc_plan_count(version, version.type ? UINT64_MAX : 0) <= AIOC_PLAN_VERSION_MAX,
+                     "partitionedQueryExecutionInfoVersion", version, "which this version does not know");
+    aioc_plan_expect(in, !simple || hybrid.type == AIOCOSMOS_JSON_NONE, "hybridSearchQueryInfo", hybrid,
+                     "but it has a queryInfo too");
+    if (!simple) aioc_plan_read_hybrid(in, hybrid);
+    else aioc_plan_read_info(in, info, &in->plan->info);
+    aioc_plan_read_spans(in, aioc_plan_get(in, root, "[queryRanges"));
+    return in->bad ? AIOCOSMOS_E_PROTOCOL : 0;
 }
 
 static void aioc_plan_release(aioc_mem *memory, aioc_plan *plan)
@@ -13460,6 +13417,7 @@ static int aioc_plan_read(aioc_mem *memory, aiocosmos_str json, aioc_plan **out,
     in.texts = text + json.len;
     in.why = why;
     in.cap = cap;
+    in.bad = false;
     result = aioc_plan_read_root(&in, root);
     aioc_json_close(&doc);
     AIOCOSMOS_ASSERT(in.arrays <= text && in.texts <= (char *)in.plan + bytes);

@@ -415,6 +415,9 @@ TEST(plan_refusals)
         {"{\"queryInfo\":{\"orderBy\":[\"Ascending\"],\"orderByExpressions\":[\"c.a\",\"c.b\"]}}",
             "not as long as its orderBy"},
         {"{\"queryInfo\":{\"orderByExpressions\":[\"c.a\"]}}", "not as long as its orderBy"},
+        {"{\"queryInfo\":{\"orderBy\":[\"Ascending\",\"Ascending\",\"Ascending\",\"Ascending\"],"
+         "\"orderByExpressions\":[\"an expression that is longer than all four ways are together\"]}}",
+         "not as long as its orderBy"},
         {"{\"queryInfo\":{\"orderBy\":[\"Ascending\"],\"orderByExpressions\":[5]}}", "orderByExpressions is 5,"
             " not a text"},
         {"{\"queryInfo\":{\"aggregates\":[\"Median\"],\"hasSelectValue\":true}}",
