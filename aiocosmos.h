@@ -4116,6 +4116,11 @@ static bool aioc_json_append_string(aioc_mem *memory, aioc_mem_buffer *buffer, c
     return ok;
 }
 
+static void aioc_json_put_string(aioc_mem_writer *out, aiocosmos_str text)
+{
+    out->ok = out->ok && aioc_json_append_string(out->memory, out->out, text.ptr, text.len, false);
+}
+
 /* Appends JSON text as it is, once it is checked. ascii: on one line, too. */
 static bool aioc_json_append_json(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text, size_t len,
                                   bool ascii, uint32_t depth_max)
@@ -13712,39 +13717,24 @@ static size_t aioc_val_next_character(const char **at, const char *end, char out
     return len;
 }
 
-/* A string as UTF-16 units, one after the other. */
-typedef struct aioc_val_units {
-    const char *at, *end;
-    uint32_t low;  /* the second unit of a pair, if it is due */
-} aioc_val_units;
-
-static aioc_val_units aioc_val_units_of(aiocosmos_json string)
-{
-    aioc_val_units units = {string.ptr + 1, string.ptr + string.len - 1, 0};
-    return units;
-}
-
-/* The next unit, or -1 at the end, which sorts before all. */
-static int32_t aioc_val_next_unit(aioc_val_units *units)
+/* The place of the next character in the order of UTF-16: its unit, or both of a pair. 0: the end, before all. */
+static uint64_t aioc_val_next_place(const char **at, const char *end)
 {
     char character[4];
-    uint32_t code = units->low;
-    units->low = 0;
-    if (code) return (int32_t)code;
-    if (units->at == units->end) return -1;
-    code = aioc_json_utf8_code(character, aioc_val_next_character(&units->at, units->end, character));
-    if (code < 0x10000) return (int32_t)code;
-    units->low = 0xDC00 + ((code - 0x10000) & 0x3FF);
-    return (int32_t)(0xD800 + ((code - 0x10000) >> 10));
+    uint64_t code;
+    if (*at == end) return 0;
+    code = aioc_json_utf8_code(character, aioc_val_next_character(at, end, character));
+    return code < 0x10000 ? code << 16 | 1 : (0xD7C0 + (code >> 10)) << 16 | (0xDC00 + (code & 0x3FF));
 }
 
-static int aioc_val_compare_units(aiocosmos_json a, aiocosmos_json b)
+static int aioc_val_compare_characters(aiocosmos_json a, aiocosmos_json b)
 {
-    aioc_val_units of_a = aioc_val_units_of(a), of_b = aioc_val_units_of(b);
+    const char *at_a = a.ptr + 1, *at_b = b.ptr + 1;
     for (;;) {
-        int32_t unit_a = aioc_val_next_unit(&of_a), unit_b = aioc_val_next_unit(&of_b);
-        if (unit_a != unit_b) return unit_a < unit_b ? -1 : 1;
-        if (unit_a < 0) return 0;
+        uint64_t place_a = aioc_val_next_place(&at_a, a.ptr + a.len - 1);
+        uint64_t place_b = aioc_val_next_place(&at_b, b.ptr + b.len - 1);
+        if (place_a != place_b) return place_a < place_b ? -1 : 1;
+        if (place_a == 0) return 0;
     }
 }
 
@@ -13760,7 +13750,7 @@ static int aioc_val_compare_strings(aiocosmos_json a, aiocosmos_json b)
 {
     const char *at_a = a.ptr + 1, *at_b = b.ptr + 1;
     size_t len_a = a.len - 2, len_b = b.len - 2, len = len_a < len_b ? len_a : len_b, i = 0;
-    if (aioc_json_has_escapes(a) || aioc_json_has_escapes(b)) return aioc_val_compare_units(a, b);
+    if (aioc_json_has_escapes(a) || aioc_json_has_escapes(b)) return aioc_val_compare_characters(a, b);
     while (i + 8 <= len) {
         uint64_t differ = aioc_text_load64le((const unsigned char *)at_a + i) ^
                           aioc_text_load64le((const unsigned char *)at_b + i);
@@ -13899,7 +13889,7 @@ static bool aioc_val_comes_again(aiocosmos_json object, aiocosmos_json name)
     for (at = own + 1 + own[1].next; at < whole + whole->next; at += 1 + at[1].next) {
         aiocosmos_json other = aioc_json_of(object, at);
         if ((own->info | at->info) & AIOC_JSON_ESCAPED
-                ? aioc_val_compare_units(name, other) == 0
+                ? aioc_val_compare_characters(name, other) == 0
                 : at->len == own->len && memcmp(name.ptr, other.ptr, own->len) == 0) return true;
     }
     return false;
@@ -14693,7 +14683,7 @@ static int aioc_row_groups_append_object(const aioc_row_groups *groups, const ai
         size_t before = out->len;
         int result;
         aioc_mem_put_text(&writer, between);
-        writer.ok = writer.ok && aioc_json_append_string(writer.memory, out, alias->name.ptr, alias->name.len, false);
+        aioc_json_put_string(&writer, alias->name);
         aioc_mem_put_text(&writer, ":");
         result = aioc_row_cell_append(groups->stage.memory, &cells[i], alias->aggregate, out);
         if (result < 0) writer.ok = false;
@@ -15424,7 +15414,7 @@ static int aioc_row_count_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffe
     if (*at == stage->count) return 0;
     if (named) {
         aioc_mem_put_text(&writer, "{");
-        writer.ok = writer.ok && aioc_json_append_string(stage->memory, out, count->alias.ptr, count->alias.len, false);
+        aioc_json_put_string(&writer, count->alias);
         aioc_mem_put_text(&writer, ":");
     }
     writer.ok = writer.ok && aioc_text_append_u64(stage->memory, out, count->number);
@@ -16485,11 +16475,15 @@ static void aioc_range_specify(aioc_request_spec *spec, const aioc_range_questio
 /* {"query":...,"parameters":[...]}. */
 static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params)
 {
+    aioc_mem_writer writer;
     out->len = 0;
-    return aioc_mem_append_str(memory, out, "{\"query\":") &&
-           aioc_json_append_string(memory, out, sql.ptr, sql.len, false) &&
-           aioc_mem_append_str(memory, out, ",\"parameters\":") &&
-           aioc_mem_append(memory, out, params.ptr, params.len) && aioc_mem_append_str(memory, out, "}");
+    writer = aioc_mem_write(memory, out);
+    aioc_mem_put_text(&writer, "{\"query\":");
+    aioc_json_put_string(&writer, sql);
+    aioc_mem_put_text(&writer, ",\"parameters\":");
+    aioc_mem_put(&writer, params);
+    aioc_mem_put_text(&writer, "}");
+    return writer.ok;
 }
 
 /* The header lines of a request for a page: those that all have, how many rows, and what it goes on behind. False: no
@@ -17371,7 +17365,8 @@ typedef struct aioc_page_way {
     bool (*has_more)(const aioc_page_cursor *cursor);  /* NULL: there always is */
     int (*place)(aioc_page_cursor *cursor, aioc_pos *position);  /* AIOC_POS_IN_*: where it is; 0: nowhere; E_NOMEM */
     void (*tell)(const aioc_page_cursor *cursor, aiocosmos_cursor_stats *out);  /* NULL: nothing */
-    void (*free)(aioc_page_cursor *cursor);
+    void (*free)(aioc_page_cursor *cursor);  /* what there is beside the reader; NULL: nothing */
+    size_t size;  /* of the struct that begins with the reader */
 } aioc_page_way;
 
 struct aioc_page_cursor {
@@ -17426,6 +17421,18 @@ static const aioc_op_role aioc_page_composed = { aioc_page_made, aioc_page_stop,
 
 /*--- Birth and death ---*/
 
+/* From here on, if not before, a page is one operation. */
+static void aioc_page_close_reader(aioc_page_cursor *cursor)
+{
+    const aioc_page_way *way = cursor->way;
+    if (!way) return;
+    aioc_range_close(cursor->reader);
+    if (way->free) way->free(cursor);
+    aioc_mem_free(cursor->engine->memory, cursor->reader, way->size);
+    cursor->reader = NULL;
+    cursor->way = NULL;
+}
+
 static void aioc_page_free(aioc_page_cursor *cursor)
 {
     aioc_mem *memory = cursor->engine->memory;
@@ -17437,7 +17444,7 @@ static void aioc_page_free(aioc_page_cursor *cursor)
     cursor->all->slots[(uint32_t)cursor->id - 1u] = NULL;
     cursor->all->closed++;
     aioc_reactor_timer_stop(cursor->engine->reactor, &cursor->poll);
-    if (cursor->way) cursor->way->free(cursor);
+    aioc_page_close_reader(cursor);
     aioc_range_answer_free(memory, cursor->shown);
     aioc_pos_free(memory, &cursor->from);
     for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(memory, texts[i]);
@@ -17508,13 +17515,10 @@ static int aioc_page_open(aioc_page_list *pages, int (*fill)(aioc_page_cursor *c
 /* An effective partition key in hex, as the list of ranges names it. */
 static int aioc_page_check_edge(aioc_request_builder *builder, const char *what, const char *text)
 {
-    size_t i, len = text ? strlen(text) : 0;
+    size_t len = text ? strlen(text) : 0;
     if (len >= AIOC_PROTOCOL_EPK_MAX) return aioc_request_refuse(builder, what, "too long for a partition key's hash");
-    for (i = 0; i < len; i++)
-        if (!strchr("0123456789ABCDEF", text[i]))
-            return aioc_request_refuse_at(builder, what, "not upper-case hexadecimal", i);
-    if (len % 2) return aioc_request_refuse(builder, what, "half a byte at its end: two digits make one");
-    return 0;
+    if (len % 2 == 0 && (len == 0 || strspn(text, "0123456789ABCDEF") == len)) return 0;
+    return aioc_request_refuse(builder, what, "not an even number of upper-case hexadecimal digits");
 }
 
 static int aioc_page_check_span(aioc_request_builder *builder, const aiocosmos_query_request *request)
@@ -17579,11 +17583,15 @@ static uint32_t aioc_page_levels(const aiocosmos_pk *pk)
     return levels;
 }
 
-/* Gives a cursor a reader, whose owner and way are set, of what is asked for. */
-static int aioc_page_open_reader(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
+/* Gives a cursor a way, and a reader of what is asked for. */
+static int aioc_page_open_reader(aioc_page_cursor *cursor, const aioc_page_way *way,
+                                 const aiocosmos_query_request *request)
 {
     aioc_op_engine *engine = cursor->engine;
-    aioc_range_reader *reader = cursor->reader;
+    aioc_range_reader *reader = (aioc_range_reader *)aioc_mem_zalloc(engine->memory, way->size);
+    if (!reader) return aioc_request_no_memory(&engine->builder);
+    cursor->reader = reader;
+    cursor->way = way;
     reader->question = &cursor->question;
     reader->costs = &cursor->costs;
     reader->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
@@ -17641,7 +17649,7 @@ static int aioc_page_read_token(aioc_page_cursor *cursor, aiocosmos_str token)
         wrong = "of a query across partitions";
     if (wrong) return aioc_request_refuse(&engine->builder, "continuation", wrong);
     if (cursor->from.place != AIOC_POS_AT_SERVICE) return 0;
-    if (cursor->way) cursor->way->free(cursor);  /* it was the gateway that served it */
+    aioc_page_close_reader(cursor);  /* it was the gateway that served it */
     return aioc_request_keep(&engine->builder, &cursor->continuation, cursor->from.pieces[0].continuation);
 }
 
@@ -18904,26 +18912,22 @@ static void aioc_query_tell(const aioc_page_cursor *cursor, aiocosmos_cursor_sta
 static void aioc_query_free(aioc_page_cursor *cursor)
 {
     aioc_query *query = aioc_query_of(cursor);
-    aioc_mem *memory = query->memory;
+    aioc_mem *memory = cursor->engine->memory;
     aioc_mem_buffer *const texts[] = {
         &query->sql, &query->params, &query->refusal, &query->last_items, &query->last_rid, &query->last_edges
     };
     size_t i;
-    aioc_range_close(&query->reader);
     aioc_plan_release(memory, query->plan);
     aioc_row_chain_close(&query->chain);
     aioc_range_answer_free(memory, query->taken);
     aioc_json_close(&query->from_doc);
     for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(memory, texts[i]);
     aioc_mem_free(memory, query->line, query->line_cap * sizeof *query->line);
-    aioc_mem_free(memory, query, sizeof *query);
-    cursor->reader = NULL;
-    cursor->way = NULL;
 }
 
 static const aioc_page_way aioc_query_way = {
     AIOCOSMOS_QUERY_PAGE, aioc_query_work, aioc_query_fetch, aioc_query_has_more, aioc_query_place, aioc_query_tell,
-    aioc_query_free
+    aioc_query_free, sizeof(aioc_query)
 };
 
 /*--- What the host asks for ---*/
@@ -18931,8 +18935,8 @@ static const aioc_page_way aioc_query_way = {
 static int aioc_query_append_params(aioc_request_builder *builder, aioc_mem_buffer *out,
                                     const aiocosmos_query_request *request)
 {
+    aioc_mem_writer writer = aioc_mem_write(builder->memory, out);
     size_t i;
-    if (!aioc_mem_append_str(builder->memory, out, "[")) return aioc_request_no_memory(builder);
     for (i = 0; i < request->param_count; i++) {
         const aiocosmos_param *param = &request->params[i];
         char what[48];
@@ -18941,14 +18945,14 @@ static int aioc_query_append_params(aioc_request_builder *builder, aioc_mem_buff
             return aioc_request_refuse(builder, what, "a name starts with '@'");
         if (param->value.type == AIOCOSMOS_VALUE_UNSET || param->value.type == AIOCOSMOS_VALUE_NONE)
             return aioc_request_refuse(builder, what, "no value is given");
-        if (!aioc_mem_append_str(builder->memory, out, i ? ",{\"name\":" : "{\"name\":") ||
-            !aioc_json_append_string(builder->memory, out, param->name, strlen(param->name), false) ||
-            !aioc_mem_append_str(builder->memory, out, ",\"value\":") ||
-            !aioc_json_append_value(builder->memory, out, &param->value, false, AIOC_JSON_DEPTH_MAX) ||
-            !aioc_mem_append_str(builder->memory, out, "}"))
+        aioc_mem_put_text(&writer, i ? "},{\"name\":" : "[{\"name\":");
+        aioc_json_put_string(&writer, aioc_mem_str(param->name));
+        aioc_mem_put_text(&writer, ",\"value\":");
+        if (!writer.ok || !aioc_json_append_value(builder->memory, out, &param->value, false, AIOC_JSON_DEPTH_MAX))
             return aioc_request_refuse(builder, what, "not UTF-8, not JSON, not a finite number, or no memory");
     }
-    return aioc_mem_append_str(builder->memory, out, "]") ? 0 : aioc_request_no_memory(builder);
+    aioc_mem_put_text(&writer, i ? "}]" : "[]");
+    return writer.ok ? 0 : aioc_request_no_memory(builder);
 }
 
 /* Leaves the parameters in builder->body. */
@@ -18999,11 +19003,10 @@ static bool aioc_query_may_span(const aioc_page_cursor *cursor, const aiocosmos_
 static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
 {
     aioc_op_engine *engine = cursor->engine;
-    aioc_query *query = (aioc_query *)aioc_mem_zalloc(engine->memory, sizeof *query);
-    int refused;
-    if (!query) return aioc_request_no_memory(&engine->builder);
-    cursor->reader = &query->reader;
-    cursor->way = &aioc_query_way;
+    aioc_query *query;
+    int refused = aioc_page_open_reader(cursor, &aioc_query_way, request);
+    if (refused) return refused;
+    query = aioc_query_of(cursor);
     query->cursor = cursor;
     query->memory = engine->memory;
     query->reader.take = aioc_query_take;
@@ -19015,8 +19018,6 @@ static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_reque
     aioc_json_open(&query->from_doc, engine->memory);
     cursor->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
                                                                : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
-    refused = aioc_page_open_reader(cursor, request);
-    if (refused || !request->sql) return refused;
     return aioc_request_keep(&engine->builder, &query->sql, aioc_mem_str(request->sql));
 }
 
@@ -19300,16 +19301,9 @@ static int aioc_change_place(aioc_page_cursor *cursor, aioc_pos *position)
     return AIOC_POS_IN_CHANGES;
 }
 
-static void aioc_change_free(aioc_page_cursor *cursor)
-{
-    aioc_range_close(cursor->reader);
-    aioc_mem_free(cursor->engine->memory, cursor->reader, sizeof *cursor->reader);
-    cursor->reader = NULL;
-    cursor->way = NULL;
-}
-
 static const aioc_page_way aioc_change_way = {
-    AIOCOSMOS_CHANGES_PAGE, aioc_change_work, aioc_change_fetch, NULL, aioc_change_place, NULL, aioc_change_free
+    AIOCOSMOS_CHANGES_PAGE, aioc_change_work, aioc_change_fetch, NULL, aioc_change_place, NULL, NULL,
+    sizeof(aioc_range_reader)
 };
 
 /*--- What the host asks for ---*/
@@ -19388,16 +19382,14 @@ static int aioc_change_fill(aioc_page_cursor *cursor, const void *asked)
     common.memory_max = request->memory_max;
     if (!refused) refused = aioc_page_fill(cursor, &common);
     if (refused) return refused;
-    cursor->reader = (aioc_range_reader *)aioc_mem_zalloc(engine->memory, sizeof *cursor->reader);
-    if (!cursor->reader) return aioc_request_no_memory(&engine->builder);
-    cursor->way = &aioc_change_way;
+    refused = aioc_page_open_reader(cursor, &aioc_change_way, &common);
+    if (refused) return refused;
     cursor->continuation_max = UINT32_MAX;  /* there is always a state */
     cursor->poll_ms = request->poll_ms;
     cursor->reader->take = aioc_change_take;
     cursor->reader->etags = true;
     cursor->reader->order = AIOC_RANGE_ANY;
-    refused = aioc_page_open_reader(cursor, &common);
-    if (!refused) refused = aioc_change_place_at(cursor, request);
+    refused = aioc_change_place_at(cursor, request);
     return refused ? refused : aioc_change_add_lines(cursor, request);
 }
 
@@ -19660,7 +19652,7 @@ static int aioc_many_name_properties(aioc_many *many)
         do {
             if (!aioc_protocol_path_step(&path, name, sizeof name)) return AIOCOSMOS_E_PROTOCOL;
             aioc_mem_put_text(&writer, "[");
-            writer.ok = writer.ok && aioc_json_append_string(many->memory, out, name, strlen(name), false);
+            aioc_json_put_string(&writer, aioc_mem_str(name));
             aioc_mem_put_text(&writer, "]");
         } while (path.len);
         aioc_mem_put(&writer, aioc_text_view("", 1));
@@ -19826,7 +19818,7 @@ static void aioc_many_draft_param(aioc_many_draft *draft, aiocosmos_str value, b
     draft->param_count++;
     aioc_mem_put_text(params, text);
     if (!string) aioc_mem_put(params, value);
-    else params->ok = params->ok && aioc_json_append_string(params->memory, params->out, value.ptr, value.len, false);
+    else aioc_json_put_string(params, value);
     aioc_mem_put_text(params, "}");
 }
 

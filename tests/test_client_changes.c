@@ -750,7 +750,7 @@ TEST(a_feed_that_cannot_be_is_refused_with_the_reason)
     request.epk_max = "0F";
     CHECK_STR(refusal_of_changes(client, &request), "epk_max: not behind epk_min");
     request.epk_max = "xyz";
-    CHECK_STR(refusal_of_changes(client, &request), "epk_max: not upper-case hexadecimal at byte 0");
+    CHECK_STR(refusal_of_changes(client, &request), "epk_max: not an even number of upper-case hexadecimal digits");
     request = of_changes(AIOCOSMOS_FROM_BEGINNING);
     request.container = NULL;
     CHECK_STR(refusal_of_changes(client, &request), "container: required");
