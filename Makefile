@@ -67,7 +67,7 @@ ifndef V
 .SILENT:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all demo test sanitize coverage interop sim fuzz fuzzers mutants bench bench-queries docs install clean help
+.PHONY: all demo test sanitize coverage interop explorer sim fuzz fuzzers mutants bench bench-queries docs install clean help
 
 all: $(PROGRAMS) $(EXAMPLES) ## the programs and the examples (also plain `make`)
 
@@ -93,6 +93,9 @@ coverage: build/bearssl build/certs/done ## the same, counted: lines and branche
 
 interop: $(PROGRAMS) $(B)/tests/interop/other_server build/certs/done ## the same by others' software
 	BUILD=$(B) tests/interop/run.sh
+
+explorer: $(B)/aiocosmos-emulator ## the emulator's page, in a real browser
+	BUILD=$(B) tests/explorer/run.sh
 
 sim: $(B)/tests/sim ## a long run of simulations; SEEDS=N: so many, FROM=N: from that one on
 	$(B)/tests/sim --from $(or $(FROM),1) --count $(or $(SEEDS),20000)
@@ -159,6 +162,9 @@ $(B)/tools/%.o: tools/%.c | build/bearssl
 
 # Tests look into the emulator's core, and the engine in it. What is installed shows its header's functions alone.
 $(EMULATOR): private CPPFLAGS += -DEMU_PRIVATE=extern
+
+# The emulator has a page inside.
+$(EMULATOR) $(B)/tools/emulator/library.o: | build/explorer.h
 
 $(LIBRARY): $(B)/tools/emulator/library.o
 	$(AR) rcs $@ $<
@@ -227,6 +233,10 @@ build/bearssl:
 	mkdir -p $(@D)
 	BEARSSL_PREFIX='$(BEARSSL_PREFIX)' tools/get-bearssl.sh '$(CC)' $(CPPFLAGS) $(BEARSSL_CFLAGS) $(LINK)
 	touch $@
+
+build/explorer.h: tools/emulator/embed.awk tools/emulator/explorer.html
+	mkdir -p $(@D)
+	awk -f $^ >$@
 
 build/certs/done: tests/make-certs.sh
 	tests/make-certs.sh $(@D)

@@ -1341,6 +1341,22 @@ TEST(faults_over_http_and_mistakes_in_them)
     close_world();
 }
 
+/* What a page of another's in the same browser could do with it is nothing. tests/explorer has it in a browser. */
+TEST(the_explorer_is_one_page_for_this_machine)
+{
+    const char *policy;
+    open_world(1);
+    CHECK_INT(call("GET", "/_emulator/explorer", "authorization: none\r\n", NULL), 200);
+    CHECK_STR(header("content-type"), "text/html; charset=us-ascii");
+    CHECK(strncmp(got.text, "<!DOCTYPE html>", 15) == 0 && says("</html>"));
+    policy = header("content-security-policy");
+    CHECK(strstr(policy, "default-src 'none'; connect-src 'self'") && strstr(policy, "frame-ancestors 'none'"));
+    CHECK(strstr(policy, "; script-src 'sha256-") && !strstr(policy, "unsafe"));
+    CHECK_INT(call("GET", "/_emulator/explorer", "authorization: none\r\nOrigin: http://other.example\r\n", NULL), 403);
+    CHECK_INT(call("POST", "/_emulator/explorer", NULL, "{}"), 404);
+    close_world();
+}
+
 /*--- HTTP (15) -----------------------------------------------------------------------------------*/
 
 /* Three requests in one stream, whole, in two pieces cut at every byte, and byte by byte: always the same answers. */

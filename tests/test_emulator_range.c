@@ -286,6 +286,48 @@ TEST(merged_partitions)
     close_world();
 }
 
+TEST(load_of_partitions)
+{
+    static const char *const path = "/_emulator/partitions/D/C";
+    open_world(1);
+    fill(10, 10);
+    CHECK_INT(call("GET", path, NULL, NULL), 200);
+    CHECK(says("[{\"id\":\"0\",\"min\":\"\",\"max\":\"FF\",\"share\":1.000000,\"parents\":[],\"items\":10,"
+               "\"requests\":10,\"throttled\":0,\"charge\":"));
+    CHECK_INT(call("PUT", "/_emulator/split", NULL, NAMED("\"range\":\"0\",\"busy\":2")), 204);
+    CHECK_INT(call("GET", path, NULL, NULL), 200);
+    CHECK(says("\"lsn\":11,\"moves\":true}]"));
+    CHECK(aiocosmos_emulator_split(w.core, "D", "C", "1"));
+    CHECK_INT(call("GET", path, NULL, NULL), 200);
+    CHECK(says("\"share\":0.500000,\"parents\":[\"0\"]") && says("\"share\":0.250000,\"parents\":[\"0\",\"1\"]"));
+    CHECK(says("\"requests\":0,") && says("\"moves\":false"));
+    CHECK_INT(call("GET", "/_emulator/partitions/D/X", NULL, NULL), 404);
+    CHECK_INT(call("GET", "/_emulator/partitions", NULL, NULL), 404);
+    close_world();
+}
+
+/* What no client asks for: the explorer has no merge of its own. */
+TEST(a_query_that_the_emulator_merges)
+{
+    const char *body = "{\"query\":\"SELECT VALUE c.id FROM c ORDER BY c.n DESC, c.id\"}";
+    const char *lines = ACROSS "x-emulator-merged: True\r\nx-ms-max-item-count: 7\r\n";
+    int i;
+    open_world(4);
+    for (i = 0; i < 16; i++) add_item(f("i%02d", i), f("k%d", i), i / 2);
+    CHECK_INT(call("POST", DOCS, ACROSS, body), 400);
+    CHECK_INT(call("POST", DOCS, lines, body), 200);
+    CHECK(says("[\"i14\",\"i15\",\"i12\",\"i13\",\"i10\",\"i11\",\"i08\"]"));
+    CHECK(aiocosmos_emulator_split(w.core, "D", "C", "2"));
+    CHECK_INT(call("POST", DOCS, f("%sx-ms-continuation: %s\r\n", lines, header("x-ms-continuation")), body), 200);
+    CHECK(says("[\"i09\",\"i06\",\"i07\",\"i04\",\"i05\",\"i02\",\"i03\"]"));
+    CHECK_INT(call("POST", DOCS, f("%sx-ms-continuation: %s\r\n", lines, header("x-ms-continuation")), body), 200);
+    CHECK(says("[\"i00\",\"i01\"]"));
+    CHECK_STR(header("x-ms-continuation"), "");
+    CHECK_INT(call("POST", DOCS, lines, "{\"query\":\"SELECT VALUE SUM(c.n) FROM c\"}"), 200);
+    CHECK(says("[56]"));
+    close_world();
+}
+
 /* A split that takes its time: the partition stays listed and refuses who names it; keys are routed all the while. */
 TEST(splits_that_take_their_time)
 {

@@ -22,8 +22,8 @@ BEGIN {
     order("tools/emulator/", "aiocosmos_emulator base")
     order("tools/emulator/sql/", "sql value regex functions parse bind run plan")
     order("tools/emulator/", "text clock model list resource journal changes range store kind request exchange keep auth " \
-          "fault patch metrics plan scope page held query listing script feed item batch definition users meta control " \
-          "answer routes restore http network core unit tls data server main program")
+          "fault patch metrics plan scope page held query listing script feed item batch definition users meta " \
+          "explorer control answer routes restore http network core unit tls data server main program")
     order("tools/cli/", "tool interrupt io input values csv columns state explain request rows scan transfer profile account " \
           "databases throughput describe items batch query export remove copy processor changes import editor shell help main")
 }
@@ -37,7 +37,7 @@ FNR == 1 {
 }
 /^#include "/ {
     split($0, part, "\"")
-    if (part[2] == "aiocosmos.h" || part[2] ~ /^examples\//) next
+    if (part[2] == "aiocosmos.h" || part[2] ~ /^(examples|build)\//) next
     other = directory part[2]
     while (sub(/[^\/]+\/\.\.\//, "", other)) continue
     if (other ~ /\.c$/ && file !~ /^tools\/emulator\/(unit|program)$/) complain("a .c file is included")

@@ -8,11 +8,14 @@
  *     shuffle   PUT of {"every":N,"min":A,"max":B,"busy":M} makes both happen by themselves, as emu_shuffle says
  *     clock     PUT of {"ahead_ms":N} sets how far the clock is ahead of the real one
  *     stats     GET counts
+ *     partitions/D/C    GET tells of a container's physical partitions: what they hold, and what they had to do
+ *     explorer  GET is a page for people
  *     health    GET answers everybody
  *
  * They are for who calls it localhost, or has the key: emu_may_control says what that is good for. */
 #include "control.h"
 #include "auth.h"
+#include "explorer.h"
 #include "fault.h"
 
 #include <string.h>
@@ -111,9 +114,42 @@ static void emu_control_clock(emu_exchange *x)
 
 static void emu_control_stats(emu_exchange *x)
 {
-    emu_put_format(&x->core->body, "{\"requests\":%llu,\"memory_bytes\":%llu,\"splits\":%llu,\"merges\":%llu}",
+    const emu_shuffle *shuffle = &x->store->shuffle;
+    emu_put_format(&x->core->body, "{\"requests\":%llu,\"memory_bytes\":%llu,\"splits\":%llu,\"merges\":%llu,"
+                   "\"ahead_ms\":%lld,\"shuffle\":{\"every\":%u,\"min\":%u,\"max\":%u,\"busy\":%u}}",
                    (unsigned long long)x->core->requests, (unsigned long long)x->store->memory.used,
-                   (unsigned long long)x->store->splits, (unsigned long long)x->store->merges);
+                   (unsigned long long)x->store->splits, (unsigned long long)x->store->merges,
+                   (long long)x->store->clock.ahead_ms, shuffle->every, shuffle->min, shuffle->max, shuffle->busy);
+    x->status = 200;
+    x->has_body = true;
+}
+
+static void emu_put_load(emu_text *out, const emu_range *range)
+{
+    const emu_container *container = range->container;
+    uint64_t whole = container->range[container->range_count - 1]->high - container->range[0]->low;
+    emu_put_format(out, "{\"id\":\"%s\",\"min\":\"%s\",\"max\":\"%s\",\"share\":%.6f,\"parents\":[%s],\"items\":%u,"
+                   "\"requests\":%llu,\"throttled\":%llu,\"charge\":%.2f,\"lsn\":%lld,\"moves\":%s}", range->id,
+                   range->min, range->max, (double)(range->high - range->low) / (double)whole, emu_range_parents(range),
+                   range->items.live, (unsigned long long)range->requests, (unsigned long long)range->throttled,
+                   range->charged, (long long)range->lsn, emu_range_moves(range) ? "true" : "false");
+}
+
+static void emu_control_partitions(emu_exchange *x)
+{
+    emu_database *database = emu_find_database(x->store, x->segment[2]);
+    const emu_container *container = database ? emu_find_container(database, x->segment[3]) : NULL;
+    uint32_t i;
+    if (!container) {
+        emu_refuse(x, 404, 0, "There is no such container.");
+        return;
+    }
+    emu_puts(&x->core->body, "[");
+    for (i = 0; i < container->range_count; i++) {
+        if (i) emu_puts(&x->core->body, ",");
+        emu_put_load(&x->core->body, container->range[i]);
+    }
+    emu_puts(&x->core->body, "]");
     x->status = 200;
     x->has_body = true;
 }
@@ -147,18 +183,25 @@ static bool emu_may_control(emu_exchange *x)
     return emu_authorize(x);
 }
 
-typedef struct emu_control { const char *name; unsigned verbs; void (*run)(emu_exchange *x); } emu_control;
+typedef struct emu_control {
+    const char *name;
+    size_t segments;
+    unsigned verbs;
+    void (*run)(emu_exchange *x);
+} emu_control;
 
 #define EMU_VERB(verb) (1u << (verb))
 
 static const emu_control emu_controls[] = {
-    { "faults",  EMU_VERB(EMU_GET) | EMU_VERB(EMU_PUT) | EMU_VERB(EMU_POST) | EMU_VERB(EMU_DELETE),
+    { "faults",     2, EMU_VERB(EMU_GET) | EMU_VERB(EMU_PUT) | EMU_VERB(EMU_POST) | EMU_VERB(EMU_DELETE),
       emu_control_faults },
-    { "split",   EMU_VERB(EMU_PUT), emu_control_split },
-    { "merge",   EMU_VERB(EMU_PUT), emu_control_merge },
-    { "shuffle", EMU_VERB(EMU_PUT), emu_control_shuffle },
-    { "clock",   EMU_VERB(EMU_PUT), emu_control_clock },
-    { "stats",   EMU_VERB(EMU_GET), emu_control_stats }
+    { "split",      2, EMU_VERB(EMU_PUT), emu_control_split },
+    { "merge",      2, EMU_VERB(EMU_PUT), emu_control_merge },
+    { "shuffle",    2, EMU_VERB(EMU_PUT), emu_control_shuffle },
+    { "clock",      2, EMU_VERB(EMU_PUT), emu_control_clock },
+    { "stats",      2, EMU_VERB(EMU_GET), emu_control_stats },
+    { "partitions", 4, EMU_VERB(EMU_GET), emu_control_partitions },
+    { "explorer",   2, EMU_VERB(EMU_GET), emu_explorer }
 };
 
 void emu_control_route(emu_exchange *x)
@@ -171,9 +214,10 @@ void emu_control_route(emu_exchange *x)
         return;
     }
     if (!emu_may_control(x)) return;
-    for (i = 0; i < sizeof emu_controls / sizeof *emu_controls && x->segments == 2; i++) {
+    for (i = 0; i < sizeof emu_controls / sizeof *emu_controls && x->segments > 1; i++) {
         const emu_control *control = &emu_controls[i];
-        if (!emu_is(x->segment[1], control->name) || !(control->verbs & EMU_VERB(x->request->verb))) continue;
+        if (x->segments != control->segments || !emu_is(x->segment[1], control->name) ||
+            !(control->verbs & EMU_VERB(x->request->verb))) continue;
         control->run(x);
         return;
     }

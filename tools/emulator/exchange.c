@@ -155,13 +155,16 @@ bool emu_spend(emu_exchange *x, emu_range *range)
 {
     double rate = x->core->options.ru_per_second / range->container->range_count;
     int64_t passed = x->now_ms - range->ru_ms;
-    if (rate <= 0 || x->paid) return true;
+    if (x->paid) return true;
+    range->requests++;
+    if (rate <= 0) return true;
     if (range->ru < -EMU_DEBT_S * rate) range->ru = -EMU_DEBT_S * rate;
     if (range->ru_ms < 0) range->ru = rate;
     else if (passed > 0) range->ru += rate * (double)passed / 1000;
     if (range->ru > rate) range->ru = rate;
     range->ru_ms = x->now_ms;
     if (range->ru > 0) return true;
+    range->throttled++;
     x->range = range;
     x->charge = 0.38;
     x->retry_after_ms = floor(1 - range->ru * 1000 / rate);
@@ -174,6 +177,7 @@ void emu_charge(emu_exchange *x, emu_range *range, double charge)
 {
     x->charge += charge;
     range->ru -= charge;
+    range->charged += charge;
 }
 
 /* Of a composite token the part of this range counts, and parts of those that it was made of. */

@@ -61,7 +61,7 @@ static const char help[] =
     "/_emulator/merge makes one of it and its right neighbour, of /_emulator/shuffle with\n"
     "{\"every\":N,\"min\":A,\"max\":B,\"busy\":M} makes both happen as --shuffle does, of /_emulator/clock with\n"
     "{\"ahead_ms\":N} moves its clock. They are for who calls it localhost, or signed as other requests\n"
-    "are; GET of /_emulator/health is for everybody.\n"
+    "are; GET of /_emulator/health is for everybody. For people, /_emulator/explorer is a page for the browser.\n"
     "\n"
     "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C.\n";
 

@@ -170,6 +170,8 @@ struct emu_range {
     uint32_t expiry_slot;                                  /* where the search for expired items goes on */
     double ru;                                             /* left in this second */
     int64_t ru_ms;
+    uint64_t requests, throttled;                          /* since it is there; */
+    double charged;                                        /* and their RU */
 };
 
 struct emu_partition {                                     /* followed by its key, then its EPK as text */

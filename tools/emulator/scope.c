@@ -75,7 +75,11 @@ bool emu_find_scope(emu_exchange *x, const emu_sql_query *query, emu_scope *scop
         return emu_refuse(x, 400, 0, "Cross partition query is required but disabled. Please set "
                           "x-ms-documentdb-query-enablecrosspartition to true, specify x-ms-documentdb-partitionkey, "
                           "or revise your query to avoid this exception.");
-    return emu_sql_needs_merge(query) ? emu_refuse_with_plan(x, query) : true;
+    if (!emu_sql_needs_merge(query)) return true;
+    if (!emu_header_true(x, EMU_H_MERGED)) return emu_refuse_with_plan(x, query);
+    scope->min = aioc_mem_str("");                         /* what no client sends: the explorer's page has no merge */
+    scope->max = aioc_mem_str("FF");
+    return true;
 }
 
 bool emu_in_scope(const emu_scope *scope, const emu_item *item)

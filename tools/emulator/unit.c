@@ -36,6 +36,7 @@
 #include "definition.c"
 #include "users.c"
 #include "meta.c"
+#include "explorer.c"
 #include "control.c"
 #include "answer.c"
 #include "routes.c"
