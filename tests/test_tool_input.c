@@ -281,6 +281,7 @@ TEST(documents_of_the_same_values_are_the_same)
     CHECK_SAME("{\"a\":1,\"b\":2,\"a\":3}", "{\"b\":2,\"a\":3}");
     CHECK_SAME("{\"id\":\"1\",\"_etag\":\"old\",\"_ts\":1}",
                "{\"id\":\"1\",\"_rid\":\"x\",\"_etag\":\"new\",\"_self\":\"\"}");
+    CHECK_SAME("{\"\\u005fts\":1,\"\\u005f\\u0061ttachments\":2}", "{\"_ts\":3,\"_lsn\":4}");
 }
 
 TEST(documents_of_other_values_are_different)
@@ -299,6 +300,7 @@ TEST(documents_of_other_values_are_different)
     CHECK_DIFFERENT("{\"a\":\"\xF0\x9F\x98\x80\"}", "{\"a\":\"\\ud83d\"}");
     CHECK_DIFFERENT("{\"a\":\"\xF0\x9F\x98\x80\"}", "{\"a\":\"\xF0\x9F\x98\x81\"}");
     CHECK_DIFFERENT("{\"_mine\":1}", "{\"_mine\":2}");
+    CHECK_DIFFERENT("{\"\\u005fts_and_more_than_any\":1}", "{}");
 }
 
 /* Each name is there many times, and in another order: the last ones count. */

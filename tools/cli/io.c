@@ -13,13 +13,21 @@
  * MARK: - Data on stdout
  *----------------------------------------------------------------------------*/
 
+/* How far it is to a line end; len: there is none. */
+static size_t line_length(const char *text, size_t len)
+{
+    const char *newline = memchr(text, '\n', len), *carriage_return;
+    if (newline) len = (size_t)(newline - text);
+    carriage_return = memchr(text, '\r', len);
+    return carriage_return ? (size_t)(carriage_return - text) : len;
+}
+
 /* One document and nothing else on a line: line ends between its tokens, the only place where JSON has them, become
  * blanks. All other bytes are the document's own. */
 void put_document(FILE *to, const char *text, size_t len)
 {
     while (len > 0) {
-        size_t part = 0;
-        while (part < len && text[part] != '\n' && text[part] != '\r') part++;
+        size_t part = line_length(text, len);
         fwrite(text, 1, part, to);
         if (part < len) {
             fputc(' ', to);

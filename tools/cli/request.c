@@ -161,13 +161,24 @@ bool pk_of_option(tool *t, aiocosmos_pk *pk)
     return ok;
 }
 
+/* The service writes them without escapes, and who else does is looked at more slowly. */
 bool is_system(aiocosmos_json name)
 {
-    static const char *const names[] = { "_rid", "_self", "_etag", "_attachments", "_ts", "_lsn" };
+    static const struct { const char *name; size_t len; } names[] = {
+        { "\"_rid\"", 6 }, { "\"_self\"", 7 }, { "\"_etag\"", 7 }, { "\"_attachments\"", 14 }, { "\"_ts\"", 5 },
+        { "\"_lsn\"", 6 }
+    };
+    char plain[16] = "\"";
     size_t i;
-    if (name.len < 2 || (name.ptr[1] != '_' && name.ptr[1] != '\\')) return false;        /* as most are not */
+    if (name.len < 5 || (name.ptr[1] != '_' && name.ptr[1] != '\\')) return false;        /* as most are not */
+    if (memchr(name.ptr, '\\', name.len)) {
+        name.len = 2 + aiocosmos_json_get_str(name, plain + 1, sizeof plain - 2);
+        if (name.len > sizeof plain - 1) return false;
+        plain[name.len - 1] = '"';
+        name.ptr = plain;
+    }
     for (i = 0; i < sizeof names / sizeof *names; i++)
-        if (aiocosmos_json_is_str(name, names[i])) return true;
+        if (name.len == names[i].len && memcmp(name.ptr, names[i].name, name.len) == 0) return true;
     return false;
 }
 
@@ -179,9 +190,8 @@ bool is_set(const aiocosmos_pk *pk)
 /* The key of a document. Unset: there is none, and the client's last error says why. */
 aiocosmos_pk pk_of_document(tool *t, aiocosmos_str text)
 {
-    char link[LINK_BYTES];
-    snprintf(link, sizeof link, "dbs/%s/colls/%s", t->operand[0], t->operand[1]);
-    return aiocosmos_pk_of(t->client, link, text);
+    if (!*t->link) snprintf(t->link, sizeof t->link, "dbs/%s/colls/%s", t->operand[0], t->operand[1]);
+    return aiocosmos_pk_of(t->client, t->link, text);
 }
 
 int say_unknown_key(tool *t)

@@ -4,10 +4,7 @@
 
 #include "tool.h"
 
-enum {
-    KEY_LEVELS = 3,
-    LINK_BYTES = 4096                      /* names of a database and a container have at most 255 characters */
-};
+enum { KEY_LEVELS = 3 };
 
 /* Returns the exit status. */
 typedef int (*use_fn)(tool *t, const aiocosmos_result *result, void *user_data);

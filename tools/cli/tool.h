@@ -14,6 +14,7 @@ enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_INCOMPLETE = 3 };
 enum {
     OPERANDS_MAX = 4,
     CONCURRENCY_MAX = 1000,
+    LINK_BYTES = 4096,                     /* names of a database and a container have at most 255 characters */
     TICK_MS = 100                          /* between two looks of the progress bar */
 };
 
@@ -59,6 +60,7 @@ struct tool {
     int words;
     const char *operand[OPERANDS_MAX];
     int operands;
+    char link[LINK_BYTES];                 /* of the container that they name; empty: not needed so far */
     const char *option[OPT_COUNT];         /* its value, "" of a switch, NULL if not given */
     char **params;                         /* the values of --param */
     size_t param_count;

@@ -48,15 +48,17 @@ static kept_page *copy_page(const transfer *tr, const aiocosmos_page *from)
     kept_page *page = calloc(1, sizeof *page + from->item_count * sizeof *page->rows);
     aiocosmos_json row = {0};
     FILE *to = NULL;
+    size_t end = 0;
     bool ok;
     if (page) to = open_memstream(&page->text, &page->bytes);
     if (!to) return free(page), NULL;
     while (page->count < from->item_count && aiocosmos_json_next(from->items, NULL, &row)) {
         kept_row *kept = &page->rows[page->count++];
         kept->page = page;
-        kept->begin = (size_t)ftell(to);
+        kept->begin = end;
         tr->keep(to, row);
-        kept->len = (size_t)ftell(to) - kept->begin;
+        end = (size_t)ftell(to);
+        kept->len = end - kept->begin;
     }
     page->last = !from->more;
     page->token = text_of(from->continuation);

@@ -139,6 +139,47 @@ static outlined outline_run(outline *o, const char *text, size_t len, size_t *at
     return now;
 }
 
+/*--- Lines that are one value -------------------------------------------------
+ * It is what most lines are, and by brackets alone it shows in a third of the time. */
+
+enum { BRACKET = 1, OF_STRING = 2, STOP = BRACKET | OF_STRING };
+
+static const unsigned char marks[256] = {
+    ['{'] = BRACKET, ['['] = BRACKET, ['}'] = BRACKET, [']'] = BRACKET, ['"'] = STOP, ['\\'] = OF_STRING, ['\n'] = STOP
+};
+
+static const char *find_mark(const char *at, int which)
+{
+    while (!(marks[(unsigned char)*at] & which)) at++;
+    return at;
+}
+
+/* The quote behind a string; NULL: the line ends before it. */
+static const char *string_end(const char *at)
+{
+    for (;; at++) {
+        at = find_mark(at, OF_STRING);
+        if (*at == '"') return at;
+        if (*at == '\n' || *++at == '\n') return NULL;     /* a backslash goes with what it escapes */
+    }
+}
+
+/* Of a line that begins with a bracket, up to its newline. True: outline_run() would find no end before the last one,
+ * nor anything wrong that is not in this line. */
+static bool is_one_value(const char *at, const char *newline)
+{
+    int depth = 0;
+    do {
+        at = find_mark(at, BRACKET);
+        if (*at == '"') at = string_end(at + 1);
+        else depth += *at == '{' || *at == '[' ? 1 : -1;
+        if (!at || *at == '\n') return false;
+        at++;
+    } while (depth > 0);
+    while (*at == ' ' || *at == '\t' || *at == '\r') at++;
+    return at == newline;
+}
+
 /*------------------------------------------------------------------------------
  * MARK: - Documents
  *----------------------------------------------------------------------------*/
@@ -272,9 +313,16 @@ static taken look_for_next(values *v, input *in, document *out)
 static taken look_inside(values *v, input *in, document *out)
 {
     size_t len;
-    const char *text = held(in, &len);
-    outlined now = outline_run(&v->outline, text, len, &v->at, &v->line);
-    bool ends_here = now == OUTLINED_ON && in->ended;
+    const char *text = held(in, &len), *newline = NULL;
+    outlined now;
+    bool ends_here;
+    if (v->at == 0 && v->dropped == 0 && v->array == ARRAY_NONE) newline = memchr(text, '\n', len);
+    if (newline && is_one_value(text, newline)) {
+        v->line++;
+        return take(v, in, (size_t)(newline - text) + 1, out);
+    }
+    now = outline_run(&v->outline, text, len, &v->at, &v->line);
+    ends_here = now == OUTLINED_ON && in->ended;
     if (now == OUTLINED_ON && !ends_here) return TAKEN_NONE_YET;
     if (v->array != ARRAY_NONE && (now == OUTLINED_END || now == OUTLINED_END_BEFORE)) {
         taken got = take(v, in, v->at, out);
