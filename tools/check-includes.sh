@@ -20,10 +20,11 @@ function finish() {
 }
 BEGIN {
     order("tools/emulator/", "aiocosmos_emulator base")
-    order("tools/emulator/sql/", "sql value regex functions parse bind run plan")
-    order("tools/emulator/", "text clock model list resource journal changes range store kind request exchange keep auth " \
-          "fault patch metrics plan scope page held query listing script feed item batch definition users meta " \
-          "explorer control answer routes restore http network core unit tls data server main program")
+    order("tools/emulator/sql/", "sql value regex functions parse bind shape run plan")
+    order("tools/emulator/", "text clock model list resource journal changes range index store kind request exchange " \
+          "keep auth fault patch policy metrics plan scope lookup page held query listing script feed item batch " \
+          "definition users meta explorer control answer routes restore http network core unit tls data server main " \
+          "program")
     order("tools/cli/", "tool interrupt io input values csv columns state explain request rows scan transfer profile account " \
           "databases throughput describe items batch query export remove copy processor changes import editor shell help main")
 }

@@ -51,6 +51,8 @@ emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error
     core->store.scratch.memory = &core->store.memory;
     aioc_mem_init(&core->store.journal_memory, &allocator, SIZE_MAX);
     core->store.journal.memory = &core->store.journal_memory;
+    core->store.index_text.memory = &core->store.memory;
+    aioc_json_open(&core->store.index_doc, &core->store.memory);
     core->store.journaling = copy.keep != NULL;
     core->store.clock.now_ms = copy.now_ms;
     core->store.clock.random = copy.random;
@@ -66,6 +68,7 @@ emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error
     emu_http_init(core);
     core->date_s = core->asked_s = -1;
     emu_pace(core, 0, 0);
+    emu_index_scopes_of(core, EMU_INDEX_LEAST);
     if (aioc_auth_signer_set_key(&core->signer, aioc_mem_str(copy.key ? copy.key : AIOCOSMOS_EMULATOR_KEY),
                                  &error_at) < 0) {
         wrong = "key: not base64";
@@ -86,6 +89,8 @@ void aiocosmos_emulator_close(emu_core *core)
     emu_functions_free(core);
     aioc_mem_free(&core->store.memory, core->endpoint, core->endpoint_size);
     aioc_mem_buffer_free(&core->store.memory, &core->store.scratch.buffer);
+    aioc_mem_buffer_free(&core->store.memory, &core->store.index_text.buffer);
+    aioc_json_close(&core->store.index_doc);
     aioc_mem_buffer_free(&core->store.journal_memory, &core->store.journal.buffer);
     aioc_mem_close(&core->store.journal_memory);
     aioc_mem_buffer_free(&core->store.memory, &core->body.buffer);

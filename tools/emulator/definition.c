@@ -185,8 +185,7 @@ static bool emu_composite_ok(emu_exchange *x, aiocosmos_json indexes)
     return true;
 }
 
-/* Indexes make no difference here; a policy that makes no sense is refused all the same, and what is misspelt in one
- * named. */
+/* A policy that makes no sense is refused, and what is misspelt in one named. */
 static bool emu_indexing_ok(emu_exchange *x, aiocosmos_json policy)
 {
     enum { MODE, AUTOMATIC, INCLUDED, EXCLUDED, COMPOSITE, SPATIAL, VECTOR, FULL_TEXT, NAMES };

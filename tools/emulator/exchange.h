@@ -67,6 +67,7 @@ struct aiocosmos_emulator {
     bool kept_head, keeps_no_more;                         /* of changes: the first bytes; since some could not be */
     uint64_t requests;
     uint64_t slice_steps, page_steps;                      /* of the work on a page, see query.c */
+    uint32_t index_least;                                  /* items of a scope that are worth an index, see query.h */
     emu_held *held;                                        /* the last used first */
     int64_t held_look_ms;                                  /* when to look for those that nobody uses any more */
     struct emu_network *network;                           /* network.h; NULL: nobody has asked for it */

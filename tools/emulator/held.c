@@ -39,7 +39,8 @@ struct emu_held {
     emu_sql_query *query;
     emu_sql_run *run;
     bool ordered, windowed, fed_in_part, finishing;
-    uint64_t number;                                       /* of the last item that was fed */
+    emu_lookup lookup;
+    uint64_t number;                                       /* of the last item that was fed, of the lookup's part */
     emu_text document;
 };
 
@@ -47,6 +48,7 @@ void emu_held_free(emu_store *store, emu_held *held)
 {
     if (!held) return;
     emu_sql_stop(held->run);
+    emu_lookup_free(store, &held->lookup);
     emu_sql_free(held->query);
     aioc_mem_buffer_free(&store->memory, &held->document.buffer);
     aioc_mem_buffer_free(&store->memory, &held->text.buffer);
@@ -221,7 +223,8 @@ static emu_held *emu_hold(emu_exchange *x, emu_job *job, const uint64_t key[2])
     return NULL;
 }
 
-static void emu_scan_holding(emu_source *source, const emu_scope *scope, emu_job *job, emu_held *held)
+/* True: there is a further part to be looked up. */
+static bool emu_scan_holding(emu_source *source, const emu_scope *scope, emu_job *job, emu_held *held)
 {
     emu_cursor *from;
     const emu_item *item;
@@ -231,13 +234,19 @@ static void emu_scan_holding(emu_source *source, const emu_scope *scope, emu_job
         held->fed_in_part = job->suspended;
     }
     while (status == 0 && !held->finishing && (item = emu_source_peek(source, &from)) != NULL) {
-        if (emu_page_over(job) || emu_slice_over(job)) return;
-        if (!held->number && held->windowed) emu_sql_first(held->run, emu_held_window(job, item));
+        if (emu_page_over(job) || emu_slice_over(job)) return false;
+        if (held->windowed) emu_sql_first(held->run, emu_held_window(job, item));
+        held->windowed = false;
         held->number = item->number;
         emu_sql_number(held->run, emu_held_number(scope, item));
         status = emu_scan_item(source->x, job, item, held->run, &held->document);
         held->fed_in_part = job->suspended;
         from->slot++;
+    }
+    if (status == 0 && !held->finishing && held->lookup.index && !emu_sql_has_enough(held->run) &&
+        emu_lookup_next(&held->lookup)) {
+        held->number = 0;
+        return true;
     }
     if (status == 1 || status == 0) {
         bool begun = held->finishing;
@@ -245,6 +254,32 @@ static void emu_scan_holding(emu_source *source, const emu_scope *scope, emu_job
         status = begun ? emu_scan_item(source->x, job, NULL, held->run, NULL) : emu_scan_finish(job, held->run);
     }
     job->scan.failed = status < 0 || held->text.failed;
+    return false;
+}
+
+/* How many rows of ORDER BY are wanted at first; -1: all. */
+static int64_t emu_held_wanted(const emu_job *job, const emu_held *held)
+{
+    int64_t deciding = emu_sql_deciding(held->run);
+    return deciding < 0 && held->windowed ? job->page.max + 1 : deciding;
+}
+
+/* Sees to the items that are looked at next. False: suspended, or refused. */
+static bool emu_hold_lookup(emu_exchange *x, const emu_scope *part, emu_job *job, emu_held *held)
+{
+    emu_lookup *lookup = &held->lookup;
+    if (held->finishing) return true;
+    if (!emu_choose_lookup(x, job, lookup, held->query, part, emu_held_wanted(job, held), held->ordered)) return false;
+    if (lookup->walks && held->windowed) {
+        emu_sql_first(held->run, job->page.max);
+        held->windowed = false;
+    }
+    if (emu_lookup_refresh(x, lookup, part, held->number) || !lookup->walks) return true;
+    emu_sql_stop(held->run);                               /* what was read is no beginning of what is to be read now */
+    held->run = emu_sql_start(held->query, emu_hold_row, held);
+    held->number = 0;
+    held->fed_in_part = false;
+    return held->run || emu_no_memory(x);
 }
 
 /* A slice of making them. False: refused. */
@@ -254,21 +289,25 @@ static bool emu_hold_some(emu_exchange *x, const emu_scope *scope, emu_job *job,
     emu_position begin = job->position;
     emu_source source;
     emu_sql_run *run;
-    bool ok;
-    begin.after = held->number;
+    bool ok, again;
     if (!scope->whole_key && !scope->prefix) {
         part.only = NULL;
         part.min = aioc_mem_str(begin.min);
         part.max = aioc_mem_str(begin.max);
     }
-    ok = emu_source_open(&source, x, &part, &begin);
-    if (ok) emu_scan_holding(&source, scope, job, held);
-    emu_source_close(&source);
+    do {
+        if (!emu_hold_lookup(x, &part, job, held)) return job->suspended;
+        begin.after = held->number;
+        ok = emu_source_open(&source, x, &part, &begin, held->finishing ? NULL : &held->lookup);
+        again = ok && emu_scan_holding(&source, scope, job, held);
+        emu_source_close(&source);
+    } while (again);
     if (!ok) return false;
     if (!job->scan.failed && (job->suspended || !held->finishing)) return true;
     run = held->run;
     held->run = NULL;
     held->more = emu_sql_has_more(run);
+    emu_lookup_free(x->store, &held->lookup);
     ok = emu_scan_end(x, run, &job->scan);
     emu_sql_free(held->query);
     held->query = NULL;

@@ -177,7 +177,7 @@ static emu_range *emu_enter(emu_exchange *x)
     return range;
 }
 
-static emu_item *emu_lookup(emu_exchange *x, aiocosmos_str id)
+static emu_item *emu_lookup_item(emu_exchange *x, aiocosmos_str id)
 {
     emu_item *item = emu_find_item(x->container, emu_find_partition(x->container, &x->core->header_key), id);
     if (!item || !emu_item_expired(x->container, item, x->now_ms)) return item;
@@ -231,7 +231,7 @@ static bool emu_receive_item(emu_exchange *x, emu_draft *draft)
 /* The item that a write is about, as the client has seen it. NULL: refused. */
 static emu_item *emu_item_to_change(emu_exchange *x)
 {
-    emu_item *item = emu_lookup(x, x->segment[5]);
+    emu_item *item = emu_lookup_item(x, x->segment[5]);
     if (item) return emu_matches(x, item->etag, item->ts) ? item : NULL;
     emu_charge(x, x->range, 1.24);
     emu_no_item(x);
@@ -243,7 +243,7 @@ static void emu_create(emu_exchange *x, bool upsert)
     emu_draft draft;
     emu_item *old;
     if (!emu_receive_item(x, &draft)) return;
-    old = emu_lookup(x, draft.content.id);
+    old = emu_lookup_item(x, draft.content.id);
     if (old && (!upsert || emu_is(x->request->header[EMU_H_IF_NONE_MATCH], "*"))) {
         emu_charge(x, x->range, 1.24);
         emu_item_exists(x);
@@ -260,7 +260,7 @@ static void emu_replace(emu_exchange *x)
     if (!emu_receive_item(x, &draft)) return;
     old = emu_item_to_change(x);
     if (!old) return;
-    if (!aioc_mem_same(draft.content.id, x->segment[5]) && emu_lookup(x, draft.content.id)) emu_item_exists(x);
+    if (!aioc_mem_same(draft.content.id, x->segment[5]) && emu_lookup_item(x, draft.content.id)) emu_item_exists(x);
     else emu_commit(x, &draft, old, 200, 1.8);             /* renamed, maybe */
 }
 
@@ -272,7 +272,7 @@ static void emu_read(emu_exchange *x)
     if (!emu_read_headers_ok(x) || !emu_item_key(x)) return;
     range = emu_enter(x);
     if (!range || !emu_session_ok(x, range)) return;
-    item = emu_lookup(x, x->segment[5]);
+    item = emu_lookup_item(x, x->segment[5]);
     emu_charge(x, range, item ? emu_kib(item->text_len) : 1);
     if (!item) {
         emu_no_item(x);
@@ -292,7 +292,7 @@ static void emu_delete(emu_exchange *x)
 {
     emu_item *item;
     if (!emu_item_key(x) || !emu_enter(x)) return;
-    item = emu_lookup(x, x->segment[5]);
+    item = emu_lookup_item(x, x->segment[5]);
     emu_charge(x, x->range, item ? 5.7 : 1.24);
     if (!item) {
         emu_no_item(x);

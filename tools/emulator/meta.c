@@ -382,6 +382,7 @@ static void emu_replace_container(emu_exchange *x, emu_container *container)
     container->has_ttl = wanted.has_ttl;
     container->ttl = wanted.ttl;
     emu_events_retain(&core->store, container, wanted.retention_s);
+    emu_indexes_clear(&core->store, container);            /* the policy may be another */
     emu_put_container(&core->body, container);
     emu_answer_resource(x, &container->resource, 200, EMU_CONTAINERS_CHARGE);
 }

@@ -1,17 +1,17 @@
 /* metrics.c: what the answer to a query says about itself when it is asked: how many documents were looked at
  * (x-ms-documentdb-query-metrics), and which paths an index would serve (x-ms-cosmos-index-utilization).
  *
- * The emulator has no index and reads every document of its scope, so that documents and bytes are what it did, while
- * the index report is what the service would say by the container's indexing policy. Times come from the clock that
- * the core was given, and are 0 where that stands still. */
+ * Documents and bytes are what was read, while the index report is what the service would say by the container's
+ * indexing policy. Times come from the clock that the core was given, and are 0 where that stands still. */
 #include "metrics.h"
+#include "policy.h"
 #include "sql/parse.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define METRICS_PATHS 32
-#define METRICS_PATH  200                                  /* bytes of one */
+#define METRICS_PATH  EMU_POLICY_PATH
 
 typedef struct metrics {
     emu_exchange *x;
@@ -99,76 +99,6 @@ static void metrics_collect(metrics *m, const emu_sql_query *query)
 }
 
 /*------------------------------------------------------------------------------
- * MARK: - The indexing policy
- *----------------------------------------------------------------------------*/
-
-static aiocosmos_json metrics_field(aiocosmos_json object, const char *name)
-{
-    aiocosmos_json found;
-    memset(&found, 0, sizeof found);
-    if (object.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(object, &name, 1, &found);
-    return found;
-}
-
-/* How much of the path the pattern names ("/a/x" has 4 of "/a/x/?" but for the end); 0: it is another. */
-static size_t metrics_fits(aiocosmos_json pattern, const char *path)
-{
-    char text[METRICS_PATH], plain[METRICS_PATH];
-    size_t len, i, n = 0;
-    if (pattern.type != AIOCOSMOS_JSON_STR || pattern.len > METRICS_PATH) return 0;
-    len = aioc_json_get_str(pattern, text, sizeof text);
-    for (i = 0; i < len; i++)
-        if (text[i] != '"') plain[n++] = text[i];
-    if (n > 0 && plain[n - 1] == '*') return strncmp(plain, path, n - 1) == 0 ? n : 0;
-    return n == strlen(path) && memcmp(plain, path, n) == 0 ? n + 1 : 0;
-}
-
-static size_t metrics_best_fit(aiocosmos_json patterns, const char *path)
-{
-    aiocosmos_json one;
-    size_t best = 0;
-    memset(&one, 0, sizeof one);
-    while (patterns.type == AIOCOSMOS_JSON_ARR && aioc_json_next(patterns, NULL, &one)) {
-        size_t fits = metrics_fits(metrics_field(one, "path"), path);
-        if (fits > best) best = fits;
-    }
-    return best;
-}
-
-/* The more exact of included and excluded paths decides; without a policy everything is indexed. */
-static bool metrics_indexed(const metrics *m, const char *path)
-{
-    aiocosmos_json mode = metrics_field(m->policy, "indexingMode");
-    aiocosmos_json included = metrics_field(m->policy, "includedPaths");
-    size_t out = metrics_best_fit(metrics_field(m->policy, "excludedPaths"), path);
-    size_t in = included.type == AIOCOSMOS_JSON_ARR ? metrics_best_fit(included, path) : 1;
-    if (aioc_mem_same_nocase(emu_str(mode.ptr, mode.len), aioc_mem_str("\"none\""))) return false;
-    return in > out;
-}
-
-/* Whether a composite index has the sorted paths, all in their order or all in the other. */
-static bool metrics_composed(const metrics *m)
-{
-    aiocosmos_json all = metrics_field(m->policy, "compositeIndexes"), index, part;
-    memset(&index, 0, sizeof index);
-    while (all.type == AIOCOSMOS_JSON_ARR && aioc_json_next(all, NULL, &index)) {
-        size_t i = 0, same = 0, other = 0;
-        if (index.type != AIOCOSMOS_JSON_ARR || aioc_json_count(index) != m->sorted_count) continue;
-        memset(&part, 0, sizeof part);
-        while (aioc_json_next(index, NULL, &part)) {
-            aiocosmos_json path = metrics_field(part, "path"), order = metrics_field(part, "order");
-            bool down = order.len > 2 && (order.ptr[1] | 32) == 'd';
-            const char *sorted = m->sorted[i++], *blank = strrchr(sorted, ' ');
-            if (path.len != (size_t)(blank - sorted) + 2 || memcmp(path.ptr + 1, sorted, path.len - 2) != 0) break;
-            if (down == (blank[1] == 'D')) same++;
-            else other++;
-        }
-        if (same == m->sorted_count || other == m->sorted_count) return true;
-    }
-    return false;
-}
-
-/*------------------------------------------------------------------------------
  * MARK: - The reports
  *----------------------------------------------------------------------------*/
 
@@ -177,7 +107,7 @@ static void metrics_put_singles(const metrics *m, emu_text *out, bool indexed, c
 {
     size_t i, n = 0;
     for (i = 0; i < m->count; i++) {
-        if (metrics_indexed(m, m->single[i]) != indexed) continue;
+        if (emu_policy_indexes(m->policy, m->single[i]) != indexed) continue;
         emu_puts(out, n++ ? ",{\"IndexSpec\":" : "{\"IndexSpec\":");
         emu_put_json(out, aioc_mem_str(m->single[i]));
         emu_puts(out, more);
@@ -188,7 +118,7 @@ static void metrics_put_singles(const metrics *m, emu_text *out, bool indexed, c
 static void metrics_put_composite(const metrics *m, emu_text *out, bool indexed, const char *more)
 {
     size_t i;
-    if (m->sorted_count < 2 || metrics_composed(m) != indexed) return;
+    if (m->sorted_count < 2 || emu_policy_composes(m->policy, m->sorted, m->sorted_count) != indexed) return;
     for (i = 0; i < m->sorted_count; i++) {
         emu_puts(out, i ? "," : "{\"IndexSpecs\":[");
         emu_put_json(out, aioc_mem_str(m->sorted[i]));
@@ -252,19 +182,14 @@ static void metrics_index_line(emu_exchange *x, const emu_text *report, bool new
 
 static void metrics_report_indexes(emu_exchange *x, const emu_sql_query *query, bool newer)
 {
-    const emu_resource *resource = &x->container->resource;
-    emu_text *text = &x->core->scratch, *out = &x->core->scratch2;
+    emu_text *out = &x->core->scratch2;
     aiocosmos_json_doc doc;
     metrics m;
     memset(&m, 0, sizeof m);
     m.x = x;
     metrics_collect(&m, query);
     aioc_json_open(&doc, &x->store->memory);
-    emu_text_clear(text);
-    emu_put(text, resource->text, resource->text_len);
-    emu_puts(text, "}");
-    if (!text->failed && aioc_json_parse(&doc, text->buffer.data, text->buffer.len) == 0)
-        m.policy = metrics_field(aioc_json_root(&doc), "indexingPolicy");
+    m.policy = emu_policy(x, &doc);
     emu_text_clear(out);
     metrics_put_report(&m, out, newer);
     if (!out->failed) metrics_index_line(x, out, newer);

@@ -30,6 +30,7 @@ typedef struct emu_user emu_user;
 typedef struct emu_permission emu_permission;
 typedef struct emu_script emu_script;
 typedef struct emu_event emu_event;                        /* one change */
+typedef struct emu_index emu_index;                        /* index.h */
 
 /* Items in the order of their numbers, that is of their _rid. A deleted one leaves a hole; holes are closed when they
  * are more than half. */
@@ -136,6 +137,7 @@ struct emu_container {
     emu_table partitions, items, uniques;
     uint64_t next_number;
     uint64_t changes;                                      /* of items and partitions */
+    emu_index *indexes;
     bool shadow;                                           /* what is tried on it is no change */
     int64_t retention_s;                                   /* of all versions and deletes; 0: they are not kept */
 };
@@ -247,6 +249,8 @@ typedef struct emu_store {
     uint32_t next_database, next_offer, next_user;
     uint64_t next_etag, splits, merges;
     emu_text scratch;
+    emu_text index_text;                                   /* the item whose keys are taken, and that parsed */
+    aiocosmos_json_doc index_doc;
     aioc_mem journal_memory;                               /* without the limit: what has been done has to be kept */
     emu_text journal;                                      /* of the request at hand: what it changes (journal.h) */
     bool journaling;

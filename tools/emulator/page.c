@@ -116,10 +116,30 @@ static bool emu_in_part(const emu_range *range, const emu_position *position)
            aioc_protocol_epk_compare(aioc_mem_str(range->max), aioc_mem_str(position->min)) > 0;
 }
 
-bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope *scope, const emu_position *position)
+static uint64_t emu_slice_left(const emu_job *job)
+{
+    return job->slice_end > job->scan.steps ? job->slice_end - job->scan.steps : 1;
+}
+
+/* Making an index takes nothing of what a page may. */
+bool emu_choose_lookup(emu_exchange *x, emu_job *job, emu_lookup *lookup, emu_sql_query *query, const emu_scope *scope,
+                       int64_t rows, bool sorted)
+{
+    uint64_t all = emu_slice_left(job), left = all;
+    if (lookup->chosen) return true;
+    job->suspended = !emu_lookup_choose(x, lookup, emu_sql_shape_of(query), scope, !job->continued, rows, sorted,
+                                        &left);
+    job->scan.steps += all - left;
+    job->page_end += all - left;
+    return !job->suspended;
+}
+
+bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope *scope, const emu_position *position,
+                     const emu_lookup *lookup)
 {
     const emu_container *container = x->container;
-    emu_partition *partition = scope->whole_key ? emu_find_partition(container, scope->key) : NULL;
+    const emu_list *found = lookup && lookup->index ? &lookup->found : NULL;
+    emu_partition *partition = scope->whole_key && !found ? emu_find_partition(container, scope->key) : NULL;
     uint32_t i;
     source->x = x;
     source->scope = scope;
@@ -127,6 +147,7 @@ bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope *scope
     source->cap = container->range_count;
     source->cursor = (emu_cursor *)aioc_mem_alloc(&x->store->memory, source->cap * sizeof *source->cursor);
     if (!source->cursor) return emu_no_memory(x);
+    if (found) emu_source_add(source, found, position->after);
     if (scope->whole_key) {
         if (partition) emu_source_add(source, &partition->items, position->after);
         return true;
@@ -135,7 +156,7 @@ bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope *scope
         emu_range *range = container->range[i];
         if (scope->only ? range != scope->only : !emu_in_part(range, position)) continue;
         if (!emu_session_ok(x, range)) return false;
-        emu_source_add(source, &range->items, position->after);
+        if (!found) emu_source_add(source, &range->items, position->after);
     }
     return true;
 }
@@ -213,7 +234,7 @@ static int emu_scan_count(emu_job *job, const emu_sql_run *run, uint64_t before,
 
 static uint64_t emu_scan_begin(const emu_job *job, emu_sql_run *run)
 {
-    emu_sql_pause_after(run, job->slice_end > job->scan.steps ? job->slice_end - job->scan.steps : 1);
+    emu_sql_pause_after(run, emu_slice_left(job));
     return emu_sql_steps(run);
 }
 
@@ -221,6 +242,11 @@ int emu_scan_item(emu_exchange *x, emu_job *job, const emu_item *item, emu_sql_r
 {
     uint64_t before = run ? emu_scan_begin(job, run) : 0;
     if (!item) return emu_scan_count(job, run, before, emu_sql_resume(run));
+    if (run && emu_sql_shape_of(job->query)->blind) {
+        job->scan.looked++;
+        job->scan.steps += EMU_ITEM_STEPS;
+        return emu_scan_count(job, run, before, emu_sql_feed(run, "{}", 2));
+    }
     emu_text_clear(document);
     emu_put_item(document, x->container, item);
     job->scan.looked++;
@@ -307,7 +333,9 @@ bool emu_stream_page(emu_exchange *x, const emu_scope *scope, emu_job *job)
         part.min = aioc_mem_str(job->position.min);
         part.max = aioc_mem_str(job->position.max);
     }
-    ok = emu_source_open(&source, x, &part, &job->position);
+    if (job->query && !emu_choose_lookup(x, job, &job->lookup, job->query, &part, job->page.max, false)) return true;
+    emu_lookup_refresh(x, &job->lookup, &part, job->position.after);   /* without an index it is the same, and slower */
+    ok = emu_source_open(&source, x, &part, &job->position, &job->lookup);
     if (ok) emu_stream(&source, job);
     emu_source_close(&source);
     if (!ok || job->suspended) return ok;

@@ -2,7 +2,7 @@
 #ifndef EMULATOR_PAGE_H
 #define EMULATOR_PAGE_H
 
-#include "scope.h"
+#include "lookup.h"
 
 #define EMU_KEYS_MAX 4096                                  /* bytes of the values of ORDER BY that a continuation has */
 
@@ -51,6 +51,8 @@ struct emu_job {
     emu_store *store;
     char container[EMU_RID_MAX];
     emu_sql_query *query;                                  /* NULL: a feed */
+    bool continued;
+    emu_lookup lookup;                                     /* where it gives its rows as it finds them */
     emu_position position;
     emu_page page;
     emu_scan scan;
@@ -73,8 +75,12 @@ EMU_PRIVATE emu_range *emu_first_range(emu_exchange *x, const emu_scope *scope, 
 EMU_PRIVATE bool emu_next_part(const emu_container *container, const emu_scope *scope, emu_position *position);
 EMU_PRIVATE void emu_copy_border(char to[EMU_EPK_MAX], aiocosmos_str border);
 
+/* Chooses how items are found for `rows` rows, see emu_lookup_choose. False: suspended. */
+EMU_PRIVATE bool emu_choose_lookup(emu_exchange *x, emu_job *job, emu_lookup *lookup, emu_sql_query *query,
+                                   const emu_scope *scope, int64_t rows, bool sorted);
+/* lookup NULL, or without an index: of all items. */
 EMU_PRIVATE bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope *scope,
-                                 const emu_position *position);
+                                 const emu_position *position, const emu_lookup *lookup);
 /* The next item, which stays the next one until it is taken. NULL: there is none. */
 EMU_PRIVATE const emu_item *emu_source_peek(emu_source *source, emu_cursor **from);
 EMU_PRIVATE void emu_source_close(emu_source *source);

@@ -26,6 +26,11 @@ void emu_pace(emu_core *core, uint64_t slice_steps, uint64_t page_steps)
     core->page_steps = page_steps ? page_steps : EMU_PAGE_STEPS;
 }
 
+void emu_index_scopes_of(emu_core *core, uint32_t items)
+{
+    core->index_least = items;
+}
+
 void emu_job_free(emu_job *job)
 {
     emu_store *store;
@@ -33,6 +38,7 @@ void emu_job_free(emu_job *job)
     store = job->store;
     emu_sql_stop(job->run);
     emu_held_free(store, job->held);
+    emu_lookup_free(store, &job->lookup);
     emu_sql_free(job->query);
     aioc_mem_buffer_free(&store->memory, &job->body.buffer);
     aioc_mem_buffer_free(&store->memory, &job->document.buffer);
@@ -47,9 +53,8 @@ void emu_job_free(emu_job *job)
 static bool emu_begin_page(emu_exchange *x, emu_job *job, const emu_scope *scope)
 {
     emu_range *range;
-    bool given;
-    if (!emu_page_size(x, &job->page.max) || !emu_read_continuation(x, &job->position, &given)) return false;
-    range = emu_first_range(x, scope, &job->position, given);
+    if (!emu_page_size(x, &job->page.max) || !emu_read_continuation(x, &job->position, &job->continued)) return false;
+    range = emu_first_range(x, scope, &job->position, job->continued);
     if (!emu_session_ok(x, range) || !emu_spend(x, range)) return false;
     x->range = range;
     emu_put_format(&x->core->body, "{\"_rid\":\"%s\",\"Documents\":[", x->container->rid);

@@ -234,6 +234,7 @@ emu_item *emu_store_item(emu_store *store, emu_container *container, const emu_k
     emu_place_item(container, partition, item, old);
     if (partition->range->changes.kept) emu_changes_replace(store, &partition->range->changes, old, item);
     if (event) emu_event_commit(store, partition->range, event, item, old, false, now_ms);
+    if (container->indexes) emu_index_change(store, container, old, item);
     if (old) {
         emu_drop_uniques(store, container, old);
         emu_table_remove(&container->items, &old->node);
@@ -261,6 +262,7 @@ bool emu_remove_item(emu_store *store, emu_container *container, emu_item *item,
     if (event) emu_event_commit(store, range, event, NULL, item, expired, now_ms);
     container->changes++;
     emu_journal_removal(store, container, item->number, expired, now_ms);
+    if (container->indexes) emu_index_change(store, container, item, NULL);
     emu_drop_uniques(store, container, item);
     emu_table_remove(&container->items, &item->node);
     emu_list_remove(&partition->range->items, item->range_slot, false);
@@ -362,6 +364,7 @@ bool emu_shadow_open(emu_store *store, const emu_container *container, const emu
     shadow->range = NULL;
     shadow->range_count = 0;
     shadow->shadow = true;
+    shadow->indexes = NULL;
     shadow->retention_s = 0;
     memset(&shadow->pending, 0, sizeof shadow->pending);
     memset(&shadow->partitions, 0, sizeof shadow->partitions);
@@ -399,6 +402,7 @@ void emu_drop_container(emu_store *store, emu_container *container)
     while (*at && *at != container) at = &(*at)->next;
     if (*at) *at = container->next;
     if (store->dropping) store->dropping(store->user, container);
+    emu_indexes_free(store, container);
     emu_drop_items(store, container);
     emu_free_ranges(store, container);
     for (type = 0; type < EMU_SCRIPT_TYPES; type++)

@@ -3,6 +3,7 @@
 #define EMULATOR_STORE_H
 
 #include "range.h"
+#include "index.h"
 
 /* values are of the types that aioc_protocol_pk_components makes. False: no key of this container can be so. */
 EMU_PRIVATE bool emu_key_from_values(const emu_container *container, const aiocosmos_value *values, size_t count,

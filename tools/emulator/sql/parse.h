@@ -127,6 +127,7 @@ struct emu_sql_query {
     aioc_mem_buffer scratch;
     sql_resume resume;
     int64_t given;                     /* rows that came before what is resumed, of TOP or LIMIT */
+    const emu_sql_shape *shape;        /* NULL: nobody has asked */
 };
 
 /*------------------------------------------------------------------------------

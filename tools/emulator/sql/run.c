@@ -564,18 +564,25 @@ static int64_t sql_wanted(const sql_select *select)
     return most < 0 || select->offset < 0 ? most : select->offset + most;
 }
 
+/* Of the sorted rows, how many from the first on decide what is given. */
+static int64_t sql_deciding(const sql_pipe *pipe)
+{
+    const emu_sql_run *run = pipe->run;
+    const sql_select *select = pipe->select;
+    int64_t wanted = sql_wanted(select), offset = run->query->given || select->offset < 0 ? 0 : select->offset;
+    if (run->first >= 0 && (wanted < 0 || wanted > offset + run->first + 1)) wanted = offset + run->first + 1;
+    return wanted;
+}
+
 #define SQL_DROPS_MAX 20000
 
 /* With TOP or LIMIT, or where that is all that is asked for, only the best rows so far are held, unless they are so
  * many that sorting them, which is one piece, takes long. */
 static void sql_drop_rows(sql_pipe *pipe)
 {
-    const emu_sql_run *run = pipe->run;
-    const sql_select *select = pipe->select;
-    int64_t wanted = sql_wanted(select), offset = run->query->given || select->offset < 0 ? 0 : select->offset;
+    int64_t wanted = sql_deciding(pipe);
     sql_row **rows;
     size_t i, count;
-    if (run->first >= 0 && (wanted < 0 || wanted > offset + run->first + 1)) wanted = offset + run->first + 1;
     if (wanted < 0 || wanted > SQL_DROPS_MAX || pipe->row_count < (size_t)wanted * 2 + 1000) return;
     pipe->run->nested++;
     sql_sort(pipe);
@@ -1109,7 +1116,8 @@ int emu_sql_feed(emu_sql_run *run, const char *document, size_t len)
 {
     if (run->env.error.status) return -1;
     if (run->pipe->full || !sql_reads_documents(run)) return 1;
-    run->documents = run->next > run->documents ? run->next : run->documents + 1;
+    run->documents = run->next ? run->next : run->documents + 1;
+    run->next = 0;
     if (setjmp(run->env.leave)) return -1;
     sql_feed(run, document, len);
     return run->paused ? EMU_SQL_PAUSED : run->pipe->full;
@@ -1165,6 +1173,17 @@ void emu_sql_number(emu_sql_run *run, uint64_t number)
 void emu_sql_first(emu_sql_run *run, int64_t rows)
 {
     run->first = rows;
+}
+
+int64_t emu_sql_deciding(const emu_sql_run *run)
+{
+    return sql_deciding(run->pipe);
+}
+
+bool emu_sql_has_enough(const emu_sql_run *run)
+{
+    int64_t deciding = sql_deciding(run->pipe);
+    return deciding >= 0 && run->pipe->row_count >= (size_t)deciding;
 }
 
 bool emu_sql_has_more(const emu_sql_run *run)

@@ -65,6 +65,35 @@ EMU_PRIVATE bool emu_sql_has_source(const emu_sql_query *query);
 /* WHERE implies that the property at `path` ("/pk", "/a/b") equals one constant: its JSON text, lent by the query. */
 EMU_PRIVATE bool emu_sql_equals(const emu_sql_query *query, const char *path, aiocosmos_str *json_value);
 
+/* What an index can do for a query. Keys are bytes that sort as values do; documents without the path have one too. */
+#define EMU_SQL_KEY_MAX  100
+#define EMU_SQL_PATH_MAX 256                               /* "/a/b", of names without '/' */
+#define EMU_SQL_CONDITIONS_MAX 16
+
+typedef struct emu_sql_interval { aiocosmos_str low, high; } emu_sql_interval;     /* of keys, high left out */
+
+typedef struct emu_sql_condition {     /* a document gives rows only if its key of this path is in one of these */
+    const char *path;
+    emu_sql_interval *intervals;       /* in order, and apart from each other */
+    size_t count;
+} emu_sql_condition;
+
+typedef struct emu_sql_shape {
+    const emu_sql_condition *conditions;
+    size_t condition_count;
+    const char *order_path;            /* rows are wanted in the order of its keys first; NULL: of none */
+    bool descending;
+    aiocosmos_str resume;              /* with keys from here on; descending: with keys before this; len 0: with all */
+    bool blind;                        /* what is in documents makes no difference, only that they are there */
+} emu_sql_shape;
+
+/* The query's own; after emu_sql_go_on. */
+EMU_PRIVATE const emu_sql_shape *emu_sql_shape_of(emu_sql_query *query);
+/* The key of what a document has at a path. Returns its length. */
+EMU_PRIVATE size_t emu_sql_key_of(aiocosmos_json document, const char *path, unsigned char out[EMU_SQL_KEY_MAX]);
+EMU_PRIVATE size_t emu_sql_number_key(double real, unsigned char out[EMU_SQL_KEY_MAX]);
+EMU_PRIVATE size_t emu_sql_string_key(aiocosmos_str text, unsigned char out[EMU_SQL_KEY_MAX]);
+
 /* The query in the form in which the service writes one that it has rewritten. False: no memory, *error says so. */
 EMU_PRIVATE bool emu_sql_print(const emu_sql_query *query, void (*emit)(void *user, const char *text, size_t len),
                              void *user, emu_sql_error *error);
@@ -108,8 +137,13 @@ EMU_PRIVATE int emu_sql_feed(emu_sql_run *run, const char *document, size_t len)
 EMU_PRIVATE int emu_sql_finish(emu_sql_run *run);
 EMU_PRIVATE int emu_sql_resume(emu_sql_run *run);
 
-/* The number of the document that is fed next, which is higher than the last one's; else it is one more than that. */
+/* The number of the document that is fed next, by which rows that sort the same are sorted; else one more than the last
+ * one's. */
 EMU_PRIVATE void emu_sql_number(emu_sql_run *run, uint64_t number);
+/* How many rows of ORDER BY, the first ones, decide what is given; -1: all. And whether so many are there: documents
+ * that sort behind all that were fed change nothing then. */
+EMU_PRIVATE int64_t emu_sql_deciding(const emu_sql_run *run);
+EMU_PRIVATE bool emu_sql_has_enough(const emu_sql_run *run);
 
 /* Inside `emit`: the number of the document that the row comes from; of a row made of several the first of them. 0: of
  * none. */

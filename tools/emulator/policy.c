@@ -1,0 +1,84 @@
+/* policy.c: what a container's indexing policy says. */
+#include "policy.h"
+
+#include <string.h>
+
+static aiocosmos_json emu_policy_field(aiocosmos_json object, const char *name)
+{
+    aiocosmos_json found;
+    memset(&found, 0, sizeof found);
+    if (object.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(object, &name, 1, &found);
+    return found;
+}
+
+aiocosmos_json emu_policy(emu_exchange *x, aiocosmos_json_doc *doc)
+{
+    const emu_resource *resource = &x->container->resource;
+    emu_text *text = &x->core->scratch;
+    aiocosmos_json none;
+    memset(&none, 0, sizeof none);
+    emu_text_clear(text);
+    emu_put(text, resource->text, resource->text_len);
+    emu_puts(text, "}");
+    if (text->failed || aioc_json_parse(doc, text->buffer.data, text->buffer.len) != 0) return none;
+    return emu_policy_field(aioc_json_root(doc), "indexingPolicy");
+}
+
+/* How much of the path the pattern names ("/a/x" has 4 of "/a/x/?" but for the end); 0: it is another. */
+static size_t emu_policy_fits(aiocosmos_json pattern, const char *path)
+{
+    char text[EMU_POLICY_PATH], plain[EMU_POLICY_PATH];
+    size_t len, i, n = 0;
+    if (pattern.type != AIOCOSMOS_JSON_STR || pattern.len > EMU_POLICY_PATH) return 0;
+    len = aioc_json_get_str(pattern, text, sizeof text);
+    for (i = 0; i < len; i++)
+        if (text[i] != '"') plain[n++] = text[i];
+    if (n > 0 && plain[n - 1] == '*') return strncmp(plain, path, n - 1) == 0 ? n : 0;
+    return n == strlen(path) && memcmp(plain, path, n) == 0 ? n + 1 : 0;
+}
+
+static size_t emu_policy_best_fit(aiocosmos_json patterns, const char *path)
+{
+    aiocosmos_json one;
+    size_t best = 0;
+    memset(&one, 0, sizeof one);
+    while (patterns.type == AIOCOSMOS_JSON_ARR && aioc_json_next(patterns, NULL, &one)) {
+        size_t fits = emu_policy_fits(emu_policy_field(one, "path"), path);
+        if (fits > best) best = fits;
+    }
+    return best;
+}
+
+/* The more exact of included and excluded paths decides; without a policy everything is indexed. */
+bool emu_policy_indexes(aiocosmos_json policy, const char *path)
+{
+    aiocosmos_json mode = emu_policy_field(policy, "indexingMode");
+    aiocosmos_json included = emu_policy_field(policy, "includedPaths");
+    size_t out = emu_policy_best_fit(emu_policy_field(policy, "excludedPaths"), path);
+    size_t in = included.type == AIOCOSMOS_JSON_ARR ? emu_policy_best_fit(included, path) : 1;
+    if (aioc_mem_same_nocase(emu_str(mode.ptr, mode.len), aioc_mem_str("\"none\""))) return false;
+    return in > out;
+}
+
+bool emu_policy_composes(aiocosmos_json policy, const char (*sorted)[EMU_POLICY_PATH], size_t count)
+{
+    aiocosmos_json all = emu_policy_field(policy, "compositeIndexes"), index, part;
+    memset(&index, 0, sizeof index);
+    while (all.type == AIOCOSMOS_JSON_ARR && aioc_json_next(all, NULL, &index)) {
+        size_t i = 0, same = 0, other = 0;
+        if (index.type != AIOCOSMOS_JSON_ARR || aioc_json_count(index) != count) continue;
+        memset(&part, 0, sizeof part);
+        while (aioc_json_next(index, NULL, &part)) {
+            aiocosmos_json path = emu_policy_field(part, "path"), order = emu_policy_field(part, "order");
+            bool down = order.len > 2 && (order.ptr[1] | 32) == 'd';
+            const char *blank = strrchr(sorted[i], ' ');
+            if (path.len != (size_t)(blank - sorted[i]) + 2 || memcmp(path.ptr + 1, sorted[i], path.len - 2) != 0)
+                break;
+            if (down == (blank[1] == 'D')) same++;
+            else other++;
+            i++;
+        }
+        if (same == count || other == count) return true;
+    }
+    return false;
+}
