@@ -100,6 +100,21 @@ TEST(a_transaction_sees_what_it_has_done)
     close_world();
 }
 
+/* Go asks so for a whole batch, and not if there are reads in it. */
+TEST(what_is_written_does_not_come_back_unasked)
+{
+    open_world(1);
+    CHECK_INT(call("POST", DOCS, TRANSACTION "Prefer: return=minimal\r\n" PK("[\"a\"]"),
+                   "[" CREATE("1", "1") ",{\"operationType\":\"Upsert\",\"minimalReturnPreference\":false,"
+                   "\"resourceBody\":{\"id\":\"2\",\"pk\":\"a\"}},{\"operationType\":\"Read\",\"id\":\"1\"}]"), 200);
+    CHECK_STR(statuses(), "201 201 200");
+    CHECK_STR(result(0, "resourceBody"), "");
+    CHECK(strlen(result(0, "eTag")) > 4);
+    CHECK(*result(1, "resourceBody") == '{');
+    CHECK(*result(2, "resourceBody") == '{');
+    close_world();
+}
+
 TEST(a_transaction_keeps_to_etags_and_unique_keys)
 {
     const char *etag;

@@ -45,7 +45,7 @@ static bool emu_take_operation(emu_exchange *x, const emu_request *whole, aiocos
     aiocosmos_json field[sizeof names / sizeof *names];
     emu_core *core = x->core;
     size_t i, types = sizeof emu_operation_types / sizeof *emu_operation_types;
-    bool minimal = false;
+    bool minimal = emu_is(whole->header[EMU_H_PREFER], "return=minimal");      /* of all, unless one says so itself */
     if (object.type != AIOCOSMOS_JSON_OBJ)
         return emu_refuse(x, 400, 0, "An operation of a batch has to be a JSON object.");
     core->batch_text.len = 0;
