@@ -917,6 +917,10 @@ TEST(what_the_gateway_serves_across_partitions)
     CHECK(says("SC1001"));
     CHECK_INT(call("POST", DOCS, "x-ms-documentdb-isquery: True\r\nContent-Type: text/plain\r\n" PK("[\"k1\"]"),
                    "{\"query\":\"SELECT * FROM c\"}"), 400);
+    /* Go says nothing but this. */
+    CHECK_INT(call("POST", DOCS, "Content-Type: application/query+json\r\n" PK("[\"k1\"]"),
+                   "{\"query\":\"SELECT * FROM c\"}"), 200);
+    CHECK_INT(call("POST", "/dbs", "Content-Type: application/query+json\r\n", "{\"query\":\"SELECT * FROM c\"}"), 200);
     CHECK_INT(call("POST", DOCS, QUERY PK("[\"k1\"]") "x-ms-max-item-count: 0\r\n", "{\"query\":\"SELECT * FROM c\"}"),
               400);
     CHECK_INT(call("POST", DOCS, "x-ms-cosmos-is-query-plan-request: True\r\n", "{\"query\":\"SELECT * FROM c\"}"),

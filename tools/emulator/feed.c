@@ -188,13 +188,21 @@ static bool emu_feed_events(emu_feed *feed, bool *through)
  * MARK: - The request
  *----------------------------------------------------------------------------*/
 
+/* Go writes UTC where HTTP has GMT. */
+static bool emu_parse_since(aiocosmos_str text, int64_t *wall_s)
+{
+    int32_t field[6];
+    if (aioc_auth_parse_date(text, wall_s)) return true;
+    return aioc_text_scan_date(text, "w, DD N YYYY hh:mm:ss UTC", field) && aioc_text_date_seconds(field, wall_s);
+}
+
 static bool emu_feed_start(emu_feed *feed)
 {
     emu_exchange *x = feed->x;
     aiocosmos_str etag = x->request->header[EMU_H_IF_NONE_MATCH], since = x->request->header[EMU_H_IF_MODIFIED];
     uint64_t number = 0;
     feed->since_s = INT64_MIN;
-    if (since.len && !aioc_auth_parse_date(since, &feed->since_s))
+    if (since.len && !emu_parse_since(since, &feed->since_s))
         return emu_refuse(x, 400, 0, "The value of the If-Modified-Since header is not a date of RFC 1123.");
     if (feed->all && etag.len == 0)
         return emu_refuse(x, 400, 0, "A full fidelity change feed cannot start from the beginning or from a point in "

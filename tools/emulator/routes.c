@@ -110,12 +110,20 @@ static const struct { emu_kind kind; emu_header header; emu_kind meant; } emu_po
     { EMU_CREATE_SCRIPT,     EMU_H_QUERY,  EMU_QUERY_SCRIPTS }
 };
 
+/* Go says that a POST is a query by its content type alone. */
+static bool emu_means(const emu_exchange *x, emu_header header)
+{
+    if (emu_header_true(x, header)) return true;
+    return header == EMU_H_QUERY && aioc_mem_same_nocase(x->request->header[EMU_H_CONTENT_TYPE],
+                                                         aioc_mem_str("application/query+json"));
+}
+
 static emu_kind emu_post_kind(const emu_exchange *x, emu_kind kind)
 {
     size_t i;
     if (x->request->verb != EMU_POST) return kind;
     for (i = 0; i < sizeof emu_posts / sizeof emu_posts[0]; i++)
-        if (kind == emu_posts[i].kind && emu_header_true(x, emu_posts[i].header)) return emu_posts[i].meant;
+        if (kind == emu_posts[i].kind && emu_means(x, emu_posts[i].header)) return emu_posts[i].meant;
     return kind;
 }
 
