@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# tests/interop/run.sh: others' software against ours: the official SDKs for JavaScript and Python on our emulator, our
-# client and our tool on a server that others wrote, and a list of queries that an SDK and our tool must answer alike on
-# both. Theirs goes to build/interop; BUILD (build) is where our programs are. The last line is "N passed, N failed",
-# and ", N skipped" for what is known not to work, here or in the others' software.
+# tests/interop/run.sh: others' software against ours: the official SDKs for JavaScript, Python and Go on our emulator,
+# our client and our tool on a server that others wrote, and a list of queries that an SDK and our tool must answer
+# alike on both. Theirs goes to build/interop; BUILD (build) is where our programs are. The last line is "N passed,
+# N failed", and ", N skipped" for what is known not to work, here or in the others' software, and for Go where that, or
+# its modules, cannot be had.
 set -euo pipefail
 
 build=${BUILD:-build}
@@ -42,7 +43,7 @@ install_javascript() {
     rm -rf "$kept/js"
     mkdir "$kept/js"
     cp $here/package.json $here/package-lock.json $here/.npmrc "$kept/js"
-    (cd "$kept/js" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) || go_without "npm failed"
+    (cd "$kept/js" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) || return
     cat $here/package.json $here/package-lock.json >"$kept/js.done"
 }
 
@@ -50,8 +51,36 @@ install_python() {
     up_to_date python $here/requirements.txt && return
     rm -rf "$kept/venv"
     python3 -m venv "$kept/venv"
-    "$kept/venv/bin/pip" install --quiet --disable-pip-version-check -r $here/requirements.txt || go_without "pip failed"
+    "$kept/venv/bin/pip" install --quiet --disable-pip-version-check -r $here/requirements.txt || return
     cp $here/requirements.txt "$kept/python.done"
+}
+
+# Status 1: Go or a module cannot be had, or is too old. 2: what we wrote does not compile.
+build_go() {
+    local from=($here/go.go $here/go.mod $here/go.sum)
+    export GOTOOLCHAIN=local CGO_ENABLED=0
+    up_to_date go "${from[@]}" && return
+    rm -rf "$kept/go"
+    mkdir "$kept/go"
+    cp "${from[@]}" "$kept/go"
+    (cd "$kept/go" && go list -deps . >/dev/null) || return 1
+    (cd "$kept/go" && go build -o go .) || return 2
+    cat "${from[@]}" >"$kept/go.done"
+}
+
+# add NAME STATUS PROGRAM: the part is what is built; or it is left out, which is said in its place.
+parts=()
+add() {
+    case $2 in
+    0) parts+=("$3") ;;
+    1)
+        printf '#!/bin/sh\necho "%s: skipped: it, or what it needs, cannot be had here"\n' "$1" >"$kept/no-$1"
+        printf 'echo "%s: 0 passed, 0 failed, 1 skipped"\n' "$1" >>"$kept/no-$1"
+        chmod +x "$kept/no-$1"
+        parts+=("$kept/no-$1")
+        ;;
+    *) give_up "the part of $1 does not compile" ;;
+    esac
 }
 
 # start COMMAND...: a server that runs until we end; what follows "ready" on its first line goes to $ready.
@@ -69,8 +98,14 @@ need 'npm --version' npm
 need 'python3 -m ensurepip --version' python3 python3-venv
 # The SDK wants the global "crypto" of Node.js 20, which Debian 12's 18 has behind an option.
 [ "$(node -p 'parseInt(process.versions.node)')" -ge 20 ] || export NODE_OPTIONS=--experimental-global-webcrypto
-install_javascript
-install_python
+install_javascript & javascript=$!
+install_python & python=$!
+build_go & go=$!
+wait $javascript || go_without "npm failed"
+wait $python || go_without "pip failed"
+status=0
+wait $go || status=$?
+add go $status "$kept/go/go"
 
 export INTEROP_JS=$kept/js INTEROP_CA=$certs/ca.pem NODE_EXTRA_CA_CERTS=$certs/ca.pem PATH=$kept/venv/bin:$PATH
 export AIOCOSMOS_EMULATOR_TOKEN=an.entra.token
@@ -84,5 +119,5 @@ export AIOCOSMOS_EMULATOR_EIGHT=$ready
 start node $here/other_server.mjs
 export OTHER_SERVER=${ready% *} OTHER_SERVER_TLS=${ready#* }
 
-BUILD=$build tests/run.sh $here/js.mjs $here/python.py $here/same_answers.mjs "$build/tests/interop/other_server" \
-    $here/tool.sh
+BUILD=$build tests/run.sh $here/js.mjs $here/python.py "${parts[@]}" $here/same_answers.mjs \
+    "$build/tests/interop/other_server" $here/tool.sh
