@@ -2433,6 +2433,11 @@ static bool aioc_mem_same(aiocosmos_str a, aiocosmos_str b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
+static bool aioc_mem_is(aiocosmos_str text, const char *what)
+{
+    return aioc_mem_same(text, aioc_mem_str(what));
+}
+
 /* libc's tolower() asks the locale; header names are ASCII (RFC 9110, 5.1). */
 static char aioc_mem_lower(char c)
 {
@@ -2447,6 +2452,11 @@ static bool aioc_mem_same_nocase(aiocosmos_str a, aiocosmos_str b)
         if (aioc_mem_lower(a.ptr[i]) != aioc_mem_lower(b.ptr[i])) return false;
     }
     return true;
+}
+
+static bool aioc_mem_is_nocase(aiocosmos_str text, const char *what)
+{
+    return aioc_mem_same_nocase(text, aioc_mem_str(what));
 }
 
 /* As snprintf, with %s, %.*s, %d, %u and %llu only, with or without a width: they mean the same in every locale. */
@@ -2658,6 +2668,19 @@ static bool aioc_text_split(aiocosmos_str *rest, char separator, aiocosmos_str *
     return true;
 }
 
+/* Moves behind the first place where a text is `what`, in any case. False: nowhere. */
+static bool aioc_text_seek(aiocosmos_str *text, const char *what)
+{
+    aiocosmos_str wanted = aioc_mem_str(what);
+    size_t at;
+    for (at = wanted.len; at <= text->len; at++) {
+        if (!aioc_mem_same_nocase(aioc_text_view(text->ptr + at - wanted.len, wanted.len), wanted)) continue;
+        *text = aioc_text_behind(*text, at);
+        return true;
+    }
+    return false;
+}
+
 /* What a number says, for people. The last of a table is for all others. */
 typedef struct aioc_text_phrase { int number; const char *text; } aioc_text_phrase;
 
@@ -2678,6 +2701,15 @@ static uint32_t aioc_text_hash(const char *text, size_t len)
     size_t i;
     for (i = 0; i < len; i++) hash = (hash ^ (unsigned char)text[i]) * 16777619u;
     return hash ^ hash >> 15;
+}
+
+/* splitmix64: for what has to differ, and is no secret. */
+static uint64_t aioc_text_random(uint64_t *state)
+{
+    uint64_t x = *state += 0x9E3779B97F4A7C15ull;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBull;
+    return x ^ x >> 31;
 }
 
 /* By their bytes: -1, 0, 1. */
@@ -3359,12 +3391,9 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool not
         c = aioc_json_peek(at, end);
         if (c == '"') {
             at = aioc_json_scan_string(scan, at + 1, &info);
-            if (!at) return NULL;
-            if (noting) aioc_json_note(node++, text, start, at, info);
         } else if (c - '0' <= 9 || c == '-') {
             at = aioc_json_scan_number(scan, at, end);
-            if (!at) return NULL;
-            if (noting) aioc_json_note(node++, text, start, at, AIOCOSMOS_JSON_NUM);
+            info = AIOCOSMOS_JSON_NUM;
         } else if (c == '{' || c == '[') {
             if (frame == deepest) return aioc_json_stop(scan, at, "nested deeper than 128 levels");
             if (noting) {
@@ -3377,12 +3406,13 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool not
             closing = c + 2;  /* ASCII: [\] and {|} */
             at = aioc_json_skip_space(at + 1, end);
             members = aioc_json_peek(at, end) != closing;
+            info = 0;
             if (members) continue;
         } else {
             at = aioc_json_scan_other(scan, at, members == 1 && closing == ']', &info);
-            if (!at) return NULL;
-            if (noting) aioc_json_note(node++, text, start, at, info);
         }
+        if (!at) return NULL;
+        if (noting && info) aioc_json_note(node++, text, start, at, info);
         /* Behind a value: a comma, or the ends of containers up to a comma or to the end. */
         for (;;) {
             if (!noting && wanted && frame == frames + 1) {
@@ -3472,14 +3502,13 @@ static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len
     return scan.result;
 }
 
-/* Checks a text, nested so deep at most, without nodes and memory. *found: the top-level property of this name (of two,
- * the last), by text and type: without a node, a container cannot be walked. found, error and error_at may be NULL. */
-static int aioc_json_check_to(uint32_t depth_max, const char *text, size_t len, aiocosmos_str name,
-                              aiocosmos_json *found, const char **error, size_t *error_at)
+/* Checks a text without nodes and memory. *found: the top-level property of this name (of two, the last), by text and
+ * type: without a node, a container cannot be walked. found, error and error_at may be NULL. */
+static int aioc_json_check(const char *text, size_t len, aiocosmos_str name, aiocosmos_json *found, const char **error,
+                           size_t *error_at)
 {
     aioc_json_scan scan;
     aioc_json_scan_begin(&scan, text, len);
-    scan.depth_max = depth_max;
     scan.name = name;
     scan.found = name.ptr ? found : NULL;
     if (found) *found = aioc_json_none();
@@ -3487,12 +3516,6 @@ static int aioc_json_check_to(uint32_t depth_max, const char *text, size_t len, 
     if (error) *error = scan.error;
     if (error_at) *error_at = (size_t)(scan.error_at - scan.text);
     return scan.result;
-}
-
-static int aioc_json_check(const char *text, size_t len, aiocosmos_str name, aiocosmos_json *found, const char **error,
-                           size_t *error_at)
-{
-    return aioc_json_check_to(AIOC_JSON_DEPTH_MAX, text, len, name, found, error, error_at);
 }
 
 /*--- Walking ---*/
@@ -3805,6 +3828,13 @@ static uint64_t aioc_json_scale(uint64_t digits, int ten, uint64_t high, uint64_
     return aioc_json_round(product[2], (product[0] | product[1]) != 0, aioc_json_log2_of_power(ten) + 1 - zeros);
 }
 
+static uint64_t aioc_json_bits_of(double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
 /* The nearest double, by libc, of a number so near the middle of two that 128 bits of its power of ten do not tell.
  * Without a point its text means the same in every locale. The middle of two doubles has at most 767 digits, so what
  * follows 768 says only that the number is larger: a last digit 1 says that too. */
@@ -3812,8 +3842,6 @@ static uint64_t aioc_json_nearest(const char *at, const char *end, const aioc_js
 {
     char text[800];
     int64_t point = decimal->exponent + (int64_t)aioc_text_put_u64(text, decimal->digits);  /* behind so many digits */
-    uint64_t bits;
-    double number;
     size_t len = 0;
     bool more = false;
     for (; at < end && (*at | 0x20) != 'e'; at++) {
@@ -3823,9 +3851,7 @@ static uint64_t aioc_json_nearest(const char *at, const char *end, const aioc_js
     }
     if (more) text[len++] = '1';
     aioc_mem_print(text + len, sizeof text - len, "e%d", (int)(point - (int64_t)len));
-    number = strtod(text, NULL);
-    memcpy(&bits, &number, sizeof bits);
-    return bits;
+    return aioc_json_bits_of(strtod(text, NULL));
 }
 
 static double aioc_json_double_of(uint64_t bits)
@@ -3950,11 +3976,9 @@ static size_t aioc_json_layout(const char *digits, int count, int point, char *o
 static size_t aioc_json_number_write(double number, char out[AIOC_JSON_NUMBER_MAX])
 {
     char digits[20];
-    size_t sign, count;
-    uint64_t bits, decimal;
+    uint64_t decimal, bits = aioc_json_bits_of(number);
+    size_t count, sign = (size_t)(bits >> 63);
     int ten = 0;
-    memcpy(&bits, &number, sizeof bits);
-    sign = (size_t)(bits >> 63);
     bits &= UINT64_MAX >> 1;
     if (bits >= UINT64_C(2047) << 52) return 0;
     if (sign) *out = '-';
@@ -4125,11 +4149,14 @@ static void aioc_json_put_string(aioc_mem_writer *out, aiocosmos_str text)
 static bool aioc_json_append_json(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text, size_t len,
                                   bool ascii, uint32_t depth_max)
 {
-    const char *at = text, *end;
+    const char *at = text, *end = text + len;
     size_t before = buffer->len;
-    if (aioc_json_check_to(depth_max, text, len, aioc_mem_str(NULL), NULL, NULL, NULL) != 0) return false;
+    aioc_json_scan scan;
+    aioc_json_scan_begin(&scan, text, len);
+    scan.depth_max = depth_max;
+    if (aioc_json_scan_text(&scan) < 0) return false;
     if (!ascii) return aioc_json_append(memory, buffer, text, len);
-    for (end = text + len; at < end;) {
+    while (at < end) {
         char piece[12] = " ";
         size_t size = aioc_json_utf8_len(at, end), put = 1;
         if ((unsigned char)*at >= 0x7F) put = aioc_json_escape(aioc_json_utf8_code(at, size), piece);
@@ -4590,14 +4617,13 @@ static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_mem *memory, u
  * the length; 0: there is none. */
 static size_t aioc_auth_claims(aiocosmos_str head, char *out)
 {
-    aiocosmos_str name = aioc_mem_str("claims=\""), text = aioc_text_view(out, 0);
-    size_t at, len, error_at;
-    for (at = 1; at + name.len < head.len; at++) {
-        if (!strchr(" ,\t", head.ptr[at - 1])) continue;
-        if (aioc_mem_same_nocase(aioc_text_view(head.ptr + at, name.len), name)) break;
-    }
-    for (at += name.len; at < head.len && !strchr("\"=", head.ptr[at]); at++)
-        out[text.len++] = head.ptr[at] == '-' ? '+' : head.ptr[at] == '_' ? '/' : head.ptr[at];
+    aiocosmos_str text = aioc_text_view(out, 0);
+    size_t len, error_at;
+    if (head.len > 0) head = aioc_text_behind(head, 1);  /* the name has something before it */
+    do if (!aioc_text_seek(&head, "claims=\"")) return 0;
+    while (!strchr(" ,\t", head.ptr[-9]));
+    for (; head.len > 0 && !strchr("\"=", *head.ptr); head = aioc_text_behind(head, 1))
+        out[text.len++] = *head.ptr == '-' ? '+' : *head.ptr == '_' ? '/' : *head.ptr;
     while (text.len % 4) out[text.len++] = '=';
     if (!aioc_text_base64_decode(text, (unsigned char *)out, text.len, &len, &error_at)) return 0;
     out[len] = 0;
@@ -4621,16 +4647,15 @@ static const char *aioc_auth_connection_part(aioc_auth_connection *out, aiocosmo
     if (name.len == part.len) return "a part without '='";
     name = aioc_text_trim(name);
     value = aioc_text_trim(value);
-    if (aioc_mem_same_nocase(name, aioc_mem_str("AccountEndpoint"))) place = &out->endpoint;
-    if (aioc_mem_same_nocase(name, aioc_mem_str("AccountKey"))) place = &out->key;
-    if (aioc_mem_same_nocase(name, aioc_mem_str("DisableServerCertificateValidation"))) place = &out->insecure;
+    if (aioc_mem_is_nocase(name, "AccountEndpoint")) place = &out->endpoint;
+    if (aioc_mem_is_nocase(name, "AccountKey")) place = &out->key;
+    if (aioc_mem_is_nocase(name, "DisableServerCertificateValidation")) place = &out->insecure;
     if (!place) return NULL;
     if (place->len) return "this name stands twice";
     out->at = value.ptr;
     if (value.len == 0) return "a value is missing";
     *place = value;
-    if (place != &out->insecure || aioc_mem_same_nocase(value, aioc_mem_str("true")) ||
-        aioc_mem_same_nocase(value, aioc_mem_str("false"))) return NULL;
+    if (place != &out->insecure || aioc_mem_is_nocase(value, "true") || aioc_mem_is_nocase(value, "false")) return NULL;
     return "DisableServerCertificateValidation is neither true nor false";
 }
 
@@ -4873,7 +4898,7 @@ static void aioc_dns_config_search(aioc_dns_config *config, aiocosmos_str line)
     aiocosmos_str word;
     config->search_count = 0;
     while ((word = aioc_dns_word(&line)).len > 0 && config->search_count < AIOC_DNS_SEARCH_MAX) {
-        if (word.len >= AIOC_DNS_HOST_MAX || aioc_mem_same(word, aioc_mem_str("."))) continue;
+        if (word.len >= AIOC_DNS_HOST_MAX || aioc_mem_is(word, ".")) continue;
         memcpy(config->search[config->search_count], word.ptr, word.len);
         config->search[config->search_count++][word.len] = '\0';
     }
@@ -4884,8 +4909,8 @@ static void aioc_dns_config_options(aioc_dns_config *config, aiocosmos_str line)
 {
     aiocosmos_str word;
     while ((word = aioc_dns_word(&line)).len > 0) {
-        if (aioc_mem_same(word, aioc_mem_str("attempts:1"))) config->rounds = 1;
-        if (aioc_mem_same(word, aioc_mem_str("timeout:1"))) config->last_us = 1000000;
+        if (aioc_mem_is(word, "attempts:1")) config->rounds = 1;
+        if (aioc_mem_is(word, "timeout:1")) config->last_us = 1000000;
     }
 }
 
@@ -4898,11 +4923,9 @@ static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *
     config->last_us = AIOC_DNS_LAST_US;
     while (aioc_text_split(&text, '\n', &line)) {
         word = aioc_dns_word(&line);
-        if (aioc_mem_same(word, aioc_mem_str("nameserver")))
-            aioc_dns_config_server(config, platform, aioc_dns_word(&line));
-        else if (aioc_mem_same(word, aioc_mem_str("search")) || aioc_mem_same(word, aioc_mem_str("domain")))
-            aioc_dns_config_search(config, line);
-        else if (aioc_mem_same(word, aioc_mem_str("options"))) aioc_dns_config_options(config, line);
+        if (aioc_mem_is(word, "nameserver")) aioc_dns_config_server(config, platform, aioc_dns_word(&line));
+        if (aioc_mem_is(word, "search") || aioc_mem_is(word, "domain")) aioc_dns_config_search(config, line);
+        if (aioc_mem_is(word, "options")) aioc_dns_config_options(config, line);
     }
     if (!config->named) aioc_dns_config_server(config, platform, aioc_mem_str("127.0.0.1"));
 }
@@ -5285,8 +5308,9 @@ static void aioc_dns_lookup_fail(aioc_dns_lookup *lookup, const char *why)
     char server[AIOC_TEXT_ADDRESS_MAX] = "";
     if (!why) why = asked ? "did not answer" : "none of this machine's name servers can be used";
     if (asked) aioc_text_put_address(&lookup->config.servers[lookup->server], server);
-    aioc_mem_print(name->error, sizeof name->error, "%s could not be looked up: %s%s%s%s", name->host,
-                   asked ? "name server " : "", server, asked ? " " : "", why);
+    aioc_mem_print(name->error, sizeof name->error,
+                   asked ? "%s could not be looked up: name server %s %s" : "%s could not be looked up: %s%s",
+                   name->host, server, why);
     if (!stale) name->count = 0;
     name->expires_us = aioc_dns_after(lookup->resolver, stale ? AIOC_DNS_RESTALE_S : AIOC_DNS_FAILURE_S);
     aioc_dns_lookup_end(lookup);
@@ -5656,7 +5680,7 @@ static int aioc_dns_name_get(aioc_dns *resolver, aiocosmos_str host, aioc_dns_na
     aioc_dns_name **at = &resolver->first, **idle = NULL, *name;
     size_t i, count = 0;
     bool known;
-    for (; *at && !aioc_mem_same_nocase(aioc_mem_str((*at)->host), host); at = &(*at)->next) {
+    for (; *at && !aioc_mem_is_nocase(host, (*at)->host); at = &(*at)->next) {
         if (!(*at)->lookup) idle = at;
         count++;
     }
@@ -5750,7 +5774,7 @@ static void aioc_dns_forget(aioc_dns *resolver, const char *host)
 {
     aioc_dns_name *name;
     for (name = resolver->first; name; name = name->next) {
-        if (!aioc_mem_same_nocase(aioc_mem_str(name->host), aioc_mem_str(host))) continue;
+        if (!aioc_mem_is_nocase(aioc_mem_str(host), name->host)) continue;
         name->expires_us = 0;
         if (!name->lookup || !(name->lookup->served || aioc_dns_lookup_count(name->lookup, AIOC_DNS_FOUND))) continue;
         aioc_dns_lookup_free(name->lookup);
@@ -6025,7 +6049,7 @@ static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host)
         if (!dot || dot == host || !memchr(want.ptr + 1, '.', want.len - 1)) return false;
         host = dot;
     }
-    return want.len > 0 && aioc_mem_same_nocase(want, aioc_mem_str(host));
+    return want.len > 0 && aioc_mem_is_nocase(want, host);
 }
 
 /*--- Trust ---*/
@@ -6052,14 +6076,14 @@ static void aioc_tls_reader_name(void *user, const void *bytes, size_t len)
 
 /* Feeds the base64 text between two PEM lines to the decoder, piece by piece. One that has failed gets no more:
  * BearSSL's would run on behind the place where it gave up. */
-static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size_t len)
+static void aioc_tls_reader_feed(aioc_tls_reader *reader, aiocosmos_str text)
 {
     char digits[256];
     unsigned char out[192];
     size_t filled = 0, i, got, error_at;
-    for (i = 0; i <= len && !reader->broken; i++) {
-        if (i < len && !aioc_text_is_space(text[i])) digits[filled++] = text[i];
-        if (i < len && filled < sizeof digits) continue;
+    for (i = 0; i <= text.len && !reader->broken; i++) {
+        if (i < text.len && !aioc_text_is_space(text.ptr[i])) digits[filled++] = text.ptr[i];
+        if (i < text.len && filled < sizeof digits) continue;
         reader->broken = !aioc_text_base64_decode(aioc_text_view(digits, filled), out, sizeof out, &got, &error_at);
         if (!reader->broken) br_x509_decoder_push(&reader->decoder, out, got);
         reader->broken = reader->broken || reader->decoder.err != 0;
@@ -6112,34 +6136,21 @@ static void aioc_tls_bear_trust_close(aioc_tls_trust *trust, aioc_mem *memory)
     memset(trust, 0, sizeof *trust);
 }
 
-/* Where `line` begins in the text; NULL: nowhere. */
-static const char *aioc_tls_find(const char *text, const char *end, const char *line)
-{
-    size_t len = strlen(line);
-    while ((size_t)(end - text) >= len) {
-        text = (const char *)memchr(text, line[0], (size_t)(end - text) - len + 1);
-        if (!text) return NULL;
-        if (memcmp(text, line, len) == 0) return text;
-        text++;
-    }
-    return NULL;
-}
-
 static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_mem *memory, const char *pem, size_t len, char *err,
                                     size_t cap)
 {
-    static const char begin[] = "-----BEGIN CERTIFICATE-----", finish[] = "-----END CERTIFICATE-----";
-    const char *at = pem, *end = pem ? pem + len : NULL;
+    static const char finish[] = "-----END CERTIFICATE-----";
+    aiocosmos_str rest = aioc_text_view(pem, pem ? len : 0);
     memset(trust, 0, sizeof *trust);
-    while (pem && (at = aioc_tls_find(at, end, begin)) != NULL) {
+    while (aioc_text_seek(&rest, "-----BEGIN CERTIFICATE-----")) {
         aioc_tls_reader reader;
-        const char *body = at + sizeof begin - 1;
-        at = aioc_tls_find(body, end, "-----");
-        if (!at) at = end;
+        aiocosmos_str body = rest, end = rest;
+        if (aioc_text_seek(&end, "-----")) body.len -= end.len + 5;
+        rest = aioc_text_behind(rest, body.len);
         reader.name_len = 0;
-        reader.broken = (size_t)(end - at) < sizeof finish - 1 || memcmp(at, finish, sizeof finish - 1) != 0;
+        reader.broken = rest.len < sizeof finish - 1 || memcmp(rest.ptr, finish, sizeof finish - 1) != 0;
         br_x509_decoder_init(&reader.decoder, aioc_tls_reader_name, &reader);
-        aioc_tls_reader_feed(&reader, body, (size_t)(at - body));
+        aioc_tls_reader_feed(&reader, body);
         if (reader.broken || !br_x509_decoder_get_pkey(&reader.decoder)) {
             trust->skipped++;
         } else if (!aioc_tls_trust_add(trust, memory, &reader)) {
@@ -6493,17 +6504,15 @@ static const br_x509_class aioc_tls_check_class = {
 
 /*--- Why a handshake or a connection failed ---*/
 
-/* RFC 5246 7.2, RFC 6066, and what each mostly means to a client. */
+/* RFC 5246 7.2, RFC 6066: those that TLS 1.2 has for such clients, and what each mostly means. */
 static const aioc_text_phrase aioc_tls_alerts[] = {
     {10, "unexpected_message"}, {20, "bad_record_mac"}, {22, "record_overflow"},
     {40, "handshake_failure: nothing in common, or it wants a client's certificate"}, {42, "bad_certificate"},
     {43, "unsupported_certificate"}, {44, "certificate_revoked"}, {45, "certificate_expired"},
     {46, "certificate_unknown"}, {47, "illegal_parameter"}, {48, "unknown_ca"}, {49, "access_denied"},
     {50, "decode_error"}, {51, "decrypt_error"}, {70, "protocol_version: it does not speak TLS 1.2"},
-    {71, "insufficient_security"}, {80, "internal_error"}, {86, "inappropriate_fallback"}, {90, "user_canceled"},
-    {100, "no_renegotiation"}, {109, "missing_extension"}, {110, "unsupported_extension"},
-    {112, "unrecognized_name: it serves no such host"}, {116, "certificate_required: it wants one from its clients"},
-    {120, "no_application_protocol"}, {AIOC_TEXT_OTHERS, "unknown"}
+    {71, "insufficient_security"}, {80, "internal_error"}, {112, "unrecognized_name: it serves no such host"},
+    {AIOC_TEXT_OTHERS, "unknown"}
 };
 
 static const aioc_text_phrase aioc_tls_errors[] = {
@@ -6923,7 +6932,7 @@ static aioc_http_state aioc_http_transfer_encoding(aioc_http_parser *parser, aio
 {
     aiocosmos_str element;
     while (aioc_http_next(&value, &element)) {
-        if (parser->chunked || !aioc_mem_same_nocase(element, aioc_mem_str("chunked")))
+        if (parser->chunked || !aioc_mem_is_nocase(element, "chunked"))
             return aioc_http_refuse(parser, "the answer has a Transfer-Encoding that was not asked for");
         parser->chunked = true;
     }
@@ -6934,8 +6943,8 @@ static void aioc_http_connection(aioc_http_parser *parser, aiocosmos_str value)
 {
     aiocosmos_str element;
     while (aioc_http_next(&value, &element)) {
-        if (aioc_mem_same_nocase(element, aioc_mem_str("close"))) parser->close = true;
-        if (aioc_mem_same_nocase(element, aioc_mem_str("keep-alive"))) parser->keep = true;
+        if (aioc_mem_is_nocase(element, "close")) parser->close = true;
+        if (aioc_mem_is_nocase(element, "keep-alive")) parser->keep = true;
     }
 }
 
@@ -7184,6 +7193,12 @@ static aioc_http_state aioc_http_feed_until_close(aioc_http_parser *parser, cons
     return AIOC_HTTP_MORE;
 }
 
+static aioc_http_state aioc_http_go_on(aioc_http_parser *parser, int phase)
+{
+    parser->phase = (uint8_t)phase;
+    return AIOC_HTTP_MORE;
+}
+
 static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit)
 {
     if (++parser->digits > AIOC_HTTP_CHUNK_DIGITS)
@@ -7191,8 +7206,7 @@ static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit
     if (parser->left > (SIZE_MAX >> 4) || (parser->left << 4 | (size_t)digit) > parser->body_max - parser->body.len)
         return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
     parser->left = parser->left << 4 | (size_t)digit;
-    parser->phase = AIOC_HTTP_CHUNK_SIZE;
-    return AIOC_HTTP_MORE;
+    return aioc_http_go_on(parser, AIOC_HTTP_CHUNK_SIZE);
 }
 
 /* A body that is one chunk, with its end, in one piece, is lent. */
@@ -7218,19 +7232,11 @@ static aioc_http_state aioc_http_chunk_data(aioc_http_parser *parser, const char
 static aioc_http_state aioc_http_skip(aioc_http_parser *parser, char byte, int phase)
 {
     unsigned char c = (unsigned char)byte;
-    parser->phase = (uint8_t)phase;
     if (++parser->overhead > parser->head_max)
         return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's chunk extensions and trailers are too long");
     if ((c < 0x20 && c != '\t') || c == 0x7f)
         return aioc_http_refuse(parser, "a chunk extension or trailer has a control character");
-    return AIOC_HTTP_MORE;
-}
-
-static aioc_http_state aioc_http_behind_lf(aioc_http_parser *parser, int phase)
-{
-    parser->phase = (uint8_t)phase;
-    parser->cr = false;
-    return AIOC_HTTP_MORE;
+    return aioc_http_go_on(parser, phase);
 }
 
 /* One byte between the data of chunks, or behind the last. Lines end with CR LF, or LF alone (RFC 9112, 2.2). */
@@ -7243,7 +7249,8 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
         parser->cr = true;
         return AIOC_HTTP_MORE;
     }
-    if (!parser->cr || lf) switch (parser->phase) {
+    if (lf) parser->cr = false;
+    if (!parser->cr) switch (parser->phase) {
     case AIOC_HTTP_CHUNK_FIRST:
         parser->left = parser->digits = 0;
         if (digit < 0) break;
@@ -7258,9 +7265,9 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
         /* fall through */
     case AIOC_HTTP_CHUNK_EXTENSION:
         if (!lf) return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
-        return aioc_http_behind_lf(parser, parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER);
+        return aioc_http_go_on(parser, parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER);
     case AIOC_HTTP_CHUNK_END:
-        if (lf) return aioc_http_behind_lf(parser, AIOC_HTTP_CHUNK_FIRST);
+        if (lf) return aioc_http_go_on(parser, AIOC_HTTP_CHUNK_FIRST);
         break;
     case AIOC_HTTP_TRAILER:  /* at the start of a line: an empty one is the end */
         if (lf) return aioc_http_complete(parser);
@@ -7272,7 +7279,7 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
         break;
     case AIOC_HTTP_TRAILER_VALUE:
         if (!lf) return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
-        return aioc_http_behind_lf(parser, AIOC_HTTP_TRAILER);
+        return aioc_http_go_on(parser, AIOC_HTTP_TRAILER);
     default: break;
     }
     return aioc_http_refuse(parser, parser->phase < AIOC_HTTP_TRAILER ? "the answer's chunks are malformed"
@@ -7609,8 +7616,9 @@ static bool aioc_stream_write_tls(aioc_stream *stream, const aiocosmos_slice sli
         more = aioc_stream_left(slices, *written, left) > 1;
         taken = tls->table->write(tls, left->ptr, left->len, more);
         *written += taken;
-        if (taken == 0) stream->broken = true;
-        if (taken == 0) return false;
+        if (taken > 0) continue;
+        stream->broken = true;
+        return false;
     }
 }
 
@@ -7978,14 +7986,6 @@ static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
                              now_us + (uint64_t)place->connect_timeout_ms * 1000u);
 }
 
-static void aioc_stream_get_stats(const aioc_stream_place *place, aiocosmos_stats *out)
-{
-    out->tls_handshakes = place->resumption.hits + place->resumption.full;
-    out->tls_resumptions = place->resumption.hits;
-    out->bytes_sent = place->bytes_sent;
-    out->bytes_received = place->bytes_received;
-}
-
 /* Reads one TLS handshake record, which may cost 2 ms, of the stream that has waited longest; the server's next ones
  * wait in the socket. False: none waits. */
 static bool aioc_stream_handshake_work(aioc_stream_place *place)
@@ -8023,7 +8023,8 @@ static bool aioc_stream_handshake_work(aioc_stream_place *place)
  * once. Hungry: its answer needs more memory, or may. Grower: the one of the hungry to which others leave what it may
  * need. Holder: its bytes lie in the scratch, waiting for memory.
  *
- * May call: platform, reactor, memory, resolve, http, stream.    Knows nothing of: TLS, Cosmos, retries, deadlines.
+ * May call: platform, reactor, memory, text, resolve, http, stream.    Knows nothing of: TLS, Cosmos, retries,
+ * deadlines.
  *========================*/
 
 #define AIOC_POOL_PATIENCE_US   250000u  /* between two connections opened, while none is open */
@@ -8150,15 +8151,6 @@ static void aioc_pool_time(aioc_pool *pool, aioc_reactor_timer *timer, uint64_t 
 static void aioc_pool_untime(aioc_pool *pool, aioc_reactor_timer *timer)
 {
     aioc_reactor_timer_stop(pool->place.reactor, timer);
-}
-
-/* Only spreads things in time: xorshift64* (Vigna, "Experimental exploration of Marsaglia's xorshift generators"). */
-static uint64_t aioc_pool_random(aioc_pool *pool, uint64_t below)
-{
-    pool->random ^= pool->random >> 12;
-    pool->random ^= pool->random << 25;
-    pool->random ^= pool->random >> 27;
-    return (pool->random * 0x2545F4914F6CDD1Du >> 32) % below;
 }
 
 static void aioc_pool_queue_remove(aioc_pool *pool, aioc_pool_exchange *exchange)
@@ -8307,7 +8299,7 @@ static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
     half_us <<= pool->failures < AIOC_POOL_BACKOFF_MAX ? pool->failures : AIOC_POOL_BACKOFF_MAX;
     pool->incidents++;
     pool->failures++;
-    aioc_pool_time(pool, &pool->patience, half_us + aioc_pool_random(pool, half_us + 1));
+    aioc_pool_time(pool, &pool->patience, half_us + aioc_text_random(&pool->random) % (half_us + 1));
 }
 
 /* A connection that is being opened comes to nothing. If there are others, the queue is theirs; if not, those who have
@@ -8378,7 +8370,7 @@ static void aioc_pool_opened(aioc_stream *stream)
     aioc_pool *pool = connection->pool;
     uint64_t now_us = connection->open_us = aioc_pool_now(pool);
     if (connection->retire_us == 0)
-        connection->retire_us = now_us + AIOC_POOL_RETIRE_US + aioc_pool_random(pool, AIOC_POOL_RETIRE_MORE);
+        connection->retire_us = now_us + AIOC_POOL_RETIRE_US + aioc_text_random(&pool->random) % AIOC_POOL_RETIRE_MORE;
     pool->opening--;
     pool->open++;
     pool->opened++;
@@ -8596,7 +8588,6 @@ static void aioc_pool_open(aioc_pool *pool)
     /* Nothing here is secret; without entropy, the clock will do. */
     if (platform->entropy(platform->user_data, &pool->random, sizeof pool->random) < 0)
         pool->random = aioc_pool_now(pool);
-    pool->random |= 1;
 }
 
 /* Exchanges that are left, as in a forked child, are forgotten. */
@@ -8783,7 +8774,11 @@ static void aioc_pool_warm(aioc_pool *pool, uint32_t connections)
 
 static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
 {
-    aioc_stream_get_stats(&pool->place, out);
+    const aioc_stream_place *place = &pool->place;
+    out->tls_handshakes = place->resumption.hits + place->resumption.full;
+    out->tls_resumptions = place->resumption.hits;
+    out->bytes_sent = place->bytes_sent;
+    out->bytes_received = place->bytes_received;
     out->connections_opened = pool->opened;
     out->connections_open = pool->open;
     out->connections_idle = pool->idle_count;
@@ -9232,10 +9227,7 @@ static size_t aioc_protocol_hex(const unsigned char *bytes, size_t len, char *ou
 
 static uint64_t aioc_protocol_double_bits(double number)
 {
-    uint64_t bits;
-    if (number == 0) number = 0;  /* -0 and 0 are the same key */
-    memcpy(&bits, &number, sizeof bits);
-    return bits;
+    return aioc_json_bits_of(number == 0 ? 0 : number);  /* -0 and 0 are the same key */
 }
 
 /* A component as it is hashed: a type byte, then the number little-endian, or the string and a byte that ends it.
@@ -9668,15 +9660,11 @@ static size_t aioc_protocol_quote(aiocosmos_str text, char *out)
 
 static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
 {
-    aiocosmos_str title = aioc_mem_str("<title>"), text;
+    aiocosmos_str text;
     if (html.len > 4096) html.len = 4096;
-    for (; html.len >= title.len; html = aioc_text_behind(html, 1)) {
-        if (!aioc_mem_same_nocase(aioc_text_view(html.ptr, title.len), title)) continue;
-        html = aioc_text_behind(html, title.len);
-        aioc_text_split(&html, '<', &text);
-        return aioc_text_trim(text);
-    }
-    return aioc_mem_str("no title");
+    if (!aioc_text_seek(&html, "<title>")) return aioc_mem_str("no title");
+    aioc_text_split(&html, '<', &text);
+    return aioc_text_trim(text);
 }
 
 /* The service's own words, out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."},
@@ -9768,7 +9756,7 @@ static bool aioc_protocol_is_service(const aioc_http_response *response, bool lo
     body = aioc_text_trim(response->body);
     if (type.len > sizeof json_type - 1) type.len = sizeof json_type - 1;
     page = body.len && *body.ptr == '<';
-    json = body.len && !page && (strchr("{[", *body.ptr) || aioc_mem_same_nocase(type, aioc_mem_str(json_type)));
+    json = body.len && !page && (strchr("{[", *body.ptr) || aioc_mem_is_nocase(type, json_type));
     if (response->status < 300) return loopback ? !page : json;
     return loopback && (json || response->status == 304);
 }
@@ -9781,17 +9769,8 @@ static void aioc_protocol_read_link(aiocosmos_str link, aiocosmos_op_info *info)
     aiocosmos_str part;
     unsigned i;
     memset(info, 0, sizeof *info);
-    for (i = 0; i < 3 && aioc_text_split(&link, '/', &part) && aioc_mem_same(part, aioc_mem_str(types[i])); i++)
+    for (i = 0; i < 3 && aioc_text_split(&link, '/', &part) && aioc_mem_is(part, types[i]); i++)
         aioc_text_split(&link, '/', names[i]);
-}
-
-/* splitmix64: for what has to differ, and is no secret. */
-static uint64_t aioc_protocol_random(uint64_t *state)
-{
-    uint64_t x = *state += 0x9E3779B97F4A7C15ull;
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
-    x = (x ^ x >> 27) * 0x94D049BB133111EBull;
-    return x ^ x >> 31;
 }
 
 /* A UUID of version 4 (RFC 9562, 5.4), with its NUL. */
@@ -10143,46 +10122,45 @@ static size_t aioc_account_key_paths(const aioc_account_container *container,
     return i;
 }
 
-static bool aioc_account_keep_text(aioc_account_container *container, aiocosmos_json value, aioc_account_view *view)
+static bool aioc_account_keep_text(aioc_account_container *container, aiocosmos_json value)
 {
-    aioc_mem_buffer *text = &container->range_text;
-    view->at = (uint32_t)text->len;
-    if (!aioc_account_keep(container, text, AIOC_ACCOUNT_RANGE_TEXT_MAX, value)) return false;
-    view->len = (uint32_t)text->len - view->at;
-    return true;
+    return aioc_account_keep(container, &container->range_text, AIOC_ACCOUNT_RANGE_TEXT_MAX, value);
 }
 
-static bool aioc_account_keep_parents(aioc_account_container *container, aiocosmos_json parents,
-                                      aioc_account_view *view)
+static bool aioc_account_keep_parents(aioc_account_container *container, aiocosmos_json parents)
 {
     aiocosmos_json parent = aioc_json_none();
     aioc_mem_buffer *text = &container->range_text;
-    view->at = (uint32_t)text->len;
+    size_t start = text->len;
     while (aioc_json_next(parents, NULL, &parent))
-        if ((text->len > view->at && !aioc_mem_append_str(container->memory, text, ",")) ||
-            !aioc_account_keep(container, text, AIOC_ACCOUNT_RANGE_TEXT_MAX, parent)) return false;
-    view->len = (uint32_t)text->len - view->at;
+        if ((text->len > start && !aioc_mem_append_str(container->memory, text, ",")) ||
+            !aioc_account_keep_text(container, parent)) return false;
     return true;
 }
 
-static bool aioc_account_keep_border(aioc_account_container *container, aiocosmos_json value, aioc_account_view *view)
+static bool aioc_account_is_border(aiocosmos_str text)
 {
-    aiocosmos_str border;
-    if (!aioc_account_keep_text(container, value, view)) return false;
-    border = aioc_account_text(container, *view);
-    while (border.len > 0 && aioc_text_hex(*border.ptr) >= 0) border = aioc_text_behind(border, 1);
-    return border.len == 0;
+    while (text.len > 0 && aioc_text_hex(*text.ptr) >= 0) text = aioc_text_behind(text, 1);
+    return text.len == 0;
 }
 
 /* Which of a range's fields cannot be used; -1: none. Ids stand in header lines, borders are hashes. */
 static int aioc_account_read_range(aioc_account_container *container, const aiocosmos_json field[4],
                                    aioc_account_range *range)
 {
-    if (!aioc_account_keep_text(container, field[0], &range->id) || range->id.len == 0 ||
-        aioc_protocol_range_id_ok(aioc_account_text(container, range->id)) < range->id.len) return 0;
-    if (!aioc_account_keep_border(container, field[1], &range->min)) return 1;
-    if (!aioc_account_keep_border(container, field[2], &range->max)) return 2;
-    return aioc_account_keep_parents(container, field[3], &range->parents) ? -1 : 3;
+    aioc_account_view *const views[4] = {&range->id, &range->min, &range->max, &range->parents};
+    int i;
+    for (i = 0; i < 4; i++) {
+        size_t at = container->range_text.len;
+        aiocosmos_str text;
+        if (!(i < 3 ? aioc_account_keep_text : aioc_account_keep_parents)(container, field[i])) return i;
+        views[i]->at = (uint32_t)at;
+        views[i]->len = (uint32_t)(container->range_text.len - at);
+        text = aioc_account_text(container, *views[i]);
+        if (i == 0 ? text.len == 0 || aioc_protocol_range_id_ok(text) < text.len
+                   : i < 3 && !aioc_account_is_border(text)) return i;
+    }
+    return -1;
 }
 
 /* Adds one page of the pkranges feed. False: no such feed, too many ranges, or no memory. */
@@ -10294,7 +10272,7 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
         if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[i].min), edge) != 0) return false;
         edge = aioc_account_text(container, container->ranges[i].max);
     }
-    return kept > 0 && aioc_mem_same(edge, aioc_mem_str("FF"));
+    return kept > 0 && aioc_mem_is(edge, "FF");
 }
 
 /* The range of an effective partition key. NULL: ranges are not known. */
@@ -10612,7 +10590,7 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
 /* An item without the key's property is under "[]" in a container made before there were keys, else under "[{}]". */
 static aiocosmos_str aioc_account_pk_header(const aioc_account_container *container, aiocosmos_str pk)
 {
-    return container->pk_def.system_key && aioc_mem_same(pk, aioc_mem_str("[{}]")) ? aioc_mem_str("[]") : pk;
+    return container->pk_def.system_key && aioc_mem_is(pk, "[{}]") ? aioc_mem_str("[]") : pk;
 }
 
 /* Session tokens count on success, 304, 404, 409 and 412, but not on 404/1002: that replica is behind. Returns what
@@ -12182,7 +12160,7 @@ static void aioc_op_put_activity(aioc_op *op, aioc_mem_writer *head)
         aioc_op_keep_activity(op, given);
         return;
     }
-    aioc_protocol_uuid(aioc_protocol_random(&state[0]), aioc_protocol_random(&state[1]), op->activity_id);
+    aioc_protocol_uuid(aioc_text_random(&state[0]), aioc_text_random(&state[1]), op->activity_id);
     aioc_request_put_line(head, "x-ms-activity-id: ", aioc_mem_str(op->activity_id));
 }
 
@@ -12693,7 +12671,7 @@ static void aioc_op_situate(aioc_op_engine *engine, aioc_op_situation *now)
     now->answered_once = engine->endpoint.answered_once;
     now->retries_max = engine->options->retries_max;
     now->throttle_wait_max_ms = engine->options->throttle_wait_ms;
-    now->random = (uint32_t)aioc_protocol_random(&engine->random_state);
+    now->random = (uint32_t)aioc_text_random(&engine->random_state);
 }
 
 /* What a verdict says of more than what it is of. last: that ends with this answer. */
@@ -19012,8 +18990,8 @@ static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_reque
     query->reader.take = aioc_query_take;
     query->info = &query->plain;
     query->plain.take = UINT64_MAX;
-    query->key[0] = aioc_protocol_random(&engine->random_state);
-    query->key[1] = aioc_protocol_random(&engine->random_state);
+    query->key[0] = aioc_text_random(&engine->random_state);
+    query->key[1] = aioc_text_random(&engine->random_state);
     aioc_row_chain_close(&query->chain);
     aioc_json_open(&query->from_doc, engine->memory);
     cursor->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
