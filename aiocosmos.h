@@ -1085,9 +1085,9 @@ static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *
 #  include <poll.h>
 #endif
 
-/* The first system header of a file decides what all of them show, with -std=c99 ISO C and little else, and it is too
- * late to ask for more here. All that is used below is shown even so (sched.h has struct timespec), but for
- * clock_gettime(), which comes with CLOCK_MONOTONIC: where it is hidden, a declaration of ours contradicts nothing. */
+/* With -std=c99 the system's headers show ISO C and little else, and it is too late to ask for more here. All that is
+ * used below is shown even so (sched.h has struct timespec), but for clock_gettime(): a declaration of ours contradicts
+ * nothing. */
 #ifdef CLOCK_MONOTONIC
 #  define AIOC_PLATFORM_MONOTONIC CLOCK_MONOTONIC
 #elif defined(__linux__)
@@ -1726,8 +1726,8 @@ struct aioc_reactor_source {            /* something with a descriptor; embedded
 };
 
 /* Embedded in its owner, zeroed at first. Armed timers form a pairing heap (Fredman, Sedgewick, Sleator, Tarjan: "The
- * pairing heap", 1986): starting one cannot fail and costs O(1), and so does stopping one that never rose to the top,
- * which is what becomes of nearly every deadline. */
+ * pairing heap", 1986): starting one cannot fail and costs O(1), as does stopping one that never rose to the top, as
+ * most deadlines do not. */
 typedef struct aioc_reactor_timer aioc_reactor_timer;
 struct aioc_reactor_timer {
     aioc_reactor_timer *child;         /* first of those below */
@@ -1759,7 +1759,7 @@ static int aioc_reactor_result(int io)
     return io >= 0 ? 0 : io == AIOCOSMOS_IO_LIMIT ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_CONNECT;
 }
 
-/* Refreshes now_us and returns it. Never backwards, whatever the host's clock does. */
+/* Refreshes now_us. Never backwards, whatever the host's clock does. */
 static uint64_t aioc_reactor_tick(aioc_reactor *reactor)
 {
     uint64_t now_us = reactor->platform->monotonic_us(reactor->platform->user_data);
@@ -1786,9 +1786,8 @@ static int aioc_reactor_open(aioc_reactor *reactor, const aiocosmos_platform *pl
     return aioc_reactor_result(io);
 }
 
-/* In a forked child, before anything else: from here on watch keeps its books and asks the system nothing, because the
- * parent shares the poller. The owners of sources unwatch and close them as always: the parent has its own descriptors,
- * and its poller goes on watching those. */
+/* In a forked child, before anything else: watch then only keeps its books, because the parent shares the poller.
+ * Owners unwatch and close as always: the parent has its own descriptors, and its poller goes on watching those. */
 static void aioc_reactor_abandon(aioc_reactor *reactor)
 {
     if (reactor->poller) reactor->platform->poller_destroy(reactor->platform->user_data, reactor->poller);
@@ -1870,8 +1869,7 @@ static int aioc_reactor_fetch(aioc_reactor *reactor, int timeout_ms)
     return aioc_reactor_result(count);
 }
 
-/* Waits up to timeout_ms (-1: for ever) and fills the batch, which must be empty. 0, E_NOMEM or E_CONNECT. Then
- * tick. */
+/* Waits up to timeout_ms (-1: for ever) and fills the empty batch. 0, E_NOMEM or E_CONNECT. Then tick. */
 static int aioc_reactor_poll(aioc_reactor *reactor, int timeout_ms)
 {
     reactor->batches = reactor->source_count / AIOC_REACTOR_BATCH;
@@ -1970,8 +1968,8 @@ static bool aioc_reactor_timer_next(const aioc_reactor *reactor, uint64_t *due_u
     return true;
 }
 
-/* Fires the earliest timer if it is due, of several the one started first. It is no longer armed then, and fire may
- * start it again or free it. False: none is due. */
+/* Fires the earliest timer that is due, of several the one started first. fire may start it again or free it. False:
+ * none is due. */
 static bool aioc_reactor_timer_run_one(aioc_reactor *reactor)
 {
     aioc_reactor_timer *timer = reactor->timers;
@@ -2222,8 +2220,7 @@ static void *aioc_mem_resize(aioc_mem *memory, void *ptr, size_t old_size, size_
     return moved;
 }
 
-/* An array with room behind so many elements: as it is or, if it is full, twice as large. NULL: no memory, nothing has
- * changed. */
+/* An array with room behind so many elements: twice as large if it is full. NULL: no memory, nothing has changed. */
 static void *aioc_mem_more(aioc_mem *memory, void *array, uint32_t count, uint32_t *cap, size_t size)
 {
     uint32_t more = *cap > 0 ? *cap * 2 : 8;
@@ -2252,7 +2249,7 @@ static aiocosmos_allocator aioc_mem_allocator(aioc_mem *memory)
 
 typedef struct aioc_mem_buffer { char *data; size_t len, cap; } aioc_mem_buffer;
 
-/* Makes room for extra more bytes: twice of what there was, or, near the limit, just what is needed. */
+/* Room for extra more bytes: twice of what there was or, near the limit, just what is needed. */
 static bool aioc_mem_reserve(aioc_mem *memory, aioc_mem_buffer *buffer, size_t extra)
 {
     size_t need, cap;
@@ -2657,7 +2654,7 @@ static aiocosmos_str aioc_text_trim(aiocosmos_str text)
     return text;
 }
 
-/* Takes what stands before the next separator, or is left, off a text, and the separator with it. False: nothing was
+/* Takes what stands before the next separator, or all, off a text, and the separator with it. False: nothing was
  * left. */
 static bool aioc_text_split(aiocosmos_str *rest, char separator, aiocosmos_str *part)
 {
@@ -2813,8 +2810,8 @@ static bool aioc_text_base64_decode(aiocosmos_str text, unsigned char *out, size
 
 static const char aioc_text_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
-/* Years begin with March here, so that the leap day is a year's last. The day on which one begins, from March 1 of the
- * year 0; 1970-01-01 is day 719468. */
+/* Years begin with March here, so that the leap day is their last. The day on which one begins, from March 1 of the
+ * year 0. */
 static int32_t aioc_text_march_first(int32_t year)
 {
     return 365 * year + year / 4 - year / 100 + year / 400;
@@ -2989,7 +2986,6 @@ static inline bool aioc_json_is_plain(char c)
     return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
 }
 
-/* The first byte that is not plain, or the end. */
 AIOC_TEXT_INLINE const char *aioc_json_skip_plain(const char *at, const char *end)
 {
     return aioc_text_find(at, end, 0x1F, '"', '\\', true);
@@ -3014,8 +3010,8 @@ AIOC_TEXT_INLINE uint32_t aioc_json_load(const char *at, const char *end)
     return word;
 }
 
-/* A character of two, three or four bytes is first in these (RFC 3629, 4): lead and tails look as they do for their
- * number, and a few bits tell that it is not longer than it must be, no surrogate, and not above U+10FFFF. */
+/* A character of two, three or four bytes is first in these (RFC 3629, 4): lead and tails are those of its length, and
+ * a few bits tell that it is not too long, no surrogate, and not above U+10FFFF. */
 AIOC_TEXT_INLINE bool aioc_json_is_two(uint32_t word)
 {
     return (word & 0x0000C0E0u) == 0x000080C0u && (word & 0x1E) != 0;  /* not C0, C1 */
@@ -3284,8 +3280,8 @@ static bool aioc_json_means(aiocosmos_json string, aiocosmos_str name, bool toke
     return aioc_json_inside_is(string.ptr + 1, string.ptr + string.len - 1, aioc_json_has_escapes(string), name, token);
 }
 
-/* Makes room for more nodes: at first for as many as documents have, then for as many as the text up to `at` lets
- * expect. Returns where the next one goes. */
+/* Makes room for more nodes: at first as documents have, then as the text up to `at` lets expect. Returns where the
+ * next one goes. */
 static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, const aioc_json_node *node,
                                       aioc_json_node **limit)
 {
@@ -3559,7 +3555,7 @@ static bool aioc_json_next(aiocosmos_json container, aiocosmos_json *key, aiocos
     return true;
 }
 
-/* What a token of a JSON pointer leads to: an element, or a property, of those named twice the last. */
+/* An element, or a property: of those named twice the last. */
 static aiocosmos_json aioc_json_child(aiocosmos_json container, aiocosmos_str token)
 {
     aiocosmos_json found = aioc_json_none(), value = found, key;
@@ -3617,7 +3613,6 @@ static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, 
 
 /*--- An array of values of other documents: their nodes are copied into a buffer, not read again ---*/
 
-/* Room for one element more, and for the array itself. */
 static bool aioc_json_array_reserve(aioc_mem *memory, aioc_mem_buffer *nodes, aiocosmos_json element)
 {
     const aioc_json_node *from = (const aioc_json_node *)element.node;
@@ -3835,9 +3830,9 @@ static uint64_t aioc_json_bits_of(double number)
     return bits;
 }
 
-/* The nearest double, by libc, of a number so near the middle of two that 128 bits of its power of ten do not tell.
- * Without a point its text means the same in every locale. The middle of two doubles has at most 767 digits, so what
- * follows 768 says only that the number is larger: a last digit 1 says that too. */
+/* By libc, for a number so near the middle of two doubles that 128 bits of its power of ten do not tell. Without a
+ * point its text means the same in every locale. Such a middle has at most 767 digits, so what follows 768 says only
+ * that the number is larger: a last digit 1 says that too. */
 static uint64_t aioc_json_nearest(const char *at, const char *end, const aioc_json_decimal *decimal)
 {
     char text[800];
@@ -3861,7 +3856,7 @@ static double aioc_json_double_of(uint64_t bits)
     return number;
 }
 
-/* The nearest double, to even if there are two, of a text that was checked to be a JSON number. False: it would be
+/* The nearest double, to even if there are two, of what was checked to be a JSON number. False: it would be
  * infinite. */
 static bool aioc_json_f64(const char *text, const char *end, double *out)
 {
@@ -3898,8 +3893,8 @@ static bool aioc_json_number_parse(const char *text, size_t len, double *out)
 
 /*--- Number to text ---*/
 
-/* digits * power * 2^-128; the last bit is set if more than the power's rounding was cut off, so that comparing with
- * even numbers stays right. */
+/* digits * power * 2^-128; the last bit is set if more than the power's rounding was cut off: compared with even
+ * numbers it is right. */
 static uint64_t aioc_json_scale_odd(uint64_t digits, uint64_t high, uint64_t low)
 {
     uint64_t product[3];
@@ -3947,8 +3942,8 @@ static size_t aioc_json_i64_write(int64_t number, char *out)
     return 1 + aioc_text_put_u64(out + 1, 0 - (uint64_t)number);
 }
 
-/* Lays out digits, the point behind so many of them (before, if negative), as ECMAScript's Number::toString does:
- * without an exponent up to 21 digits before the point and 6 zeros behind it. */
+/* The point behind so many digits (before, if negative), as ECMAScript's Number::toString has it: without an exponent
+ * up to 21 digits before the point and 6 zeros behind it. */
 static size_t aioc_json_layout(const char *digits, int count, int point, char *out)
 {
     char *at = out;
@@ -4170,8 +4165,8 @@ static bool aioc_json_append_json(aioc_mem *memory, aioc_mem_buffer *buffer, con
     return true;
 }
 
-/* Appends any value but an unset one; what is none becomes {}, as keys have it. False, and nothing is appended: the
- * value is not JSON (infinite, not UTF-8, ...), or there is no room. */
+/* Appends any value but an unset one; none as {}, as keys have it. False, and nothing is appended: the value is not
+ * JSON (infinite, not UTF-8, ...), or there is no room. */
 static bool aioc_json_append_value(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_value *value, bool ascii,
                                    uint32_t depth_max)
 {
@@ -4517,8 +4512,8 @@ static void aioc_auth_tokens_wipe(aioc_auth_tokens *tokens, aioc_mem *memory)
     while (tokens->first) aioc_auth_tokens_remove(tokens, memory, &tokens->first);
 }
 
-/* Writes the header value of a token: a resource token encoded, if it is not already; anything else is taken for the
- * JWT of Entra. `out` NULL: only counts. 0: this cannot be a token. */
+/* A token as header value: a resource token encoded, if it is not already; anything else is taken for Entra's JWT.
+ * `out` NULL: only counts. 0: this cannot be a token. */
 static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
 {
     static const char aad[] = "type%3Daad%26ver%3D1.0%26sig%3D";
@@ -4602,7 +4597,7 @@ static aioc_auth_token *aioc_auth_tokens_find(aioc_auth_tokens *tokens, aiocosmo
     return tokens->first = token;
 }
 
-/* Whether a token is still held. One that the service refused can be dropped: the host is asked anew. */
+/* One that the service refused can be dropped: the host is asked anew. */
 static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_mem *memory, uint32_t serial, bool drop)
 {
     aioc_auth_token **at = &tokens->first;
@@ -4612,9 +4607,8 @@ static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_mem *memory, u
     return true;
 }
 
-/* Finds a claims challenge in the head of an answer (WWW-Authenticate: Bearer ..., claims="eyJ..."), writes the JSON
- * that it holds in base64, of either alphabet, padded or not, and a NUL. `out` has room for the head and that. Returns
- * the length; 0: there is none. */
+/* The JSON of a claims challenge (WWW-Authenticate: Bearer ..., claims="eyJ..."), which holds it in base64 of either
+ * alphabet, padded or not, and a NUL. `out` has room for the head and that. Returns the length; 0: there is none. */
 static size_t aioc_auth_claims(aiocosmos_str head, char *out)
 {
     aiocosmos_str text = aioc_text_view(out, 0);
@@ -4744,8 +4738,7 @@ static void aioc_dns_set_add(aioc_dns_set *set, const aiocosmos_address *address
     if (set->count < AIOC_DNS_FAMILY_MAX) set->addresses[set->count++] = *address;
 }
 
-/* The order in which connections are tried: IPv6 first, then in turns (RFC 8305, 4): a family that leads nowhere costs
- * one try, not many. */
+/* The order to try them: IPv6 first, then in turns (RFC 8305, 4): a family that leads nowhere costs one try. */
 static size_t aioc_dns_interleave(const aioc_dns_set *six, const aioc_dns_set *four,
                                   aiocosmos_address out[AIOC_DNS_ADDRESSES_MAX])
 {
@@ -4914,7 +4907,7 @@ static void aioc_dns_config_options(aioc_dns_config *config, aiocosmos_str line)
     }
 }
 
-/* What is not understood is left out; without a server it is this machine's. */
+/* What is not understood is left out. Without a server: this machine's. */
 static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *platform, aioc_dns_config *config)
 {
     aiocosmos_str line, word;
@@ -4930,9 +4923,9 @@ static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *
     if (!config->named) aioc_dns_config_server(config, platform, aioc_mem_str("127.0.0.1"));
 }
 
-/* The full name to ask for at *index or behind it, and *index moved on. A name with a dot is asked for as it is first:
- * an account's name is complete, and Kubernetes' ndots:5 would have it asked for below every search domain before. A
- * last dot says that it is complete. False: no more. */
+/* The full name to ask for at *index or behind it. A name with a dot is asked for as it is first: an account's name is
+ * complete, and Kubernetes' ndots:5 would have every search domain asked before. A last dot says that it is complete.
+ * False: no more. */
 static bool aioc_dns_candidate(const aioc_dns_config *config, aiocosmos_str host, unsigned *index, aioc_dns_domain *out)
 {
     const char *dot = (const char *)memchr(host.ptr, '.', host.len);
@@ -5040,7 +5033,7 @@ static bool aioc_dns_read_record(aioc_dns_message message, size_t *at, aioc_dns_
     return true;
 }
 
-/* How many records of a section are looked at; at is where the header counts them. */
+/* at: where the header counts the records of a section. */
 static unsigned aioc_dns_record_count(aioc_dns_message message, size_t at)
 {
     unsigned count = aioc_text_load16be(message.bytes + at);
@@ -5224,7 +5217,7 @@ static uint32_t aioc_dns_hold(uint32_t ttl_s)
          : ttl_s > AIOC_DNS_TTL_MAX_S ? AIOC_DNS_TTL_MAX_S : ttl_s;
 }
 
-/* Fills a name from the hosts file. 1; 0: it is not there; E_NOMEM, for to go on would be to answer something else. */
+/* From the hosts file. 1; 0: it is not there; E_NOMEM, for to go on would be to answer something else. */
 static int aioc_dns_hosts(aioc_dns *resolver, aioc_dns_name *name)
 {
     aioc_dns_set six, four;
@@ -5300,7 +5293,7 @@ static void aioc_dns_name_set_none(aioc_dns *resolver, aioc_dns_name *name, cons
     name->expires_us = aioc_dns_after(resolver, AIOC_DNS_NEGATIVE_S);
 }
 
-/* Nobody could say, perhaps because of what a server did: what was known is used. why NULL: there was no answer. */
+/* Nobody could say: what was known is used. why NULL: there was no answer. */
 static void aioc_dns_lookup_fail(aioc_dns_lookup *lookup, const char *why)
 {
     aioc_dns_name *name = lookup->name;
@@ -5534,7 +5527,7 @@ static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
     }
 }
 
-/* The length of the answer and, once it is known, the answer; of a datagram more than the 512 bytes that may come. */
+/* Of the answer with its length, once that is known; of a datagram more than the 512 bytes that may come. */
 static size_t aioc_dns_exchange_expects(const aioc_dns_exchange *exchange)
 {
     const unsigned char *length = (const unsigned char *)exchange->answer.data;
@@ -5646,8 +5639,8 @@ static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
     return true;
 }
 
-/* The host's answer to a question of its hook, from inside the hook or from anywhere; count 0: there is no such name.
- * The addresses keep their order. 0; E_ARGUMENT: nobody waits for that answer, or an address is of no family. */
+/* The host's answer to its hook's question, from inside the hook or from anywhere; count 0: there is no such name. The
+ * addresses keep their order. 0; E_ARGUMENT: nobody waits for it, or an address is of no family. */
 static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmos_address *addresses,
                            size_t count, uint32_t ttl_s)
 {
@@ -5673,8 +5666,8 @@ static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmo
 
 /*--- The cache, and its door ---*/
 
-/* The name of a host that has been checked, as the most recently used. Of too many, the least recently used that is not
- * being looked up makes room. 0, E_NOMEM or E_DNS: too many look-ups. */
+/* Makes a checked host's name the most recently used. Of too many, the least recently used that is not being looked up
+ * makes room. 0, E_NOMEM or E_DNS: too many look-ups. */
 static int aioc_dns_name_get(aioc_dns *resolver, aiocosmos_str host, aioc_dns_name **out)
 {
     aioc_dns_name **at = &resolver->first, **idle = NULL, *name;
@@ -5923,7 +5916,7 @@ static bool aioc_tls_der_next(aioc_tls_der *rest, unsigned *tag, aioc_tls_der *v
     return true;
 }
 
-/* The same, if the next element has this tag; otherwise nothing is taken. */
+/* The same, if it has this tag. */
 static bool aioc_tls_der_take(aioc_tls_der *rest, unsigned tag, aioc_tls_der *value)
 {
     unsigned found;
@@ -6074,8 +6067,7 @@ static void aioc_tls_reader_name(void *user, const void *bytes, size_t len)
     reader->name_len += len;
 }
 
-/* Feeds the base64 text between two PEM lines to the decoder, piece by piece. One that has failed gets no more:
- * BearSSL's would run on behind the place where it gave up. */
+/* Base64 to the decoder. One that has failed gets no more: BearSSL's would run on behind where it gave up. */
 static void aioc_tls_reader_feed(aioc_tls_reader *reader, aiocosmos_str text)
 {
     char digits[256];
@@ -6200,8 +6192,7 @@ typedef struct aioc_tls_bear {
 
 typedef char aioc_tls_saved_is_large_enough[sizeof(br_ssl_session_parameters) <= AIOC_TLS_SAVED_MAX ? 1 : -1];
 
-/* The text that says why is put together from pieces. Of those that a server sent, only so much passes, and only
- * printable ASCII. */
+/* The text that says why is put together from pieces. Of a server's words only so much passes, and printable ASCII. */
 static void aioc_tls_say_bytes(aioc_tls_bear *session, const void *bytes, size_t len, size_t max)
 {
     char *why = session->base.why;
@@ -6384,8 +6375,7 @@ static void aioc_tls_check_refuse(aioc_tls_bear *session, int verdict, const cha
     aioc_mem_print(session->base.why, AIOC_TLS_WHY_MAX, "%s", why);
 }
 
-/* One whole certificate is there. Only the error in the engine's context tells which one was refused, and so with which
- * date. */
+/* Only the error in the engine's context tells which certificate was refused, and so with which date. */
 static void aioc_tls_check_certificate(aioc_tls_bear *session)
 {
     br_x509_minimal_context *minimal = &session->engine.minimal;
@@ -6547,7 +6537,7 @@ static void aioc_tls_say_no_tls(aioc_tls_bear *session)
     }
 }
 
-/* From a handshake that failed: what the next session should do better. */
+/* What the next session should do better. */
 static void aioc_tls_learn(aioc_tls_bear *session, int error)
 {
     aioc_tls_resumption *resumption = session->resumption;
@@ -6873,7 +6863,7 @@ static aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *wh
     return aioc_http_fail(parser, AIOCOSMOS_E_PROTOCOL, why);
 }
 
-/* Whether text, which has no control character, is this name in any case. With bit 5 set, a letter is lower case, and
+/* Whether text, without control characters, is this name in any case. With bit 5 set, a letter is lower case, and
  * nothing else becomes a letter, a digit or '-', of which names are made. */
 static inline bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
 {
@@ -6997,8 +6987,7 @@ static aioc_http_state aioc_http_first_bytes(aioc_http_parser *parser, const cha
     return aioc_http_refuse(parser, "the answer is not HTTP/1.1");
 }
 
-/* Goes on with the lines of a head that begins at text. MORE: it does not end there. DONE: it is head_len bytes
- * long. */
+/* Goes on with the lines of a head that begins at text. DONE: it is head_len bytes long. */
 static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *text, size_t len, size_t *head_len)
 {
     aioc_http_state state = AIOC_HTTP_MORE;
@@ -7039,7 +7028,7 @@ static bool aioc_http_reserve(aioc_http_parser *parser, aioc_mem_buffer *buffer,
     return aioc_mem_reserve(parser->memory, buffer, extra);
 }
 
-/* Appends to the head that is being collected; the first bytes are where it was until now. */
+/* Appends to the head, whose first bytes are where it was until now. */
 static bool aioc_http_keep(aioc_http_parser *parser, const char *bytes, size_t len)
 {
     const char *before = parser->head.len > 0 ? parser->head.data : bytes;
@@ -7115,7 +7104,7 @@ static aioc_http_state aioc_http_head_done(aioc_http_parser *parser)
     return AIOC_HTTP_MORE;
 }
 
-/* The bytes of a head, from data[*at] on. MORE: the phase says which of the two has ended. */
+/* MORE: the phase says which of head and data has ended. */
 static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
 {
     aioc_http_state state;
@@ -7367,8 +7356,7 @@ static bool aioc_http_grows(const aioc_http_parser *parser)
     return parser->body.cap > 0 && parser->phase >= AIOC_HTTP_UNTIL_CLOSE && parser->phase < AIOC_HTTP_COMPLETE;
 }
 
-/* Where more of a body that is being collected may be put, to be fed from there without a copy. One that grows does so
- * first. 0: nowhere. */
+/* Where more of a collected body may be put, to be fed from there without a copy. 0: nowhere. */
 static size_t aioc_http_room(aioc_http_parser *parser, char **where)
 {
     aioc_mem_buffer *body = &parser->body;
@@ -7403,7 +7391,7 @@ static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
     return aioc_text_view(NULL, 0);
 }
 
-/* From here on the body is not kept: how much of it is read is its reader's business. */
+/* From here on the body is not kept. */
 static void aioc_http_drain(aioc_http_parser *parser)
 {
     parser->draining = true;
@@ -7828,8 +7816,7 @@ static uint64_t aioc_stream_next_try_us(const aioc_stream *stream)
     return now_us + (share_us < AIOC_STREAM_STAGGER_US ? share_us : AIOC_STREAM_STAGGER_US);
 }
 
-/* Tries the next address, and further ones as long as they fail at once. When none is left, undecided or asked for,
- * that was it. */
+/* Tries further addresses as long as they fail at once. When none is left, undecided or asked for, that was it. */
 static void aioc_stream_race_on(aioc_stream *stream)
 {
     aioc_reactor *reactor = stream->place->reactor;
@@ -7892,8 +7879,8 @@ static void aioc_stream_race_add(aioc_stream *stream, const aiocosmos_address *a
     race->count++;
 }
 
-/* What is known of the name, and was not tried yet, is next, at first the address that worked last: where IPv6 leads
- * nowhere, only the first stream pays for finding out. */
+/* What was not tried yet is next, at first the address that worked last: where IPv6 leads nowhere, only the first
+ * stream pays for finding out. */
 static void aioc_stream_race_join(aioc_stream *stream, const aioc_dns_found *found)
 {
     size_t i;
@@ -7911,8 +7898,7 @@ static bool aioc_stream_wants_address(const aioc_stream_place *place)
     return first && first->asked != place->resolver->answered;
 }
 
-/* Who has waited longest asks for addresses, and begins to connect, or lets those race that are new. One look-up serves
- * all who wait. */
+/* Who has waited longest asks for addresses, and lets those race that are new. One look-up serves all who wait. */
 static void aioc_stream_look_up(aioc_stream_place *place)
 {
     aioc_stream *stream = (aioc_stream *)place->asking.first;
@@ -7986,8 +7972,7 @@ static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
                              now_us + (uint64_t)place->connect_timeout_ms * 1000u);
 }
 
-/* Reads one TLS handshake record, which may cost 2 ms, of the stream that has waited longest; the server's next ones
- * wait in the socket. False: none waits. */
+/* Reads one TLS handshake record, which may cost 2 ms, of who has waited longest. False: none waits. */
 static bool aioc_stream_handshake_work(aioc_stream_place *place)
 {
     aioc_stream *stream = (aioc_stream *)place->handshakes.first;
@@ -8302,9 +8287,8 @@ static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
     aioc_pool_time(pool, &pool->patience, half_us + aioc_text_random(&pool->random) % (half_us + 1));
 }
 
-/* A connection that is being opened comes to nothing. If there are others, the queue is theirs; if not, those who have
- * waited for it fail, and who came later has a try of his own. again: one more handshake will avoid what was wrong, so
- * nobody fails yet. */
+/* If there are other connections, the queue is theirs; if not, those who have waited for this one fail, and who came
+ * later has a try of his own. again: one more handshake will avoid what was wrong, so nobody fails yet. */
 static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *message, bool again)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;  /* its first field */
@@ -8350,8 +8334,7 @@ static void aioc_pool_idle_fire(aioc_reactor_timer *timer)
     if (pool->idle.first) aioc_reactor_timer_start(pool->place.reactor, timer, aioc_pool_idle_end_us(pool));
 }
 
-/* One timer serves all idle connections: it is set for the one idle longest, and left alone when that is used after
- * all. */
+/* One timer serves all idle connections: it is set for the one idle longest, even if that is used after all. */
 static void aioc_pool_make_idle(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
@@ -8481,8 +8464,8 @@ static bool aioc_pool_pause(aioc_pool_connection *connection)
     return true;
 }
 
-/* A complete answer is lent from where it was received, so that place is given back only afterwards; what is behind the
- * answer was not asked for, and closes the connection. */
+/* A complete answer is lent from where it was received, so that is given back only afterwards; what is behind it was
+ * not asked for, and closes the connection. */
 static bool aioc_pool_take(aioc_pool_connection *connection)
 {
     aioc_stream *stream = &connection->stream;
@@ -8503,7 +8486,7 @@ static bool aioc_pool_take(aioc_pool_connection *connection)
     return false;
 }
 
-/* Memory may have come back: first the bytes put aside, then the socket. Who drains has done so for too long. */
+/* Memory may have come back: first the bytes put aside, then the socket. Or it has drained for too long. */
 static void aioc_pool_timer_fire(aioc_reactor_timer *timer)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)timer->owner;
@@ -8968,7 +8951,7 @@ static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, siz
 }
 
 /* Appends the value of x-ms-documentdb-partitionkey: ["eu",42], a property that the item lacks as {}; in ASCII, as
- * header values are. 0; E_ARGUMENT and `why`; E_NOMEM. The buffer is as it was on failure. */
+ * header values are. 0; or E_ARGUMENT and `why`, E_NOMEM, and nothing is appended. */
 static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_pk *pk, char *why,
                                  size_t cap)
 {
@@ -9455,7 +9438,7 @@ static bool aioc_protocol_session_next(aiocosmos_str *rest, aiocosmos_str *range
     return true;
 }
 
-/* Range ids are printable and hold nothing that means something in a token. Returns where one is bad, or its length. */
+/* Range ids are printable, without what means something in a token. Returns where one is bad, or its length. */
 static size_t aioc_protocol_range_id_ok(aiocosmos_str id)
 {
     size_t i;
@@ -9501,9 +9484,9 @@ static bool aioc_protocol_session_covers(const aioc_protocol_session *a, const a
     return true;
 }
 
-/* Brings an older token into a newer one. Of one version: the maximum of everything. Of another: the newer one says
- * which regions there are and what the global LSN is; a region of both keeps the higher LSN. A region that only one
- * of two tokens of the same version knows stays: .NET and Python fail there, Rust keeps it too. */
+/* Brings an older token into a newer one. Of one version: the maximum of everything; a region that only one knows
+ * stays: .NET and Python fail there, Rust keeps it too. Of another: the newer one says which regions there are and what
+ * the global LSN is; a region of both keeps the higher LSN. */
 static void aioc_protocol_session_join(aioc_protocol_session *newer, const aioc_protocol_session *older)
 {
     size_t i, k;
@@ -9667,8 +9650,8 @@ static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
     return aioc_text_trim(text);
 }
 
-/* The service's own words, out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."},
- * in `room`; a body that is no such JSON speaks for itself. */
+/* Out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."}, in `room`; a body that is
+ * no such JSON speaks for itself. */
 static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, size_t cap)
 {
     static const char wrapper[] = "Message: {\"Errors\":[\"";
@@ -9985,7 +9968,7 @@ static void aioc_account_release(aioc_account_container *container)
     container->refs--;
 }
 
-/* The container was deleted, or is another one under the same name. */
+/* Deleted, or another one under the same name. */
 static void aioc_account_forget(aioc_account_container *container)
 {
     aioc_account_forget_tokens(container);
@@ -9996,8 +9979,8 @@ static void aioc_account_forget(aioc_account_container *container)
     container->batches = 0;
 }
 
-/* A resource id as an answer gives it. Another than ours: the container was created anew. False: a late answer, of a
- * container that ours has taken the place of since. */
+/* As an answer gives it. Another than ours: the container was created anew. False: a late answer, of a container that
+ * ours has taken the place of. */
 static bool aioc_account_see_rid(aioc_account_container *container, aiocosmos_str rid, bool late)
 {
     char own[AIOC_PROTOCOL_RID_SIZE];
@@ -10430,8 +10413,8 @@ static void aioc_account_raise_kin(aioc_account_container *container, aiocosmos_
     }
 }
 
-/* Looks at all tokens in the light of the ranges. Returns whether there has been a split since those were asked for: an
- * answer told of a range that is not among ours, nor one that ours came from. */
+/* Looks at all tokens in the light of the ranges. Whether there has been a split since those were asked for: an answer
+ * told of a range that is neither among ours nor one that ours came from. */
 static bool aioc_account_review(aioc_account_container *container)
 {
     bool split = false;
@@ -10529,10 +10512,10 @@ static void aioc_account_put(aioc_account_composer *in, aiocosmos_str id)
     out->ok = out->ok && aioc_protocol_session_write(out->memory, out->out, &in->sum);
 }
 
-/* Appends the session token for a request, in linear time: of its range where that is known, else of all. A range
- * without a token of its own inherits those of its parents, under its own id (as .NET's SessionContainer does). What
- * was `given` with the request counts for it alone. What is claimed of an unknown range may be of the one that the key
- * belongs to by now: it goes along, unless made-up ids would make it too long. False: no memory. */
+/* Appends the session token for a request: of its range where that is known, else of all. A range without a token of
+ * its own inherits those of its parents, under its own id (as .NET's SessionContainer does). What was `given` counts
+ * for this request alone. What is claimed of an unknown range may be of the one that the key belongs to by now: it goes
+ * along, unless made-up ids would make it too long. False: no memory. */
 static bool aioc_account_session_for(aioc_account_container *container, const aioc_account_range *range,
                                      aiocosmos_str given, aioc_mem_buffer *out)
 {
@@ -10606,8 +10589,7 @@ static const char *aioc_account_see_answer(aioc_account_container *container, in
                ? NULL : "no room to keep a session token: reads may be stale";
 }
 
-/* Nothing is known any more of a container that was deleted, or of those of a database; of one that was replaced, the
- * session goes on. */
+/* A container, or all of a database: deleted, or replaced, and then the session goes on. */
 static void aioc_account_changed(aioc_account *account, aiocosmos_str link, bool deleted)
 {
     aioc_mem_node *node = account->used.first;
@@ -10626,8 +10608,8 @@ static void aioc_account_changed(aioc_account *account, aiocosmos_str link, bool
     }
 }
 
-/* Takes an answer: the definition, a page of the ranges, behind which there may be more, or that nothing has changed.
- * FETCHING: the ranges are to be asked for next, behind the continuation or from where they were left. */
+/* Takes the definition, a page of the ranges, behind which there may be more, or that nothing has changed. FETCHING:
+ * the ranges are to be asked for next, behind the continuation or from where they were left. */
 static aioc_account_knowledge aioc_account_learn(aioc_account_container *container, bool definition,
                                                  const aiocosmos_result *result, aiocosmos_json body, bool more)
 {
