@@ -2041,13 +2041,14 @@ static void aioc_mem_permit(void *ptr, size_t size, size_t rounded)
 #endif
 }
 
-/* The size class of a block of at most AIOC_MEM_LARGEST bytes, and the size of that class. */
+/* The size class of a block, and the size of that class. AIOC_MEM_CLASSES: too large for any. */
 static int aioc_mem_class(size_t size, size_t *rounded)
 {
     size_t last = size - 1;
     int doubling = 6;  /* 64 == 1 << 6 */
-    *rounded = AIOC_MEM_SMALLEST;
+    *rounded = size < AIOC_MEM_SMALLEST ? AIOC_MEM_SMALLEST : size;
     if (size <= AIOC_MEM_SMALLEST) return 0;
+    if (size > AIOC_MEM_LARGEST) return AIOC_MEM_CLASSES;
     while (last >> (doubling + 1)) doubling++;
     *rounded = ((last >> (doubling - 2)) + 1) << (doubling - 2);
     return (doubling - 6) * 4 + (int)((last >> (doubling - 2)) & 3) + 1;
@@ -2056,8 +2057,8 @@ static int aioc_mem_class(size_t size, size_t *rounded)
 /* How large the block for a request is. */
 static size_t aioc_mem_round(size_t size)
 {
-    size_t rounded = size;
-    if (size <= AIOC_MEM_LARGEST) aioc_mem_class(size, &rounded);
+    size_t rounded;
+    aioc_mem_class(size, &rounded);
     return rounded;
 }
 
@@ -2148,11 +2149,9 @@ static void *aioc_mem_alloc(aioc_mem *memory, size_t size)
 {
     size_t rounded;
     void *ptr;
-    int index;
+    int index = aioc_mem_class(size, &rounded);
     AIOCOSMOS_ASSERT(size > 0);
-    if (size > AIOC_MEM_LARGEST) return aioc_mem_ask(memory, NULL, 0, size);
-    index = aioc_mem_class(size, &rounded);
-    if (memory->free[index]) {
+    if (index < AIOC_MEM_CLASSES && memory->free[index]) {
         ptr = memory->free[index];
         aioc_mem_permit(ptr, rounded, rounded);
         memory->free[index] = ((aioc_mem_block *)ptr)->next;
@@ -2175,8 +2174,8 @@ static void *aioc_mem_zalloc(aioc_mem *memory, size_t size)
 static void aioc_mem_free(aioc_mem *memory, void *ptr, size_t size)
 {
     aioc_mem_block *block = (aioc_mem_block *)ptr;
-    size_t rounded = size;
-    int index = size <= AIOC_MEM_LARGEST ? aioc_mem_class(size, &rounded) : AIOC_MEM_CLASSES;
+    size_t rounded;
+    int index = aioc_mem_class(size, &rounded);
     if (!ptr) return;
     if (rounded <= memory->kept_max) aioc_mem_give_back(memory, memory->kept_max - rounded, index);
     if (index == AIOC_MEM_CLASSES || rounded > memory->kept_max || memory->kept > memory->kept_max - rounded) {
@@ -3326,16 +3325,13 @@ AIOC_TEXT_INLINE void aioc_json_note(aioc_json_node *node, const char *text, con
 /* A value without a node, by its text, of which only the first character is looked at. */
 static aiocosmos_json aioc_json_alone(const char *text, size_t len)
 {
-    aiocosmos_json value = {NULL, text, len, AIOCOSMOS_JSON_NUM};
-    switch (len > 0 ? *text : '\0') {
-    case '\0': value.type = AIOCOSMOS_JSON_NONE; break;
-    case '{': value.type = AIOCOSMOS_JSON_OBJ; break;
-    case '[': value.type = AIOCOSMOS_JSON_ARR; break;
-    case '"': value.type = AIOCOSMOS_JSON_STR; break;
-    case 'n': value.type = AIOCOSMOS_JSON_NULL; break;
-    case 't': case 'f': value.type = AIOCOSMOS_JSON_BOOL; break;
-    default: break;
-    }
+    static const char firsts[] = "{[\"ntf";
+    static const aiocosmos_json_type types[] = {
+        AIOCOSMOS_JSON_OBJ, AIOCOSMOS_JSON_ARR, AIOCOSMOS_JSON_STR, AIOCOSMOS_JSON_NULL, AIOCOSMOS_JSON_BOOL,
+        AIOCOSMOS_JSON_BOOL, AIOCOSMOS_JSON_NONE  /* of the NUL */
+    };
+    const char *first = strchr(firsts, len > 0 ? *text : '\0');
+    aiocosmos_json value = {NULL, text, len, first ? types[first - firsts] : AIOCOSMOS_JSON_NUM};
     return value;
 }
 
@@ -6863,6 +6859,11 @@ static aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *wh
     return aioc_http_fail(parser, AIOCOSMOS_E_PROTOCOL, why);
 }
 
+static aioc_http_state aioc_http_refuse_body(aioc_http_parser *parser)
+{
+    return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
+}
+
 /* Whether text, without control characters, is this name in any case. With bit 5 set, a letter is lower case, and
  * nothing else becomes a letter, a digit or '-', of which names are made. */
 static inline bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
@@ -7078,7 +7079,7 @@ static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
         parser->phase = AIOC_HTTP_UNTIL_CLOSE;
         response->keep_alive = false;
     } else if (parser->length > parser->body_max) {
-        return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
+        return aioc_http_refuse_body(parser);
     } else {
         parser->left = (size_t)parser->length;
         parser->phase = parser->left > 0 ? AIOC_HTTP_LENGTH : AIOC_HTTP_COMPLETE;
@@ -7175,8 +7176,7 @@ static aioc_http_state aioc_http_feed_length(aioc_http_parser *parser, const cha
 static aioc_http_state aioc_http_feed_until_close(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
 {
     size_t here = len - *at;
-    if (here > parser->body_max - parser->body.len)
-        return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
+    if (here > parser->body_max - parser->body.len) return aioc_http_refuse_body(parser);
     if (here > 0 && !aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
     *at = len;
     return AIOC_HTTP_MORE;
@@ -7193,7 +7193,7 @@ static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit
     if (++parser->digits > AIOC_HTTP_CHUNK_DIGITS)
         return aioc_http_refuse(parser, "a chunk's size has too many digits");
     if (parser->left > (SIZE_MAX >> 4) || (parser->left << 4 | (size_t)digit) > parser->body_max - parser->body.len)
-        return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
+        return aioc_http_refuse_body(parser);
     parser->left = parser->left << 4 | (size_t)digit;
     return aioc_http_go_on(parser, AIOC_HTTP_CHUNK_SIZE);
 }
@@ -8232,6 +8232,7 @@ static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
     aioc_pool_time(pool, &pool->idle_timer, 0);
 }
 
+/* Its exchange, if any, is done. */
 static void aioc_pool_fail(aioc_pool_connection *connection, int error, const char *why)
 {
     if (connection->exchange) {
@@ -8624,12 +8625,6 @@ static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
     const aioc_pool_connection *connection = exchange->connection;
     if (!connection) return 0;
     return connection->state == AIOC_POOL_PAUSED ? aioc_pool_now(connection->pool) : connection->stream.moved_us;
-}
-
-/* Ends an exchange that has a connection as if that had broken; done is called. */
-static void aioc_pool_abandon(aioc_pool_exchange *exchange, const char *why)
-{
-    aioc_pool_fail(exchange->connection, AIOCOSMOS_E_CONNECT, why);
 }
 
 /* The endpoint has moved, says its old place: connections there end with their exchanges, the name is asked anew.
@@ -9503,12 +9498,11 @@ static void aioc_protocol_session_join(aioc_protocol_session *newer, const aioc_
     }
 }
 
-static bool aioc_protocol_append_i64(aioc_mem *memory, aioc_mem_buffer *into, char before, int64_t number)
+static void aioc_protocol_put_i64(aioc_mem_writer *out, const char *before, int64_t number)
 {
     char digits[24];
-    size_t len = aioc_json_i64_write(number, digits + 1);
-    digits[0] = before;
-    return aioc_mem_append(memory, into, before ? digits : digits + 1, before ? len + 1 : len);
+    aioc_mem_put_text(out, before);
+    aioc_mem_put_bytes(out, digits, aioc_json_i64_write(number, digits));
 }
 
 static void aioc_protocol_session_add(aioc_protocol_session *sum, const aioc_protocol_session *next)
@@ -9523,17 +9517,16 @@ static void aioc_protocol_session_add(aioc_protocol_session *sum, const aioc_pro
     *sum = newer;
 }
 
-/* Appends a token's value. False: no memory, and the buffer is as it was. */
-static bool aioc_protocol_session_write(aioc_mem *memory, aioc_mem_buffer *into, const aioc_protocol_session *session)
+/* A token's value. */
+static void aioc_protocol_session_put(aioc_mem_writer *out, const aioc_protocol_session *session)
 {
-    size_t i, start = into->len;
-    bool ok = aioc_protocol_append_i64(memory, into, 0, session->version);
-    if (!session->old_form) ok = ok && aioc_protocol_append_i64(memory, into, '#', session->lsn);
-    for (i = 0; i < session->region_count; i++)
-        ok = ok && aioc_protocol_append_i64(memory, into, '#', session->region[i].id) &&
-             aioc_protocol_append_i64(memory, into, '=', session->region[i].lsn);
-    if (!ok) into->len = start;
-    return ok;
+    size_t i;
+    aioc_protocol_put_i64(out, "", session->version);
+    if (!session->old_form) aioc_protocol_put_i64(out, "#", session->lsn);
+    for (i = 0; i < session->region_count; i++) {
+        aioc_protocol_put_i64(out, "#", session->region[i].id);
+        aioc_protocol_put_i64(out, "=", session->region[i].lsn);
+    }
 }
 
 /*--- Statuses in words ---*/
@@ -10374,6 +10367,7 @@ static bool aioc_account_token_merge(aioc_account_container *container, aiocosmo
     aioc_account_token *token = aioc_account_token_of(container, id, false);
     aioc_account_token *claim = aioc_account_token_of(container, id, true), *into = claimed ? claim : token;
     aioc_protocol_session sum, other;
+    aioc_mem_writer out;
     size_t bad_at;
     if (!aioc_protocol_session_parse(value, &sum, &bad_at)) return true;
     if (claimed && aioc_account_token_read(token, &other) && aioc_protocol_session_covers(&other, &sum)) return true;
@@ -10384,7 +10378,8 @@ static bool aioc_account_token_merge(aioc_account_container *container, aiocosmo
     if (!into || !aioc_mem_reserve(container->memory, &into->text, 48 + 42 * sum.region_count)) return false;
     container->token_bytes -= (uint32_t)into->text.len;
     into->text.len = into->id_len + 1u;
-    aioc_protocol_session_write(container->memory, &into->text, &sum);  /* there is room */
+    out = aioc_mem_write(container->memory, &into->text);
+    aioc_protocol_session_put(&out, &sum);  /* there is room */
     container->token_bytes += (uint32_t)into->text.len;
     return true;
 }
@@ -10509,7 +10504,7 @@ static void aioc_account_put(aioc_account_composer *in, aiocosmos_str id)
     if (out->out->len > out->start) aioc_mem_put_text(out, ",");
     aioc_mem_put(out, id);
     aioc_mem_put_text(out, ":");
-    out->ok = out->ok && aioc_protocol_session_write(out->memory, out->out, &in->sum);
+    aioc_protocol_session_put(out, &in->sum);
 }
 
 /* Appends the session token for a request: of its range where that is known, else of all. A range without a token of
@@ -12343,7 +12338,7 @@ static bool aioc_op_abandoned(aioc_op *op)
     if (over) {
         aioc_mem_print(op->engine->message, sizeof op->engine->message, "not a byte sent or heard for %u ms",
                        (unsigned)(max_us / 1000u));
-        aioc_pool_abandon(&op->attempt->exchange, op->engine->message);
+        aioc_pool_fail(op->attempt->exchange.connection, AIOCOSMOS_E_CONNECT, op->engine->message);
     }
     return over;
 }

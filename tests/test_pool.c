@@ -938,7 +938,7 @@ TEST(pool_abandons_an_exchange_and_what_was_idle_for_longer)
     start(&t);
     settle();
     pass_ms(10);
-    aioc_pool_abandon(&t.exchange, "nothing was heard for 6000 ms");
+    aioc_pool_fail(t.exchange.connection, AIOCOSMOS_E_CONNECT, "nothing was heard for 6000 ms");
     CHECK_INT(t.calls, 1);
     CHECK_INT(t.outcome.error, AIOCOSMOS_E_CONNECT);
     CHECK(t.outcome.sent && t.outcome.reused && t.outcome.silent);

@@ -1068,11 +1068,13 @@ TEST(the_end_of_a_key_is_behind_it_and_before_the_next)
 static bool merge_value(aioc_mem *memory, aioc_mem_buffer *into, aiocosmos_str held, aiocosmos_str given)
 {
     aioc_protocol_session a, b;
+    aioc_mem_writer out = aioc_mem_write(memory, into);
     size_t bad_at;
     if (!aioc_protocol_session_parse(given, &b, &bad_at)) return aioc_mem_append(memory, into, held.ptr, held.len);
     if (!aioc_protocol_session_parse(held, &a, &bad_at)) return aioc_mem_append(memory, into, given.ptr, given.len);
     aioc_protocol_session_add(&a, &b);
-    return aioc_protocol_session_write(memory, into, &a);
+    aioc_protocol_session_put(&out, &a);
+    return aioc_mem_written(&out);
 }
 
 static aiocosmos_str merged(vectors *v, aiocosmos_str a, aiocosmos_str b)

@@ -5,10 +5,12 @@ static void write_again(const aioc_protocol_session *session)
 {
     aioc_mem memory;
     aioc_mem_buffer out = {NULL, 0, 0};
+    aioc_mem_writer writer = aioc_mem_write(&memory, &out);
     aioc_protocol_session again;
     size_t bad_at, i;
     aioc_mem_init(&memory, NULL, SIZE_MAX);
-    CHECK(aioc_protocol_session_write(&memory, &out, session));
+    aioc_protocol_session_put(&writer, session);
+    CHECK(aioc_mem_written(&writer));
     CHECK(aioc_protocol_session_parse(fuzz_text(&out), &again, &bad_at));
     CHECK_INT(again.old_form, session->old_form);
     CHECK_INT(again.version, session->version);
