@@ -2,6 +2,8 @@
 #define _GNU_SOURCE                                         /* for prlimit */
 #include "client.h"
 
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <sys/resource.h>
 
 static int open_socket(void)
@@ -180,6 +182,59 @@ TEST(controls_are_for_this_machine_or_who_has_the_key)
         if (status != 204) test_fail(__FILE__, __LINE__, "%s: %d", good[i], status);
     }
     CHECK_INT(http_exchange("GET /_emulator/health HTTP/1.1\r\nHost: pod-7\r\nConnection: close\r\n\r\n"), 200);
+}
+
+/* Of the machine's own addresses one that is not loopback; false: it has none. */
+static bool own_address(struct in_addr *out)
+{
+    struct ifaddrs *all, *one;
+    bool found = false;
+    CHECK_INT(getifaddrs(&all), 0);
+    for (one = all; one && !found; one = one->ifa_next) {
+        if (!one->ifa_addr || one->ifa_addr->sa_family != AF_INET || (one->ifa_flags & IFF_LOOPBACK)) continue;
+        *out = ((struct sockaddr_in *)(void *)one->ifa_addr)->sin_addr;
+        found = true;
+    }
+    freeifaddrs(all);
+    return found;
+}
+
+static int ask_from(struct in_addr own, const char *request)
+{
+    struct sockaddr_in peer;
+    int fd = socket(AF_INET, SOCK_STREAM, 0), status;
+    memset(&peer, 0, sizeof peer);
+    peer.sin_family = AF_INET;
+    peer.sin_port = htons((uint16_t)emulator.port);
+    peer.sin_addr = own;
+    CHECK_INT(connect(fd, (struct sockaddr *)&peer, sizeof peer), 0);
+    send_text(fd, request);
+    status = answer_of(fd);
+    close(fd);
+    return status;
+}
+
+/* A program on another machine can call itself localhost, and has no key of its own for it. */
+TEST(controls_are_not_for_other_machines_whatever_they_say)
+{
+    char request[1024];
+    static aioc_auth_signer signer;
+    aiocosmos_str date, signature;
+    struct in_addr own;
+    size_t bad_at;
+    if (!own_address(&own)) SKIP("there is no address but loopback");
+    start_emulator("--host 0.0.0.0");
+    snprintf(request, sizeof request, ASK, "Host: localhost");
+    CHECK_INT(ask_from(own, request), 401);
+    CHECK_INT(http_exchange(request), 204);                /* this one comes from 127.0.0.1 */
+    CHECK_INT(ask_from(own, HEALTH), 200);
+    CHECK_INT(aioc_auth_signer_set_key(&signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &bad_at), 0);
+    signature = aioc_auth_sign(&signer, "DELETE", "_emulator", aioc_mem_str("_emulator/faults"), time(NULL));
+    date = aioc_auth_signer_date(&signer, time(NULL));
+    snprintf(request, sizeof request, "DELETE /_emulator/faults HTTP/1.1\r\nHost: localhost\r\nx-ms-date: %.*s\r\n"
+             "x-ms-version: 2020-07-15\r\nauthorization: %.*s\r\n\r\n", (int)date.len, date.ptr, (int)signature.len,
+             signature.ptr);
+    CHECK_INT(ask_from(own, request), 204);
 }
 
 /*--- One query stops nobody ------------------------------------------------------------*/

@@ -168,6 +168,8 @@ typedef enum aiocosmos_emulator_wait {
 /* One for each connection that a client opened. NULL: no memory. */
 aiocosmos_emulator_conn *aiocosmos_emulator_conn_open(aiocosmos_emulator *emulator);
 void aiocosmos_emulator_conn_close(aiocosmos_emulator_conn *conn);
+/* Its peer is another machine: /_emulator/ is not for it without the key, whatever it calls itself. */
+void aiocosmos_emulator_conn_remote(aiocosmos_emulator_conn *conn);
 
 /* Whatever arrived: any cut of bytes, several requests at once. Answers are appended to the output in order. */
 void aiocosmos_emulator_conn_feed(aiocosmos_emulator_conn *conn, const char *bytes, size_t len);

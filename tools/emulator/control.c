@@ -172,14 +172,14 @@ static bool emu_is_loopback(aiocosmos_str authority)
 }
 
 /* Controls are not for a page that a browser shows: that can be made to reach this port under a name of the page's own
- * (DNS rebinding), but cannot write another Host or Origin. It is no protection from programs, which write what they
- * want: those who may not control are kept from the port, which listens at localhost unless told otherwise. */
+ * (DNS rebinding), but cannot write another Host or Origin. Programs write what they want: those of this machine may
+ * control, those of others need the key. */
 static bool emu_may_control(emu_exchange *x)
 {
     aiocosmos_str origin = x->request->header[EMU_H_ORIGIN], host = x->request->header[EMU_H_HOST];
     if (origin.ptr && !emu_is_loopback(origin))
         return emu_refuse(x, 403, 0, "A page of another origin may not control the emulator.");
-    if (emu_is_loopback(host)) return true;
+    if (!x->request->remote && emu_is_loopback(host)) return true;
     return emu_authorize(x);
 }
 
@@ -200,14 +200,18 @@ static const emu_control emu_controls[] = {
     { "shuffle",    2, EMU_VERB(EMU_PUT), emu_control_shuffle },
     { "clock",      2, EMU_VERB(EMU_PUT), emu_control_clock },
     { "stats",      2, EMU_VERB(EMU_GET), emu_control_stats },
-    { "partitions", 4, EMU_VERB(EMU_GET), emu_control_partitions },
-    { "explorer",   2, EMU_VERB(EMU_GET), emu_explorer }
+    { "partitions", 4, EMU_VERB(EMU_GET), emu_control_partitions }
 };
 
 void emu_control_route(emu_exchange *x)
 {
     size_t i;
-    if (x->segments == 2 && emu_is(x->segment[1], "health") && x->request->verb == EMU_GET) {
+    bool get = x->segments == 2 && x->request->verb == EMU_GET;
+    if (get && emu_is(x->segment[1], "explorer")) {        /* it can do nothing that who looks at it cannot */
+        emu_explorer(x);
+        return;
+    }
+    if (get && emu_is(x->segment[1], "health")) {
         emu_puts(&x->core->body, "{\"status\":\"ok\"}");
         x->status = 200;
         x->has_body = true;

@@ -25,6 +25,7 @@ struct aiocosmos_emulator_conn {
     size_t head_len, body_len;
     size_t chunk_at, chunk_left;                           /* chunked: where in it reading goes on */
     bool told_to_continue;
+    bool remote;                                           /* whoever sends it is on another machine */
     emu_job *job;                                          /* of the request, which is whole: it is served in slices */
     bool resuming;
     emu_fault fault;                                       /* of its own, action EMU_FAULT_NONE: it has none */
@@ -257,6 +258,7 @@ static bool emu_conn_serve(emu_conn *conn, emu_request *request)
     aiocosmos_str connection = request->header[EMU_H_CONNECTION];
     if (request->minor > 0) request->keep_alive = !emu_list_has(connection, "close");
     else request->keep_alive = emu_list_has(connection, "keep-alive");
+    request->remote = conn->remote;
     emu_serve(x, conn->core, request, conn->job, &fault);
     conn->job = x->job;
     if (conn->job) {
@@ -494,6 +496,11 @@ emu_conn *aiocosmos_emulator_conn_open(emu_core *core)
     conn->in.memory = conn->out.memory = conn->chunks.memory = &core->store.memory;
     conn->due_ms = -1;
     return conn;
+}
+
+void aiocosmos_emulator_conn_remote(emu_conn *conn)
+{
+    conn->remote = true;
 }
 
 void aiocosmos_emulator_conn_close(emu_conn *conn)

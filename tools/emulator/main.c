@@ -29,8 +29,8 @@ static const char help[] =
     "  --help            this\n"
     "  --version         what version this is\n"
     "  --port N          the port to listen at (8081); 0: any that is free\n"
-    "  --host H          the name or address to listen at (localhost); 0.0.0.0: everywhere. Who reaches it can also\n"
-    "                    control it, without the key\n"
+    "  --host H          the name or address to listen at (localhost); 0.0.0.0: everywhere. Who reaches it has all\n"
+    "                    that the key allows, if that is the public one\n"
     "  --key K           the account's key, base64 (the public key of all emulators)\n"
     "  --aad-token T     a text that is accepted as an Entra token (none)\n"
     "  --partitions N    physical partitions of a new container, 1 to 256 (4)\n"
@@ -60,8 +60,8 @@ static const char help[] =
     "/_emulator/split with {\"database\":D,\"container\":C,\"range\":R} splits a physical partition, of\n"
     "/_emulator/merge makes one of it and its right neighbour, of /_emulator/shuffle with\n"
     "{\"every\":N,\"min\":A,\"max\":B,\"busy\":M} makes both happen as --shuffle does, of /_emulator/clock with\n"
-    "{\"ahead_ms\":N} moves its clock. They are for who calls it localhost, or signed as other requests\n"
-    "are; GET of /_emulator/health is for everybody. For people, /_emulator/explorer is a page for the browser.\n"
+    "{\"ahead_ms\":N} moves its clock. They are for who calls it localhost on this machine, or signed as other\n"
+    "requests are; GET of /_emulator/health is for everybody. For people, /_emulator/explorer is a page for the browser.\n"
     "\n"
     "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C.\n";
 

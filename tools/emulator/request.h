@@ -22,6 +22,7 @@ typedef struct emu_request {
     emu_verb verb;
     bool head_only;                                        /* HEAD: refused, and without a body */
     bool keep_alive;
+    bool remote;                                           /* from another machine */
     int  minor;                                            /* HTTP/1.minor */
     aiocosmos_str verb_text, target;
     aiocosmos_str header[EMU_H_COUNT];                     /* ptr NULL: not there */

@@ -346,7 +346,7 @@ static bool peer_start_tls(peer *p)
     return br_ssl_server_reset(context) != 0;
 }
 
-static void peer_open(server *s, int fd)
+static void peer_open(server *s, int fd, bool remote)
 {
     int on = 1;
     peer *p = (peer *)aioc_mem_zalloc(&s->memory, sizeof *p);
@@ -370,6 +370,7 @@ static void peer_open(server *s, int fd)
     if (p->next) p->next->prev = p;
     s->peers = p;
     p->conn = aiocosmos_emulator_conn_open(s->core);
+    if (p->conn && remote) aiocosmos_emulator_conn_remote(p->conn);
     if (!p->conn || (s->tls && !peer_start_tls(p)) ||
         aioc_reactor_watch(&s->reactor, &p->source, AIOCOSMOS_READABLE) < 0) peer_close(p);
     else peer_set_limit(p);
@@ -409,15 +410,26 @@ static void rest(server *s)
     for (i = 0; i < s->listeners; i++) aioc_reactor_watch(&s->reactor, &s->listener[i], 0);
 }
 
+static bool is_remote(const struct sockaddr_storage *address)
+{
+    static const unsigned char mapped[13] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 127 };
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)address;
+    const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)address;
+    if (address->ss_family == AF_INET) return ntohl(four->sin_addr.s_addr) >> 24 != 127;
+    if (address->ss_family != AF_INET6) return true;
+    return !IN6_IS_ADDR_LOOPBACK(&six->sin6_addr) && memcmp(six->sin6_addr.s6_addr, mapped, sizeof mapped) != 0;
+}
+
 static void on_connection(aioc_reactor_source *source, unsigned ready)
 {
     server *s = (server *)source->owner;
-    int fd;
     (void)ready;
     for (;;) {
-        fd = accept((int)source->fd, NULL, NULL);
+        struct sockaddr_storage address;
+        socklen_t len = (socklen_t)sizeof address;
+        int fd = accept((int)source->fd, (struct sockaddr *)&address, &len);
         if (fd >= 0) {
-            peer_open(s, fd);
+            peer_open(s, fd, is_remote(&address));
             /* Where all others are busy, the new one has no room. */
             if (s->options->connections && s->peer_count > s->options->connections && !close_idle(s))
                 peer_close(s->peers);
