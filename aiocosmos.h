@@ -10733,6 +10733,15 @@ static int aioc_request_refuse_at(aioc_request_builder *builder, const char *wha
     return builder->status = AIOCOSMOS_E_ARGUMENT;
 }
 
+/* Says of which item of several the last refusal is. */
+static int aioc_request_refuse_item(aioc_request_builder *builder, size_t index)
+{
+    char why[sizeof builder->refusal];
+    memcpy(why, builder->refusal, sizeof why);
+    aioc_mem_print(builder->refusal, sizeof builder->refusal, "items[%llu]: %s", (unsigned long long)index, why);
+    return builder->status;
+}
+
 /* For a reason that its status says. */
 static int aioc_request_refuse_as(aioc_request_builder *builder, int status)
 {
@@ -10933,15 +10942,15 @@ static int aioc_request_check_value(aioc_request_builder *builder, const char *w
 }
 
 /* If-Match, If-None-Match: an entity tag with its quotes, or "*" (RFC 9110 8.8.3; the service's tags are quoted). */
-static int aioc_request_add_etag(aioc_request_builder *builder, const char *what, const char *line, aiocosmos_str etag)
+static int aioc_request_check_etag(aioc_request_builder *builder, const char *what, aiocosmos_str etag)
 {
     aiocosmos_str tag = etag;
     if (!etag.ptr) return 0;
     if (aioc_request_check_value(builder, what, etag)) return builder->status;
     if (tag.len > 2 && memcmp(tag.ptr, "W/", 2) == 0) tag = aioc_text_view(tag.ptr + 2, tag.len - 2);
-    if (!aioc_mem_same(etag, aioc_mem_str("*")) && (tag.len < 2 || tag.ptr[0] != '"' || tag.ptr[tag.len - 1] != '"'))
-        return aioc_request_refuse(builder, what, "an ETag keeps its double quotes");
-    return aioc_request_add_text(builder, line, etag);
+    if (aioc_mem_same(etag, aioc_mem_str("*")) || (tag.len >= 2 && tag.ptr[0] == '"' && tag.ptr[tag.len - 1] == '"'))
+        return 0;
+    return aioc_request_refuse(builder, what, "an ETag keeps its double quotes");
 }
 
 /* Whether a header changes how messages are framed or read, or is one that the library sets: in a raw request those of
@@ -11046,10 +11055,10 @@ static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos
                        (unsigned)(request->throughput_ru + request->autoscale_max_ru));  /* one of them is 0 */
         aioc_mem_put_text(&lines, ru);
     }
+    if (request->if_match.ptr) aioc_request_put_line(&lines, "If-Match: ", request->if_match);
+    if (request->if_none_match.ptr) aioc_request_put_line(&lines, "If-None-Match: ", request->if_none_match);
     if (!aioc_mem_written(&lines)) return aioc_request_no_memory(builder);
-    if (aioc_request_add_etag(builder, "if_match", "If-Match: ", request->if_match) ||
-        aioc_request_add_etag(builder, "if_none_match", "If-None-Match: ", request->if_none_match) ||
-        aioc_request_add_headers(builder, request->headers, raw)) return builder->status;
+    if (aioc_request_add_headers(builder, request->headers, raw)) return builder->status;
     return raw && request->body.len && !aioc_http_header(aioc_mem_text(&builder->lines), "content-type").ptr
                ? aioc_request_add_line(builder, "Content-Type: ", type) : 0;
 }
@@ -11095,41 +11104,42 @@ static int aioc_request_parse(aioc_request_builder *builder, aiocosmos_str body)
     return status ? aioc_request_refuse_at(builder, "body", doc->error, doc->error_at) : 0;
 }
 
-/* The item is a JSON object whose "id" is a string that the service takes. */
-static int aioc_request_check_item(aioc_request_builder *builder, aiocosmos_str body)
+/* The "id" of an item is a string that the service takes. */
+static int aioc_request_check_id(aioc_request_builder *builder, aiocosmos_json id)
 {
-    aiocosmos_json id;
-    size_t len;
     char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
-    if (body.len == 0) return aioc_request_refuse(builder, "body", "required: the item as JSON");
-    if (aioc_request_check_json(builder, "body", body, "{", "an item is a JSON object", "id", &id))
-        return builder->status;
+    size_t len = aioc_json_get_str(id, text, sizeof text);
     if (id.type != AIOCOSMOS_JSON_STR)
         return aioc_request_refuse(builder, "body", "\"id\" is required and must be a string");
-    len = aioc_json_get_str(id, text, sizeof text);
     if (len >= sizeof text) return aioc_request_refuse(builder, "body", "\"id\" is over 1023 bytes");
     if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
         return aioc_request_refuse(builder, "body: \"id\"", why);
-    if (strlen(text) < len)
-        return aioc_request_refuse_at(builder, "body: \"id\"", "control character 0", strlen(text));
-    return 0;
+    return strlen(text) == len
+               ? 0 : aioc_request_refuse_at(builder, "body: \"id\"", "control character 0", strlen(text));
 }
 
-/* An array of operations becomes the object around it. */
-static int aioc_request_write_patch(aioc_request_builder *builder, aiocosmos_str body)
+/* Of an operation on an item: the item as a JSON object, or a patch, whose array becomes the object around it. */
+static int aioc_request_check_body(aioc_request_builder *builder, aiocosmos_str *sent, bool patch)
 {
-    static const char expected[] = "a patch is an array of operations, or an object with \"operations\"";
-    aiocosmos_json operations;
-    bool array;
-    if (body.len == 0) return aioc_request_refuse(builder, "body", "required: the patch operations as JSON");
-    if (aioc_request_check_json(builder, "body", body, "[{", expected, "operations", &operations))
-        return builder->status;
-    array = *aioc_text_trim(body).ptr == '[';
-    if (!array && operations.type != AIOCOSMOS_JSON_ARR) return aioc_request_refuse(builder, "body", expected);
-    if (array) aioc_mem_put_text(&builder->out, "{\"operations\":");
+    const char *expected = patch ? "a patch is an array of operations, or an object with \"operations\""
+                                 : "an item is a JSON object";
+    aiocosmos_json member;
+    aiocosmos_str body = *sent;
+    if (body.len == 0)
+        return aioc_request_refuse(builder, "body", patch ? "required: the patch operations as JSON"
+                                                          : "required: the item as JSON");
+    if (aioc_request_check_json(builder, "body", body, patch ? "[{" : "{", expected, patch ? "operations" : "id",
+                                &member)) return builder->status;
+    if (!patch) return aioc_request_check_id(builder, member);
+    if (member.type == AIOCOSMOS_JSON_ARR) return 0;
+    if (*aioc_text_trim(body).ptr == '{') return aioc_request_refuse(builder, "body", expected);
+    builder->body.len = 0;
+    builder->out = aioc_mem_write(builder->memory, &builder->body);
+    aioc_mem_put_text(&builder->out, "{\"operations\":");
     aioc_mem_put(&builder->out, body);
-    if (array) aioc_mem_put_text(&builder->out, "}");
-    return 0;
+    aioc_mem_put_text(&builder->out, "}");
+    *sent = aioc_mem_text(&builder->body);
+    return builder->out.ok ? 0 : aioc_request_no_memory(builder);
 }
 
 /* The beginning of an object of this name. */
@@ -11272,11 +11282,10 @@ static int aioc_request_write_container(aioc_request_builder *builder, const aio
     if (request->unique_keys && aioc_request_write_unique_keys(builder, request->unique_keys)) return builder->status;
     for (; field->group; field++) {
         const char *expected = *field->opens == '[' ? "not an array" : "not an object";
-        aiocosmos_json unused;
         aiocosmos_str policy;
         if (!*field->opens || !aioc_request_is_given(request, field)) continue;
         memcpy(&policy, (const char *)request + field->at, sizeof policy);
-        if (aioc_request_check_json(builder, field->name, policy, field->opens, expected, "", &unused))
+        if (aioc_request_check_json(builder, field->name, policy, field->opens, expected, "", NULL))
             return builder->status;
         aioc_mem_put_text(&builder->out, ",\"");
         aioc_mem_put_text(&builder->out, field->property);
@@ -11287,27 +11296,15 @@ static int aioc_request_write_container(aioc_request_builder *builder, const aio
     return 0;
 }
 
-static int aioc_request_build_body(aioc_request_builder *builder, const aiocosmos_request *request,
-                                   const aioc_request_kind *kind, aiocosmos_str *body)
+/* What the library writes itself. */
+static int aioc_request_build_body(aioc_request_builder *builder, const aiocosmos_request *request, aiocosmos_str *body)
 {
-    bool of_item = strcmp(kind->type, "docs") == 0;
-    aiocosmos_json unused;
-    *body = request->body;
-    if (kind->verb[0] != 'P' || request->kind == AIOCOSMOS_DELETE_PARTITION) return 0;  /* none, or as a raw one's is */
-    if (body->ptr && !body->len && strchr(kind->takes, 'b'))
-        return aioc_request_refuse(builder, "body", "empty: did the JSON writer's buffer overflow?");
-    if (request->kind == AIOCOSMOS_EXECUTE_PROCEDURE) {
-        if (!body->len) *body = aioc_mem_str("[]");
-        return aioc_request_check_json(builder, "body", *body, "[", "arguments are an array", "", &unused);
-    }
-    if (of_item && request->kind != AIOCOSMOS_PATCH_ITEM) return aioc_request_check_item(builder, request->body);
     builder->body.len = 0;
     builder->out = aioc_mem_write(builder->memory, &builder->body);
     if (request->kind == AIOCOSMOS_CREATE_DATABASE) {
         aioc_request_write_id(builder, request->database ? request->database : builder->default_database);
         aioc_mem_put_text(&builder->out, "}");
-    } else if (of_item ? aioc_request_write_patch(builder, request->body)
-                       : aioc_request_write_container(builder, request)) {
+    } else if (aioc_request_write_container(builder, request)) {
         return builder->status;
     }
     *body = aioc_mem_text(&builder->body);
@@ -11376,36 +11373,66 @@ static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosm
     return 0;
 }
 
-static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
+/*--- Whole requests ---*/
+
+/* The link of an item of a container; id NULL: of its feed. */
+static int aioc_request_link_item(aioc_request_builder *builder, aiocosmos_str container, const char *id)
+{
+    aioc_mem *memory = builder->memory;
+    aioc_mem_buffer *link = &builder->link;
+    builder->tail = id ? NULL : "docs";
+    return aioc_mem_set(memory, link, container) && (!id || (aioc_mem_append_str(memory, link, "/docs/") &&
+           aioc_mem_append_str(memory, link, id))) ? 0 : aioc_request_no_memory(builder);
+}
+
+/* Whether it is a good one, but for what is checked as it is written: names, headers, a container's properties. Fills
+ * in traits, body and key. */
+static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
     const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
-    bool raw = request->kind == AIOCOSMOS_RAW, creates;
+    const aiocosmos_str *etag = &request->if_match;
+    bool sends = kind && kind->verb[0] == 'P';
     memset(spec, 0, sizeof *spec);
     if (!kind) return aioc_request_refuse(builder, "kind", "required: one of aiocosmos_kind");
-    spec->is.item_data = strchr(kind->takes, 'k') && !raw;
-    creates = strchr(kind->takes, 'x') != NULL;
+    spec->is.write = kind->verb[0] != 'G';
+    /* "*" is true of what the first try made of the item, too. */
+    spec->is.repeatable = (etag->ptr && !aioc_mem_same(*etag, aioc_mem_str("*"))) || request->if_not_exists;
+    spec->is.if_not_exists = request->if_not_exists;
+    spec->is.item_data = strchr(kind->takes, 'k') && request->kind != AIOCOSMOS_RAW;
+    spec->body = request->body;
     builder->pk.len = 0;
     if (aioc_request_check_fields(builder, request, kind) ||
-        aioc_request_build_link(builder, kind->path, request->database, request->container, request->id) ||
-        /* The new name of a database or container is not in the link. */
-        (creates && !aioc_request_name(builder, aioc_mem_str(kind->type), request->database, request->container, "")) ||
-        aioc_request_add_lines(builder, request, kind) ||
-        aioc_request_build_body(builder, request, kind, &spec->body) ||
+        (strchr(kind->takes, 'i') && !aioc_request_name(builder, aioc_mem_str("docs"), NULL, NULL, request->id)) ||
+        aioc_request_check_etag(builder, "if_match", *etag) ||
+        aioc_request_check_etag(builder, "if_none_match", request->if_none_match)) return builder->status;
+    if (sends && spec->body.ptr && !spec->body.len && strchr(kind->takes, 'b'))
+        return aioc_request_refuse(builder, "body", "empty: did the JSON writer's buffer overflow?");
+    if (!spec->body.len && request->kind == AIOCOSMOS_EXECUTE_PROCEDURE) spec->body = aioc_mem_str("[]");
+    if ((request->kind == AIOCOSMOS_EXECUTE_PROCEDURE &&
+         aioc_request_check_json(builder, "body", spec->body, "[", "arguments are an array", "", NULL)) ||
+        (sends && request->kind <= AIOCOSMOS_DELETE_ITEM &&
+         aioc_request_check_body(builder, &spec->body, request->kind == AIOCOSMOS_PATCH_ITEM)) ||
         /* After the body: where that is not JSON, aiocosmos_pk_of() had no key to give. */
-        ((spec->is.item_data || aioc_request_has_pk(&request->pk)) && aioc_request_add_pk(builder, &request->pk)) ||
-        aioc_request_check_session(builder, request->session_token)) return builder->status;
+        ((spec->is.item_data || aioc_request_has_pk(&request->pk)) && aioc_request_add_pk(builder, &request->pk)))
+        return builder->status;
+    spec->pk_text = aioc_mem_text(&builder->pk);
+    return aioc_request_check_session(builder, request->session_token);
+}
+
+/* The rest of what has been checked and has its link. */
+static int aioc_request_write(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
+{
+    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
+    bool keyed = strchr(kind->takes, 'k') != NULL;
+    if (aioc_request_add_lines(builder, request, kind) ||
+        (kind->verb[0] == 'P' && !keyed && aioc_request_build_body(builder, request, &spec->body)))
+        return builder->status;
     spec->kind = request->kind;
     spec->verb = kind->verb;
     spec->type = kind->type;
     spec->tail = builder->tail;
-    spec->is.write = kind->verb[0] != 'G';
-    /* "*" is true of what the first try made of the item, too. */
-    spec->is.repeatable = (request->if_match.ptr && !aioc_mem_same(request->if_match, aioc_mem_str("*"))) ||
-                       request->if_not_exists;
-    spec->is.if_not_exists = request->if_not_exists;
     spec->link = spec->container_link = aioc_mem_text(&builder->link);
-    spec->pk_text = aioc_mem_text(&builder->pk);
-    if (!spec->is.item_data && request->kind != AIOCOSMOS_READ_CONTAINER) spec->container_link.len = 0;
+    if (!keyed && request->kind != AIOCOSMOS_READ_CONTAINER) spec->container_link.len = 0;
     else if (request->id) spec->container_link.len -= strlen(kind->type) + 2 + strlen(request->id);
     spec->lines = aioc_mem_text(&builder->lines);
     spec->session_token = request->session_token;
@@ -11413,7 +11440,19 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
     spec->timeout_ms = request->timeout_ms ? request->timeout_ms : builder->timeout_ms;
     spec->done = request->done;
     spec->user_data = request->user_data;
-    return raw ? aioc_request_specify_raw(builder, request, spec) : 0;
+    return 0;
+}
+
+static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
+{
+    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
+    if (aioc_request_check(builder, request, spec) ||
+        aioc_request_build_link(builder, kind->path, request->database, request->container, request->id) ||
+        /* The new name of a database or container is not in the link. */
+        (strchr(kind->takes, 'x') && !aioc_request_name(builder, aioc_mem_str(kind->type), request->database,
+                                                        request->container, "")) ||
+        aioc_request_write(builder, request, spec)) return builder->status;
+    return request->kind == AIOCOSMOS_RAW ? aioc_request_specify_raw(builder, request, spec) : 0;
 }
 /*========================
  * MARK: - Operation           >>operation
@@ -19691,8 +19730,8 @@ static bool aioc_many_ready(aioc_many *many)
 static void aioc_many_wrong_levels(aioc_many *many, uint32_t pair, size_t levels)
 {
     aioc_mem_print(many->engine->message, AIOC_OP_MESSAGE_BYTES,
-                   "items[%u].pk: %u level%s given, the container's key has %u", (unsigned)pair, (unsigned)levels,
-                   levels == 1 ? " is" : "s are", (unsigned)many->reader.ranges.container->pk_def.path_count);
+                   "items[%u]: pk: levels given: %u, of the container's key: %u", (unsigned)pair, (unsigned)levels,
+                   (unsigned)many->reader.ranges.container->pk_def.path_count);
     aioc_range_fail(&many->failure, AIOCOSMOS_E_ARGUMENT, many->engine->message);
     aioc_many_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, aioc_json_none());
 }
@@ -19850,26 +19889,19 @@ static bool aioc_many_build_body(aioc_many *many, aioc_many_batch *batch)
 
 static const char aioc_many_query_lines[] = AIOC_RANGE_QUERY_LINES AIOC_RANGE_ACROSS_LINE;
 
-static aioc_many *aioc_many_of(const aioc_range_stream *stream)
-{
-    return (aioc_many *)stream->reader->owner;
-}
-
 /* One item, by itself. */
 static int aioc_many_specify_read(const aioc_many *many, uint32_t pair, aioc_request_spec *spec)
 {
-    aioc_mem_buffer *link = &many->engine->builder.link;
+    aioc_request_builder *builder = &many->engine->builder;
     aiocosmos_str lines = aioc_mem_text(&many->question.lines);
     size_t of_query = sizeof aioc_many_query_lines - 1;
-    if (!aioc_mem_set(many->memory, link, aioc_mem_text(&many->question.link)) ||
-        !aioc_mem_append_str(many->memory, link, "/docs/") ||
-        !aioc_mem_append_str(many->memory, link, aioc_many_pair_id(many, pair))) return AIOCOSMOS_E_NOMEM;
+    int refused = aioc_request_link_item(builder, aioc_mem_text(&many->question.link), aioc_many_pair_id(many, pair));
     spec->verb = "GET";
     spec->tail = NULL;
-    spec->link = aioc_mem_text(link);
+    spec->link = aioc_mem_text(&builder->link);
     spec->pk_text = aioc_mem_str(aioc_many_pair_key(many, pair));
     spec->lines = aioc_text_view(lines.ptr + of_query, lines.len - of_query);
-    return 0;
+    return refused;
 }
 
 static uint32_t *aioc_many_slot_of(const aioc_many_batch *batch, const char *id)
@@ -19895,7 +19927,7 @@ static bool aioc_many_prepare_batch(aioc_many *many, aioc_many_batch *batch)
 
 static int aioc_many_specify(const aioc_range_stream *stream, const aioc_account_range *range, aioc_request_spec *spec)
 {
-    aioc_many *many = aioc_many_of(stream);
+    aioc_many *many = (aioc_many *)stream->reader->owner;
     aioc_many_batch *batch = (aioc_many_batch *)stream->batch;
     int refused;
     if (batch->alone) return aioc_many_specify_read(many, batch->first, spec);
@@ -19911,7 +19943,7 @@ static int aioc_many_specify(const aioc_range_stream *stream, const aioc_account
 /* The answer to a read. */
 static int aioc_many_take_item(aioc_range_stream *stream, const aiocosmos_result *result)
 {
-    aioc_many *many = aioc_many_of(stream);
+    aioc_many *many = (aioc_many *)stream->reader->owner;
     aioc_many_batch *batch = (aioc_many_batch *)stream->batch;
     aiocosmos_json item;
     if (result->status && (result->status != 404 || result->sub_status)) return result->status;
@@ -19938,7 +19970,7 @@ static bool aioc_many_is_stuck(aioc_many *many)
  * be, only that one fails. A batch of a container that is another one now is shared out by the ranges of that. */
 static int aioc_many_take(aioc_range_stream *stream, const aiocosmos_result *result)
 {
-    aioc_many *many = aioc_many_of(stream);
+    aioc_many *many = (aioc_many *)stream->reader->owner;
     aioc_many_batch *batch = (aioc_many_batch *)stream->batch;
     int status = result->status;
     bool another = aioc_range_is_of_another(result) && !stream->by_key;
@@ -20006,9 +20038,10 @@ static bool aioc_many_share_pair(aioc_many *many, uint32_t pair)
     size_t index = many->share_count - 1u;
     aioc_many_share *share;
     if (!many->pairs[pair].alone) {
-        if (many->pairs[pair].pk_at != many->last_pk_at) many->last_share = aioc_many_share_of(many, pair);
-        if (many->last_share == SIZE_MAX) return true;
+        if (many->pairs[pair].pk_at != many->last_pk_at || many->last_share == SIZE_MAX)
+            many->last_share = aioc_many_share_of(many, pair);
         many->last_pk_at = many->pairs[pair].pk_at;
+        if (many->last_share == SIZE_MAX) return true;
         index = many->last_share;
     }
     share = &many->shares[index];
@@ -20063,20 +20096,6 @@ static bool aioc_many_send(aioc_many *many)
 
 /*--- Rows ---*/
 
-/* Numbers are doubles to the service, whatever digits stand in the item. */
-static bool aioc_many_same_level(aiocosmos_json a, aiocosmos_json b)
-{
-    double number_a, number_b;
-    if (a.type != b.type) return false;
-    switch (a.type) {
-    case AIOCOSMOS_JSON_BOOL: return *a.ptr == *b.ptr;
-    case AIOCOSMOS_JSON_NUM:
-        return aioc_json_get_f64(a, &number_a) && aioc_json_get_f64(b, &number_b) && number_a == number_b;
-    case AIOCOSMOS_JSON_STR: return aioc_val_compare(a, b) == 0;
-    default: return true;  /* null; {}: the property is missing */
-    }
-}
-
 typedef struct aioc_many_row {
     char id[AIOC_PROTOCOL_ITEM_ID_MAX + 2];
     aiocosmos_json levels[AIOC_PROTOCOL_PK_LEVELS];
@@ -20106,7 +20125,7 @@ static bool aioc_many_is_row_of(const aioc_many *many, uint32_t pair, const aioc
     size_t at = 1, i;
     if (many->pairs[pair].answered || strcmp(aioc_many_pair_id(many, pair), row->id) != 0) return false;
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++)
-        if (!aioc_many_same_level(aioc_many_key_level(key, &at), row->levels[i])) return false;
+        if (aioc_val_compare(aioc_many_key_level(key, &at), row->levels[i]) != 0) return false;
     return true;
 }
 
@@ -20211,51 +20230,38 @@ static void aioc_many_work(void *owner)
 
 /*--- What the host asks for ---*/
 
-/* Checks a pair and leaves the text of its key in builder->pk. */
-static int aioc_many_check_pair(aioc_request_builder *builder, const aiocosmos_item_key *item, size_t index)
-{
-    char what[48], why[160];
-    int status;
-    aioc_mem_print(what, sizeof what, "items[%llu].id", (unsigned long long)index);
-    if (!aioc_protocol_id_ok(item->id, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
-        return aioc_request_refuse(builder, what, why);
-    aioc_mem_print(what, sizeof what, "items[%llu].pk", (unsigned long long)index);
-    builder->pk.len = 0;
-    status = aioc_protocol_pk_text(builder->memory, &builder->pk, &item->pk, why, sizeof why);
-    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_request_refuse(builder, what, why);
-    if (status || !aioc_mem_append(builder->memory, &builder->pk, "", 1))
-        return aioc_request_no_memory(builder);
-    return 0;
-}
-
 /* Counts the bytes of the pairs' texts or, where there is a block for them, copies them; a key that is the same as the
  * one before, once. */
 static int aioc_many_read_pairs(aioc_many *many, uint64_t *bytes)
 {
-    aioc_op_engine *engine = many->engine;
-    aioc_mem *memory = engine->memory;
+    aioc_request_builder *builder = &many->engine->builder;
+    aioc_mem *memory = many->memory;
     const aiocosmos_read_many_request *request = &many->request;
     aioc_mem_buffer last = { NULL, 0, 0 };
     uint64_t at = 0, pk_at = 0;
     size_t i;
     int refused = 0;
     for (i = 0; i < request->item_count && !refused; i++) {
+        const char *id = request->items[i].id;
         size_t id_size;
         bool same;
-        refused = aioc_many_check_pair(&engine->builder, &request->items[i], i);
-        if (refused) break;
-        id_size = strlen(request->items[i].id) + 1;
-        same = last.len && aioc_mem_same(aioc_mem_text(&last), aioc_mem_text(&engine->builder.pk));
+        if (!aioc_request_name(builder, aioc_mem_str("docs"), NULL, NULL, id) ||
+            aioc_request_add_pk(builder, &request->items[i].pk)) {
+            refused = aioc_request_refuse_item(builder, i);
+            break;
+        }
+        id_size = strlen(id) + 1;
+        same = last.len && aioc_mem_same(aioc_mem_text(&last), aioc_mem_text(&builder->pk));
         if (!same) pk_at = at + id_size;
         if (many->texts) {
-            memcpy(many->texts + at, request->items[i].id, id_size);
-            if (!same) memcpy(many->texts + pk_at, engine->builder.pk.data, engine->builder.pk.len);
+            memcpy(many->texts + at, id, id_size);
+            if (!same) memcpy(many->texts + pk_at, builder->pk.data, builder->pk.len);
+            many->texts[pk_at + builder->pk.len] = 0;
             many->pairs[i].id_at = (uint32_t)at;
             many->pairs[i].pk_at = (uint32_t)pk_at;
         }
-        at += id_size + (same ? 0 : engine->builder.pk.len);
-        if (!same && !aioc_mem_set(memory, &last, aioc_mem_text(&engine->builder.pk)))
-            refused = aioc_request_no_memory(&engine->builder);
+        at += id_size + (same ? 0 : builder->pk.len + 1);
+        if (!same) refused = aioc_request_keep(builder, &last, aioc_mem_text(&builder->pk));
     }
     aioc_mem_buffer_free(memory, &last);
     *bytes = at;
@@ -20297,15 +20303,13 @@ static int aioc_many_fill(aioc_many *many, aioc_range_readers *readers)
     const aiocosmos_read_many_request *request = &many->request;
     aioc_range_reader *reader = &many->reader;
     int refused = aioc_range_fill(builder, &many->question, "dbs/%/colls/%", request->database, request->container,
-                                  request->session_token, request->timeout_ms);
+                                  request->session_token, request->timeout_ms) ||
+                  aioc_request_keep(builder, &builder->lines, aioc_mem_str(aioc_many_query_lines)) ||
+                  aioc_request_add_headers(builder, request->headers, false) ||
+                  aioc_request_keep(builder, &many->question.lines, aioc_mem_text(&builder->lines))
+                      ? builder->status : aioc_many_copy_pairs(many);
     if (refused) return refused;
     many->question.verb = "POST";
-    if (!aioc_mem_set(many->memory, &builder->lines, aioc_mem_str(aioc_many_query_lines)))
-        return aioc_request_no_memory(builder);
-    refused = aioc_request_add_headers(builder, request->headers, false);
-    if (!refused) refused = aioc_request_keep(builder, &many->question.lines, aioc_mem_text(&builder->lines));
-    if (!refused) refused = aioc_many_copy_pairs(many);
-    if (refused) return refused;
     reader->question = &many->question;
     reader->costs = &many->costs;
     reader->take = aioc_many_take;
@@ -20373,73 +20377,97 @@ static void aioc_many_close_all(aioc_range_readers *readers)
 
 /*--- Requests ---*/
 
-static void aioc_batch_put_string(aioc_mem_writer *out, const char *before, aiocosmos_str text)
+AIOC_TEXT_INLINE char *aioc_batch_put(char *at, const char *text)
 {
-    if (!text.ptr) return;
-    aioc_mem_put_text(out, before);
-    out->ok = out->ok && aioc_json_append_string(out->memory, out->out, text.ptr, text.len, false);
+    size_t len = strlen(text);
+    memcpy(at, text, len);
+    return at + len;
 }
 
-/* pk: the text of its key; without a ptr in a transaction, which has one. */
-static void aioc_batch_put(aioc_mem_writer *out, const aiocosmos_bulk_item *given, aiocosmos_str pk, bool want_body)
+/* An id, an ETag or the text of a key, which have been checked: none has another control character than a tab. */
+static char *aioc_batch_put_string(char *at, const char *name, aiocosmos_str text)
 {
-    static const char *const begins[] = {
-        "{\"operationType\":\"Read\"", "{\"operationType\":\"Create\"", "{\"operationType\":\"Upsert\"",
-        "{\"operationType\":\"Replace\"", "{\"operationType\":\"Patch\"", "{\"operationType\":\"Delete\""
-    };
-    aioc_mem_put_text(out, begins[given->kind - AIOCOSMOS_READ_ITEM]);
-    if (given->id) aioc_batch_put_string(out, ",\"id\":", aioc_mem_str(given->id));
-    aioc_batch_put_string(out, ",\"partitionKey\":", pk);
-    aioc_batch_put_string(out, ",\"ifMatch\":", given->if_match);
-    aioc_batch_put_string(out, ",\"ifNoneMatch\":", given->if_none_match);
-    if (given->kind != AIOCOSMOS_READ_ITEM && !want_body) aioc_mem_put_text(out, ",\"minimalReturnPreference\":true");
-    if (given->body.len) aioc_mem_put_text(out, ",\"resourceBody\":");
-    aioc_mem_put(out, given->body);
-    aioc_mem_put_text(out, "}");
+    size_t i;
+    if (!text.ptr) return at;
+    at = aioc_batch_put(at, name);
+    for (i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == '"' || c == '\\' || c == '\t') *at++ = '\\';
+        *at++ = c == '\t' ? 't' : c;
+    }
+    *at++ = '"';
+    return at;
 }
 
-/* An operation as a request of its own, which says whether it is a good one; *given is what that is, in full. */
-static int aioc_batch_specify_single(aioc_op_engine *engine, const char *database, const char *container,
-                                     bool want_body, aiocosmos_bulk_item *given, aioc_request_spec *spec)
+/* A comma and the operation. pk: the text of its key; no ptr in a transaction, which has one. False: no memory. */
+static bool aioc_batch_append(aioc_mem *memory, aioc_mem_buffer *out, const aiocosmos_bulk_item *given,
+                              aiocosmos_str pk, bool want_body)
+{
+    static const char *const types[] = { "Read\"", "Create\"", "Upsert\"", "Replace\"", "Patch\"", "Delete\"" };
+    aiocosmos_str id = aioc_mem_str(given->id);
+    size_t escaped = id.len + pk.len + given->if_match.len + given->if_none_match.len;
+    char *at;
+    if (!aioc_mem_reserve(memory, out, 160 + 2 * escaped + given->body.len)) return false;
+    at = aioc_batch_put(out->data + out->len, ",{\"operationType\":\"");
+    at = aioc_batch_put(at, types[given->kind - AIOCOSMOS_READ_ITEM]);
+    at = aioc_batch_put_string(at, ",\"id\":\"", id);
+    at = aioc_batch_put_string(at, ",\"partitionKey\":\"", pk);
+    at = aioc_batch_put_string(at, ",\"ifMatch\":\"", given->if_match);
+    at = aioc_batch_put_string(at, ",\"ifNoneMatch\":\"", given->if_none_match);
+    if (given->kind != AIOCOSMOS_READ_ITEM && !want_body)
+        at = aioc_batch_put(at, ",\"minimalReturnPreference\":true");
+    if (given->body.len) {
+        at = aioc_batch_put(at, ",\"resourceBody\":");
+        memcpy(at, given->body.ptr, given->body.len);
+        at += given->body.len;
+    }
+    *at++ = '}';
+    out->len = (size_t)(at - out->data);
+    return true;
+}
+
+/* An operation as the request that it would be by itself. */
+static aiocosmos_request aioc_batch_single(const aiocosmos_bulk_item *given)
 {
     aiocosmos_request request;
-    int refused;
     memset(&request, 0, sizeof request);
-    if (!given->kind) given->kind = AIOCOSMOS_CREATE_ITEM;
-    if (given->kind > AIOCOSMOS_DELETE_ITEM) return aioc_request_refuse(&engine->builder, "kind", "not of an item");
-    request.database = database;
-    request.container = container;
     request.kind = given->kind;
     request.id = given->id;
     request.pk = given->pk;
     request.body = given->body;
     request.if_match = given->if_match;
     request.if_none_match = given->if_none_match;
-    request.want_body = want_body;
-    refused = aioc_request_build(&engine->builder, &request, spec);
-    given->body = spec->body;
-    return refused;
+    return request;
 }
 
-/* A request of many, but for its body and key; its texts are the engine's. */
-static int aioc_batch_specify(aioc_op_engine *engine, const char *database, const char *container, bool atomic,
+/* *given becomes what is sent; the body of a patch, until another one is checked. */
+static int aioc_batch_check(aioc_request_builder *builder, aiocosmos_bulk_item *given, aioc_request_spec *spec)
+{
+    aiocosmos_request single;
+    if (!given->kind) given->kind = AIOCOSMOS_CREATE_ITEM;
+    if (given->kind > AIOCOSMOS_DELETE_ITEM) return aioc_request_refuse(builder, "kind", "not of an item");
+    single = aioc_batch_single(given);
+    if (aioc_request_check(builder, &single, spec)) return builder->status;
+    given->body = spec->body;
+    return 0;
+}
+
+/* A request of many, but for its body and key, to the container of this link. */
+static int aioc_batch_specify(aioc_request_builder *builder, aiocosmos_str link, bool atomic,
                               const char *const *headers, aioc_request_spec *spec)
 {
-    aioc_request_builder *builder = &engine->builder;
-    int refused = aioc_request_build_link(builder, "dbs/%/colls/%", database, container, NULL);
     memset(spec, 0, sizeof *spec);
-    builder->lines.len = 0;
-    if (!refused)
-        refused = aioc_request_add_line(builder, "Content-Type: application/json\r\nx-ms-cosmos-is-batch-request: True",
-            atomic ? "\r\nx-ms-cosmos-batch-atomic: True\r\nx-ms-cosmos-batch-continue-on-error: False"
-                   : "\r\nx-ms-cosmos-batch-atomic: False\r\nx-ms-cosmos-batch-continue-on-error: True");
-    if (!refused) refused = aioc_request_add_headers(builder, headers, false);
     spec->verb = "POST";
     spec->type = spec->tail = "docs";
-    spec->is.item_data = true;
-    spec->link = spec->container_link = aioc_mem_text(&builder->link);
+    spec->is.item_data = spec->is.repeatable = true;
+    spec->link = spec->container_link = link;
+    builder->lines.len = 0;
+    if (aioc_request_add_line(builder, "Content-Type: application/json\r\nx-ms-cosmos-is-batch-request: True",
+            atomic ? "\r\nx-ms-cosmos-batch-atomic: True\r\nx-ms-cosmos-batch-continue-on-error: False"
+                   : "\r\nx-ms-cosmos-batch-atomic: False\r\nx-ms-cosmos-batch-continue-on-error: True") ||
+        aioc_request_add_headers(builder, headers, false)) return builder->status;
     spec->lines = aioc_mem_text(&builder->lines);
-    return refused;
+    return 0;
 }
 
 /*--- Answers ---*/
@@ -20493,7 +20521,7 @@ static aiocosmos_json aioc_batch_results(aioc_op_engine *engine, uint32_t count,
         aiocosmos_json list = aioc_json_root(&engine->doc);
         if (list.type == AIOCOSMOS_JSON_ARR && aioc_json_count(list) == count) return list;
     }
-    if (seen->error) aioc_batch_disbelieve(seen, seen->error, seen->message);
+    if (seen->error) seen->from_service = false;
     else if (status == AIOCOSMOS_E_NOMEM) aioc_batch_disbelieve(seen, status, "no memory for the results");
     else aioc_batch_disbelieve(seen, AIOCOSMOS_E_PROTOCOL, "the answer is no array of as many results");
     return aioc_json_none();
@@ -20582,22 +20610,19 @@ static void aioc_batch_came(aioc_op *op, const aiocosmos_result *result)
 
 static const aioc_op_role aioc_batch_role = { aioc_batch_came, NULL, aioc_batch_weigh, false, false };
 
-static int aioc_batch_add(aioc_op_engine *engine, const aiocosmos_batch_request *request, size_t i, aiocosmos_str pk,
-                          aioc_mem_writer *out, aioc_request_traits *is)
+static int aioc_batch_add(aioc_request_builder *builder, const aiocosmos_batch_request *request, size_t i,
+                          size_t pk_len, aioc_mem_buffer *texts, aioc_request_traits *is)
 {
     aiocosmos_bulk_item given = request->items[i];
-    aioc_request_spec spec;
-    int refused;
+    aioc_request_spec its;
     if (!aioc_request_has_pk(&given.pk)) given.pk = request->pk;
-    refused = aioc_batch_specify_single(engine, request->database, request->container, request->want_body, &given,
-                                        &spec);
-    if (refused) return refused;
-    if (!aioc_mem_same(spec.pk_text, pk))
-        return aioc_request_refuse(&engine->builder, "pk", "not that of the transaction");
-    aioc_mem_put_text(out, i ? "," : "[");
-    aioc_batch_put(out, &given, aioc_text_view(NULL, 0), request->want_body);
-    is->write = is->write || spec.is.write;
-    is->repeatable = is->repeatable && (spec.is.repeatable || !spec.is.write);
+    if (aioc_batch_check(builder, &given, &its)) return builder->status;
+    if (!aioc_mem_same(its.pk_text, aioc_text_view(texts->data, pk_len)))
+        return aioc_request_refuse(builder, "pk", "not that of the transaction");
+    if (!aioc_batch_append(builder->memory, texts, &given, aioc_text_view(NULL, 0), request->want_body))
+        return aioc_request_no_memory(builder);
+    is->write = is->write || its.is.write;
+    is->repeatable = is->repeatable && (its.is.repeatable || !its.is.write);
     return 0;
 }
 
@@ -20606,33 +20631,23 @@ static int aioc_batch_specify_all(aioc_op_engine *engine, const aiocosmos_batch_
                                   aioc_mem_buffer *texts, aioc_request_spec *spec)
 {
     aioc_request_builder *builder = &engine->builder;
-    aioc_mem_writer out = aioc_mem_write(engine->memory, texts);
-    aioc_request_traits is;
     size_t pk_len, i;
-    char why[sizeof builder->refusal];
-    int refused = aioc_request_add_pk(builder, &request->pk);
-    if (!refused) refused = aioc_request_check_session(builder, request->session_token);
-    memset(&is, 0, sizeof is);
-    is.repeatable = true;
-    pk_len = builder->pk.len;
-    aioc_mem_put(&out, aioc_mem_text(&builder->pk));
-    for (i = 0; i < request->item_count && !refused && out.ok; i++) {
-        refused = aioc_batch_add(engine, request, i, aioc_text_view(texts->data, pk_len), &out, &is);
-        if (!refused && texts->len - pk_len >= AIOC_BATCH_TRANSACTION_BYTES_MAX)
+    if (aioc_request_build_link(builder, "dbs/%/colls/%", request->database, request->container, NULL) ||
+        aioc_batch_specify(builder, aioc_mem_text(&builder->link), true, request->headers, spec) ||
+        aioc_request_add_pk(builder, &request->pk) ||
+        aioc_request_check_session(builder, request->session_token) ||
+        aioc_request_keep(builder, texts, aioc_mem_text(&builder->pk))) return builder->status;
+    pk_len = texts->len;
+    for (i = 0; i < request->item_count; i++) {
+        if (aioc_batch_add(builder, request, i, pk_len, texts, &spec->is)) return aioc_request_refuse_item(builder, i);
+        if (texts->len - pk_len >= AIOC_BATCH_TRANSACTION_BYTES_MAX)
             return aioc_request_refuse(builder, "items", "over 2 MB together");
-        if (refused != AIOCOSMOS_E_ARGUMENT) continue;
-        memcpy(why, builder->refusal, sizeof why);
-        aioc_mem_print(builder->refusal, sizeof builder->refusal, "items[%u]: %s", (unsigned)i, why);
     }
-    aioc_mem_put_text(&out, "]");
-    if (!refused)
-        refused = aioc_batch_specify(engine, request->database, request->container, true, request->headers, spec);
-    if (!refused && !out.ok) refused = aioc_request_no_memory(builder);
-    spec->is.write = is.write;
-    spec->is.repeatable = is.repeatable;
+    texts->data[pk_len] = '[';
+    if (!aioc_mem_append(engine->memory, texts, "]", 1)) return aioc_request_no_memory(builder);
     spec->pk_text = aioc_text_view(texts->data, pk_len);
     spec->body = aioc_text_view(texts->data + pk_len, texts->len - pk_len);
-    return refused;
+    return 0;
 }
 
 static int aioc_batch_open(aioc_op_engine *engine, const aiocosmos_batch_request *request, aiocosmos_op *handle)
@@ -20713,12 +20728,12 @@ typedef struct aioc_bulk_item {
 } aioc_bulk_item;
 
 struct aioc_bulk {
-    aioc_bulk *next;  /* of the client */
+    aioc_mem_node node;  /* of the client's */
     struct aioc_bulk_list *all;
     aioc_op *op;            /* carries its id, its deadline and its end */
     aioc_account_container *container;
     aioc_account_waiter waiter;
-    aioc_mem_buffer names;  /* database and container, each with its NUL, and the session token */
+    aioc_mem_buffer token;  /* of the session */
     aioc_mem_buffer lines;  /* of the host's headers */
     aiocosmos_bulk_request request;
     aiocosmos_bulk_totals totals;
@@ -20746,11 +20761,11 @@ struct aioc_bulk {
 
 typedef struct aioc_bulk_list {
     aioc_op_engine *engine;
-    aioc_bulk *first;
+    aioc_mem_list bulks;       /* the next one whose turn it is first */
     uint32_t count;
     uint64_t left;             /* items */
     aioc_mem_buffer body;      /* of the request under construction */
-    aioc_mem_buffer etag;      /* of the item that is told of */
+    char etag[256];            /* of the item that is told of; the service's have 40 bytes */
 } aioc_bulk_list;
 
 /*--- Queues ---*/
@@ -20925,9 +20940,7 @@ static void aioc_bulk_free(aioc_bulk *bulk)
 {
     aioc_bulk_list *all = bulk->all;
     aioc_mem *memory = all->engine->memory;
-    aioc_bulk **at = &all->first;
-    while (*at != bulk) at = &(*at)->next;
-    *at = bulk->next;
+    aioc_mem_list_remove(&all->bulks, &bulk->node);
     all->count--;
     all->left -= bulk->left;
     aioc_reactor_timer_stop(all->engine->reactor, &bulk->pause);
@@ -20946,12 +20959,10 @@ static void aioc_bulk_free(aioc_bulk *bulk)
     aioc_mem_free(memory, bulk->shares, bulk->share_count * sizeof *bulk->shares);
     if (bulk->waiting) aioc_mem_list_remove(&bulk->container->waiters, &bulk->waiter.node);
     if (bulk->container) aioc_account_release(bulk->container);
-    aioc_mem_buffer_free(memory, &bulk->names);
+    aioc_mem_buffer_free(memory, &bulk->token);
     aioc_mem_buffer_free(memory, &bulk->lines);
     aioc_mem_free(memory, bulk, sizeof *bulk);
-    if (all->count) return;
-    aioc_mem_buffer_free(memory, &all->body);
-    aioc_mem_buffer_free(memory, &all->etag);
+    if (!all->count) aioc_mem_buffer_free(memory, &all->body);
 }
 
 static aiocosmos_bulk_totals aioc_bulk_totals(const aioc_bulk *bulk)
@@ -21181,9 +21192,8 @@ static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *w
         answer.result.body = seen->body;
         answer.delivery.root = entry.body;
     }
-    if (entry.etag.type == AIOCOSMOS_JSON_STR && aioc_mem_reserve(all->engine->memory, &all->etag, entry.etag.len))
-        answer.result.etag = aioc_text_view(all->etag.data,
-                                            aioc_json_get_str(entry.etag, all->etag.data, entry.etag.len));
+    if (entry.etag.type == AIOCOSMOS_JSON_STR && entry.etag.len < sizeof all->etag)
+        answer.result.etag = aioc_text_view(all->etag, aioc_json_get_str(entry.etag, all->etag, sizeof all->etag));
     aioc_bulk_judge(item, &answer);
 }
 
@@ -21281,28 +21291,27 @@ static int aioc_bulk_fill(aioc_bulk *bulk, const aioc_bulk_queue *queue, uint32_
 {
     aioc_op_engine *engine = bulk->all->engine;
     aioc_mem_buffer *body = &bulk->all->body;
-    aioc_mem_writer out = aioc_mem_write(engine->memory, body);
     const aioc_bulk_item *item = queue->first;
-    int refused = aioc_batch_specify(engine, bulk->request.database, bulk->request.container, false, NULL, spec);
+    int refused = aioc_batch_specify(&engine->builder, bulk->container->link, false, NULL, spec);
     body->len = 0;
-    spec->is.repeatable = true;
-    for (*count = 0; item && out.ok; item = item->next, ++*count) {
+    for (*count = 0; item && !refused; item = item->next, ++*count) {
         size_t before = body->len;
         if (item->together_max < most) most = item->together_max;
         if (*count >= most) break;
-        aioc_mem_put_text(&out, *count ? "," : "[");
-        aioc_batch_put(&out, &item->given, item->pk, bulk->request.want_body);
+        if (!aioc_batch_append(engine->memory, body, &item->given, item->pk, bulk->request.want_body))
+            refused = aioc_request_no_memory(&engine->builder);
         if (*count && (body->len >= AIOC_BULK_BYTES_MAX || body->len > engine->memory->max / 16)) {
             body->len = before;
             break;
         }
         spec->is.write = spec->is.write || item->now.is.write;
     }
-    aioc_mem_put_text(&out, "]");
+    if (!refused && !aioc_mem_append(engine->memory, body, "]", 1)) refused = aioc_request_no_memory(&engine->builder);
+    if (!refused) body->data[0] = '[';
     spec->body = aioc_mem_text(body);
     spec->is.by_range = true;
     spec->pk_text = aioc_account_text(bulk->container, bulk->container->ranges[queue - bulk->shares].id);
-    return refused || out.ok ? refused : aioc_request_no_memory(&engine->builder);
+    return refused;
 }
 
 static void aioc_bulk_load(aioc_bulk_batch *batch, aioc_bulk_queue *queue, uint32_t count)
@@ -21332,11 +21341,15 @@ static int aioc_bulk_send_some(aioc_bulk *bulk, aioc_bulk_queue *queue, uint32_t
     int refused;
     engine->builder.default_lines = aioc_mem_text(&bulk->lines);
     if (queue == &bulk->singles) {
-        aiocosmos_bulk_item given = queue->first->given;
-        refused = aioc_batch_specify_single(engine, bulk->request.database, bulk->request.container,
-                                            bulk->request.want_body, &given, &spec);
-        spec.kind = (aiocosmos_kind)0;
+        aiocosmos_request single = aioc_batch_single(&queue->first->given);
+        single.want_body = bulk->request.want_body;
+        memset(&spec, 0, sizeof spec);
+        spec.is = queue->first->now.is;
+        spec.body = single.body;
         spec.pk_text = queue->first->pk;
+        refused = aioc_request_link_item(&engine->builder, bulk->container->link, single.id);
+        if (!refused) refused = aioc_request_write(&engine->builder, &single, &spec);
+        spec.kind = (aiocosmos_kind)0;
     } else {
         refused = aioc_bulk_fill(bulk, queue, most, &spec, &count);
     }
@@ -21398,39 +21411,37 @@ static void aioc_bulk_keep(char **at, aiocosmos_str *text)
     *at += text->len;
 }
 
+/* NULL: refused. */
 static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aiocosmos_bulk_item *given,
                                           const aioc_request_spec *spec)
 {
     aioc_op_engine *engine = bulk->all->engine;
-    aiocosmos_str id = aioc_mem_str(given->id ? given->id : "");
+    aiocosmos_str id = aioc_mem_str(given->id);
     size_t size = sizeof(aioc_bulk_item) + id.len + 1 + spec->pk_text.len + given->body.len + given->if_match.len +
                   given->if_none_match.len;
     aioc_bulk_item *item = (aioc_bulk_item *)aioc_mem_alloc(engine->memory, size);
     char *at = (char *)(item + 1);
-    if (!item) return NULL;
+    if (!item) return aioc_request_no_memory(&engine->builder), (aioc_bulk_item *)NULL;
     memset(item, 0, sizeof *item);
     item->size = size;
     item->bulk = bulk;
-    item->number = bulk->pulled - 1;
+    item->number = bulk->pulled;
     item->pulled_us = engine->platform->monotonic_us(engine->platform->user_data);
     if (bulk->request.timeout_ms != AIOCOSMOS_OFF)
         item->deadline_us = item->pulled_us + bulk->request.timeout_ms * UINT64_C(1000);
     item->together_max = AIOC_BATCH_OPERATIONS_MAX;
-    item->now.is.write = spec->is.write;
+    item->now.is = spec->is;
     item->now.is.repeatable = spec->is.repeatable || engine->options->retry_writes;
     item->now.patient = true;
     item->given = *given;
-    item->given.pk.level[0].type = AIOCOSMOS_VALUE_NULL;  /* one is required; its text is there already: */
     item->pk = spec->pk_text;
     aioc_bulk_keep(&at, &item->pk);
     aioc_bulk_keep(&at, &item->given.body);
     aioc_bulk_keep(&at, &item->given.if_match);
     aioc_bulk_keep(&at, &item->given.if_none_match);
-    if (given->id) {
-        aioc_bulk_keep(&at, &id);
-        item->given.id = id.ptr;
-        *at = 0;
-    }
+    aioc_bulk_keep(&at, &id);
+    *at = 0;
+    item->given.id = id.ptr;
     return item;
 }
 
@@ -21441,31 +21452,25 @@ static void aioc_bulk_turn_came(aioc_mem_turn *turn)
 
 static void aioc_bulk_add(aioc_bulk *bulk, aioc_bulk_item *item)
 {
-    aioc_op_engine *engine = bulk->all->engine;
+    aioc_mem_turns *turns = &bulk->all->engine->turns;
     aioc_mem_list_add(&bulk->items, &item->node);
     bulk->left++;
     bulk->all->left++;
-    engine->stats.ops_submitted++;
+    bulk->all->engine->stats.ops_submitted++;
     aioc_bulk_watch_time(bulk);
     item->turn.key = item->given.order_key;
     item->turn.come = aioc_bulk_turn_came;
     item->turn.owner = item;
-    if (!item->turn.key || aioc_mem_turn_wait(&engine->turns, &item->turn)) aioc_bulk_enqueue(item, false);
+    if (!item->turn.key || aioc_mem_turn_wait(turns, &item->turn)) aioc_bulk_enqueue(item, false);
 }
 
 /* One that cannot be sent ends here, inside step, as if it had been answered. */
 static void aioc_bulk_take(aioc_bulk *bulk, aiocosmos_bulk_item *given)
 {
-    aioc_op_engine *engine = bulk->all->engine;
-    aioc_bulk_item *item = NULL, bad;
+    aioc_request_builder *builder = &bulk->all->engine->builder;
     aioc_request_spec spec;
-    int refused = aioc_batch_specify_single(engine, bulk->request.database, bulk->request.container,
-                                            bulk->request.want_body, given, &spec);
+    aioc_bulk_item *item = aioc_batch_check(builder, given, &spec) ? NULL : aioc_bulk_item_new(bulk, given, &spec), bad;
     bulk->pulled++;
-    if (!refused) {
-        item = aioc_bulk_item_new(bulk, given, &spec);
-        if (!item) refused = aioc_request_no_memory(&engine->builder);
-    }
     if (item) {
         aioc_bulk_add(bulk, item);
         return;
@@ -21473,8 +21478,8 @@ static void aioc_bulk_take(aioc_bulk *bulk, aiocosmos_bulk_item *given)
     memset(&bad, 0, sizeof bad);
     bad.bulk = bulk;
     bad.given = *given;
-    bad.pulled_us = engine->reactor->now_us;
-    aioc_bulk_tell(&bad, NULL, refused, AIOCOSMOS_FATE_NOT_SENT, aioc_op_keep_refusal(engine));
+    bad.pulled_us = bulk->all->engine->reactor->now_us;
+    aioc_bulk_tell(&bad, NULL, builder->status, AIOCOSMOS_FATE_NOT_SENT, aioc_op_keep_refusal(bulk->all->engine));
 }
 
 /* As many as the next requests take. Where nothing under way gives memory back, only trying helps. */
@@ -21521,40 +21526,27 @@ static aioc_bulk_task aioc_bulk_todo(const aioc_bulk *bulk, bool hurry)
     return hurry && aioc_bulk_may_pull(bulk) ? aioc_bulk_pull : NULL;
 }
 
-static bool aioc_bulk_has_work(const aioc_bulk_list *bulks)
+static bool aioc_bulk_has_work(const aioc_bulk_list *all)
 {
-    const aioc_bulk *bulk = bulks->first;
-    while (bulk && !aioc_bulk_todo(bulk, false)) bulk = bulk->next;
-    return bulk != NULL;
+    const aioc_mem_node *node = all->bulks.first;
+    while (node && !aioc_bulk_todo((const aioc_bulk *)node, false)) node = node->next;
+    return node != NULL;
 }
 
-/* One thing for one bulk. False: nothing to do. */
-static bool aioc_bulk_work(const aioc_bulk_list *bulks, bool hurry)
+/* One thing for one bulk, and the others come first the next time. False: nothing to do. */
+static bool aioc_bulk_work(aioc_bulk_list *all, bool hurry)
 {
-    aioc_bulk *bulk = bulks->first;
+    aioc_mem_node *node = all->bulks.first;
     aioc_bulk_task task = NULL;
-    while (bulk && (task = aioc_bulk_todo(bulk, hurry)) == NULL) bulk = bulk->next;
-    if (task) task(bulk);
-    return task != NULL;
+    while (node && (task = aioc_bulk_todo((aioc_bulk *)node, hurry)) == NULL) node = node->next;
+    if (!task) return false;
+    aioc_mem_list_remove(&all->bulks, node);
+    aioc_mem_list_add(&all->bulks, node);
+    task((aioc_bulk *)node);
+    return true;
 }
 
 /*--- Beginnings ---*/
-
-static int aioc_bulk_keep_names(aioc_bulk *bulk, const aiocosmos_bulk_request *request)
-{
-    aioc_request_builder *builder = &bulk->all->engine->builder;
-    const char *database = request->database ? request->database : builder->default_database;
-    size_t database_len = strlen(database) + 1, container_len = strlen(request->container) + 1;
-    aioc_mem_writer out = aioc_mem_write(builder->memory, &bulk->names);
-    aioc_mem_put(&out, aioc_text_view(database, database_len));
-    aioc_mem_put(&out, aioc_text_view(request->container, container_len));
-    aioc_mem_put(&out, request->session_token);
-    if (!out.ok) return aioc_request_no_memory(builder);
-    bulk->request.database = bulk->names.data;
-    bulk->request.container = bulk->names.data + database_len;
-    bulk->request.session_token.ptr = bulk->request.container + container_len;
-    return 0;
-}
 
 static int aioc_bulk_keep_lines(aioc_bulk *bulk, const aiocosmos_bulk_request *request)
 {
@@ -21573,38 +21565,36 @@ static int aioc_bulk_keep_lines(aioc_bulk *bulk, const aiocosmos_bulk_request *r
 static int aioc_bulk_begin(aioc_bulk *bulk, const aiocosmos_bulk_request *request)
 {
     aioc_op_engine *engine = bulk->all->engine;
-    int refused;
+    aioc_request_builder *builder = &engine->builder;
     bulk->request = *request;
-    if (bulk->request.timeout_ms == 0) bulk->request.timeout_ms = engine->builder.timeout_ms;
+    if (bulk->request.timeout_ms == 0) bulk->request.timeout_ms = builder->timeout_ms;
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
     bulk->allowed = INT32_MAX;
     bulk->waiter.resume = aioc_bulk_settled;
     bulk->expiry.fire = aioc_bulk_expired;
     bulk->waiter.owner = bulk->expiry.owner = bulk;
-    bulk->container = aioc_account_hold(&engine->account, aioc_mem_text(&engine->builder.link));
-    if (!bulk->container) return aioc_request_no_memory(&engine->builder);
-    refused = aioc_bulk_keep_names(bulk, request);
-    if (!refused) refused = aioc_bulk_keep_lines(bulk, request);
-    if (refused) return refused;
-    return aioc_op_compose(engine, AIOCOSMOS_BULK, &engine->builder.link, request->deadline_ms, &aioc_bulk_role, bulk,
+    if (aioc_request_check_session(builder, request->session_token) ||
+        aioc_request_keep(builder, &bulk->token, request->session_token) || aioc_bulk_keep_lines(bulk, request) ||
+        aioc_request_build_link(builder, "dbs/%/colls/%", request->database, request->container, NULL))
+        return builder->status;
+    bulk->request.session_token.ptr = bulk->token.data;
+    bulk->container = aioc_account_hold(&engine->account, aioc_mem_text(&builder->link));
+    if (!bulk->container) return aioc_request_no_memory(builder);
+    return aioc_op_compose(engine, AIOCOSMOS_BULK, &builder->link, request->deadline_ms, &aioc_bulk_role, bulk,
                            request->user_data, &bulk->op);
 }
 
-static int aioc_bulk_open(aioc_bulk_list *bulks, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
+static int aioc_bulk_open(aioc_bulk_list *all, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
 {
-    aioc_op_engine *engine = bulks->engine;
+    aioc_request_builder *builder = &all->engine->builder;
     aioc_bulk *bulk;
     int refused;
-    if (!request->next) return aioc_request_refuse(&engine->builder, "next", "required");
-    refused = aioc_request_build_link(&engine->builder, "dbs/%/colls/%", request->database, request->container, NULL);
-    if (!refused) refused = aioc_request_check_session(&engine->builder, request->session_token);
-    if (refused) return refused;
-    bulk = (aioc_bulk *)aioc_mem_zalloc(engine->memory, sizeof *bulk);
-    if (!bulk) return aioc_request_no_memory(&engine->builder);
-    bulk->all = bulks;
-    bulk->next = bulks->first;
-    bulks->first = bulk;
-    bulks->count++;
+    if (!request->next) return aioc_request_refuse(builder, "next", "required");
+    bulk = (aioc_bulk *)aioc_mem_zalloc(builder->memory, sizeof *bulk);
+    if (!bulk) return aioc_request_no_memory(builder);
+    bulk->all = all;
+    aioc_mem_list_add(&all->bulks, &bulk->node);
+    all->count++;
     refused = aioc_bulk_begin(bulk, request);
     if (refused) aioc_bulk_free(bulk);
     else if (handle) *handle = aioc_op_handle(bulk->op);
@@ -21631,7 +21621,7 @@ static bool aioc_bulk_forget(aioc_op *op)
 
 static void aioc_bulk_close(aioc_bulk_list *bulks)
 {
-    while (bulks->first) aioc_bulk_free(bulks->first);  /* only abandoned ones are left */
+    while (bulks->bulks.first) aioc_bulk_free((aioc_bulk *)bulks->bulks.first);  /* only abandoned ones are left */
 }
 /*========================
  * MARK: - Client                 >>client

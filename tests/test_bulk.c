@@ -40,7 +40,7 @@ static void open_world(uint32_t requests, uint32_t unit, uint32_t operations)
     world.engine.options = &world.options;
     world.options.pending_max = world.engine.free_count = SLOTS;
     world.bulks.engine = &world.engine;
-    world.bulks.first = bulk;
+    aioc_mem_list_add(&world.bulks.bulks, &bulk->node);
     world.bulks.count = world.engine.pending = 1;
     bulk->all = &world.bulks;
     bulk->container = &world.container;
@@ -243,6 +243,36 @@ TEST(later_and_end_stop_the_pulling)
     CHECK_INT(world.pulls, 2);
     CHECK(world.bulk.ended);
     CHECK(!world.bulk.failed);
+}
+
+/* LATER is forgotten at once, as if more had come. */
+static aiocosmos_pull pull_and_tell_who(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    (void)client; (void)item;
+    world.pulls = world.pulls * 10 + *(int *)user_data;
+    return AIOCOSMOS_PULL_LATER;
+}
+
+TEST(each_of_several_bulks_has_its_turn)
+{
+    aioc_bulk others[2];
+    int i, numbers[3] = {1, 2, 3};
+    open_world(4, 1, 1);
+    world.bulk.request.next = pull_and_tell_who;
+    for (i = 0; i < 2; i++) {
+        others[i] = world.bulk;
+        others[i].request.user_data = &numbers[i + 1];
+        aioc_mem_list_add(&world.bulks.bulks, &others[i].node);
+        world.bulks.count++;
+        world.engine.pending++;
+    }
+    world.bulk.request.user_data = &numbers[0];
+    for (i = 0; i < 7; i++) {
+        world.bulk.later = others[1].later = false;
+        others[0].later = i == 3 || i == 4;                /* it has nothing for a while */
+        CHECK(aioc_bulk_work(&world.bulks, false));
+    }
+    CHECK_INT(world.pulls, 1231321);
 }
 
 TEST(items_leave_a_queue_from_anywhere)

@@ -287,7 +287,7 @@ TEST(four_batches_of_a_range_are_under_way_at_most)
     while (server.ranges_asked == 0) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
     net.answer = NULL;
     for (i = 0; i < 20; i++) CHECK(aiocosmos_step(client, 1) >= 0);
-    CHECK_INT(client->bulks.first->requests, 4);
+    CHECK_INT(((aioc_bulk *)client->bulks.bulks.first)->requests, 4);
     CHECK_INT(source.next, 500);                     /* and a fifth is ready */
     CHECK(aiocosmos_cancel(client, op));
     drain(client);

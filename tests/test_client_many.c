@@ -428,7 +428,7 @@ TEST(a_key_of_the_wrong_depth_fails_alone_and_is_named)
     add_filled(got, 0, 20, 5);
     got->items[7].pk = aiocosmos_pk2(aiocosmos_s("a"), aiocosmos_s("b"));
     CHECK_INT(read_many(client, got), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(got->message, "items[7].pk: 2 levels are given, the container's key has 1");
+    CHECK_STR(got->message, "items[7]: pk: levels given: 2, of the container's key: 1");
     CHECK_INT(got->status[7], AIOCOSMOS_E_ARGUMENT);
     CHECK_INT(got->totals.found, 19);
     CHECK_INT(got->totals.failed, 1);
@@ -597,14 +597,14 @@ TEST(what_cannot_be_asked_for_is_refused_with_its_number)
     reading *got = new_reading(&read_one);
     add_filled(got, 0, 10, 3);
     got->items[4].id = "a/b";
-    CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "items[4].id: '/' at byte 1");
+    CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "items[4]: id: '/' at byte 1");
     got->items[4].id = NULL;
-    CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "items[4].id: missing");
+    CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "items[4]: id: required");
     got->items[4].id = "a";
     memset(&got->items[9].pk, 0, sizeof got->items[9].pk);
-    CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "items[9].pk: no partition key is given");
+    CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "items[9]: pk: required");
     got->items[9].pk = aiocosmos_pk1(aiocosmos_s("\xFF"));
-    CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "items[9].pk: level 1: not UTF-8 at byte 0");
+    CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "items[9]: pk: level 1: not UTF-8 at byte 0");
     got->items[9].pk = aiocosmos_pk1(aiocosmos_s("k"));
     got->request.items = NULL;
     CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "items: required: item_count is set");
