@@ -204,11 +204,12 @@ static inline int http_signed(const char *verb, const char *type, const char *li
 {
     static char request[65536];
     static aioc_auth_signer signer;
+    time_t now = time(NULL);
     size_t bad_at;
     aiocosmos_str date, signature;
     CHECK_INT(aioc_auth_signer_set_key(&signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &bad_at), 0);
-    signature = aioc_auth_sign(&signer, verb, type, aioc_mem_str(link), time(NULL));
-    date = aioc_auth_signer_date(&signer, time(NULL));
+    signature = aioc_auth_sign(&signer, verb, type, aioc_mem_str(link), now);
+    date = aioc_auth_signer_date(&signer, now);
     snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
              "x-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\nauthorization: %.*s\r\nContent-Length: %zu\r\n\r\n%s",
              verb, path, (int)date.len, date.ptr, (int)signature.len, signature.ptr, strlen(body), body);

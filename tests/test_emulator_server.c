@@ -244,13 +244,14 @@ static const char *about_items(const char *verb, const char *id, const char *lin
 {
     static char request[4096];
     static aioc_auth_signer signer;
+    time_t now = time(NULL);
     size_t bad_at;
     char link[100];
     aiocosmos_str date, signature;
     snprintf(link, sizeof link, "dbs/D/colls/C%s%s", *id ? "/docs/" : "", id);
     CHECK_INT(aioc_auth_signer_set_key(&signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &bad_at), 0);
-    signature = aioc_auth_sign(&signer, verb, "docs", aioc_mem_str(link), time(NULL));
-    date = aioc_auth_signer_date(&signer, time(NULL));
+    signature = aioc_auth_sign(&signer, verb, "docs", aioc_mem_str(link), now);
+    date = aioc_auth_signer_date(&signer, now);
     snprintf(request, sizeof request, "%s /%s%s HTTP/1.1\r\nHost: localhost\r\nx-ms-version: 2020-07-15\r\n"
              "x-ms-date: %.*s\r\nauthorization: %.*s\r\nx-ms-documentdb-partitionkey: [\"k\"]\r\n%s"
              "Content-Length: %d\r\n\r\n%s", verb, link, *id ? "" : "/docs", (int)date.len, date.ptr,
