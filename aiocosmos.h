@@ -2018,14 +2018,7 @@ typedef struct aioc_mem {
 #  endif
 #endif
 #ifdef AIOC_MEM_ASAN
-#  ifdef __cplusplus
-extern "C" {
-#  endif
-void __asan_poison_memory_region(const volatile void *ptr, size_t size);
-void __asan_unpoison_memory_region(const volatile void *ptr, size_t size);
-#  ifdef __cplusplus
-}
-#  endif
+#  include <sanitizer/asan_interface.h>
 #endif
 
 /* Of a block of that many bytes, the first may be touched and the rest may not. */
@@ -2527,11 +2520,6 @@ static bool aioc_mem_written(const aioc_mem_writer *writer)
 static inline uint32_t aioc_text_load16be(const unsigned char *at)
 {
     return (uint32_t)at[0] << 8 | at[1];
-}
-
-static inline uint32_t aioc_text_load32be(const unsigned char *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
 static inline uint32_t aioc_text_load32le(const unsigned char *at)
@@ -3053,7 +3041,7 @@ static bool aioc_json_utf8_ok(const char *text, size_t len, size_t *bad_at)
         while (end - at >= 8 && !(aioc_text_load64le((const unsigned char *)at) & AIOC_TEXT_BYTES(0x80))) at += 8;
         size = aioc_json_utf8_len(at, end);
         if (size == 0 && at < end) {
-            if (bad_at) *bad_at = (size_t)(at - text);
+            *bad_at = (size_t)(at - text);
             return false;
         }
         at += size;
@@ -5019,7 +5007,7 @@ static bool aioc_dns_read_record(aioc_dns_message message, size_t *at, aioc_dns_
     fixed = message.bytes + *at;
     out->type = aioc_text_load16be(fixed);
     out->class_in = aioc_text_load16be(fixed + 2);
-    out->ttl_s = aioc_text_load32be(fixed + 4);
+    out->ttl_s = aioc_text_load16be(fixed + 4) << 16 | aioc_text_load16be(fixed + 6);
     if (out->ttl_s > INT32_MAX) out->ttl_s = 0;  /* RFC 2181, 8 */
     out->data_len = aioc_text_load16be(fixed + 8);
     *at += 10;
@@ -5144,7 +5132,7 @@ typedef struct aioc_dns_exchange {
     unsigned server;
     uint32_t id;
     bool stream;  /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
-    size_t sent;  /* of the message and, over TCP, its length */
+    size_t sent;  /* of length and message; a datagram needs no length */
     aioc_mem_buffer answer;  /* over TCP: behind its length */
 } aioc_dns_exchange;
 
@@ -5416,6 +5404,7 @@ static const char *aioc_dns_exchange_connect(aioc_dns_exchange *exchange, bool s
     int io = aioc_reactor_connect(lookup->resolver->reactor, &exchange->source, !stream,
                                   &lookup->config.servers[exchange->server]);
     exchange->stream = stream;
+    exchange->sent = stream ? 0 : 2;
     return io == 0 || io == AIOCOSMOS_IO_AGAIN ? NULL : aioc_text_of(aioc_dns_faults, io);
 }
 
@@ -5478,7 +5467,6 @@ static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const void *byte
     if (kind == AIOC_DNS_FOREIGN && !exchange->stream) return;  /* a forgery, or late: ours may yet come */
     if (kind == AIOC_DNS_TRUNCATED && !exchange->stream) {
         aioc_reactor_hang_up(query->lookup->resolver->reactor, &exchange->source);
-        exchange->sent = 0;
         why = aioc_dns_exchange_connect(exchange, true);
         if (why) aioc_dns_exchange_fail(exchange, why);
         return;
@@ -5506,12 +5494,12 @@ static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
     aioc_reactor *reactor = query->lookup->resolver->reactor;
     const aiocosmos_platform *platform = reactor->platform;
     unsigned char message[2 + AIOC_DNS_QUERY_MAX];
-    size_t len = aioc_dns_build_query(message + 2, exchange->id, &query->said.name, query->type);
+    size_t len = 2 + aioc_dns_build_query(message + 2, exchange->id, &query->said.name, query->type);
     ptrdiff_t sent = platform->socket_error(platform->user_data, exchange->source.fd);
     aiocosmos_slice slice;
-    aioc_text_store16be(message, (uint32_t)len);
-    slice.ptr = exchange->stream ? message + exchange->sent : message + 2;
-    slice.len = exchange->stream ? len + 2 - exchange->sent : len;
+    aioc_text_store16be(message, (uint32_t)len - 2);
+    slice.ptr = message + exchange->sent;
+    slice.len = len - exchange->sent;
     if (sent == 0) sent = platform->socket_send(platform->user_data, exchange->source.fd, &slice, 1);
     if (sent >= 0) {
         exchange->sent += (size_t)sent;
@@ -6168,8 +6156,7 @@ typedef struct aioc_tls_bear {
         br_x509_minimal_context minimal;
         br_x509_decoder_context decoder;  /* when insecure: just takes the key out */
     } engine;
-    unsigned char *der;  /* the certificate that is arriving, */
-    size_t der_len, der_size;
+    aioc_mem_buffer der;               /* the certificate that is arriving, */
     aioc_tls_certificate certificate;  /* and what it says */
     unsigned certificates;  /* so far */
     int verdict;            /* BR_ERR_X509_…; 0: none yet */
@@ -6205,12 +6192,12 @@ static void aioc_tls_say(aioc_tls_bear *session, const char *text)
     aioc_tls_say_bytes(session, text, strlen(text), AIOC_TLS_WHY_MAX);
 }
 
-static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
+static void aioc_tls_say_date(aioc_tls_bear *session, const char *before, int64_t wall_s)
 {
     int32_t date[3];
-    char text[40];
+    char text[72];
     aioc_text_date_of((int32_t)(aioc_text_date_clamp(wall_s) / 86400), date);
-    aioc_mem_print(text, sizeof text, "%04d-%02d-%02d", date[0], date[1], date[2]);
+    aioc_mem_print(text, sizeof text, "%s%04d-%02d-%02d", before, date[0], date[1], date[2]);
     aioc_tls_say(session, text);
 }
 
@@ -6309,11 +6296,10 @@ static void aioc_tls_say_signature(aioc_tls_bear *session)
 
 static void aioc_tls_say_validity(aioc_tls_bear *session)
 {
-    bool late = session->wall_s > session->certificate.not_after_s;
-    aioc_tls_say(session, late ? " expired on " : " is not valid before ");
-    aioc_tls_say_date(session, late ? session->certificate.not_after_s : session->certificate.not_before_s);
-    aioc_tls_say(session, " (the clock here says ");
-    aioc_tls_say_date(session, session->wall_s);
+    const aioc_tls_certificate *one = &session->certificate;
+    if (session->wall_s > one->not_after_s) aioc_tls_say_date(session, " expired on ", one->not_after_s);
+    else aioc_tls_say_date(session, " is not valid before ", one->not_before_s);
+    aioc_tls_say_date(session, " (the clock here says ", session->wall_s);
     aioc_tls_say(session, ")");
 }
 
@@ -6375,7 +6361,7 @@ static void aioc_tls_check_refuse(aioc_tls_bear *session, int verdict, const cha
 static void aioc_tls_check_certificate(aioc_tls_bear *session)
 {
     br_x509_minimal_context *minimal = &session->engine.minimal;
-    aioc_tls_der der = {session->der, session->der_len};
+    aioc_tls_der der = {(const unsigned char *)session->der.data, session->der.len};
     if (!aioc_tls_certificate_read(&session->certificate, der)) {
         aioc_tls_check_refuse(session, BR_ERR_X509_INVALID_VALUE, "the server sent something that is no certificate");
         return;
@@ -6389,13 +6375,6 @@ static void aioc_tls_check_certificate(aioc_tls_bear *session)
     session->base.why[0] = '\0';
     if (session->verdict == 0) aioc_tls_say_untrusted(session);
     else aioc_tls_say_refused(session);
-}
-
-static void aioc_tls_check_drop(aioc_tls_bear *session)
-{
-    aioc_mem_free(session->memory, session->der, session->der_size);
-    session->der = NULL;
-    session->der_len = session->der_size = 0;
 }
 
 static aioc_tls_bear *aioc_tls_check_of(const void *checks)
@@ -6426,43 +6405,37 @@ static void aioc_tls_check_start_chain(const br_x509_class **checks, const char 
 static void aioc_tls_check_start(const br_x509_class **checks, uint32_t length)
 {
     aioc_tls_bear *session = aioc_tls_check_of(checks);
-    const char *why = "no memory for the server's certificate";
+    const char *why = NULL;
     if (session->verdict != 0) return;
-    if (session->certificates == AIOC_TLS_CHAIN_MAX) {
-        why = "the server sent too many certificates";
-    } else if (length == 0 || length > AIOC_TLS_CERTIFICATE_MAX) {
+    if (session->certificates == AIOC_TLS_CHAIN_MAX) why = "the server sent too many certificates";
+    else if (length == 0 || length > AIOC_TLS_CERTIFICATE_MAX)
         why = "the server sent an empty or too large certificate";
-    } else {
-        session->der = (unsigned char *)aioc_mem_alloc(session->memory, length);
-        session->der_size = session->der ? length : 0;
-    }
-    if (!session->der) aioc_tls_check_refuse(session, BR_ERR_X509_LIMIT_EXCEEDED, why);
+    else if (!aioc_mem_reserve(session->memory, &session->der, length)) why = "no memory for the server's certificate";
+    if (why) aioc_tls_check_refuse(session, BR_ERR_X509_LIMIT_EXCEEDED, why);
 }
 
 static void aioc_tls_check_append(const br_x509_class **checks, const unsigned char *bytes, size_t len)
 {
     aioc_tls_bear *session = aioc_tls_check_of(checks);
-    if (len > session->der_size - session->der_len) len = session->der_size - session->der_len;
-    if (len == 0) return;
-    memcpy(session->der + session->der_len, bytes, len);
-    session->der_len += len;
+    size_t room = session->der.cap - session->der.len;
+    aioc_mem_append(session->memory, &session->der, bytes, len < room ? len : room);
 }
 
 static void aioc_tls_check_end(const br_x509_class **checks)
 {
     aioc_tls_bear *session = aioc_tls_check_of(checks);
-    if (!session->der) return;
+    if (!session->der.data) return;
     if (!session->config->insecure) {
         aioc_tls_check_certificate(session);
     } else {
         br_x509_decoder_init(&session->engine.decoder, NULL, NULL);
-        br_x509_decoder_push(&session->engine.decoder, session->der, session->der_len);
+        br_x509_decoder_push(&session->engine.decoder, session->der.data, session->der.len);
         session->verdict = br_x509_decoder_last_error(&session->engine.decoder);
         aioc_mem_print(session->base.why, AIOC_TLS_WHY_MAX, "the server's certificate has no key that can be used");
         if (session->verdict == 0) session->verdict = BR_ERR_X509_OK;
     }
     session->certificates++;
-    aioc_tls_check_drop(session);
+    aioc_mem_buffer_free(session->memory, &session->der);
 }
 
 static unsigned aioc_tls_check_end_chain(const br_x509_class **checks)
@@ -6706,7 +6679,7 @@ static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_con
 static void aioc_tls_bear_close(aioc_mem *memory, aioc_tls_session *base)
 {
     aioc_tls_bear *session = (aioc_tls_bear *)base;
-    aioc_tls_check_drop(session);
+    aioc_mem_buffer_free(memory, &session->der);
     aioc_mem_wipe(session, sizeof *session);
     aioc_mem_free(memory, session, sizeof *session);
 }

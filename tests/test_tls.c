@@ -771,7 +771,7 @@ TEST(tls_dates_are_read_and_written)
     size_t i;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         session.base.why[0] = '\0';
-        aioc_tls_say_date(&session, cases[i].wall_s);
+        aioc_tls_say_date(&session, "", cases[i].wall_s);
         CHECK_STR(session.base.why, cases[i].text);
     }
     for (i = 0; i < sizeof times / sizeof times[0]; i++) {
