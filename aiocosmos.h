@@ -2705,6 +2705,14 @@ static int aioc_text_compare(aiocosmos_str a, aiocosmos_str b)
     return order < 0 ? -1 : 1;
 }
 
+/* A link covers itself and all below it; the empty one covers everything. */
+static bool aioc_text_covers(aiocosmos_str link, aiocosmos_str other)
+{
+    bool whole = link.len == 0 || link.len >= other.len || other.ptr[link.len] == '/';
+    if (other.len > link.len) other.len = link.len;
+    return whole && aioc_mem_same(link, other);
+}
+
 /* The value of a hexadecimal digit; -1: it is none. */
 static inline int aioc_text_hex(char c)
 {
@@ -3041,7 +3049,7 @@ static bool aioc_json_utf8_ok(const char *text, size_t len, size_t *bad_at)
         while (end - at >= 8 && !(aioc_text_load64le((const unsigned char *)at) & AIOC_TEXT_BYTES(0x80))) at += 8;
         size = aioc_json_utf8_len(at, end);
         if (size == 0 && at < end) {
-            *bad_at = (size_t)(at - text);
+            if (bad_at) *bad_at = (size_t)(at - text);
             return false;
         }
         at += size;
@@ -4065,8 +4073,9 @@ static size_t aioc_json_hex_put(uint32_t unit, char *out)
 }
 
 /* Writes the escape of a character and returns its length. */
-static size_t aioc_json_escape(uint32_t code, char out[12])
+static size_t aioc_json_escape(const char *at, size_t size, char out[12])
 {
+    uint32_t code = aioc_json_utf8_code(at, size);
     static const char names[] = "\"\\bfnrt", meant[] = "\"\\\b\f\n\r\t";
     const char *found = code > 0 && code < 0x80 ? strchr(meant, (int)code) : NULL;
     if (found) {
@@ -4110,8 +4119,7 @@ static bool aioc_json_append_string(aioc_mem *memory, aioc_mem_buffer *buffer, c
         ok = aioc_json_append(memory, buffer, plain, (size_t)(at - plain));
         if (!ok || at == end) break;
         size = aioc_json_utf8_len(at, end);
-        ok = size > 0 && aioc_json_append(memory, buffer, escape,
-                                          aioc_json_escape(aioc_json_utf8_code(at, size), escape));
+        ok = size > 0 && aioc_json_append(memory, buffer, escape, aioc_json_escape(at, size, escape));
         at += size;
     }
     ok = ok && aioc_json_append(memory, buffer, "\"", 1);
@@ -4138,7 +4146,7 @@ static bool aioc_json_append_json(aioc_mem *memory, aioc_mem_buffer *buffer, con
     while (at < end) {
         char piece[12] = " ";
         size_t size = aioc_json_utf8_len(at, end), put = 1;
-        if ((unsigned char)*at >= 0x7F) put = aioc_json_escape(aioc_json_utf8_code(at, size), piece);
+        if ((unsigned char)*at >= 0x7F) put = aioc_json_escape(at, size, piece);
         else if (*at > ' ') *piece = *at;
         if (!aioc_json_append(memory, buffer, piece, put)) {
             buffer->len = before;
@@ -4555,14 +4563,6 @@ static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_mem *memory, aioc
     return 0;
 }
 
-/* A token covers its own link and all below it; the empty link covers everything. */
-static bool aioc_auth_token_covers(const aioc_auth_token *token, aiocosmos_str link)
-{
-    size_t len = token->link_len;
-    return len == 0 || (len <= link.len && (len == link.len || link.ptr[len] == '/') &&
-                        memcmp(token + 1, link.ptr, len) == 0);
-}
-
 /* The token with the longest link that covers this one. Reading the account (the empty link) takes any: it only asks
  * where the regions are. NULL: the host has said nothing of it. Lent until a token is set. */
 static aioc_auth_token *aioc_auth_tokens_find(aioc_auth_tokens *tokens, aiocosmos_str link, uint64_t now_us)
@@ -4572,7 +4572,7 @@ static aioc_auth_token *aioc_auth_tokens_find(aioc_auth_tokens *tokens, aiocosmo
         token = *at;
         if (best && (link.len ? token->link_len <= (*best)->link_len : (*best)->value_len > 0)) continue;
         if (token->expires_us <= now_us) continue;
-        if (aioc_auth_token_covers(token, link) || (link.len == 0 && token->value_len > 0)) best = at;
+        if (aioc_text_covers(aioc_auth_token_link(token), link) || (link.len == 0 && token->value_len > 0)) best = at;
     }
     if (!best) return NULL;
     token = *best;
@@ -8914,6 +8914,7 @@ static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, siz
         aioc_mem_print(why, cap, "NaN and infinities are not JSON");
         return true;
     case AIOCOSMOS_VALUE_BOOL: case AIOCOSMOS_VALUE_NULL: case AIOCOSMOS_VALUE_NONE: return false;
+    case AIOCOSMOS_VALUE_UNSET: aioc_mem_print(why, cap, "not set, but a later one is"); return true;
     default: aioc_mem_print(why, cap, "a value of no known type"); return true;
     }
 }
@@ -8923,20 +8924,19 @@ static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, siz
 static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_pk *pk, char *why,
                                  size_t cap)
 {
-    size_t i, count = 0, last = AIOC_PROTOCOL_PK_LEVELS, start = buffer->len;
+    aioc_mem_writer out = aioc_mem_write(memory, buffer);
+    size_t i, count = AIOC_PROTOCOL_PK_LEVELS;
     char reason[160];
-    bool ok = true;
-    while (last > 0 && pk->level[last - 1].type == AIOCOSMOS_VALUE_UNSET) last--;
-    while (count < last && pk->level[count].type != AIOCOSMOS_VALUE_UNSET) count++;
-    if (last == 0) aioc_mem_print(why, cap, "no partition key is given");
-    else if (count < last)
-        aioc_mem_print(why, cap, "level %d is set, level %d is not", (int)last, (int)count + 1);
-    if (last == 0 || count < last) return AIOCOSMOS_E_ARGUMENT;
+    while (count > 0 && pk->level[count - 1].type == AIOCOSMOS_VALUE_UNSET) count--;
+    if (count == 0) {
+        aioc_mem_print(why, cap, "no partition key is given");
+        return AIOCOSMOS_E_ARGUMENT;
+    }
     for (i = 0; i < count; i++) {
         aiocosmos_value value = pk->level[i];
         if (aioc_protocol_bad_level(&value, reason, sizeof reason)) {
             aioc_mem_print(why, cap, "level %d: %s", (int)i + 1, reason);
-            buffer->len = start;
+            buffer->len = out.start;
             return AIOCOSMOS_E_ARGUMENT;
         }
         if (value.type == AIOCOSMOS_VALUE_F64 && value.f64 == 0) value.f64 = 0;  /* -0 and 0 are the same key */
@@ -8945,12 +8945,11 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
             value.str = scalar.ptr;
             value.len = scalar.len;
         }
-        ok = ok && aioc_mem_append(memory, buffer, i ? "," : "[", 1) &&
-             aioc_json_append_value(memory, buffer, &value, true, AIOC_JSON_DEPTH_MAX);
+        aioc_mem_put_text(&out, i ? "," : "[");
+        out.ok = out.ok && aioc_json_append_value(memory, buffer, &value, true, AIOC_JSON_DEPTH_MAX);
     }
-    if (ok && aioc_mem_append(memory, buffer, "]", 1)) return 0;
-    buffer->len = start;
-    return AIOCOSMOS_E_NOMEM;
+    aioc_mem_put_text(&out, "]");
+    return aioc_mem_written(&out) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
 /* Where the element of an array that begins at `at` ends: at its comma or the bracket. */
@@ -10563,10 +10562,7 @@ static void aioc_account_changed(aioc_account *account, aiocosmos_str link, bool
     aioc_mem_node *node = account->used.first;
     for (; node; node = node->next) {
         aioc_account_container *container = (aioc_account_container *)node;
-        aiocosmos_str start = container->link;
-        if (start.len < link.len || (start.len > link.len && start.ptr[link.len] != '/')) continue;
-        start.len = link.len;
-        if (!aioc_mem_same(start, link)) continue;
+        if (!aioc_text_covers(link, container->link)) continue;
         if (deleted) {
             aioc_account_forget(container);
             container->pk_paths.len = 0;

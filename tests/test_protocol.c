@@ -371,8 +371,8 @@ TEST(bad_partition_keys_say_what_is_wrong_and_where)
     aiocosmos_value unset = value_of(AIOCOSMOS_VALUE_UNSET), a = text_value("a");
     double zero = 0;
     check_pk(key(unset, unset, unset), AIOCOSMOS_E_ARGUMENT, "no partition key is given");
-    check_pk(key(unset, a, unset), AIOCOSMOS_E_ARGUMENT, "level 2 is set, level 1 is not");
-    check_pk(key(a, unset, a), AIOCOSMOS_E_ARGUMENT, "level 3 is set, level 2 is not");
+    check_pk(key(unset, a, unset), AIOCOSMOS_E_ARGUMENT, "level 1: not set, but a later one is");
+    check_pk(key(a, unset, a), AIOCOSMOS_E_ARGUMENT, "level 2: not set, but a later one is");
     check_pk(key1(number(0 / zero)), AIOCOSMOS_E_ARGUMENT, "level 1: NaN and infinities are not JSON");
     check_pk(key(a, number(1 / zero), unset), AIOCOSMOS_E_ARGUMENT, "level 2: NaN and infinities are not JSON");
     check_pk(key1(number(-1 / zero)), AIOCOSMOS_E_ARGUMENT, "level 1: NaN and infinities are not JSON");
