@@ -1,6 +1,7 @@
 /* import.c: every document of a file. */
 #include "import.h"
 #include "csv.h"
+#include "flight.h"
 #include "input.h"
 #include "io.h"
 #include "request.h"
@@ -13,7 +14,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,6 @@
 
 enum {
     IN_FLIGHT_BYTES_MAX = 32 << 20,        /* of documents that are held until they are answered */
-    IN_FLIGHT_MAX = 16384,                 /* documents; several may be in one request */
     FAILURES_WORTH_A_WORD = 100,           /* with nothing stored between them */
     IMPORT_TIMEOUT_MS = 120 * 1000,        /* a document may have to wait for many others that the service throttles */
     IMPORT_RETRIES = 100000,               /* until that time is over, or the import gives up */
@@ -45,7 +44,6 @@ typedef struct importer {
     const char *done_to_them;              /* "stored" */
     FILE *rejects;
     long from_line, from_element;          /* those before it are passed over */
-    uint64_t reached;                      /* the last line, or element, taken */
     aiocosmos_op bulk;
     size_t bytes_in_flight;
     bool starved;                          /* the input has nothing now */
@@ -73,12 +71,11 @@ typedef struct importer {
 
 /* A document that has been handed over, kept for the rejects. */
 typedef struct entry {
-    uint64_t number;                       /* of its line, or of the element that it is */
     uint64_t line, element;                /* where it begins, and its place in a JSON array, or 0 */
     uint64_t too_long;                     /* its length, and there is no text; else 0 */
     const char *why;                       /* it is no document; NULL: it may be one */
     size_t len;
-    unsigned place;                        /* in flight.line */
+    unsigned place;                        /* in flight */
     bool is_json;
     bool is_read;                          /* it is in doubt, and its item is looked at */
     unsigned tries;
@@ -94,240 +91,6 @@ typedef struct refusal {
     bool maybe_stored;
     bool of_any;                           /* as it would befall any other */
 } refusal;
-
-/*--- How to go on -------------------------------------------------------------
- * By the same options, but for secrets. */
-
-static void put_resume(const tool *t, FILE *to)
-{
-    unsigned i;
-    fputs("  aiocosmos import", to);
-    for (i = 0; i < 3; i++) {
-        fputc(' ', to);
-        put_argument(to, t->operand[i]);
-    }
-    fputs(" --from-", to);
-}
-
-static void put_resume_options(const tool *t, FILE *to)
-{
-    static const uint64_t secret = BIT(OPT_KEY) | BIT(OPT_CONNECTION_STRING) | BIT(OPT_TOKEN);
-    static const uint64_t ours = BIT(OPT_FROM_LINE) | BIT(OPT_FROM_ELEMENT) | BIT(OPT_APPEND_REJECTS);
-    unsigned i;
-    if (has(t, OPT_REJECTS)) fputs(" --append-rejects", to);
-    for (i = 0; i < OPT_COUNT; i++) {
-        if (!has(t, (option_id)i) || ((secret | ours) & BIT(i))) continue;
-        fprintf(to, " %s", options[i].name);
-        if (!options[i].value) continue;
-        fputc(' ', to);
-        put_argument(to, t->option[i]);
-    }
-    fputc('\n', to);
-}
-
-/* NULL: no memory. */
-static char *resume_text(const tool *t, void (*put)(const tool *t, FILE *to))
-{
-    char *text = NULL;
-    size_t len;
-    FILE *to = open_memstream(&text, &len);
-    if (!to) return NULL;
-    put(t, to);
-    if (fclose(to) == 0) return text;
-    free(text);
-    return NULL;
-}
-
-/*--- Ctrl-C -------------------------------------------------------------------
- * It may come at any moment, also while the rejects wait for somebody to read them: so its handler does the talking,
- * by write() alone, and knows by itself which lines are in flight. Each number is written before it is counted on, and
- * by one store where the machine has such. */
-
-static struct flight {
-    volatile sig_atomic_t interrupted;     /* the signal */
-    aiocosmos_client *volatile client;
-    bool on_terminal;                      /* which has echoed "^C" */
-    volatile uint64_t reached, next;       /* the last line taken, and where to go on behind it */
-    const char *volatile unit;             /* what is counted: lines, or elements of an array */
-    volatile uint64_t line[IN_FLIGHT_MAX];               /* those in flight, and 0 where there is none */
-    unsigned free_place[IN_FLIGHT_MAX], free_count;
-    char *resume, *resume_options;         /* the command to go on by, before and behind the line; NULL: no memory */
-    const char *done_to_them, *seen_again; /* "stored", and what a repetition is told; NULL: it does the same again */
-} flight;
-
-/* Text for stderr that a signal handler may put together. */
-typedef struct note {
-    char text[512];
-    size_t len;
-} note;
-
-static void note_send(note *n)
-{
-    size_t at = 0;
-    while (at < n->len) {
-        ssize_t put = write(STDERR_FILENO, n->text + at, n->len - at);
-        if (put > 0) at += (size_t)put;
-        else if (errno != EINTR) break;
-    }
-    n->len = 0;
-}
-
-static void note_text(note *n, const char *text)
-{
-    for (; *text; text++) {
-        if (n->len == sizeof n->text) note_send(n);
-        n->text[n->len++] = *text;
-    }
-}
-
-static void note_number(note *n, uint64_t number)
-{
-    char digits[24], *at = digits + sizeof digits;
-    *--at = 0;
-    do *--at = (char)('0' + number % 10);
-    while (number /= 10);
-    note_text(n, at);
-}
-
-/* The lowest line in flight above this one; 0: there is none. */
-static uint64_t next_in_flight(uint64_t above)
-{
-    uint64_t lowest = 0;
-    unsigned i;
-    for (i = 0; i < IN_FLIGHT_MAX; i++) {
-        uint64_t line = flight.line[i];
-        if (line > above && (lowest == 0 || line < lowest)) lowest = line;
-    }
-    return lowest;
-}
-
-/* "3, 17-20, 22" */
-static void note_lines_in_flight(note *n)
-{
-    uint64_t first = next_in_flight(0), last, next;
-    bool behind_another = false;
-    for (; first; first = next, behind_another = true) {
-        for (last = first; (next = next_in_flight(last)) == last + 1; last = next) continue;
-        if (behind_another) note_text(n, ", ");
-        note_number(n, first);
-        if (last > first) note_text(n, "-");
-        if (last > first) note_number(n, last);
-    }
-}
-
-static void note_stopping(void)
-{
-    note n;
-    n.len = 0;
-    note_text(&n, flight.on_terminal ? "\n" : "");
-    note_text(&n, "aiocosmos: interrupted: no ");
-    note_text(&n, flight.unit);
-    note_text(&n, " after ");
-    note_number(&n, flight.reached);
-    note_text(&n, " is taken, and those in flight are finished. The next signal ends all at once.\n");
-    note_send(&n);
-}
-
-/* From the first line in doubt: who has stored it already is told so, or stores it again. */
-static void note_resume(note *n)
-{
-    uint64_t doubted = next_in_flight(0);
-    if (!flight.resume || !flight.resume_options) return;
-    note_text(n, doubted ? "To go on with the first " : "To go on with the next");
-    note_text(n, doubted ? flight.unit : "");
-    note_text(n, doubted ? " in doubt" : "");
-    if (doubted && flight.seen_again) {
-        note_text(n, ", and find what is ");
-        note_text(n, flight.done_to_them);
-        note_text(n, " already among the rejects as ");
-        note_text(n, flight.seen_again);
-    }
-    note_text(n, ":\n");
-    note_text(n, flight.resume);
-    note_text(n, flight.unit);
-    note_text(n, " ");
-    note_number(n, doubted ? doubted : flight.next);
-    note_text(n, flight.resume_options);
-}
-
-static void note_ending(void)
-{
-    note n;
-    n.len = 0;
-    note_text(&n, flight.on_terminal ? "\n" : "");
-    note_text(&n, "aiocosmos: ended at once. ");
-    if (next_in_flight(0)) {
-        note_text(&n, "These ");
-        note_text(&n, flight.unit);
-        note_text(&n, "s were in flight, and may be ");
-        note_text(&n, flight.done_to_them);
-        note_text(&n, " or not: ");
-    }
-    note_lines_in_flight(&n);
-    note_text(&n, next_in_flight(0) ? ".\nThe others up to " : "Those up to ");
-    note_text(&n, flight.unit);
-    note_text(&n, " ");
-    note_number(&n, flight.reached);
-    note_text(&n, " are ");
-    note_text(&n, flight.done_to_them);
-    note_text(&n, ", or among the rejects; those behind it were not taken.\n");
-    note_resume(&n);
-    note_send(&n);
-}
-
-/* The first signal ends the import in good order, the second at once, and a third where even that has to wait. */
-static void on_interrupt(int signal_number)
-{
-    int kept = errno;
-    if (!flight.interrupted) {
-        flight.interrupted = signal_number;
-        note_stopping();
-        aiocosmos_wake(flight.client);
-    } else {
-        signal(signal_number, SIG_DFL);
-        note_ending();
-        raise(signal_number);
-    }
-    errno = kept;
-}
-
-/* A rejects file that is slow to write must not fail for a signal: SA_RESTART. A wait in poll() ends all the same. */
-static void catch_interrupts(const importer *im)
-{
-    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-    struct sigaction action, before;
-    size_t i;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_interrupt;
-    action.sa_flags = SA_RESTART | SA_NODEFER;
-    sigemptyset(&action.sa_mask);
-    flight.client = im->tool->client;
-    flight.unit = "line";
-    flight.next = 1;
-    flight.resume = resume_text(im->tool, put_resume);
-    flight.resume_options = resume_text(im->tool, put_resume_options);
-    flight.done_to_them = im->done_to_them;
-    flight.seen_again = im->kind == AIOCOSMOS_CREATE_ITEM ? "409" : im->kind == AIOCOSMOS_DELETE_ITEM ? "404" : NULL;
-    flight.on_terminal = isatty(STDERR_FILENO) != 0;
-    while (flight.free_count < IN_FLIGHT_MAX) {
-        flight.free_place[flight.free_count] = flight.free_count;
-        flight.free_count++;
-    }
-    for (i = 0; i < sizeof signals / sizeof *signals; i++) {
-        bool nohup = signals[i] == SIGHUP && sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler == SIG_IGN;
-        if (!nohup) sigaction(signals[i], &action, NULL);
-    }
-}
-
-/* A signal that comes from here on finds nothing in flight, and cuts off the last words at worst. */
-static void release_interrupts(void)
-{
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
-    free(flight.resume);
-    free(flight.resume_options);
-}
 
 /*--- Lines on their way -----------------------------------------------------*/
 
@@ -352,7 +115,6 @@ static entry *keep_document(importer *im, const document *from)
     if (!kept) return NULL;
     kept->line = from->line;
     kept->element = from->element;
-    kept->number = from->element ? from->element : from->line;
     kept->too_long = from->too_long;
     kept->why = from->why;
     kept->len = len;
@@ -360,19 +122,13 @@ static entry *keep_document(importer *im, const document *from)
     kept->tries = 0;
     memcpy(kept->text, from->text.ptr, len);
     im->bytes_in_flight += len;
-    im->reached = kept->number;
-    kept->place = flight.free_place[--flight.free_count];
-    flight.unit = from->element ? "element" : "line";
-    flight.line[kept->place] = kept->number;
-    flight.reached = kept->number;
-    flight.next = from->next;
+    kept->place = flight_take(from);
     return kept;
 }
 
 static void drop_line(importer *im, entry *line)
 {
-    flight.line[line->place] = 0;
-    flight.free_place[flight.free_count++] = line->place;
+    flight_drop(line->place);
     im->bytes_in_flight -= line->len;
     free(line);
 }
@@ -426,7 +182,7 @@ static aiocosmos_pull end_input(importer *im, const document *at)
     if (!at->why) return break_off(im, "cannot read on", im->in.error);
     if (!im->broken) say(im->tool, "%s: line %" PRIu64 ": %s", im->tool->operand[2], at->line, at->why);
     im->broken = true;
-    im->stopped = im->reached > 0;
+    im->stopped = flight_reached() > 0;
     return AIOCOSMOS_PULL_END;
 }
 
@@ -441,8 +197,8 @@ static aiocosmos_pull take_line(importer *im, aiocosmos_bulk_item *item)
     entry *kept;
     taken got;
     do {
-        if (flight.interrupted || im->broken || im->given_up) return no_more_lines(im);
-        im->crowded = im->bytes_in_flight >= IN_FLIGHT_BYTES_MAX || flight.free_count == 0;
+        if (flight_is_interrupted() || im->broken || im->given_up) return no_more_lines(im);
+        im->crowded = im->bytes_in_flight >= IN_FLIGHT_BYTES_MAX || flight_is_full();
         if (im->crowded) return AIOCOSMOS_PULL_LATER;
         got = im->is_csv ? csv_take(&im->csv, &im->in, &at) : values_take(&im->values, &im->in, &at);
         im->starved = got == TAKEN_NONE_YET;
@@ -457,11 +213,6 @@ static aiocosmos_pull take_line(importer *im, aiocosmos_bulk_item *item)
     if (!kept) return break_off(im, "cannot go on", ENOMEM);
     fill_item(im, kept, item);
     return AIOCOSMOS_PULL_ITEM;
-}
-
-static bool any_in_flight(void)
-{
-    return flight.free_count < IN_FLIGHT_MAX;
 }
 
 static void add_doubt(importer *im, entry *line)
@@ -492,7 +243,7 @@ static aiocosmos_pull next_document(aiocosmos_client *client, aiocosmos_bulk_ite
     }
     if (!im->over) pull = take_line(im, item);
     im->over = pull == AIOCOSMOS_PULL_END;
-    return im->over && any_in_flight() ? AIOCOSMOS_PULL_LATER : pull;
+    return im->over && !flight_is_empty() ? AIOCOSMOS_PULL_LATER : pull;
 }
 
 /* The library's words, unless more is known here. */
@@ -791,7 +542,7 @@ static void run_import(importer *im)
     bool terminal = isatty(STDERR_FILENO) != 0, silent = false;
     double shown = 0;
     while (!im->finished) {
-        bool stopping = flight.interrupted || im->broken || im->given_up;
+        bool stopping = flight_is_interrupted() || im->broken || im->given_up;
         bool idle = aiocosmos_pending(client) <= 1;        /* but for the bulk itself */
         if (im->starved && !stopping) wait_for_input(im, terminal || !idle ? TICK_MS : -1);
         if (stopping) im->starved = false;
@@ -838,24 +589,12 @@ static bool open_rejects(importer *im)
     return im->rejects != NULL;
 }
 
-/* Where an import that was broken off stopped. */
-static void say_where(importer *im)
-{
-    tool *t = im->tool;
-    say(t, "%sstopped after %s %" PRIu64 ": each up to it is %s, or among the rejects. To go on with the next%s:",
-        flight.interrupted ? "interrupted: " : "", flight.unit, im->reached, im->done_to_them,
-        has(t, OPT_KEY) || has(t, OPT_TOKEN) || has(t, OPT_CONNECTION_STRING) ? ", with the same account" : "");
-    put_resume(t, stderr);
-    fprintf(stderr, "%s %" PRIu64, flight.unit, flight.next);
-    put_resume_options(t, stderr);
-}
-
 static int report_import(importer *im)
 {
     tool *t = im->tool;
     const aiocosmos_bulk_totals *totals = &im->totals;
     double per_second = im->seconds > 0 ? (double)totals->succeeded / im->seconds : 0;
-    if (im->stopped) say_where(im);
+    if (im->stopped) flight_say_where(t);
     wipe_progress(t);
     fprintf(stderr, "%" PRIu64 " %s, %" PRIu64 " not", totals->succeeded, im->done_to_them, totals->failed);
     if (totals->maybe_applied) fprintf(stderr, " (%" PRIu64 " of them maybe)", totals->maybe_applied);
@@ -887,9 +626,9 @@ static int import_lines(importer *im, uint32_t concurrency)
     status = aiocosmos_bulk(im->tool->client, &request, &im->bulk);
     if (status != 0) return say_refusal(im->tool, status);
     im->heard = seconds_since(im->tool->started);
-    catch_interrupts(im);
+    flight_begin(im->tool, im->kind, im->done_to_them);
     run_import(im);
-    release_interrupts();
+    flight_end();
     return report_import(im);
 }
 

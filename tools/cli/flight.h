@@ -1,0 +1,21 @@
+/* flight.h: the lines of an import that are on their way, what Ctrl-C says of them, and how to go on. */
+#ifndef CLI_FLIGHT_H
+#define CLI_FLIGHT_H
+
+#include "input.h"
+
+/* From here on the first signal ends the import in good order, the second at once, telling what is in doubt. What is done
+ * to the lines: "stored". There is one flight. */
+void flight_begin(tool *t, aiocosmos_kind kind, const char *done_to_them);
+void flight_end(void);
+/* A line, or element, is on its way: its place, to drop it by. There has to be room. */
+unsigned flight_take(const document *line);
+void flight_drop(unsigned place);
+bool flight_is_full(void);
+bool flight_is_empty(void);
+bool flight_is_interrupted(void);
+uint64_t flight_reached(void);             /* the last line, or element, taken; 0: none */
+/* Of an import that was broken off. */
+void flight_say_where(tool *t);
+
+#endif
