@@ -176,11 +176,15 @@ static bool emu_is_loopback(aiocosmos_str authority)
  * control, those of others need the key. */
 static bool emu_may_control(emu_exchange *x)
 {
-    aiocosmos_str origin = x->request->header[EMU_H_ORIGIN], host = x->request->header[EMU_H_HOST];
-    if (origin.ptr && !emu_is_loopback(origin))
-        return emu_refuse(x, 403, 0, "A page of another origin may not control the emulator.");
-    if (!x->request->remote && emu_is_loopback(host)) return true;
+    if (!x->request->remote && emu_is_loopback(x->request->header[EMU_H_HOST])) return true;
     return emu_authorize(x);
+}
+
+static bool emu_is_own_origin(emu_exchange *x)
+{
+    aiocosmos_str origin = x->request->header[EMU_H_ORIGIN];
+    return !origin.ptr || emu_is_loopback(origin) ||
+           emu_refuse(x, 403, 0, "A page of another origin may not control the emulator.");
 }
 
 typedef struct emu_control {
@@ -207,14 +211,15 @@ void emu_control_route(emu_exchange *x)
 {
     size_t i;
     bool get = x->segments == 2 && x->request->verb == EMU_GET;
-    if (get && emu_is(x->segment[1], "explorer")) {        /* it can do nothing that who looks at it cannot */
-        emu_explorer(x);
-        return;
-    }
     if (get && emu_is(x->segment[1], "health")) {
         emu_puts(&x->core->body, "{\"status\":\"ok\"}");
         x->status = 200;
         x->has_body = true;
+        return;
+    }
+    if (!emu_is_own_origin(x)) return;
+    if (get && emu_is(x->segment[1], "explorer")) {        /* it can do nothing that who looks at it cannot */
+        emu_explorer(x);
         return;
     }
     if (!emu_may_control(x)) return;
