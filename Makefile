@@ -52,8 +52,8 @@ CLANGED   := $(if $(and $(SANITIZING),$(shell command -v clang)),$(addsuffix -cl
              test_http test_resolve test_auth test_tls test_protocol test_account test_request test_rows)))
 CLANG     := clang -std=gnu99 -O0 -g1 -fsanitize=undefined -fno-sanitize-recover=all
 
-SCRIPTS   := tests/examples.sh tests/tool.sh tests/tool_reads.sh tests/query_memory.sh tests/compile/run.sh \
-             tools/check-layers.sh tools/check-includes.sh
+SCRIPTS   := tests/examples.sh tests/tool.sh tests/tool_reads.sh tests/query_memory.sh tests/packaging.sh \
+             tests/compile/run.sh tools/check-layers.sh tools/check-includes.sh
 
 # What `make test` builds, in this order, so that "[12/41] build/tests/test_x" says how far it is.
 BUILT := $(EMULATOR) $(PROGRAMS) $(EXAMPLES) $(TESTS) $(FUZZERS) $(POLLING) $(CLANGED) $(B)/bench/query
@@ -126,13 +126,14 @@ docs: ## build/docs.html: every public declaration on one page, with a search fi
 	tools/docs.py aiocosmos.h >build/docs.html
 	echo "  build/docs.html"
 
-install: $(PROGRAMS) $(LIBRARY) ## headers, programs, the emulator as a library, a man page, in PREFIX (/usr/local)
+install: $(PROGRAMS) $(LIBRARY) ## headers, programs, the emulator as a library, man pages, in PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
 	install -m 644 aiocosmos.h tools/emulator/aiocosmos_emulator.h $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	$(B)/aiocosmos --man >$(DESTDIR)$(PREFIX)/share/man/man1/aiocosmos.1
+	install -m 644 tools/packaging/aiocosmos-emulator.1 $(DESTDIR)$(PREFIX)/share/man/man1
 
 clean: ## removes build/
 	rm -rf build

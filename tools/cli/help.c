@@ -439,7 +439,7 @@ void help_on_all(const char *group)
 {
     printf("aiocosmos %s\n\n  aiocosmos COMMAND [operands] [options]\n\nCommands:\n", about);
     put_commands(group);
-    printf("\n'aiocosmos COMMAND --help' tells all about one.\n\n%s\nOptions of every command:\n", text_data);
+    printf("\n'aiocosmos COMMAND --help' tells all about one, and --version the version.\n\n%s\nOptions of every command:\n", text_data);
     put_options(OPTIONS_OF_ALL);
     printf("\n%s\nExit status:\n%s\nExamples:\n%s", text_settings, text_exit, text_examples);
 }
@@ -512,6 +512,7 @@ void print_manual(void)
     for (i = 0; i < command_count; i++) man_command(&commands[i]);
     printf(".SH OPTIONS OF EVERY COMMAND\n");
     man_options(OPTIONS_OF_ALL);
+    printf(".TP\n\\-\\-help\nwhat stands here about the command, on the terminal\n.TP\n\\-\\-version\nthe version\n");
     printf(".SH ENVIRONMENT\n");
     man_text(text_settings);
     printf(".SH EXIT STATUS\n");
