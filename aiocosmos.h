@@ -814,10 +814,10 @@ typedef struct aiocosmos_cursor_stats {
     size_t   memory_used;              /* bytes of answers and of its state that it holds now */
     uint32_t range_count;              /* partition key ranges asked: see below */
     aiocosmos_str plan;                /* the service's query plan, in JSON; len 0: there is none */
-    /* with want_metrics: "retrievedDocumentCount=7;...", each summed over all answers, but names that end in Ratio
-     * averaged */
+    /* want_metrics: "retrievedDocumentCount=7;...", sums over all answers, but averages of names that end in Ratio */
     aiocosmos_str metrics;
-    aiocosmos_str index_metrics;       /* with want_index_metrics: JSON, of the first answer that had it */
+    aiocosmos_str index_metrics;       /* want_index_metrics: JSON, of the first answer that had it */
+    aiocosmos_str advice;              /* headers of "x-ms-cosmos-populatequeryadvice: true": percent-encoded JSON */
 } aiocosmos_cursor_stats;
 typedef struct aiocosmos_range_stats {
     aiocosmos_str id, min, max;        /* of the partition key range, and its part of the key space when it was asked */
@@ -15963,7 +15963,7 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
 #define AIOC_RANGE_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
 #define AIOC_RANGE_MEMORY_PAUSE_US 10000u /* before a page that lacks memory is tried again */
 #define AIOC_RANGE_METRICS_MAX 64  /* names that the service measures by */
-#define AIOC_RANGE_INDEX_METRICS_MAX (64u * 1024u)
+#define AIOC_RANGE_KEPT_MAX (64u << 10)
 
 typedef struct aioc_range_readers aioc_range_readers;
 typedef struct aioc_range_reader aioc_range_reader;
@@ -16016,8 +16016,7 @@ typedef struct aioc_range_metric {
 typedef struct aioc_range_asked {
     char id[AIOC_PROTOCOL_RANGE_ID_MAX + 1];
     aioc_mem_buffer edges;  /* min, a NUL, max */
-    uint64_t requests, items;
-    double charge_ru;
+    aiocosmos_range_stats stats;  /* but for its texts */
 } aioc_range_asked;
 
 typedef struct aioc_range_costs {
@@ -16027,7 +16026,7 @@ typedef struct aioc_range_costs {
     uint32_t range_count, range_cap;
     aioc_range_metric *metrics;  /* AIOC_RANGE_METRICS_MAX of them, once there are any */
     uint32_t metric_count;
-    aioc_mem_buffer index_metrics, text;
+    aioc_mem_buffer index_metrics, advice, text;
 } aioc_range_costs;
 
 /* What is asked of a container. */
@@ -16242,10 +16241,11 @@ static void aioc_range_costs_free(aioc_mem *memory, aioc_range_costs *costs)
     aioc_mem_free(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges);
     aioc_mem_free(memory, costs->metrics, AIOC_RANGE_METRICS_MAX * sizeof *costs->metrics);
     aioc_mem_buffer_free(memory, &costs->index_metrics);
+    aioc_mem_buffer_free(memory, &costs->advice);
     aioc_mem_buffer_free(memory, &costs->text);
 }
 
-/* "name=value;name=value": what is not a number is left out. Without memory, nothing is known. */
+/* "name=value;name=value": what is no number is left out; without memory, all. */
 static void aioc_range_add_metrics(aioc_mem *memory, aioc_range_costs *costs, aiocosmos_str list)
 {
     aiocosmos_str metric, name;
@@ -16265,44 +16265,43 @@ static void aioc_range_add_metrics(aioc_mem *memory, aioc_range_costs *costs, ai
     }
 }
 
-/* In base64, or as JSON outright. */
-static void aioc_range_keep_index_metrics(aioc_mem *memory, aioc_range_costs *costs, aiocosmos_str text)
+/* The first, without its base64. */
+static void aioc_range_keep(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str text)
 {
-    aioc_mem_buffer *out = &costs->index_metrics;
     size_t len, error_at;
-    if (out->len || text.len == 0 || text.len > AIOC_RANGE_INDEX_METRICS_MAX ||
-        !aioc_mem_reserve(memory, out, text.len)) return;
-    if (*text.ptr != '{' && aioc_text_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at))
-        out->len = len;
-    else aioc_mem_set(memory, out, text);
+    if (out->len || text.len == 0 || text.len > AIOC_RANGE_KEPT_MAX || !aioc_mem_set(memory, out, text)) return;
+    if (aioc_text_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at)) out->len = len;
 }
 
 static void aioc_range_add_costs(aioc_mem *memory, aioc_range_costs *costs, const aiocosmos_result *result)
 {
-    const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
+    const aioc_http_response *response = aioc_op_delivered(result)->response;
     costs->requests++;
     costs->charge_ru += result->charge_ru;
-    if (!delivery->response) return;
-    aioc_range_add_metrics(memory, costs, aioc_http_header(delivery->response->head, "x-ms-documentdb-query-metrics"));
-    aioc_range_keep_index_metrics(memory, costs,
-                                  aioc_http_header(delivery->response->head, "x-ms-cosmos-index-utilization"));
+    if (!response) return;
+    aioc_range_add_metrics(memory, costs, aioc_http_header(response->head, "x-ms-documentdb-query-metrics"));
+    aioc_range_keep(memory, &costs->index_metrics, aioc_http_header(response->head, "x-ms-cosmos-index-utilization"));
+    aioc_range_keep(memory, &costs->advice, aioc_http_header(response->head, "x-ms-cosmos-query-advice"));
 }
 
 /* The same as text. False: no memory. */
 static bool aioc_range_print_metrics(aioc_mem *memory, aioc_range_costs *costs)
 {
+    aioc_mem_writer out = aioc_mem_write(memory, &costs->text);
     uint32_t i;
     costs->text.len = 0;
     for (i = 0; i < costs->metric_count; i++) {
         const aioc_range_metric *metric = &costs->metrics[i];
         size_t len = strlen(metric->name);
         bool ratio = len > 5 && strcmp(metric->name + len - 5, "Ratio") == 0;
-        char number[AIOC_JSON_NUMBER_MAX], text[sizeof metric->name + sizeof number + 2];
-        int number_len = (int)aioc_json_number_write(ratio ? metric->sum / metric->count : metric->sum, number);
-        aioc_mem_print(text, sizeof text, "%s%s=%.*s", i ? ";" : "", metric->name, number_len, number);
-        if (!aioc_mem_append_str(memory, &costs->text, text)) return false;
+        char number[AIOC_JSON_NUMBER_MAX];
+        aioc_mem_put_text(&out, i ? ";" : "");
+        aioc_mem_put_text(&out, metric->name);
+        aioc_mem_put_text(&out, "=");
+        len = aioc_json_number_write(ratio ? metric->sum / metric->count : metric->sum, number);
+        aioc_mem_put_bytes(&out, number, len);
     }
-    return true;
+    return out.ok;
 }
 
 /*--- Ranges: known, gone, out of reach ---*/
@@ -17080,7 +17079,7 @@ static void aioc_range_count_rows(aioc_range_reader *reader, const aioc_range_an
     reader->seen.rows += answer->count;
     reader->seen.bytes += answer->bytes;
     reader->costs->items += answer->count;
-    if (answer->asked) reader->costs->ranges[answer->asked - 1].items += answer->count;
+    if (answer->asked) reader->costs->ranges[answer->asked - 1].stats.items += answer->count;
 }
 
 static void aioc_range_learn(size_t *guess, size_t bytes)
@@ -17139,8 +17138,8 @@ static uint32_t aioc_range_note(const aioc_range_stream *stream, const aioc_op *
         memcpy(asked[at].id, id.ptr, id.len);
         aioc_mem_set(memory, &asked[at].edges, aioc_mem_text(&stream->edges));
     }
-    asked[at].requests++;
-    asked[at].charge_ru += result->charge_ru;
+    asked[at].stats.requests++;
+    asked[at].stats.charge_ru += result->charge_ru;
     return at + 1;
 }
 
@@ -17951,16 +17950,16 @@ static void aioc_page_close(aioc_page_cursor *cursor)
 static bool aioc_page_get_stats(aioc_page_list *pages, aiocosmos_cursor handle, aiocosmos_cursor_stats *out)
 {
     aioc_page_cursor *cursor = aioc_page_find(pages, handle);
-    aioc_range_costs *costs;
+    aioc_range_costs *costs = cursor ? &cursor->costs : NULL;
     memset(out, 0, sizeof *out);
-    if (!cursor || !aioc_range_print_metrics(pages->readers->engine->memory, &cursor->costs)) return false;
-    costs = &cursor->costs;
+    if (!costs || !aioc_range_print_metrics(pages->readers->engine->memory, costs)) return false;
     out->charge_ru = costs->charge_ru;
     out->requests = costs->requests;
     out->items = costs->items;
     out->range_count = costs->range_count;
     out->metrics = aioc_mem_text(&costs->text);
     out->index_metrics = aioc_mem_text(&costs->index_metrics);
+    out->advice = aioc_mem_text(&costs->advice);
     if (cursor->way) out->memory_used = cursor->reader->held;
     if (cursor->way && cursor->way->tell) cursor->way->tell(cursor, out);
     return true;
@@ -17969,16 +17968,13 @@ static bool aioc_page_get_stats(aioc_page_list *pages, aiocosmos_cursor handle, 
 static bool aioc_page_get_range(aioc_page_list *pages, aiocosmos_cursor handle, uint32_t i, aiocosmos_range_stats *out)
 {
     const aioc_page_cursor *cursor = aioc_page_find(pages, handle);
-    const aioc_range_asked *asked;
+    const aioc_range_asked *asked = cursor && i < cursor->costs.range_count ? &cursor->costs.ranges[i] : NULL;
     memset(out, 0, sizeof *out);
-    if (!cursor || i >= cursor->costs.range_count) return false;
-    asked = &cursor->costs.ranges[i];
+    if (!asked) return false;
+    *out = asked->stats;
     out->id = aioc_mem_str(asked->id);
     out->min = aioc_range_min(&asked->edges);
     out->max = aioc_range_max(&asked->edges);
-    out->requests = asked->requests;
-    out->items = asked->items;
-    out->charge_ru = asked->charge_ru;
     return true;
 }
 

@@ -128,8 +128,8 @@ own_emulator() {
     export AIOCOSMOS_ENDPOINT
 }
 
-# own_answer TEXT: a server whose answer to everything is this, with the service's headers; to be stopped likewise. False:
-# there is no perl to be it.
+# own_answer TEXT [HEADER]: a server whose answer to everything is this, with the service's headers; to be stopped
+# likewise. False: there is no perl to be it.
 own_answer() {
     if ! perl -MIO::Socket::INET -e 1 2>/dev/null; then
         echo 'tool: skipped: there is no perl to answer what no emulator does'
@@ -144,8 +144,9 @@ own_answer() {
         while (my $peer = $server->accept) {
             while (my $line = <$peer>) { last if $line =~ /^\r?\n/ }
             print $peer "HTTP/1.1 200 OK\r\nx-ms-activity-id: 1\r\nContent-Length: ", length $ARGV[0];
+            print $peer "\r\n$ARGV[1]" if $ARGV[1];
             print $peer "\r\nConnection: close\r\n\r\n$ARGV[0]";
-        }' "$1" >"$work/own" &
+        }' "$1" "${2-}" >"$work/own" &
     own=$!
     exec 9<"$work/own"
     read -r AIOCOSMOS_ENDPOINT <&9

@@ -577,6 +577,26 @@ part_no_json() {
     bury
 }
 
+# What the service advises.
+part_advised() {
+    own_answer '{"Documents":[{"id":"a"}],"_count":1}' \
+        'x-ms-cosmos-query-advice: %5B%7B%22Id%22%3A%22QA1002%22%2C%22Params%22%3A%5B%5D%7D%2C%7b%22Id%22:%22QA1%5cu001b2%22%7d%5D' ||
+        return
+    exits 0 "$tool" query game players 'SELECT * FROM c WHERE CONTAINS(c.id, "a")' --pk '"eu"' --explain
+    prints 'The service advises:'
+    prints 'where the text begins so, STARTSWITH costs less'
+    prints "the service's rule QA1 2, see https://aka.ms/CosmosDB/QueryAdvisor/QA1 2"
+    exits 0 "$tool" query game players 'SELECT * FROM c WHERE CONTAINS(c.id, "a")' --pk '"eu"'
+    is "$(cat "$work/out")" '{"id":"a"}' 'rows, and no advice'
+    bury
+    for advice in nonsense '%5B1%2C%7B%7D%5D' '%00' ''; do
+        own_answer '{"Documents":[],"_count":0}' "x-ms-cosmos-query-advice: $advice"
+        exits 0 "$tool" query game players 'SELECT * FROM c' --pk '"eu"' --explain
+        is "$(grep -c 'advises' "$work/out")" 0 "advice that is none: $advice"
+        bury
+    done
+}
+
 part_tls() {
     # A system without any certificates is a setting to be mended; others do not know ours.
     if [ -s /etc/ssl/certs/ca-certificates.crt ]; then refusal=1; else refusal=2; fi
@@ -596,6 +616,7 @@ with_emulator describe
 with_emulator profile
 with_emulator token --aad-token secret
 part_no_json
+part_advised
 with_emulator ranges --partitions 8
 with_emulator changes --partitions 4 --shuffle 20 --merge-enabled
 with_emulator processor --partitions 4

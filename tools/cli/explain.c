@@ -1,5 +1,6 @@
 /* explain.c: how a query was answered: the plan, the ranges, what each cost, the indexes. */
 #include "explain.h"
+#include "io.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -232,6 +233,60 @@ static void explain_indexes(tool *t, aiocosmos_str text)
     aiocosmos_json_free(doc);
 }
 
+/*--- Advice -------------------------------------------------------------------
+ * Percent-encoded JSON, [{"Id":"QA1002","Params":[...]}, ...]. */
+
+static const struct { const char *rule, *advice; } rules[] = {
+    { "QA1000", "ARRAY_CONTAINS with a partial match (true): EXISTS with a subquery may cost less" },
+    { "QA1001", "DISTINCT over a JOIN: EXISTS with a subquery may cost less" },
+    { "QA1002", "CONTAINS: where the text begins so, STARTSWITH costs less" },
+    { "QA1003", "STARTSWITH or STRINGEQUALS in any case: a computed property with LOWER() may cost less" },
+    { "QA1004", "ENDSWITH in any case: STARTSWITH on a computed property with REVERSE() may cost less" },
+    { "QA1005", "GROUP BY an expression: a computed property of it may cost less" },
+    { "QA1006", "UPPER() or LOWER() is compared: a computed property of it may cost less" },
+    { "QA1007", "GetCurrentDateTime() in WHERE: GetCurrentDateTimeStatic() is worked out once" },
+    { "QA1008", "GetCurrentTicks() in WHERE: GetCurrentTicksStatic() is worked out once" },
+    { "QA1009", "GetCurrentTimestamp() in WHERE: GetCurrentTimestampStatic() is worked out once" }
+};
+
+static void put_advice(aiocosmos_json rule)
+{
+    size_t i;
+    put_label("");
+    for (i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (means(rule, rules[i].rule)) {
+            puts(rules[i].advice);
+            return;
+        }
+    fputs("the service's rule ", stdout);
+    put_plain(rule);
+    fputs(", see https://aka.ms/CosmosDB/QueryAdvisor/", stdout);
+    put_plain(rule);
+    putchar('\n');
+}
+
+static void explain_advice(tool *t, aiocosmos_str encoded)
+{
+    aiocosmos_json_doc *doc;
+    aiocosmos_json entry = {0};
+    char *text = encoded.len ? text_of(encoded) : NULL;
+    size_t len = text ? percent_decode(text) : 0;
+    bool first = true;
+    if (!len || aiocosmos_json_parse(t->client, text, len, &doc, NULL) < 0) {
+        free(text);
+        return;
+    }
+    while (aiocosmos_json_next(aiocosmos_json_root(doc), NULL, &entry)) {
+        aiocosmos_json rule = aiocosmos_json_at(entry, "/Id");
+        if (rule.type != AIOCOSMOS_JSON_STR) continue;
+        if (first) puts("\nThe service advises:");
+        first = false;
+        put_advice(rule);
+    }
+    aiocosmos_json_free(doc);
+    free(text);
+}
+
 void explain(tool *t, aiocosmos_cursor query)
 {
     aiocosmos_cursor_stats stats;
@@ -242,4 +297,5 @@ void explain(tool *t, aiocosmos_cursor query)
     if (!aiocosmos_cursor_get_stats(t->client, query, &stats)) return;     /* its texts are lent until the next call */
     explain_metrics(stats.metrics);
     explain_indexes(t, stats.index_metrics);
+    explain_advice(t, stats.advice);
 }

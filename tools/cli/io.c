@@ -1,6 +1,7 @@
 /* io.c: files and stdout. */
 #include "io.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -162,4 +163,18 @@ char *text_of(aiocosmos_str from)
     if (from.len) memcpy(text, from.ptr, from.len);
     text[from.len] = 0;
     return text;
+}
+
+size_t percent_decode(char *text)
+{
+    const char *from = text;
+    char *to = text, hex[3] = { 0 };
+    while (*from) {
+        bool encoded = *from == '%' && isxdigit((unsigned char)from[1]) && isxdigit((unsigned char)from[2]);
+        if (encoded) memcpy(hex, from + 1, 2);
+        *to++ = encoded ? (char)strtol(hex, NULL, 16) : *from;
+        from += encoded ? 3 : 1;
+    }
+    *to = 0;
+    return (size_t)(to - text);
 }

@@ -11,6 +11,8 @@
 #endif
 
 char *text_of(aiocosmos_str from);         /* to be freed; NULL: no memory */
+/* "a%20b" in its place. Returns the length of what it means. */
+size_t percent_decode(char *text);
 
 /* The length of the UTF-8 sequence that text, of at least a byte, begins with (RFC 3629), or 0. */
 size_t utf8_length(const char *text, size_t len);

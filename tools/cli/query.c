@@ -9,6 +9,7 @@
 
 int query(tool *t)
 {
+    static const char *const advised[] = { "x-ms-cosmos-populatequeryadvice: true", NULL };
     aiocosmos_query_request request = {0};
     bool ok = params_of(t, &request);
     long page_size = 0, pages = 0;
@@ -24,6 +25,7 @@ int query(tool *t)
     request.continuation = aiocosmos_text(t->option[OPT_CONTINUATION]);
     request.page_items_max = (uint32_t)page_size;
     request.want_metrics = request.want_index_metrics = has(t, OPT_EXPLAIN);
+    if (has(t, OPT_EXPLAIN)) request.headers = advised;
     request.skip_empty = true;
     f.tool = t;
     f.pages_max = (uint64_t)pages;
