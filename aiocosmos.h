@@ -4193,67 +4193,48 @@ static bool aioc_json_jw_in_object(const aiocosmos_jw *w)
     return w->depth > 0 && (w->stack[level / 64] >> level % 64 & 1) != 0;
 }
 
-/* The caller's buffer, less the room for the final NUL. */
-static aioc_mem_buffer aioc_json_jw_buffer(const aiocosmos_jw *w)
-{
-    aioc_mem_buffer buffer = {w->buf, w->len, w->cap > 0 ? w->cap - 1 : 0};
-    return buffer;
-}
-
 static bool aioc_json_jw_misplaced(aiocosmos_jw *w)
 {
     aioc_json_jw_fail(w, "not balanced: a key, a value or an end is missing, or stands where none belongs");
     return false;
 }
 
-/* What stands before a value: the comma and the name that belong there, and no others. */
-static bool aioc_json_jw_begin(aiocosmos_jw *w, aioc_mem_buffer *buffer, const char *key)
+/* Appends a bracket that closes or, behind the comma and the name that belong there and no others, a value or, where
+ * that is NULL, a bracket that opens. After a failure nothing is written any more. A value that is none stands for a
+ * missing property: in a text that is a mistake. */
+static bool aioc_json_jw_put(aiocosmos_jw *w, const char *key, const aiocosmos_value *value, const char *bracket)
 {
-    if (w->error) return false;
-    if ((w->depth == 0 && w->some) || (key != NULL) != aioc_json_jw_in_object(w)) return aioc_json_jw_misplaced(w);
-    if (w->some && !aioc_json_append(NULL, buffer, ",", 1)) return false;
-    return !key || (aioc_json_append_string(NULL, buffer, key, strlen(key), false) &&
-                    aioc_json_append(NULL, buffer, ":", 1));
-}
-
-/* Keeps what was written; after a failure nothing is written any more. */
-static void aioc_json_jw_keep(aiocosmos_jw *w, const aioc_mem_buffer *buffer, bool ok)
-{
-    if (ok) w->len = buffer->len;
+    aioc_mem_buffer buffer = {w->buf, w->len, w->cap > 0 ? w->cap - 1 : 0};  /* without the final NUL */
+    bool closes = !value && (*bracket == '}' || *bracket == ']'), ok = !w->error;
+    if (ok && !closes && ((w->depth == 0 && w->some) || (key != NULL) != aioc_json_jw_in_object(w)))
+        ok = aioc_json_jw_misplaced(w);
+    if (!closes && w->some) ok = ok && aioc_json_append(NULL, &buffer, ",", 1);
+    if (key)
+        ok = ok && aioc_json_append_string(NULL, &buffer, key, strlen(key), false) &&
+             aioc_json_append(NULL, &buffer, ":", 1);
+    if (!value) ok = ok && (closes || w->depth < AIOC_JSON_DEPTH_MAX) && aioc_json_append(NULL, &buffer, bracket, 1);
+    else ok = ok && value->type != AIOCOSMOS_VALUE_NONE &&
+              aioc_json_append_value(NULL, &buffer, value, false, AIOC_JSON_DEPTH_MAX - w->depth);
+    if (ok) w->len = buffer.len;
     else aioc_json_jw_fail(w, "a key or value that is not JSON, or too deep");
     w->some = true;
+    return ok;
 }
 
 static void aioc_json_jw_container(aiocosmos_jw *w, const char *key, bool object)
 {
-    aioc_mem_buffer buffer = aioc_json_jw_buffer(w);
     const uint64_t bit = UINT64_C(1) << w->depth % 64;
-    bool ok = w->depth < AIOC_JSON_DEPTH_MAX && aioc_json_jw_begin(w, &buffer, key) &&
-              aioc_json_append(NULL, &buffer, object ? "{" : "[", 1);
-    aioc_json_jw_keep(w, &buffer, ok);
-    if (!ok) return;
+    if (!aioc_json_jw_put(w, key, NULL, object ? "{" : "[")) return;
     if (object) w->stack[w->depth / 64] |= bit;
     else w->stack[w->depth / 64] &= ~bit;
     w->depth++;
     w->some = false;
 }
 
-/* A value that is none stands for a missing property: in a text that is a mistake. */
-static void aioc_json_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
-{
-    aioc_mem_buffer buffer = aioc_json_jw_buffer(w);
-    bool ok = value.type != AIOCOSMOS_VALUE_NONE && aioc_json_jw_begin(w, &buffer, key) &&
-              aioc_json_append_value(NULL, &buffer, &value, false, AIOC_JSON_DEPTH_MAX - w->depth);
-    aioc_json_jw_keep(w, &buffer, ok);
-}
-
 static void aioc_json_jw_end(aiocosmos_jw *w)
 {
-    aioc_mem_buffer buffer = aioc_json_jw_buffer(w);
-    bool ok = !w->error && (w->depth > 0 || aioc_json_jw_misplaced(w)) &&
-              aioc_json_append(NULL, &buffer, aioc_json_jw_in_object(w) ? "}" : "]", 1);
-    if (ok) w->depth--;
-    aioc_json_jw_keep(w, &buffer, ok);
+    if (w->depth == 0) aioc_json_jw_misplaced(w);
+    if (aioc_json_jw_put(w, NULL, NULL, aioc_json_jw_in_object(w) ? "}" : "]")) w->depth--;
 }
 
 static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
@@ -22753,7 +22734,7 @@ aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w) { return aioc_json_jw_finish(
 
 void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
 {
-    aioc_json_jw_value(w, key, value);
+    aioc_json_jw_put(w, key, &value, NULL);
 }
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
