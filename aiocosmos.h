@@ -6774,8 +6774,8 @@ typedef enum aioc_http_state {
 
 enum {  /* aioc_http_parser.phase: what the next byte belongs to */
     AIOC_HTTP_HEAD, AIOC_HTTP_LENGTH, AIOC_HTTP_UNTIL_CLOSE,
-    AIOC_HTTP_CHUNK_FIRST, AIOC_HTTP_CHUNK_SIZE, AIOC_HTTP_CHUNK_BLANK, AIOC_HTTP_CHUNK_EXTENSION,
-    AIOC_HTTP_CHUNK_DATA, AIOC_HTTP_CHUNK_END, AIOC_HTTP_TRAILER, AIOC_HTTP_TRAILER_NAME, AIOC_HTTP_TRAILER_VALUE,
+    AIOC_HTTP_CHUNK_DATA, AIOC_HTTP_CHUNK_FIRST, AIOC_HTTP_CHUNK_SIZE, AIOC_HTTP_CHUNK_BLANK,
+    AIOC_HTTP_CHUNK_EXTENSION, AIOC_HTTP_CHUNK_END, AIOC_HTTP_TRAILER, AIOC_HTTP_TRAILER_NAME, AIOC_HTTP_TRAILER_VALUE,
     AIOC_HTTP_COMPLETE, AIOC_HTTP_BROKEN
 };
 
@@ -7185,44 +7185,34 @@ static aioc_http_state aioc_http_skip(aioc_http_parser *parser, char byte, int p
 /* One byte between the data of chunks, or behind the last. Lines end with CR LF, or LF alone (RFC 9112, 2.2). */
 static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
 {
+    /* From CHUNK_FIRST on: for a digit, a line's end, a blank, ';', ':', what else is visible, and all else. */
+    static const char moves[][8] = {
+        "d------", "d.bx---",
+        "-.bx---",  /* "bad" whitespace; some servers end the line with it */
+        "x.xxxxx", "-f-----",
+        "n!-n-n-",  /* at the start of a trailer's line: an empty one is the end */
+        "n--nvn-", "vtvvvvv"
+    };
+    const char *move = moves[parser->phase - AIOC_HTTP_CHUNK_FIRST];
     int digit = aioc_text_hex(c);
-    bool lf = c == '\n', visible = c > 0x20 && c < 0x7f;
-    bool inside = parser->phase == AIOC_HTTP_CHUNK_FIRST || parser->phase == AIOC_HTTP_TRAILER_NAME;
-    if (c == '\r' && !parser->cr && !inside) {
+    unsigned kind = digit >= 0 ? 0 : c == '\n' ? 1 : c == ' ' || c == '\t' ? 2 : c == ';' ? 3 : c == ':' ? 4
+                  : c > ' ' && c < 0x7F ? 5 : 6;
+    if (c == '\r' && !parser->cr && move[1] != '-') {
         parser->cr = true;
         return AIOC_HTTP_MORE;
     }
-    if (lf) parser->cr = false;
-    if (!parser->cr) switch (parser->phase) {
-    case AIOC_HTTP_CHUNK_FIRST:
-        parser->left = parser->digits = 0;
-        if (digit < 0) break;
-        return aioc_http_chunk_digit(parser, digit);
-    case AIOC_HTTP_CHUNK_SIZE:
-        if (digit >= 0) return aioc_http_chunk_digit(parser, digit);
-        /* fall through */
-    case AIOC_HTTP_CHUNK_BLANK:  /* "bad" whitespace; some servers end the line with it */
-        if (c == ' ' || c == '\t') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_BLANK);
-        if (c == ';') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
-        if (!lf) break;
-        /* fall through */
-    case AIOC_HTTP_CHUNK_EXTENSION:
-        if (!lf) return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
-        return aioc_http_go_on(parser, parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER);
-    case AIOC_HTTP_CHUNK_END:
-        if (lf) return aioc_http_go_on(parser, AIOC_HTTP_CHUNK_FIRST);
-        break;
-    case AIOC_HTTP_TRAILER:  /* at the start of a line: an empty one is the end */
-        if (lf) return aioc_http_complete(parser);
-        if (visible && c != ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
-        break;
-    case AIOC_HTTP_TRAILER_NAME:
-        if (c == ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
-        if (visible) return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
-        break;
-    case AIOC_HTTP_TRAILER_VALUE:
-        if (!lf) return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
-        return aioc_http_go_on(parser, AIOC_HTTP_TRAILER);
+    if (c == '\n') parser->cr = false;
+    if (parser->phase == AIOC_HTTP_CHUNK_FIRST) parser->left = parser->digits = 0;
+    switch (parser->cr ? '-' : move[kind]) {
+    case 'd': return aioc_http_chunk_digit(parser, digit);
+    case 'b': return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_BLANK);
+    case 'x': return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
+    case '.': return aioc_http_go_on(parser, parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER);
+    case 'f': return aioc_http_go_on(parser, AIOC_HTTP_CHUNK_FIRST);
+    case 'n': return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
+    case 'v': return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
+    case 't': return aioc_http_go_on(parser, AIOC_HTTP_TRAILER);
+    case '!': return aioc_http_complete(parser);
     default: break;
     }
     return aioc_http_refuse(parser, parser->phase < AIOC_HTTP_TRAILER ? "the answer's chunks are malformed"
