@@ -311,7 +311,7 @@ typedef void (*aiocosmos_done_fn)(aiocosmos_client *client, const aiocosmos_resu
 typedef void (*aiocosmos_result_fn)(aiocosmos_client *client, const aiocosmos_result *result,
                                     const aiocosmos_op_info *info, void *user_data);
 
-/* Defaults of the options below. */
+/* Defaults, as the options and requests below name them. */
 #define AIOCOSMOS_DEFAULT_CONNECTIONS          100u
 #define AIOCOSMOS_DEFAULT_HANDSHAKES           1u
 #define AIOCOSMOS_DEFAULT_IDLE_TIMEOUT_MS      60000u
@@ -344,29 +344,29 @@ typedef struct aiocosmos_options {
     /* Behaviour. */
     bool     retry_writes;             /* send a maybe-applied write again (default: only with an ETag in if_match) */
     bool     no_session;               /* keep and send no session tokens: for accounts without Session consistency */
-    /* attempts after the first (AIOCOSMOS_DEFAULT_RETRIES; OFF: none); while an account moves to another region 120
+    /* attempts after the first (DEFAULT_RETRIES; OFF: none); while an account moves to another region 120
      * more, 1 s apart */
     uint32_t retries_max;
-    /* total wait on 429 per operation, then its status is 429 (AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS; OFF: up to the
+    /* total wait on 429 per operation, then its status is 429 (DEFAULT_THROTTLE_WAIT_MS; OFF: up to the
      * operation's deadline) */
     uint32_t throttle_wait_ms;
-    /* an operation, queue and retries included; an item of a bulk; a page (AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS; OFF:
+    /* an operation, queue and retries included; an item of a bulk; a page (DEFAULT_REQUEST_TIMEOUT_MS; OFF:
      * none) */
     uint32_t request_timeout_ms;
     /* an attempt without a byte sent or heard, then its answer counts as lost; not of writes of databases and
-     * containers (AIOCOSMOS_DEFAULT_ATTEMPT_TIMEOUT_MS; OFF: none) */
+     * containers (DEFAULT_ATTEMPT_TIMEOUT_MS; OFF: none) */
     uint32_t attempt_timeout_ms;
-    uint32_t connect_timeout_ms;       /* name, TCP and TLS together (AIOCOSMOS_DEFAULT_CONNECT_TIMEOUT_MS) */
-    uint32_t idle_timeout_ms;          /* an idle connection is closed after it (AIOCOSMOS_DEFAULT_IDLE_TIMEOUT_MS) */
+    uint32_t connect_timeout_ms;       /* name, TCP and TLS together (DEFAULT_CONNECT_TIMEOUT_MS) */
+    uint32_t idle_timeout_ms;          /* an idle connection is closed after it (DEFAULT_IDLE_TIMEOUT_MS) */
 
     /* Limits. */
-    uint32_t connections_max;          /* opened on demand (AIOCOSMOS_DEFAULT_CONNECTIONS) */
-    uint32_t handshakes_max;           /* TLS handshake records worked on in one step (AIOCOSMOS_DEFAULT_HANDSHAKES) */
-    /* operations that owe a callback, and open cursors as many; then E_FULL (AIOCOSMOS_DEFAULT_PENDING) */
+    uint32_t connections_max;          /* opened on demand (DEFAULT_CONNECTIONS) */
+    uint32_t handshakes_max;           /* TLS handshake records worked on in one step (DEFAULT_HANDSHAKES) */
+    /* operations that owe a callback, and open cursors as many; then E_FULL (DEFAULT_PENDING) */
     uint32_t pending_max;
-    size_t   memory_max;               /* all that the client holds (AIOCOSMOS_DEFAULT_MEMORY) */
-    uint32_t response_bytes_max;       /* a larger body is E_TOO_LARGE (AIOCOSMOS_DEFAULT_RESPONSE_BYTES) */
-    /* containers whose definition, ranges and session tokens are kept (AIOCOSMOS_DEFAULT_CONTAINERS); the least
+    size_t   memory_max;               /* all that the client holds (DEFAULT_MEMORY) */
+    uint32_t response_bytes_max;       /* a larger body is E_TOO_LARGE (DEFAULT_RESPONSE_BYTES) */
+    /* containers whose definition, ranges and session tokens are kept (DEFAULT_CONTAINERS); the least
      * recently used is forgotten */
     uint32_t containers_max;
     uint32_t step_budget_us;           /* a step takes no new work after this long (default: no budget) */
@@ -561,10 +561,27 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
     AIOCOSMOS_READ_ACCOUNT,
     AIOCOSMOS_DELETE_PARTITION,        /* all items of pk: 0 says that the service has begun to, in the background */
     AIOCOSMOS_EXECUTE_PROCEDURE,       /* a stored one, as a transaction of pk's items; the body is its answer */
+    /* a script, user, permission or conflict: see feed */
+    AIOCOSMOS_READ_RESOURCE, AIOCOSMOS_CREATE_RESOURCE, AIOCOSMOS_REPLACE_RESOURCE, AIOCOSMOS_DELETE_RESOURCE,
     AIOCOSMOS_RAW,                     /* anything else that the service knows: raw_verb, raw_link */
     /* of results only */
     AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK, AIOCOSMOS_BATCH
 } aiocosmos_kind;
+
+/* What lists are of. From PROCEDURES on, what READ_RESOURCE and so on are of, with what that takes. */
+typedef enum aiocosmos_feed {
+    AIOCOSMOS_FEED_ITEMS,              /* of a container */
+    AIOCOSMOS_FEED_CONTAINERS, AIOCOSMOS_FEED_DATABASES,
+    /* partition key ranges of a container, the ones that were split among them: each has minInclusive and maxExclusive,
+     * which epk_min and epk_max take */
+    AIOCOSMOS_FEED_RANGES,
+    AIOCOSMOS_FEED_PROCEDURES,         /* container, id; to write one: script */
+    AIOCOSMOS_FEED_TRIGGERS,           /* container, id; script, trigger_type, trigger_operation */
+    AIOCOSMOS_FEED_FUNCTIONS,          /* container, id; script: what queries call as udf.id(...) */
+    AIOCOSMOS_FEED_CONFLICTS,          /* container, id, pk: not written, only resolved and then deleted */
+    AIOCOSMOS_FEED_USERS,              /* user */
+    AIOCOSMOS_FEED_PERMISSIONS         /* user, id; permission_mode, resource, pk, expiry_s */
+} aiocosmos_feed;
 
 /* What a result is of, lent with it. len 0: it has none, or it stands in the body, as the id of an item to create. */
 struct aiocosmos_op_info {
@@ -573,16 +590,18 @@ struct aiocosmos_op_info {
     aiocosmos_str container, id;
 };
 
-/* One struct for every operation with one answer. Strings are UTF-8 and copied. What a kind takes, beside database (but
- * READ_ACCOUNT and RAW), want_body (but RAW), headers, order_key, timeout_ms and done, in capitals what has to be
- * given; all else is refused. c container, i id, p pk, b body; m if_match, n if_none_match, s session_token, x
- * if_not_exists; t default_ttl_s and policies, k partition_key_paths and unique_keys, r throughput_ru or
- * autoscale_max_ru; w raw_verb and raw_link.
+/* One struct for every operation with one answer. Strings are UTF-8 and copied. What has its name below, in other
+ * requests, is the same there. What a kind takes, beside database (but READ_ACCOUNT and RAW), want_body (but RAW),
+ * headers, order_key, timeout_ms and done, in capitals what has to be given; all else is refused. c container, i id, p
+ * pk, b body; m if_match, n if_none_match, s session_token, x if_not_exists; t default_ttl_s and policies, k
+ * partition_key_paths and unique_keys, r throughput_ru or autoscale_max_ru; f feed and what belongs to it; w raw_verb
+ * and raw_link.
  *
  *     READ_ITEM CIPns            CREATE_ITEM CPBs           UPSERT_ITEM CPBms         REPLACE_ITEM CIPBms
  *     PATCH_ITEM CIPBms          DELETE_ITEM CIPms          READ_CONTAINER Cn         CREATE_CONTAINER CbxtKr
  *     REPLACE_CONTAINER CBmt     DELETE_CONTAINER Cm        READ_DATABASE n           CREATE_DATABASE xr
  *     DELETE_DATABASE m          READ_ACCOUNT n             DELETE_PARTITION CP       EXECUTE_PROCEDURE CIPbs
+ *     READ_RESOURCE Fn           CREATE_RESOURCE Fb         REPLACE_RESOURCE Fbm      DELETE_RESOURCE Fm
  *     RAW pbmnsW
  */
 typedef struct aiocosmos_request {
@@ -627,6 +646,15 @@ typedef struct aiocosmos_request {
     int32_t  default_ttl_s;
     uint32_t throughput_ru;            /* create database or container: manual RU/s */
     uint32_t autoscale_max_ru;         /* or the autoscale maximum */
+    aiocosmos_feed feed;               /* READ_RESOURCE ... DELETE_RESOURCE: of which it is one */
+    const char *user;                  /* a user, or whose permission it is */
+    /* Create or replace a resource; all else as JSON in body. */
+    const char *script;                /* JavaScript: "function () {...}" */
+    const char *trigger_type;          /* Pre, Post */
+    const char *trigger_operation;     /* All, Create, Update, Replace, Upsert, Delete */
+    const char *permission_mode;       /* Read, All */
+    const char *resource;              /* that is permitted: the link of a container or of what it holds, in it of pk */
+    uint32_t expiry_s;                 /* of the token in a permission's answer, "_token" (default: as the service) */
     uint32_t timeout_ms;               /* (default: the client's request_timeout_ms; OFF: none) */
     aiocosmos_done_fn done; void *user_data;    /* done NULL: fire and forget */
 } aiocosmos_request;
@@ -736,15 +764,6 @@ AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char 
 
 typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aiocosmos_param;    /* "@n", any value */
 
-typedef enum aiocosmos_feed {
-    AIOCOSMOS_FEED_ITEMS,              /* of a container */
-    AIOCOSMOS_FEED_CONTAINERS, AIOCOSMOS_FEED_DATABASES,
-    /* partition key ranges of a container, the ones that were split among them: each has minInclusive and maxExclusive,
-     * which epk_min and epk_max take */
-    AIOCOSMOS_FEED_RANGES
-} aiocosmos_feed;
-
-/* Defaults of the fields below. */
 #define AIOCOSMOS_DEFAULT_PARALLEL             16u
 #define AIOCOSMOS_DEFAULT_QUERY_MEMORY         ((size_t)64 << 20)
 #define AIOCOSMOS_DEFAULT_CONTINUATION_BYTES   (16u << 10)
@@ -755,7 +774,7 @@ typedef enum aiocosmos_feed {
  * range with the smaller hash. Splits and merges of ranges are followed. Where the server makes no plans, its gateway
  * serves the query as far as it can. */
 typedef struct aiocosmos_query_request {
-    const char *database, *container;
+    const char *database, *container, *user;
     const char *sql;                   /* NULL: everything, in the service's order */
     const aiocosmos_param *params; size_t param_count;
     aiocosmos_feed feed;               /* of what (default: the items of a container) */
@@ -765,18 +784,18 @@ typedef struct aiocosmos_query_request {
     const char *epk_min, *epk_max;
     /* (default: as the service or, of merged rows, 2000); a page may hold fewer, or none */
     uint32_t page_items_max;
-    uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
-    uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
+    uint32_t parallel_max;             /* ranges that are asked at a time (DEFAULT_PARALLEL) */
+    uint32_t timeout_ms;               /* per page */
     /* bytes of answers read ahead, but one of each range that is merged; and of groups and of hashes of distinct rows,
-     * which end the query with E_TOO_LARGE (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
+     * which end the query with E_TOO_LARGE (DEFAULT_QUERY_MEMORY) */
     size_t   memory_max;
     /* go on behind the page with this token, with the same container, sql, params, key or span; len 0: from the
      * start. One of something else is refused; one of a container that was created anew fails the first page, with
      * E_ARGUMENT */
     aiocosmos_str continuation;
-    uint32_t continuation_bytes_max;   /* a longer token is not made (AIOCOSMOS_DEFAULT_CONTINUATION_BYTES) */
+    uint32_t continuation_bytes_max;   /* a longer token is not made (DEFAULT_CONTINUATION_BYTES) */
     aiocosmos_str session_token;
-    const char *const *headers;        /* as in aiocosmos_request */
+    const char *const *headers;
     bool skip_empty;                   /* call back only with a page that has items, is the last, or is out of time */
     bool want_metrics;                 /* the service measures: see aiocosmos_cursor_get_stats() */
     bool want_index_metrics;           /* the service says which indexes were used, and which would have helped */
@@ -849,9 +868,9 @@ typedef struct aiocosmos_read_many_request {
     const char *database, *container;
     const aiocosmos_item_key *items; size_t item_count;
     aiocosmos_str session_token;
-    const char *const *headers;        /* as in aiocosmos_request */
-    uint32_t parallel_max;             /* requests at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
-    uint32_t timeout_ms;               /* per request (default: the client's request_timeout_ms; OFF: none) */
+    const char *const *headers;
+    uint32_t parallel_max;             /* requests at a time (DEFAULT_PARALLEL) */
+    uint32_t timeout_ms;               /* per request */
     uint32_t deadline_ms;              /* of the whole (default: none) */
     /* Required: once for each pair, as the answers come, in no order. 0: found; the item is lent until the callback
      * returns. 404: there is none. Else why that is not known, as the status of a result; 410 where that is a 404 of
@@ -892,15 +911,15 @@ typedef struct aiocosmos_changes_request {
     bool     all_versions;             /* from now, or with a continuation, only */
     /* (default: as the service); what one transaction changed is never torn apart, so that a page may hold more */
     uint32_t page_items_max;
-    uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
-    uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
+    uint32_t parallel_max;             /* ranges that are asked at a time (DEFAULT_PARALLEL) */
+    uint32_t timeout_ms;               /* per page */
     /* not 0: a page of status 304, the first of FROM_NOW too, is not called back: it stays owed, also for drain, and is
      * asked for again after it, with timeout_ms anew */
     uint32_t poll_ms;
-    size_t   memory_max;               /* bytes of answers read ahead (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
+    size_t   memory_max;               /* bytes of answers read ahead (DEFAULT_QUERY_MEMORY) */
     aiocosmos_str continuation;        /* go on where the page with this token ended */
     aiocosmos_str session_token;
-    const char *const *headers;        /* as in aiocosmos_request */
+    const char *const *headers;
 } aiocosmos_changes_request;
 
 /* As aiocosmos_query_open(). The cursor is read and closed as that of a query, and has no last page. A page of status
@@ -937,7 +956,7 @@ typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; its texts mus
     aiocosmos_str body;
     aiocosmos_str if_match;
     aiocosmos_str if_none_match;
-    uint64_t order_key;                /* as in aiocosmos_request, and among those */
+    uint64_t order_key;                /* among all operations' */
 } aiocosmos_bulk_item;
 typedef struct aiocosmos_bulk_totals {
     uint64_t succeeded, failed;        /* items; failed includes maybe_applied */
@@ -952,11 +971,11 @@ typedef struct aiocosmos_bulk_totals {
 typedef struct aiocosmos_bulk_request {
     const char *database, *container;
     aiocosmos_str session_token;
-    const char *const *headers;        /* of every item, as in aiocosmos_request */
-    uint32_t concurrency_max;          /* requests under way (default: AIOCOSMOS_DEFAULT_CONNECTIONS) */
-    uint32_t timeout_ms;               /* per item (default: the client's request_timeout_ms; OFF: none) */
+    const char *const *headers;        /* of every item */
+    uint32_t concurrency_max;          /* requests under way (DEFAULT_CONNECTIONS) */
+    uint32_t timeout_ms;               /* per item */
     uint32_t deadline_ms;              /* of the whole bulk (default: none) */
-    bool want_body;                    /* as in aiocosmos_request */
+    bool want_body;
     /* Asked for one item at a time, inside step only. */
     aiocosmos_pull (*next)(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data);
     /* One item's own result; may be NULL. A refused item comes here too, with E_ARGUMENT and the reason in its
@@ -997,7 +1016,7 @@ typedef struct aiocosmos_batch_result {
  * result is. */
 typedef void (*aiocosmos_batch_fn)(aiocosmos_client *client, const aiocosmos_result *result,
                                    const aiocosmos_batch_result *results, size_t count, void *user_data);
-typedef struct aiocosmos_batch_request {  /* what has no comment is as in aiocosmos_request */
+typedef struct aiocosmos_batch_request {
     const char *database, *container;
     aiocosmos_pk pk;                   /* required; that of the items may stay unset */
     const aiocosmos_bulk_item *items; size_t item_count;
@@ -9683,13 +9702,15 @@ static bool aioc_protocol_is_service(const aioc_http_response *response, bool lo
 /* "dbs/DATABASE/colls/CONTAINER/docs/ID", as far as it goes. */
 static void aioc_protocol_read_link(aiocosmos_str link, aiocosmos_op_info *info)
 {
-    static const char *const types[] = { "dbs", "colls", "docs" };
+    static const char *const types[] = { "dbs", "colls" };
     aiocosmos_str *const names[] = { &info->database, &info->container, &info->id };
     aiocosmos_str part;
     unsigned i;
     memset(info, 0, sizeof *info);
-    for (i = 0; i < 3 && aioc_text_split(&link, '/', &part) && aioc_mem_is(part, types[i]); i++)
+    for (i = 0; i < 3 && aioc_text_split(&link, '/', &part); i++) {
+        if (i < 2 && !aioc_mem_is(part, types[i])) break;
         aioc_text_split(&link, '/', names[i]);
+    }
 }
 
 /* A UUID of version 4 (RFC 9562, 5.4), with its NUL. */
@@ -10632,6 +10653,9 @@ typedef struct aioc_request_builder {
     aioc_mem *memory;
     aioc_mem_buffer link, pk, lines, body;
     const char *tail;               /* of the path, behind `link` */
+    const char *takes;              /* the groups of fields that what is asked for takes */
+    char merged[24];                /* those, where they come from several */
+    const char *name;               /* of what is asked for */
     aioc_mem_writer out;            /* into `body`, while the library writes one */
     aiocosmos_json_doc properties;  /* of a container */
     aioc_mem_buffer client_lines;   /* the host's, for every request */
@@ -10701,8 +10725,8 @@ typedef struct aioc_request_field {
     char group;            /* as kinds name it */
     const char *name;
     size_t at, size;       /* what is 0 where it is not given */
-    const char *property;  /* of the properties of a container, the one that it is; */
-    const char *opens;     /* a JSON text that begins so; "": something else */
+    const char *property;  /* in a body, the one that it is; */
+    const char *opens;     /* a JSON text that begins so, or a string, one of these; "": something else */
 } aioc_request_field;
 
 #define AIOC_REQUEST_ALL(name) #name, offsetof(aiocosmos_request, name), sizeof(((aiocosmos_request *)0)->name)
@@ -10714,7 +10738,6 @@ static const aioc_request_field aioc_request_fields[] = {
     { 'c', AIOC_REQUEST_ALL(container), "", "" },
     { 'i', AIOC_REQUEST_ALL(id), "", "" },
     { 'b', AIOC_REQUEST_LEN(body), "", "" },
-    { 'k', AIOC_REQUEST_ALL(pk), "", "" },
     { 'm', AIOC_REQUEST_PTR(if_match), "", "" },
     { 'n', AIOC_REQUEST_PTR(if_none_match), "", "" },
     { 's', AIOC_REQUEST_LEN(session_token), "", "" },
@@ -10724,8 +10747,17 @@ static const aioc_request_field aioc_request_fields[] = {
     { 'x', AIOC_REQUEST_ALL(if_not_exists), "", "" },
     { 'x', AIOC_REQUEST_ALL(throughput_ru), "", "" },
     { 'x', AIOC_REQUEST_ALL(autoscale_max_ru), "", "" },
-    { 'u', AIOC_REQUEST_ALL(partition_key_paths), "partitionKey", "" },
+    { 'f', AIOC_REQUEST_ALL(feed), "", "" },
+    { 'o', AIOC_REQUEST_ALL(user), "", "" },
+    { 'e', AIOC_REQUEST_ALL(expiry_s), "", "" },
+    { 'y', AIOC_REQUEST_ALL(partition_key_paths), "partitionKey", "" },
     { 'u', AIOC_REQUEST_ALL(unique_keys), "uniqueKeyPolicy", "" },
+    { 'k', AIOC_REQUEST_ALL(pk), "resourcePartitionKey", "" },
+    { 'j', AIOC_REQUEST_ALL(script), "body", "\"" },
+    { 't', AIOC_REQUEST_ALL(trigger_type), "triggerType", "\"Pre Post" },
+    { 't', AIOC_REQUEST_ALL(trigger_operation), "triggerOperation", "\"All Create Update Replace Upsert Delete" },
+    { 'g', AIOC_REQUEST_ALL(permission_mode), "permissionMode", "\"Read All" },
+    { 'g', AIOC_REQUEST_ALL(resource), "resource", "\"" },
     { 'p', AIOC_REQUEST_ALL(default_ttl_s), "defaultTtl", "" },
     { 'p', AIOC_REQUEST_PTR(indexing_policy), "indexingPolicy", "{" },
     { 'p', AIOC_REQUEST_PTR(conflict_resolution_policy), "conflictResolutionPolicy", "{" },
@@ -10736,37 +10768,66 @@ static const aioc_request_field aioc_request_fields[] = {
     { 0, "", 0, 0, "", "" }
 };
 
-static const aioc_request_field *const aioc_request_properties = aioc_request_fields + 14;
+static const aioc_request_field *const aioc_request_properties = aioc_request_fields + 16;
+
+/* What there are lists of: the type that is signed, where a list's answer has them, in what they are: a "colls" or
+ * "users", "" a database, NULL nothing. Of those without kinds of their own, the groups of fields that name one, and
+ * those that are its properties (NULL: it is not written). */
+typedef struct aioc_request_feed {
+    const char *type, *array, *owner, *names, *properties;
+} aioc_request_feed;
+
+enum { AIOC_REQUEST_NO_FEED = AIOCOSMOS_FEED_PERMISSIONS + 1, AIOC_REQUEST_ANY_FEED };
+
+static const aioc_request_feed aioc_request_feeds[] = {
+    { "docs", "/Documents", "colls", NULL, NULL },
+    { "colls", "/DocumentCollections", "", NULL, NULL },
+    { "dbs", "/Databases", NULL, NULL, NULL },
+    { "pkranges", "/PartitionKeyRanges", "colls", NULL, NULL },
+    { "sprocs", "/StoredProcedures", "colls", "dci", "J" },
+    { "triggers", "/Triggers", "colls", "dci", "JT" },
+    { "udfs", "/UserDefinedFunctions", "colls", "dci", "J" },
+    { "conflicts", "/Conflicts", "colls", "dcik", NULL },
+    { "users", "/Users", "", "do", "" },
+    { "permissions", "/Permissions", "users", "doie", "Gk" },
+    { "", "", NULL, NULL, NULL }
+};
 
 typedef struct aioc_request_kind {
-    const char *verb, *type;
-    const char *path;   /* each '%' is the name of what stands before it; a feed's ends with a type */
-    const char *takes;  /* the groups of fields that belong to it */
+    const char *verb;
+    unsigned feed;      /* of what */
+    const char *takes;  /* the groups of fields that belong to it; in capitals: of properties that have to be there */
 } aioc_request_kind;
 
+/* In the order of aiocosmos_kind. */
+static const aioc_request_kind aioc_request_kinds[] = {
+    { "GET", AIOCOSMOS_FEED_ITEMS, "dciknsw" },
+    { "POST", AIOCOSMOS_FEED_ITEMS, "dcbksw" },
+    { "POST", AIOCOSMOS_FEED_ITEMS, "dcbkmsw" },
+    { "PUT", AIOCOSMOS_FEED_ITEMS, "dcibkmsw" },
+    { "PATCH", AIOCOSMOS_FEED_ITEMS, "dcibkmsw" },
+    { "DELETE", AIOCOSMOS_FEED_ITEMS, "dcikmsw" },
+    { "GET", AIOCOSMOS_FEED_CONTAINERS, "dcnw" },
+    { "POST", AIOCOSMOS_FEED_CONTAINERS, "dcbwxYup" },
+    { "PUT", AIOCOSMOS_FEED_CONTAINERS, "dcbmwp" },
+    { "DELETE", AIOCOSMOS_FEED_CONTAINERS, "dcmw" },
+    { "GET", AIOCOSMOS_FEED_DATABASES, "dnw" },
+    { "POST", AIOCOSMOS_FEED_DATABASES, "dwx" },
+    { "DELETE", AIOCOSMOS_FEED_DATABASES, "dmw" },
+    { "GET", AIOC_REQUEST_NO_FEED, "nw" },
+    { "POST", AIOCOSMOS_FEED_CONTAINERS, "dckw" },
+    { "POST", AIOCOSMOS_FEED_PROCEDURES, "dcibksw" },
+    { "GET", AIOC_REQUEST_ANY_FEED, "fnw" },
+    { "POST", AIOC_REQUEST_ANY_FEED, "fbw" },
+    { "PUT", AIOC_REQUEST_ANY_FEED, "fbmw" },
+    { "DELETE", AIOC_REQUEST_ANY_FEED, "fmw" },
+    { "", AIOC_REQUEST_NO_FEED, "bkmnsr" }  /* a raw one says itself what it is */
+};
+
+/* NULL: it is none. */
 static const aioc_request_kind *aioc_request_kind_of(int kind)
 {
-    static const aioc_request_kind kinds[] = {
-        { "GET", "docs", "dbs/%/colls/%/docs/%", "dciknsw" },    /* read item */
-        { "POST", "docs", "dbs/%/colls/%/docs", "dcbksw" },      /* create item */
-        { "POST", "docs", "dbs/%/colls/%/docs", "dcbkmsw" },     /* upsert item */
-        { "PUT", "docs", "dbs/%/colls/%/docs/%", "dcibkmsw" },   /* replace item */
-        { "PATCH", "docs", "dbs/%/colls/%/docs/%", "dcibkmsw" }, /* patch item */
-        { "DELETE", "docs", "dbs/%/colls/%/docs/%", "dcikmsw" }, /* delete item */
-        { "GET", "colls", "dbs/%/colls/%", "dcnw" },             /* read container */
-        { "POST", "colls", "dbs/%/colls", "dcbwxup" },           /* create container */
-        { "PUT", "colls", "dbs/%/colls/%", "dcbmwp" },           /* replace container */
-        { "DELETE", "colls", "dbs/%/colls/%", "dcmw" },          /* delete container */
-        { "GET", "dbs", "dbs/%", "dnw" },                        /* read database */
-        { "POST", "dbs", "dbs", "dwx" },                         /* create database: its body is ours */
-        { "DELETE", "dbs", "dbs/%", "dmw" },                     /* delete database */
-        { "GET", "", "", "nw" },                                 /* read account */
-        { "POST", "colls", "dbs/%/colls/%/operations/partitionkeydelete", "dck" },
-        { "POST", "sprocs", "dbs/%/colls/%/sprocs/%", "dcibks" },
-        { "", "", "", "bkmnsr" }                                 /* raw: what it says itself */
-    };
-    if (kind < AIOCOSMOS_READ_ITEM || kind > AIOCOSMOS_RAW) return NULL;
-    return &kinds[kind - AIOCOSMOS_READ_ITEM];
+    return kind < AIOCOSMOS_READ_ITEM || kind > AIOCOSMOS_RAW ? NULL : &aioc_request_kinds[kind - AIOCOSMOS_READ_ITEM];
 }
 
 static bool aioc_request_has_pk(const aiocosmos_pk *pk)
@@ -10786,58 +10847,74 @@ static bool aioc_request_is_given(const aiocosmos_request *request, const aioc_r
     return word != 0;
 }
 
-static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request,
-                                     const aioc_request_kind *kind)
+/* In capitals too. */
+static bool aioc_request_takes(const char *takes, char group)
+{
+    return strchr(takes, group) || strchr(takes, group - 'a' + 'A');
+}
+
+static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request)
 {
     const aioc_request_field *field = aioc_request_fields;
     for (; field->group; field++)
-        if (aioc_request_is_given(request, field) && !strchr(kind->takes, field->group))
+        if (aioc_request_is_given(request, field) && !aioc_request_takes(builder->takes, field->group))
             return aioc_request_refuse(builder, field->name, "does not belong to this kind of operation");
     return request->throughput_ru && request->autoscale_max_ru
                ? aioc_request_refuse(builder, "autoscale_max_ru", "and throughput_ru are both given") : 0;
 }
 
-/*--- Links ---*/
-
-/* The name of what a type in a path stands for. NULL: refused. */
-static const char *aioc_request_name(aioc_request_builder *builder, aiocosmos_str type, const char *database,
-                                     const char *container, const char *id)
+/* What it is of; what that and the kind take goes to builder->takes. NULL: refused. */
+static const aioc_request_feed *aioc_request_find_feed(aioc_request_builder *builder, const aiocosmos_request *request,
+                                                       const aioc_request_kind *kind)
 {
-    bool of_database = aioc_mem_same(type, aioc_mem_str("dbs")), ok;
-    bool of_container = aioc_mem_same(type, aioc_mem_str("colls"));
-    const char *what = of_database ? "database" : of_container ? "container" : "id";
-    const char *name = of_container ? container : id;
-    char why[128];
-    if (of_database) name = database ? database : builder->default_database;
-    if (!name) return aioc_request_refuse(builder, what, "required"), (const char *)NULL;
-    ok = of_database || of_container ? aioc_protocol_name_ok(name, why, sizeof why)
-                                     : aioc_protocol_id_ok(name, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why);
-    return ok ? name : (aioc_request_refuse(builder, what, why), (const char *)NULL);
+    bool body = strchr(kind->takes, 'b') != NULL;
+    unsigned at = (unsigned)request->feed, end = AIOC_REQUEST_NO_FEED;
+    const aioc_request_feed *feed = &aioc_request_feeds[at < end ? at : end];
+    builder->takes = kind->takes;
+    if (kind->feed != AIOC_REQUEST_ANY_FEED) return &aioc_request_feeds[kind->feed];
+    if (!feed->names || (body && !feed->properties))
+        return aioc_request_refuse(builder, "feed", "none of this kind's"), (const aioc_request_feed *)NULL;
+    aioc_mem_print(builder->merged, sizeof builder->merged, "%s%s%s", kind->takes, feed->names,
+                   body ? feed->properties : "");
+    builder->takes = builder->merged;
+    return feed;
 }
 
-/* Writes the link of a path such as "dbs/%/colls/%/docs" to builder->link, and what is left of it to builder->tail. */
-static int aioc_request_build_link(aioc_request_builder *builder, const char *path, const char *database,
-                                   const char *container, const char *id)
+/*--- Links ---*/
+
+/* The name of one of a type. */
+static int aioc_request_check_name(aioc_request_builder *builder, const char *type, const char *name)
 {
-    aiocosmos_str rest = aioc_mem_str(path), type, hole;
-    aioc_mem_writer link;
-    builder->link.len = 0;
-    link = aioc_mem_write(builder->memory, &builder->link);
-    builder->tail = NULL;
-    while (aioc_text_split(&rest, '/', &type)) {
-        const char *name;
-        if (!aioc_text_split(&rest, '/', &hole) || *hole.ptr != '%') {
-            builder->tail = type.ptr;
-            break;
-        }
-        name = aioc_request_name(builder, type, database, container, id);
-        if (!name) return builder->status;
-        if (builder->link.len) aioc_mem_put_text(&link, "/");
-        aioc_mem_put(&link, type);
-        aioc_mem_put_text(&link, "/");
-        aioc_mem_put_text(&link, name);
-    }
+    static const char *const names[][2] = { { "dbs", "database" }, { "colls", "container" }, { "users", "user" },
+                                            { "", "id" } };
+    unsigned i = 0;
+    char why[128] = "required";
+    while (i < 3 && strcmp(type, names[i][0]) != 0) i++;
+    if (name && (i < 3 ? aioc_protocol_name_ok(name, why, sizeof why)
+                       : aioc_protocol_id_ok(name, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))) return 0;
+    return aioc_request_refuse(builder, names[i][1], why);
+}
+
+/* Adds a type and a name to builder->link. */
+static int aioc_request_extend_link(aioc_request_builder *builder, const char *type, const char *name)
+{
+    aioc_mem_writer link = aioc_mem_write(builder->memory, &builder->link);
+    if (aioc_request_check_name(builder, type, name)) return builder->status;
+    if (builder->link.len) aioc_mem_put_text(&link, "/");
+    aioc_mem_put_text(&link, type);
+    aioc_mem_put_text(&link, "/");
+    aioc_mem_put_text(&link, name);
     return aioc_mem_written(&link) ? 0 : aioc_request_no_memory(builder);
+}
+
+/* Writes the link of a database or, if type is not "", of what that has of this type and name; NULL: none. */
+static int aioc_request_build_link(aioc_request_builder *builder, const char *database, const char *type,
+                                   const char *name)
+{
+    builder->link.len = 0;
+    if (type && aioc_request_extend_link(builder, "dbs", database ? database : builder->default_database))
+        return builder->status;
+    return type && *type ? aioc_request_extend_link(builder, type, name) : 0;
 }
 
 /*--- Header lines ---*/
@@ -10979,7 +11056,7 @@ static int aioc_request_keep_headers(aioc_request_builder *builder, aioc_mem_buf
 static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos_request *request,
                                   const aioc_request_kind *kind)
 {
-    char ru[80];
+    char line[80];
     const char *type = request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json" : "application/json";
     bool raw = request->kind == AIOCOSMOS_RAW, sends = kind->verb[0] == 'P';
     aioc_mem_writer lines;
@@ -10987,13 +11064,17 @@ static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos
     lines = aioc_mem_write(builder->memory, &builder->lines);
     if (sends) aioc_request_put_line(&lines, "Content-Type: ", aioc_mem_str(type));
     if (request->kind == AIOCOSMOS_UPSERT_ITEM) aioc_mem_put_text(&lines, "x-ms-documentdb-is-upsert: True\r\n");
-    if (sends && strcmp(kind->type, "docs") == 0 && !request->want_body)
+    if (sends && kind->feed == AIOCOSMOS_FEED_ITEMS && !request->want_body)
         aioc_mem_put_text(&lines, "Prefer: return=minimal\r\n");
     if (request->throughput_ru || request->autoscale_max_ru) {
-        aioc_mem_print(ru, sizeof ru, request->throughput_ru ? "x-ms-offer-throughput: %u\r\n"
+        aioc_mem_print(line, sizeof line, request->throughput_ru ? "x-ms-offer-throughput: %u\r\n"
                        : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}\r\n",
                        (unsigned)(request->throughput_ru + request->autoscale_max_ru));  /* one of them is 0 */
-        aioc_mem_put_text(&lines, ru);
+        aioc_mem_put_text(&lines, line);
+    }
+    if (request->expiry_s) {
+        aioc_mem_print(line, sizeof line, "x-ms-documentdb-expiry-seconds: %u\r\n", (unsigned)request->expiry_s);
+        aioc_mem_put_text(&lines, line);
     }
     if (request->if_match.ptr) aioc_request_put_line(&lines, "If-Match: ", request->if_match);
     if (request->if_none_match.ptr) aioc_request_put_line(&lines, "If-None-Match: ", request->if_none_match);
@@ -11003,15 +11084,19 @@ static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos
                ? aioc_request_add_line(builder, "Content-Type: ", type) : 0;
 }
 
-static int aioc_request_add_pk(aioc_request_builder *builder, const aiocosmos_pk *pk)
+static int aioc_request_put_pk(aioc_request_builder *builder, aioc_mem_buffer *out, const aiocosmos_pk *pk)
 {
     char why[160];
-    int status;
-    if (!aioc_request_has_pk(pk)) return aioc_request_refuse(builder, "pk", "required");
-    builder->pk.len = 0;
-    status = aioc_protocol_pk_text(builder->memory, &builder->pk, pk, why, sizeof why);
+    int status = aioc_protocol_pk_text(builder->memory, out, pk, why, sizeof why);
     if (status == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(builder);
     return status ? aioc_request_refuse(builder, "pk", why) : 0;
+}
+
+static int aioc_request_add_pk(aioc_request_builder *builder, const aiocosmos_pk *pk)
+{
+    builder->pk.len = 0;
+    return aioc_request_has_pk(pk) ? aioc_request_put_pk(builder, &builder->pk, pk)
+                                   : aioc_request_refuse(builder, "pk", "required");
 }
 
 static int aioc_request_check_session(aioc_request_builder *builder, aiocosmos_str token)
@@ -11082,27 +11167,25 @@ static int aioc_request_check_body(aioc_request_builder *builder, aiocosmos_str 
     return builder->out.ok ? 0 : aioc_request_no_memory(builder);
 }
 
-/* The beginning of an object of this name. */
-static void aioc_request_write_id(aioc_request_builder *builder, const char *id)
+static int aioc_request_write_string(aioc_request_builder *builder, const char *field, aiocosmos_str text)
 {
-    aioc_mem_put_text(&builder->out, "{\"id\":");
-    if (!aioc_json_append_string(builder->memory, &builder->body, id, strlen(id), false)) builder->out.ok = false;
+    builder->memory->refused = 0;
+    if (aioc_json_append_string(builder->memory, &builder->body, text.ptr, text.len, false)) return 0;
+    return builder->memory->refused ? aioc_request_no_memory(builder)
+                                    : aioc_request_refuse(builder, field, "not UTF-8");
 }
 
 static int aioc_request_write_path(aioc_request_builder *builder, const char *field, const char *path, size_t len)
 {
-    if (*path != '/' || len < 2)
-        return aioc_request_refuse(builder, field, "a path starts with '/' and names a property");
-    builder->memory->refused = 0;
-    if (aioc_json_append_string(builder->memory, &builder->body, path, len, false)) return 0;
-    return builder->memory->refused ? aioc_request_no_memory(builder)
-                                    : aioc_request_refuse(builder, field, "not UTF-8");
+    return *path == '/' && len > 1
+               ? aioc_request_write_string(builder, field, aioc_text_view(path, len))
+               : aioc_request_refuse(builder, field, "a path starts with '/' and names a property");
 }
 
 static int aioc_request_write_key_paths(aioc_request_builder *builder, const char *const paths[3])
 {
     size_t i;
-    aioc_mem_put_text(&builder->out, ",\"partitionKey\":{\"paths\":[");
+    aioc_mem_put_text(&builder->out, "{\"paths\":[");
     for (i = 0; i < 3 && paths[i]; i++) {
         if (i) aioc_mem_put_text(&builder->out, ",");
         if (aioc_request_write_path(builder, "partition_key_paths", paths[i], strlen(paths[i])))
@@ -11136,23 +11219,27 @@ static bool aioc_request_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
 }
 
 /* A member of the properties that the host gives as JSON. What we do not know is the service's affair, but not what is
- * nearly something else, such as "uniqueKeys" or "unique_key_policy", of which it may take no notice. */
+ * nearly something else, such as "uniqueKeys" or "unique_key_policy", of which it may take no notice. *seen: a bit for
+ * each field. */
 static int aioc_request_check_member(aioc_request_builder *builder, const aiocosmos_request *request,
-                                     aiocosmos_json key)
+                                     aiocosmos_json key, uint32_t *seen)
 {
     const aioc_request_field *field = aioc_request_properties;
     aiocosmos_str name = aioc_text_view(key.ptr + 1, key.len - 2);
     char why[160];
     while (field->group && !aioc_json_is_str(key, field->property)) field++;
     if (field->group) {
+        *seen |= 1u << (field - aioc_request_properties);
         if (!aioc_request_is_given(request, field)) return 0;
         aioc_mem_print(why, sizeof why, "\"%s\" and %s are both given", field->property, field->name);
         return aioc_request_refuse(builder, "body", why);
     }
     while (field > aioc_request_properties) {
         aiocosmos_str known = aioc_mem_str((--field)->property), stem = known;
-        if (strcmp(known.ptr + known.len - 6, "Policy") == 0) stem.len -= 6;
-        if (!aioc_request_is_near(name, known, 3) && !aioc_request_is_near(name, stem, 2)) continue;
+        if (!aioc_request_takes(builder->takes, field->group)) continue;
+        if (known.len > 6 && strcmp(known.ptr + known.len - 6, "Policy") == 0) stem.len -= 6;
+        if (!aioc_request_is_near(name, known, known.len < 9 ? known.len / 4 : 3) &&
+            !aioc_request_is_near(name, stem, stem.len < 9 ? stem.len / 4 : 2)) continue;
         aioc_mem_print(why, sizeof why, "\"%.*s\": did you mean \"%s\"?", (int)name.len, name.ptr, known.ptr);
         return aioc_request_refuse(builder, "body", why);
     }
@@ -11160,22 +11247,20 @@ static int aioc_request_check_member(aioc_request_builder *builder, const aiocos
 }
 
 /* The members of an object from the host, without its braces. Those that stand in the request itself are refused. */
-static int aioc_request_write_members(aioc_request_builder *builder, const aiocosmos_request *request, bool *has_key)
+static int aioc_request_write_members(aioc_request_builder *builder, const aiocosmos_request *request, uint32_t *seen)
 {
     aiocosmos_json root, key, value;
     if (aioc_request_parse(builder, request->body)) return builder->status;
     root = aioc_json_root(&builder->properties);
-    if (root.type != AIOCOSMOS_JSON_OBJ)
-        return aioc_request_refuse(builder, "body", "properties of a container are a JSON object");
+    if (root.type != AIOCOSMOS_JSON_OBJ) return aioc_request_refuse(builder, "body", "properties are a JSON object");
     memset(&value, 0, sizeof value);
     while (aioc_json_next(root, &key, &value)) {
         if (aioc_json_is_str(key, "id")) {
-            if (!aioc_json_is_str(value, request->container))
-                return aioc_request_refuse(builder, "body", "\"id\" is not the container's name");
+            if (!aioc_json_is_str(value, builder->name))
+                return aioc_request_refuse(builder, "body", "\"id\" is another name");
             continue;
         }
-        if (aioc_request_check_member(builder, request, key)) return builder->status;
-        if (aioc_json_is_str(key, "partitionKey")) *has_key = true;
+        if (aioc_request_check_member(builder, request, key, seen)) return builder->status;
         aioc_mem_put_text(&builder->out, ",");
         aioc_mem_put(&builder->out, aioc_text_view(key.ptr, key.len));
         aioc_mem_put_text(&builder->out, ":");
@@ -11187,7 +11272,7 @@ static int aioc_request_write_members(aioc_request_builder *builder, const aioco
 /* Each key is a list of paths with commas between. One in a name makes pieces that are no paths. */
 static int aioc_request_write_unique_keys(aioc_request_builder *builder, const char *const *keys)
 {
-    aioc_mem_put_text(&builder->out, ",\"uniqueKeyPolicy\":{\"uniqueKeys\":[");
+    aioc_mem_put_text(&builder->out, "{\"uniqueKeys\":[");
     for (; *keys; keys++) {
         const char *at = *keys, *before = "{\"paths\":[";
         for (;; before = ",") {
@@ -11203,34 +11288,58 @@ static int aioc_request_write_unique_keys(aioc_request_builder *builder, const c
     return 0;
 }
 
-static int aioc_request_write_container(aioc_request_builder *builder, const aiocosmos_request *request)
+/* A string, which may have to be one of several; or JSON. */
+static int aioc_request_write_text(aioc_request_builder *builder, const aiocosmos_request *request,
+                                   const aioc_request_field *field)
+{
+    const char *at = (const char *)request + field->at;
+    aiocosmos_str words = aioc_mem_str(field->opens + 1), word, text;
+    char why[80];
+    bool ok = words.len == 0;
+    if (*field->opens != '"') {
+        memcpy(&text, at, sizeof text);
+        aioc_mem_put(&builder->out, text);
+        return aioc_request_check_json(builder, field->name, text, field->opens,
+                                       *field->opens == '[' ? "not an array" : "not an object", "", NULL);
+    }
+    memcpy(&at, at, sizeof at);
+    text = aioc_mem_str(at);
+    aioc_mem_print(why, sizeof why, "one of: %s", words.ptr);
+    while (!ok && aioc_text_split(&words, ' ', &word)) ok = aioc_mem_same(word, text);
+    return ok ? aioc_request_write_string(builder, field->name, text) : aioc_request_refuse(builder, field->name, why);
+}
+
+static int aioc_request_write_property(aioc_request_builder *builder, const aiocosmos_request *request,
+                                       const aioc_request_field *field)
+{
+    char text[AIOC_JSON_NUMBER_MAX];
+    aioc_mem_put_text(&builder->out, ",\"");
+    aioc_mem_put_text(&builder->out, field->property);
+    aioc_mem_put_text(&builder->out, "\":");
+    if (*field->opens) return aioc_request_write_text(builder, request, field);
+    if (field->group == 'y') return aioc_request_write_key_paths(builder, request->partition_key_paths);
+    if (field->group == 'u') return aioc_request_write_unique_keys(builder, request->unique_keys);
+    if (field->group == 'k') return aioc_request_put_pk(builder, &builder->body, &request->pk);
+    if (request->default_ttl_s < -1) return aioc_request_refuse(builder, "default_ttl_s", "-1, or seconds above 0");
+    aioc_mem_put(&builder->out, aioc_text_view(text, aioc_json_i64_write(request->default_ttl_s, text)));
+    return 0;
+}
+
+/* Of whatever is created or replaced under a name. */
+static int aioc_request_write_properties(aioc_request_builder *builder, const aiocosmos_request *request)
 {
     const aioc_request_field *field = aioc_request_properties;
-    bool has_key = aioc_request_is_given(request, field);
-    aioc_request_write_id(builder, request->container);
-    if ((has_key && aioc_request_write_key_paths(builder, request->partition_key_paths)) ||
-        (request->body.len && aioc_request_write_members(builder, request, &has_key))) return builder->status;
-    if (!has_key && request->kind == AIOCOSMOS_CREATE_CONTAINER)
-        return aioc_request_refuse(builder, "partition_key_paths", "required");
-    if (!has_key) return aioc_request_refuse(builder, "body", "required: the container's whole properties, as read");
-    if (request->default_ttl_s < -1) return aioc_request_refuse(builder, "default_ttl_s", "-1, or seconds above 0");
-    if (request->default_ttl_s) {
-        char number[AIOC_JSON_NUMBER_MAX];
-        aioc_mem_put_text(&builder->out, ",\"defaultTtl\":");
-        aioc_mem_put(&builder->out, aioc_text_view(number, aioc_json_i64_write(request->default_ttl_s, number)));
-    }
-    if (request->unique_keys && aioc_request_write_unique_keys(builder, request->unique_keys)) return builder->status;
-    for (; field->group; field++) {
-        const char *expected = *field->opens == '[' ? "not an array" : "not an object";
-        aiocosmos_str policy;
-        if (!*field->opens || !aioc_request_is_given(request, field)) continue;
-        memcpy(&policy, (const char *)request + field->at, sizeof policy);
-        if (aioc_request_check_json(builder, field->name, policy, field->opens, expected, "", NULL))
+    uint32_t seen = 0;
+    aioc_mem_put_text(&builder->out, "{\"id\":");
+    if (aioc_request_write_string(builder, "id", aioc_mem_str(builder->name)) ||
+        (request->body.len && aioc_request_write_members(builder, request, &seen))) return builder->status;
+    if (request->kind == AIOCOSMOS_REPLACE_CONTAINER && !(seen & 1))
+        return aioc_request_refuse(builder, "body", "required: the container's whole properties, as read");
+    for (; field->group; field++, seen >>= 1) {
+        if (!(seen & 1) && strchr(builder->takes, field->group - 'a' + 'A') && !aioc_request_is_given(request, field))
+            return aioc_request_refuse(builder, field->name, "required");
+        if (aioc_request_is_given(request, field) && aioc_request_write_property(builder, request, field))
             return builder->status;
-        aioc_mem_put_text(&builder->out, ",\"");
-        aioc_mem_put_text(&builder->out, field->property);
-        aioc_mem_put_text(&builder->out, "\":");
-        aioc_mem_put(&builder->out, policy);
     }
     aioc_mem_put_text(&builder->out, "}");
     return 0;
@@ -11241,12 +11350,7 @@ static int aioc_request_build_body(aioc_request_builder *builder, const aiocosmo
 {
     builder->body.len = 0;
     builder->out = aioc_mem_write(builder->memory, &builder->body);
-    if (request->kind == AIOCOSMOS_CREATE_DATABASE) {
-        aioc_request_write_id(builder, request->database ? request->database : builder->default_database);
-        aioc_mem_put_text(&builder->out, "}");
-    } else if (aioc_request_write_container(builder, request)) {
-        return builder->status;
-    }
+    if (aioc_request_write_properties(builder, request)) return builder->status;
     *body = aioc_mem_text(&builder->body);
     return aioc_mem_written(&builder->out) ? 0 : aioc_request_no_memory(builder);
 }
@@ -11325,24 +11429,48 @@ static int aioc_request_link_item(aioc_request_builder *builder, aiocosmos_str c
            aioc_mem_append_str(memory, link, id))) ? 0 : aioc_request_no_memory(builder);
 }
 
+/* Writes the link of what is asked for to builder->link, its name to builder->name, and what follows it in the path to
+ * builder->tail: of a new one, whose name is not in the link, the type. */
+static int aioc_request_link(aioc_request_builder *builder, const aiocosmos_request *request)
+{
+    const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
+    const aioc_request_feed *feed = aioc_request_find_feed(builder, request, kind);
+    bool deletes_all = request->kind == AIOCOSMOS_DELETE_PARTITION;
+    bool named = strcmp(kind->verb, "POST") != 0 || strchr(kind->takes, 'i') || deletes_all;
+    builder->tail = deletes_all ? "operations/partitionkeydelete" : named ? NULL : feed->type;
+    if (aioc_request_build_link(builder, request->database, feed->owner,
+                                request->user ? request->user : request->container)) return builder->status;
+    if (!*feed->type || (!named && kind->feed == AIOCOSMOS_FEED_ITEMS)) return 0;
+    builder->name = !feed->owner ? request->database ? request->database : builder->default_database
+                    : *feed->owner ? request->id : request->container ? request->container : request->user;
+    return named ? aioc_request_extend_link(builder, feed->type, builder->name)
+                 : aioc_request_check_name(builder, feed->type, builder->name);
+}
+
 /* Whether it is a good one, but for what is checked as it is written: names, headers, a container's properties. Fills
  * in traits, body and key. */
 static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
-    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
+    const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
+    const aioc_request_feed *feed;
     const aiocosmos_str *etag = &request->if_match;
-    bool sends = kind && kind->verb[0] == 'P';
+    bool sends, keyed;
     memset(spec, 0, sizeof *spec);
     if (!kind) return aioc_request_refuse(builder, "kind", "required: one of aiocosmos_kind");
+    feed = aioc_request_find_feed(builder, request, kind);
+    if (!feed) return builder->status;
+    sends = kind->verb[0] == 'P';
     spec->is.write = kind->verb[0] != 'G';
     /* "*" is true of what the first try made of the item, too. */
     spec->is.repeatable = (etag->ptr && !aioc_mem_same(*etag, aioc_mem_str("*"))) || request->if_not_exists;
     spec->is.if_not_exists = request->if_not_exists;
     spec->is.item_data = strchr(kind->takes, 'k') && request->kind != AIOCOSMOS_RAW;
+    keyed = request->kind == AIOCOSMOS_RAW ? aioc_request_has_pk(&request->pk)
+                                           : spec->is.item_data || (feed->names && strchr(feed->names, 'k'));
     spec->body = request->body;
     builder->pk.len = 0;
-    if (aioc_request_check_fields(builder, request, kind) ||
-        (strchr(kind->takes, 'i') && !aioc_request_name(builder, aioc_mem_str("docs"), NULL, NULL, request->id)) ||
+    if (aioc_request_check_fields(builder, request) ||
+        (strchr(kind->takes, 'i') && aioc_request_check_name(builder, "", request->id)) ||
         aioc_request_check_etag(builder, "if_match", *etag) ||
         aioc_request_check_etag(builder, "if_none_match", request->if_none_match)) return builder->status;
     if (sends && spec->body.ptr && !spec->body.len && strchr(kind->takes, 'b'))
@@ -11353,8 +11481,7 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
         (sends && request->kind <= AIOCOSMOS_DELETE_ITEM &&
          aioc_request_check_body(builder, &spec->body, request->kind == AIOCOSMOS_PATCH_ITEM)) ||
         /* After the body: where that is not JSON, aiocosmos_pk_of() had no key to give. */
-        ((spec->is.item_data || aioc_request_has_pk(&request->pk)) && aioc_request_add_pk(builder, &request->pk)))
-        return builder->status;
+        (keyed && aioc_request_add_pk(builder, &request->pk))) return builder->status;
     spec->pk_text = aioc_mem_text(&builder->pk);
     return aioc_request_check_session(builder, request->session_token);
 }
@@ -11362,18 +11489,18 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
 /* The rest of what has been checked and has its link. */
 static int aioc_request_write(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
-    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
+    const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
     bool keyed = strchr(kind->takes, 'k') != NULL;
+    spec->type = aioc_request_find_feed(builder, request, kind)->type;
     if (aioc_request_add_lines(builder, request, kind) ||
         (kind->verb[0] == 'P' && !keyed && aioc_request_build_body(builder, request, &spec->body)))
         return builder->status;
     spec->kind = request->kind;
     spec->verb = kind->verb;
-    spec->type = kind->type;
     spec->tail = builder->tail;
     spec->link = spec->container_link = aioc_mem_text(&builder->link);
     if (!keyed && request->kind != AIOCOSMOS_READ_CONTAINER) spec->container_link.len = 0;
-    else if (request->id) spec->container_link.len -= strlen(kind->type) + 2 + strlen(request->id);
+    else if (request->id) spec->container_link.len -= strlen(spec->type) + 2 + strlen(request->id);
     spec->lines = aioc_mem_text(&builder->lines);
     spec->session_token = request->session_token;
     spec->order_key = request->order_key;
@@ -11385,12 +11512,7 @@ static int aioc_request_write(aioc_request_builder *builder, const aiocosmos_req
 
 static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
-    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
-    if (aioc_request_check(builder, request, spec) ||
-        aioc_request_build_link(builder, kind->path, request->database, request->container, request->id) ||
-        /* The new name of a database or container is not in the link. */
-        (strchr(kind->takes, 'x') && !aioc_request_name(builder, aioc_mem_str(kind->type), request->database,
-                                                        request->container, "")) ||
+    if (aioc_request_check(builder, request, spec) || aioc_request_link(builder, request) ||
         aioc_request_write(builder, request, spec)) return builder->status;
     return request->kind == AIOCOSMOS_RAW ? aioc_request_specify_raw(builder, request, spec) : 0;
 }
@@ -16374,10 +16496,10 @@ static bool aioc_range_is_out_of_reach(int status)
 /*--- Requests and answers ---*/
 
 /* Fills in what is asked for. */
-static int aioc_range_fill(aioc_request_builder *builder, aioc_range_question *question, const char *path,
-                           const char *database, const char *container, aiocosmos_str session, uint32_t timeout_ms)
+static int aioc_range_fill(aioc_request_builder *builder, aioc_range_question *question, const char *database,
+                           const char *type, const char *name, aiocosmos_str session, uint32_t timeout_ms)
 {
-    int refused = aioc_request_build_link(builder, path, database, container, NULL);
+    int refused = aioc_request_build_link(builder, database, type, name);
     if (!refused) refused = aioc_request_check_session(builder, session);
     if (!refused) refused = aioc_request_keep(builder, &question->link, aioc_mem_text(&builder->link));
     if (!refused) refused = aioc_request_keep(builder, &question->session, session);
@@ -17468,17 +17590,19 @@ static int aioc_page_check_span(aioc_request_builder *builder, const aiocosmos_q
 
 static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_query_request *request)
 {
-    const char *what;
-    bool of_items = request->feed == AIOCOSMOS_FEED_ITEMS, of_ranges = request->feed == AIOCOSMOS_FEED_RANGES;
-    if (request->feed > AIOCOSMOS_FEED_RANGES)
+    const char *what, *owner;
+    bool of_items = request->feed == AIOCOSMOS_FEED_ITEMS;
+    if ((unsigned)request->feed >= AIOC_REQUEST_NO_FEED)
         return aioc_request_refuse(builder, "feed", "one of aiocosmos_feed is expected");
+    owner = aioc_request_feeds[request->feed].owner;
     what = !of_items && aioc_request_has_pk(&request->pk) ? "pk"
            : !of_items && request->session_token.len ? "session_token"
            : !of_items && (request->epk_min || request->epk_max) ? "epk_min"
-           : !of_items && !of_ranges && request->container ? "container"
-           : of_ranges && request->sql ? "sql"
+           : request->container && (!owner || *owner != 'c') ? "container"
+           : request->user && (!owner || *owner != 'u') ? "user"
+           : request->feed == AIOCOSMOS_FEED_RANGES && request->sql ? "sql"
            : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
-           : request->feed == AIOCOSMOS_FEED_DATABASES && request->database ? "database" : NULL;
+           : request->database && !owner ? "database" : NULL;
     if (what) return aioc_request_refuse(builder, what, "does not belong to this feed");
     if (!request->sql && request->param_count) return aioc_request_refuse(builder, "params", "there is no sql");
     if (request->page_items_max > INT32_MAX) return aioc_request_refuse(builder, "page_items_max", "over 2^31-1");
@@ -17488,21 +17612,19 @@ static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_
 /* What is read, and how. */
 static int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
 {
-    static const struct { const char *type, *array, *path; } feeds[] = {
-        { "docs", "/Documents", "dbs/%/colls/%" }, { "colls", "/DocumentCollections", "dbs/%" },
-        { "dbs", "/Databases", "" }, { "pkranges", "/PartitionKeyRanges", "dbs/%/colls/%" }
-    };
+    const aioc_request_feed *feed = &aioc_request_feeds[request->feed];
     aioc_request_builder *builder = &cursor->engine->builder;
     bool has_pk = aioc_request_has_pk(&request->pk);
     int refused = aioc_page_check_query(builder, request);
     if (!refused)
-        refused = aioc_range_fill(builder, &cursor->question, feeds[request->feed].path, request->database,
-                                  request->container, request->session_token, request->timeout_ms);
+        refused = aioc_range_fill(builder, &cursor->question, request->database, feed->owner,
+                                  request->user ? request->user : request->container, request->session_token,
+                                  request->timeout_ms);
     if (!refused && has_pk) refused = aioc_request_add_pk(builder, &request->pk);
     if (!refused && has_pk) refused = aioc_request_keep(builder, &cursor->question.pk, aioc_mem_text(&builder->pk));
     if (refused) return refused;
-    cursor->type = feeds[request->feed].type;
-    cursor->array = feeds[request->feed].array;
+    cursor->type = feed->type;
+    cursor->array = feed->array;
     cursor->of_items = request->feed == AIOCOSMOS_FEED_ITEMS;
     cursor->page_items_max = request->page_items_max;
     cursor->skip_empty = request->skip_empty;
@@ -20181,7 +20303,7 @@ static int aioc_many_read_pairs(aioc_many *many, uint64_t *bytes)
         const char *id = request->items[i].id;
         size_t id_size;
         bool same;
-        if (!aioc_request_name(builder, aioc_mem_str("docs"), NULL, NULL, id) ||
+        if (aioc_request_check_name(builder, "", id) ||
             aioc_request_add_pk(builder, &request->items[i].pk)) {
             refused = aioc_request_refuse_item(builder, i);
             break;
@@ -20238,7 +20360,7 @@ static int aioc_many_fill(aioc_many *many, aioc_range_readers *readers)
     aioc_request_builder *builder = &many->engine->builder;
     const aiocosmos_read_many_request *request = &many->request;
     aioc_range_reader *reader = &many->reader;
-    int refused = aioc_range_fill(builder, &many->question, "dbs/%/colls/%", request->database, request->container,
+    int refused = aioc_range_fill(builder, &many->question, request->database, "colls", request->container,
                                   request->session_token, request->timeout_ms) ||
                   aioc_request_keep(builder, &builder->lines, aioc_mem_str(aioc_many_query_lines)) ||
                   aioc_request_add_headers(builder, request->headers, false) ||
@@ -20568,7 +20690,7 @@ static int aioc_batch_specify_all(aioc_op_engine *engine, const aiocosmos_batch_
 {
     aioc_request_builder *builder = &engine->builder;
     size_t pk_len, i;
-    if (aioc_request_build_link(builder, "dbs/%/colls/%", request->database, request->container, NULL) ||
+    if (aioc_request_build_link(builder, request->database, "colls", request->container) ||
         aioc_batch_specify(builder, aioc_mem_text(&builder->link), true, request->headers, spec) ||
         aioc_request_add_pk(builder, &request->pk) ||
         aioc_request_check_session(builder, request->session_token) ||
@@ -21511,7 +21633,7 @@ static int aioc_bulk_begin(aioc_bulk *bulk, const aiocosmos_bulk_request *reques
     bulk->waiter.owner = bulk->expiry.owner = bulk;
     if (aioc_request_check_session(builder, request->session_token) ||
         aioc_request_keep(builder, &bulk->token, request->session_token) || aioc_bulk_keep_lines(bulk, request) ||
-        aioc_request_build_link(builder, "dbs/%/colls/%", request->database, request->container, NULL))
+        aioc_request_build_link(builder, request->database, "colls", request->container))
         return builder->status;
     bulk->request.session_token.ptr = bulk->token.data;
     bulk->container = aioc_account_hold(&engine->account, aioc_mem_text(&builder->link));
@@ -22513,7 +22635,7 @@ static int aioc_client_pk_of(aiocosmos_client *client, const char *container, ai
     size_t count;
     char why[400];
     if (!container || !strchr(container, '/')) {
-        if (aioc_request_build_link(builder, "dbs/%/colls/%", NULL, container, NULL)) return builder->status;
+        if (aioc_request_build_link(builder, NULL, "colls", container)) return builder->status;
         link = aioc_mem_text(&builder->link);
     }
     known = aioc_account_find(&client->engine.account, link);
@@ -22541,7 +22663,7 @@ aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *databa
     aioc_op_engine *engine = &client->engine;
     aioc_account_container *known = NULL;
     client->session_text.len = 0;
-    if (aioc_request_build_link(&engine->builder, "dbs/%/colls/%", database, container, NULL) == 0)
+    if (aioc_request_build_link(&engine->builder, database, "colls", container) == 0)
         known = aioc_account_find(&engine->account, aioc_mem_text(&engine->builder.link));
     if (!known || !aioc_account_session_for(known, NULL, aioc_mem_str(""), &client->session_text))
         return aioc_mem_str("");
@@ -22554,7 +22676,7 @@ int aiocosmos_session_merge(aiocosmos_client *client, const char *database, cons
     aioc_account_container *known;
     size_t bad_at;
     bool merged;
-    if (aioc_request_build_link(builder, "dbs/%/colls/%", database, container, NULL)) return builder->status;
+    if (aioc_request_build_link(builder, database, "colls", container)) return builder->status;
     if (!aioc_protocol_session_check(token, &bad_at))
         return aioc_request_refuse_at(builder, "token", "malformed", bad_at);
     known = aioc_account_hold(&client->engine.account, aioc_mem_text(&builder->link));

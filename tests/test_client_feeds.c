@@ -74,7 +74,7 @@ TEST(what_does_not_belong_to_a_feed_is_refused)
     memset(&plain, 0, sizeof plain);
     plain.container = "c";
     query = plain;
-    query.feed = (aiocosmos_feed)(AIOCOSMOS_FEED_RANGES + 1);
+    query.feed = (aiocosmos_feed)(AIOCOSMOS_FEED_PERMISSIONS + 1);
     CHECK_STR(refusal_of_query(client, &query), "feed: one of aiocosmos_feed is expected");
     plain.feed = AIOCOSMOS_FEED_RANGES;
     query = plain;

@@ -1,14 +1,7 @@
 /* test_emulator_inside.c: the emulator as the network of a client in the same process. */
-#define AIOCOSMOS_IMPLEMENTATION
-#include "aiocosmos.h"
-
-#include "heap.h"
-#include "test.h"
-#include "tools/emulator/aiocosmos_emulator.h"
+#include "inside.h"
 
 #include <time.h>
-
-static aiocosmos_emulator *emulator;
 
 static double seconds(void)
 {
@@ -17,149 +10,11 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static int open_client(aiocosmos_client **client, const char *endpoint)
-{
-    aiocosmos_options options = {0};
-    char why[256];
-    options.endpoint = endpoint;
-    options.key = AIOCOSMOS_EMULATOR_KEY;
-    options.allow_http = true;
-    options.platform = aiocosmos_emulator_platform(emulator);
-    options.allocator.fn = heap_fn;
-    options.default_database = "D";
-    return options.platform ? aiocosmos_create(&options, client, why, sizeof why) : AIOCOSMOS_E_NOMEM;
-}
-
-static bool open_emulator(void)
-{
-    aiocosmos_emulator_options options = {0};
-    options.allocate = heap_fn;
-    emulator = aiocosmos_emulator_open(&options, NULL);
-    return emulator != NULL;
-}
-
-static int make(aiocosmos_client *client)
-{
-    aiocosmos_request request = {0};
-    int status;
-    request.kind = AIOCOSMOS_CREATE_DATABASE;
-    status = aiocosmos_run(client, &request, NULL);
-    if (status != 0) return status;
-    request.kind = AIOCOSMOS_CREATE_CONTAINER;
-    request.container = "C";
-    request.partition_key_paths[0] = "/id";
-    return aiocosmos_run(client, &request, NULL);
-}
-
-static int run(aiocosmos_client *client, aiocosmos_kind kind, const char *body, uint32_t timeout_ms)
-{
-    aiocosmos_request request = {0};
-    request.kind = kind;
-    request.container = "C";
-    request.pk = aiocosmos_pk_s("a");
-    if (kind == AIOCOSMOS_READ_ITEM) request.id = "a";
-    else request.body = aiocosmos_text(body);
-    request.timeout_ms = timeout_ms;
-    return aiocosmos_run(client, &request, NULL);
-}
-
-static aiocosmos_client *begin(void)
-{
-    aiocosmos_client *client;
-    CHECK(open_emulator());
-    CHECK_INT(open_client(&client, "http://localhost:8081"), 0);
-    CHECK_INT(make(client), 0);
-    CHECK_INT(run(client, AIOCOSMOS_CREATE_ITEM, "{\"id\":\"a\"}", 0), 0);
-    return client;
-}
-
-static void end(aiocosmos_client *client)
-{
-    aiocosmos_destroy(client);
-    aiocosmos_emulator_close(emulator);
-    CHECK_INT(heap.bytes, 0);
-}
-
 static void fault(const char *rule)
 {
     char why[200];
     aiocosmos_emulator_clear_faults(emulator);
     if (!aiocosmos_emulator_fault(emulator, rule, why, sizeof why)) test_fail(__FILE__, __LINE__, "%s: %s", rule, why);
-}
-
-/* Answers with its arguments. */
-static int echo(aiocosmos_emulator_call *call, void *user_data)
-{
-    (void)user_data;
-    aiocosmos_emulator_print(call, "for ");
-    aiocosmos_emulator_print(call, call->partition_key.len == 5 ? "a" : "?");
-    aiocosmos_emulator_answer(call, call->input.ptr, call->input.len);
-    return 200;
-}
-
-static void procedure_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
-{
-    aiocosmos_str log = aiocosmos_result_header(result, "x-ms-documentdb-script-log-results");
-    (void)client;
-    CHECK_INT(result->status, 0);
-    CHECK_INT(result->fate, AIOCOSMOS_FATE_ANSWERED);
-    CHECK(result->charge_ru > 0 && result->session_token.len > 0);
-    snprintf((char *)user_data, 64, "%.*s|%.*s", (int)result->body.len, result->body.ptr, (int)log.len, log.ptr);
-}
-
-TEST(a_stored_procedure_is_executed)
-{
-    static const char *const logging[] = { "x-ms-documentdb-script-enable-logging: True", NULL };
-    aiocosmos_client *client = begin();
-    aiocosmos_request request = {0}, make_it = {0};
-    char got[64] = "";
-    CHECK(aiocosmos_emulator_register(emulator, "echo", echo, NULL));
-    request.kind = AIOCOSMOS_EXECUTE_PROCEDURE;
-    request.container = "C";
-    request.id = "echo";
-    request.pk = aiocosmos_pk_s("a");
-    request.body = aiocosmos_text("[1, \"x\"]");
-    request.headers = logging;
-    CHECK_INT(aiocosmos_run(client, &request, NULL), 404);
-    make_it.kind = AIOCOSMOS_RAW;
-    make_it.raw_verb = "POST";
-    make_it.raw_link = "dbs/D/colls/C/sprocs";
-    make_it.body = aiocosmos_text("{\"id\":\"echo\",\"body\":\"function () {}\"}");
-    CHECK_INT(aiocosmos_run(client, &make_it, NULL), 0);
-    request.done = procedure_done;
-    request.user_data = got;
-    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
-    CHECK_STR(got, "[1, \"x\"]|for%20a");
-    request.body = aiocosmos_text(NULL);
-    request.headers = NULL;
-    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
-    CHECK_STR(got, "[]|");
-    end(client);
-}
-
-/* And no others. */
-TEST(the_items_of_a_key_are_deleted)
-{
-    aiocosmos_client *client = begin();
-    aiocosmos_request request = {0};
-    request.kind = AIOCOSMOS_CREATE_ITEM;
-    request.container = "C";
-    request.pk = aiocosmos_pk_s("b");
-    request.body = aiocosmos_text("{\"id\":\"b\"}");
-    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
-    memset(&request, 0, sizeof request);
-    request.kind = AIOCOSMOS_DELETE_PARTITION;
-    request.container = "C";
-    CHECK_INT(aiocosmos_run(client, &request, NULL), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_last_error(client), "pk: required");
-    request.pk = aiocosmos_pk_s("a");
-    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
-    CHECK_INT(run(client, AIOCOSMOS_READ_ITEM, NULL, 0), 404);
-    request.kind = AIOCOSMOS_READ_ITEM;
-    request.id = "b";
-    request.pk = aiocosmos_pk_s("b");
-    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
-    end(client);
 }
 
 TEST(pauses_take_no_time_on_either_clock)
