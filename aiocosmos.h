@@ -618,6 +618,7 @@ typedef struct aiocosmos_request {
     aiocosmos_str if_match;
     aiocosmos_str if_none_match;       /* read: 304 if the item still is that version */
     aiocosmos_str session_token;       /* for this request, merged with the one that the client holds */
+    const char *token;                 /* signs this request, but no plan nor metadata: a permission's "_token" */
     /* extra "name: value" lines, NULL-terminated: see below. What is the library's or the connection's is refused */
     const char *const *headers;
     const char *raw_verb;              /* GET, HEAD, POST, PUT, PATCH, DELETE: see below */
@@ -795,6 +796,7 @@ typedef struct aiocosmos_query_request {
     aiocosmos_str continuation;
     uint32_t continuation_bytes_max;   /* a longer token is not made (DEFAULT_CONTINUATION_BYTES) */
     aiocosmos_str session_token;
+    const char *token;
     const char *const *headers;
     bool skip_empty;                   /* call back only with a page that has items, is the last, or is out of time */
     bool want_metrics;                 /* the service measures: see aiocosmos_cursor_get_stats() */
@@ -10614,7 +10616,7 @@ static aioc_account_knowledge aioc_account_learn(aioc_account_container *contain
  * lines and body; or which field is refused, and why. The same fields give
  * the same bytes.
  *
- * May call: memory, text, json, http, protocol.    Knows nothing of: containers'
+ * May call: memory, text, json, auth, http, protocol. Knows nothing of: containers'
  * metadata, connections, time.
  *========================*/
 
@@ -11040,6 +11042,23 @@ static int aioc_request_add_headers(aioc_request_builder *builder, const char *c
     return 0;
 }
 
+#define AIOC_REQUEST_TOKEN "authorization: "
+
+/* The first of header lines: the token of this request, or none. */
+static int aioc_request_begin_lines(aioc_request_builder *builder, const char *token)
+{
+    aiocosmos_str text = aioc_text_trim(aioc_mem_str(token));
+    size_t len = aioc_auth_token_value(text, NULL);
+    aioc_mem_buffer *lines = &builder->lines;
+    lines->len = 0;
+    if (!token) return 0;
+    if (len == 0) return aioc_request_refuse(builder, "token", "empty, too long, or not ASCII");
+    if (!aioc_mem_append_str(builder->memory, lines, AIOC_REQUEST_TOKEN) ||
+        !aioc_mem_reserve(builder->memory, lines, len + 2)) return aioc_request_no_memory(builder);
+    lines->len += aioc_auth_token_value(text, lines->data + lines->len);
+    return aioc_request_add_line(builder, "", "");
+}
+
 static int aioc_request_keep(aioc_request_builder *builder, aioc_mem_buffer *buffer, aiocosmos_str text)
 {
     return aioc_mem_set(builder->memory, buffer, text) ? 0 : aioc_request_no_memory(builder);
@@ -11060,7 +11079,7 @@ static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos
     const char *type = request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json" : "application/json";
     bool raw = request->kind == AIOCOSMOS_RAW, sends = kind->verb[0] == 'P';
     aioc_mem_writer lines;
-    builder->lines.len = 0;
+    if (aioc_request_begin_lines(builder, request->token)) return builder->status;
     lines = aioc_mem_write(builder->memory, &builder->lines);
     if (sends) aioc_request_put_line(&lines, "Content-Type: ", aioc_mem_str(type));
     if (request->kind == AIOCOSMOS_UPSERT_ITEM) aioc_mem_put_text(&lines, "x-ms-documentdb-is-upsert: True\r\n");
@@ -12207,6 +12226,14 @@ static void aioc_op_put_session(aioc_op *op, aioc_mem_writer *head)
     else head->out->len = start;
 }
 
+/* Its first line is a token that came with it. */
+static bool aioc_op_has_own_token(const aioc_op *op)
+{
+    aiocosmos_str lines = aioc_op_part(op, AIOC_OP_LINES);
+    return lines.len > sizeof AIOC_REQUEST_TOKEN &&
+           memcmp(lines.ptr, AIOC_REQUEST_TOKEN, sizeof AIOC_REQUEST_TOKEN - 1) == 0;
+}
+
 /* The token or signature for this attempt. len 0: none is held. */
 static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
 {
@@ -12264,9 +12291,10 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     int64_t wall_s = (engine->platform->wall_ms(engine->platform->user_data) + attempt->endpoint->skew_ms) / 1000;
     char number[20];
     aioc_mem_writer head;
+    bool own_token = aioc_op_has_own_token(op);
     if (op->container) pk = aioc_account_pk_header(op->container, pk);
-    authorization = aioc_op_authorization(op, wall_s);
-    if (authorization.len == 0) return AIOCOSMOS_E_AUTH;
+    authorization = own_token ? aioc_mem_str(NULL) : aioc_op_authorization(op, wall_s);
+    if (authorization.len == 0 && !own_token) return AIOCOSMOS_E_AUTH;
     attempt->head.len = 0;
     head = aioc_mem_write(engine->memory, &attempt->head);
     head.ok = aioc_mem_reserve(engine->memory, &attempt->head, 768 + 3u * op->ends[AIOC_OP_TAIL] + lines.len + pk.len +
@@ -12275,7 +12303,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     aioc_mem_put(&head, aioc_mem_text(&attempt->endpoint->host_line));
     aioc_mem_put(&head, aioc_mem_text(&engine->constant_lines));
     aioc_request_put_line(&head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s));
-    aioc_request_put_line(&head, "authorization: ", authorization);
+    if (!own_token) aioc_request_put_line(&head, AIOC_REQUEST_TOKEN, authorization);
     aioc_op_put_activity(op, &head);
     if (pk.len) aioc_request_put_line(&head, op->is.by_range ? "x-ms-documentdb-partitionkeyrangeid: "
                                                              : "x-ms-documentdb-partitionkey: ", pk);
@@ -12409,7 +12437,7 @@ static void aioc_op_start(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
     op->state = AIOC_OP_READY;
-    if (!engine->signer.has_key && !aioc_op_has_token(op)) return;
+    if (!engine->signer.has_key && !aioc_op_has_own_token(op) && !aioc_op_has_token(op)) return;
     if (aioc_op_waits_for_metadata(op)) return;
     if (aioc_op_wants_session(op) && op->container->knowledge != AIOC_ACCOUNT_KNOWN &&
         aioc_op_session_bytes(op) > AIOC_OP_COMPOSITE_MAX && !aioc_op_range(op)) {
@@ -12674,7 +12702,8 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     if (response->status < 400) return;
     wait_ms = aioc_protocol_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER], DBL_MAX);  /* may be fractional */
     outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
-    if (!outcome->from_service || (response->status != 401 && response->status != 403)) return;
+    if (!outcome->from_service || (response->status != 401 && response->status != 403) || aioc_op_has_own_token(op))
+        return;
     outcome->clock_was_off = engine->signer.has_key && aioc_op_clock_was_off(op, response);
     outcome->token_expired = response->status == 401 &&
                              (engine->signer.has_key ? attempt->token != engine->signer.serial
@@ -19031,7 +19060,7 @@ static int aioc_query_add_lines(aioc_request_builder *builder, const aiocosmos_q
 {
     aioc_mem *memory = builder->memory;
     aioc_mem_buffer *lines = &builder->lines;
-    lines->len = 0;
+    if (aioc_request_begin_lines(builder, request->token)) return builder->status;
     if ((is_query && !aioc_mem_append_str(memory, lines, AIOC_RANGE_QUERY_LINES)) ||
         (across && !aioc_mem_append_str(memory, lines, AIOC_RANGE_ACROSS_LINE)) ||
         (request->want_metrics &&

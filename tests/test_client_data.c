@@ -1,5 +1,5 @@
-/* test_client_data.c: what is beside items, queries and containers, from end to end: scripts, users, permissions, tokens,
- * conflicts, throughput, partitions deleted. */
+/* test_client_data.c: what is beside items, queries and containers, from end to end: scripts, users, permissions,
+ * tokens, conflicts, throughput, partitions deleted. */
 #include "inside.h"
 
 /* Answers with its arguments. */
@@ -113,6 +113,24 @@ static void count_page(aiocosmos_client *client, const aiocosmos_page *page, voi
     }
 }
 
+static void keep_status(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    (void)client;
+    *(int *)user_data = page->status;
+}
+
+/* Of the first page. */
+static int status_of_page(aiocosmos_client *client, const aiocosmos_query_request *request)
+{
+    aiocosmos_cursor cursor;
+    int status = 1;
+    CHECK_INT(aiocosmos_query_open(client, request, &cursor), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, cursor, keep_status, &status), 0);
+    CHECK_INT(aiocosmos_drain(client, 10000), 0);
+    aiocosmos_cursor_close(client, cursor);
+    return status;
+}
+
 /* How many there are in a list. */
 static int listed(aiocosmos_client *client, aiocosmos_feed feed, const char *sql)
 {
@@ -204,5 +222,80 @@ TEST(users_and_permissions_and_conflicts)
     request = resource(AIOCOSMOS_DELETE_RESOURCE, AIOCOSMOS_FEED_CONFLICTS, "x");
     request.pk = aiocosmos_pk_s("a");
     CHECK_INT(aiocosmos_run(client, &request, NULL), 404);
+    end(client);
+}
+
+/* "read a b, query a, create a" of an item each, as their statuses. */
+static void with_token(aiocosmos_client *client, const char *token, int *read, int *query, int *create)
+{
+    aiocosmos_request request = {0};
+    aiocosmos_query_request all = {0};
+    request.kind = AIOCOSMOS_READ_ITEM;
+    request.container = "C";
+    request.id = "a";
+    request.pk = aiocosmos_pk_s("a");
+    request.token = token;
+    *read = aiocosmos_run(client, &request, NULL);
+    request.kind = AIOCOSMOS_UPSERT_ITEM;
+    request.id = NULL;
+    request.body = aiocosmos_text("{\"id\":\"a\"}");
+    *create = aiocosmos_run(client, &request, NULL);
+    all.container = "C";
+    all.pk = aiocosmos_pk_s("a");
+    all.sql = "SELECT * FROM c";
+    all.token = token;
+    *query = status_of_page(client, &all);
+}
+
+/* The client's own key, or another's that is wrong: what is asked with a permission's token is asked with that. But a
+ * query's plan and the container's metadata are asked for with the key. */
+TEST(a_token_signs_one_request)
+{
+    static const char *const modes[] = { "Read", "All" };
+    aiocosmos_client *client = begin(), *stranger;
+    aiocosmos_options options = {0};
+    aiocosmos_request request = {0};
+    int mode, read, query, create;
+    char why[256];
+    request.kind = AIOCOSMOS_CREATE_RESOURCE;
+    request.feed = AIOCOSMOS_FEED_USERS;
+    request.user = "ann";
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    options.endpoint = "http://localhost:8081";
+    options.key = "d3Jvbmc=";
+    options.allocator.fn = heap_fn;
+    options.default_database = "D";
+    options.platform = aiocosmos_emulator_platform(emulator);
+    CHECK_INT(aiocosmos_create(&options, &stranger, why, sizeof why), 0);
+    for (mode = 0; mode < 2; mode++) {
+        aiocosmos_body body;
+        aiocosmos_json_doc *doc;
+        aiocosmos_json found;
+        char token[1024];
+        request = resource(AIOCOSMOS_CREATE_RESOURCE, AIOCOSMOS_FEED_PERMISSIONS, modes[mode]);
+        request.permission_mode = modes[mode];
+        request.resource = "dbs/D/colls/C";
+        CHECK_INT(aiocosmos_run(client, &request, &body), 0);
+        CHECK_INT(aiocosmos_json_parse(NULL, body.text.ptr, body.text.len, &doc, NULL), 0);
+        found = aiocosmos_json_at(aiocosmos_json_root(doc), "/_token");
+        CHECK(aiocosmos_json_get_str(found, token, sizeof token) < sizeof token);
+        aiocosmos_json_free(doc);
+        aiocosmos_body_free(&body);
+        with_token(stranger, token, &read, &query, &create);
+        CHECK_INT(read, 0);
+        CHECK_INT(create, mode ? 0 : 403);
+        with_token(client, token, &read, &query, &create);
+        CHECK_INT(query, 0);
+        CHECK_INT(create, mode ? 0 : 403);
+    }
+    with_token(stranger, NULL, &read, &query, &create);
+    CHECK_INT(read, 401);
+    CHECK_INT(query, 401);
+    with_token(client, "type=resource&ver=1&sig=bm9uZQ==", &read, &query, &create);
+    CHECK_INT(read, 401);
+    CHECK_INT(query, 401);
+    with_token(client, NULL, &read, &query, &create);
+    CHECK_INT(read, 0);
+    aiocosmos_destroy(stranger);
     end(client);
 }
