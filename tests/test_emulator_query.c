@@ -198,6 +198,7 @@ TEST(answers_say_which_indexes_would_serve)
     aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.partitions = 1;
+    options.any_order = true;
     open_core(options);
     make_container("{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2},"
                    "\"indexingPolicy\":{\"includedPaths\":[{\"path\":\"/*\"},{\"path\":\"/big/seen/?\"}],"

@@ -311,8 +311,12 @@ TEST(a_query_that_the_emulator_merges)
 {
     const char *body = "{\"query\":\"SELECT VALUE c.id FROM c ORDER BY c.n DESC, c.id\"}";
     const char *lines = ACROSS "x-emulator-merged: True\r\nx-ms-max-item-count: 7\r\n";
+    aiocosmos_emulator_options options;
     int i;
-    open_world(4);
+    memset(&options, 0, sizeof options);
+    options.any_order = true;
+    open_core(options);
+    make_container("{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2}}");
     for (i = 0; i < 16; i++) add_item(f("i%02d", i), f("k%d", i), i / 2);
     CHECK_INT(call("POST", DOCS, ACROSS, body), 400);
     CHECK_INT(call("POST", DOCS, lines, body), 200);

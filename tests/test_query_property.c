@@ -21,6 +21,8 @@
 #include "property_queries.h"
 #include "tools/emulator/sql/sql.h"
 
+void emu_index_scopes_of(aiocosmos_emulator *core, uint32_t items);
+
 #ifdef __SANITIZE_ADDRESS__
 #define PROP_DEFAULT_CASES 600u
 #else
@@ -290,11 +292,13 @@ static void prop_world_open(prop_world *w, uint64_t seed)
     w->rough = sim_chance(&w->world.trouble, 0.4);
     options.endpoint = "http://10.0.0.1:8081/";
     options.partitions = (int)sim_between(&w->world.config, 1, 16);
+    options.any_order = true;
     options.allocate = prop_core_allocate;
     options.now_ms = prop_core_now;
     options.user_data = w;
     w->core = aiocosmos_emulator_open(&options, &error);
     SIM_CHECK(&w->world, w->core, "the emulator: %s", error);
+    if (seed % 2) emu_index_scopes_of(w->core, 0);         /* else documents are too few for an index */
     sim_net_open(&w->net, &w->world, w->core);
     prop_choose_climate(w);
     prop_open_client(w);

@@ -617,7 +617,7 @@ with_emulator profile
 with_emulator token --aad-token secret
 part_no_json
 part_advised
-with_emulator ranges --partitions 8
+with_emulator ranges --partitions 8 --any-order
 with_emulator changes --partitions 4 --shuffle 20 --merge-enabled
 with_emulator processor --partitions 4
 with_emulator shuffled --partitions 4 --shuffle 10 --shuffle-busy 2

@@ -22,7 +22,7 @@ BEGIN {
     order("tools/emulator/", "aiocosmos_emulator base")
     order("tools/emulator/sql/", "sql value regex functions parse bind shape run plan")
     order("tools/emulator/", "text clock model list resource journal changes range index store kind request exchange " \
-          "keep auth fault patch policy metrics plan scope lookup page held query listing script feed item batch " \
+          "keep auth fault patch policy bill metrics plan scope lookup page held query listing script feed item batch " \
           "definition users meta explorer control answer routes restore http network core unit tls data server main " \
           "program")
     order("tools/cli/", "tool interrupt io input values csv flight columns state explain request same rows scan transfer profile account " \

@@ -109,12 +109,12 @@ add go $status "$kept/go/go"
 
 export INTEROP_JS=$kept/js INTEROP_CA=$certs/ca.pem NODE_EXTRA_CA_CERTS=$certs/ca.pem PATH=$kept/venv/bin:$PATH
 export AIOCOSMOS_EMULATOR_TOKEN=an.entra.token
-start "$build/aiocosmos-emulator" --port 0
+start "$build/aiocosmos-emulator" --port 0 --any-order
 export AIOCOSMOS_EMULATOR=$ready
-start "$build/aiocosmos-emulator" --port 0 --aad-token $AIOCOSMOS_EMULATOR_TOKEN \
+start "$build/aiocosmos-emulator" --port 0 --any-order --aad-token $AIOCOSMOS_EMULATOR_TOKEN \
     --tls --cert "$certs/good.pem" --key-file "$certs/leaf.key"
 export AIOCOSMOS_EMULATOR_TLS=$ready
-start "$build/aiocosmos-emulator" --port 0 --partitions 8
+start "$build/aiocosmos-emulator" --port 0 --any-order --partitions 8
 export AIOCOSMOS_EMULATOR_EIGHT=$ready
 start node $here/other_server.mjs
 export OTHER_SERVER=${ready% *} OTHER_SERVER_TLS=${ready#* }

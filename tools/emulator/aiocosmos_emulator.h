@@ -50,6 +50,7 @@ typedef struct aiocosmos_emulator_options {
     double      ru_per_second;       /* of a container, spread evenly over its partitions; above: 429 (no limit) */
     size_t      memory_max;          /* bytes; beyond them requests get 503 (no limit) */
     aiocosmos_emulator_shuffle shuffle;
+    bool        any_order;           /* ORDER BY needs no index: neither its path in the policy nor a composite one */
     bool        merge_enabled;       /* as an account with partition merge: refuses who does not say it can follow */
     int64_t   (*now_ms)(void *user_data);    /* Unix time (the system's clock) */
     uint64_t  (*random)(void *user_data);    /* activity ids (a generator that always starts the same) */

@@ -239,9 +239,13 @@ static void emu_feed_answer(emu_feed *feed, bool through)
 {
     emu_exchange *x = feed->x;
     emu_text *body = &x->core->body;
+    emu_work work;
     int64_t at = through && feed->range->lsn > feed->after ? feed->range->lsn : through ? feed->after : feed->last;
     snprintf(x->etag, sizeof x->etag, "\"%lld\"", (long long)at);
-    emu_charge(x, feed->range, 1.0 + 0.02 * (double)feed->looked + 0.3 * (double)body->buffer.len / 1024);
+    work.documents = feed->looked;
+    work.rows = (uint64_t)feed->count;
+    work.document_bytes = work.row_bytes = body->buffer.len;
+    emu_charge(x, feed->range, emu_bill_page(NULL, &work, feed->after == 0));
     if (feed->count == 0) {
         x->status = 304;
         return;

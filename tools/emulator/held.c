@@ -40,6 +40,7 @@ struct emu_held {
     emu_sql_run *run;
     bool ordered, windowed, fed_in_part, finishing;
     emu_lookup lookup;
+    emu_bill bill;
     uint64_t number;                                       /* of the last item that was fed, of the lookup's part */
     emu_text document;
 };
@@ -186,6 +187,14 @@ static int64_t emu_held_window(const emu_job *job, const emu_item *example)
     return window > job->page.max ? window : job->page.max;
 }
 
+static bool emu_hold_run(emu_exchange *x, emu_held *held)
+{
+    held->run = emu_sql_start(held->query, emu_hold_row, held);
+    if (!held->run) return emu_no_memory(x);
+    if (held->bill.counted) emu_sql_count_reads(held->run, held->bill.served);
+    return true;
+}
+
 /* Where its rows begin. False: refused. */
 static bool emu_hold_start(emu_exchange *x, emu_job *job, emu_held *held)
 {
@@ -203,8 +212,8 @@ static bool emu_hold_start(emu_exchange *x, emu_job *job, emu_held *held)
     }
     held->ordered = emu_sql_is_ordered(held->query);
     held->windowed = held->ordered && held->base == position->rows;
-    held->run = emu_sql_start(held->query, emu_hold_row, held);
-    return held->run || emu_no_memory(x);
+    held->bill = job->bill;
+    return emu_hold_run(x, held);
 }
 
 static emu_held *emu_hold(emu_exchange *x, emu_job *job, const uint64_t key[2])
@@ -276,10 +285,9 @@ static bool emu_hold_lookup(emu_exchange *x, const emu_scope *part, emu_job *job
     }
     if (emu_lookup_refresh(x, lookup, part, held->number) || !lookup->walks) return true;
     emu_sql_stop(held->run);                               /* what was read is no beginning of what is to be read now */
-    held->run = emu_sql_start(held->query, emu_hold_row, held);
     held->number = 0;
     held->fed_in_part = false;
-    return held->run || emu_no_memory(x);
+    return emu_hold_run(x, held);
 }
 
 /* A slice of making them. False: refused. */

@@ -1,15 +1,11 @@
 /* item.c: one item at a time: create, upsert, read, replace, patch, delete. */
 #include "item.h"
+#include "bill.h"
 #include "patch.h"
 #include "script.h"
 #include "sql/sql.h"
 
 #include <string.h>
-
-static double emu_kib(size_t len)
-{
-    return len <= 1024 ? 1.0 : (double)len / 1024;
-}
 
 /*------------------------------------------------------------------------------
  * MARK: - Keys
@@ -204,7 +200,7 @@ static void emu_commit(emu_exchange *x, const emu_draft *draft, emu_item *old, i
 {
     emu_item *item;
     size_t i;
-    emu_charge(x, x->range, weight * (4.7 + emu_kib(draft->content.text.len)));
+    emu_charge(x, x->range, weight * emu_bill_write(draft->content.text.len));
     for (i = 0; i < draft->content.unique_count; i++) {
         if (!emu_unique_taken(x->container, draft->uniques + 2 * i, old, x->now_ms)) continue;
         emu_refuse(x, 409, 3301, "Unique index constraint violation.");
@@ -232,9 +228,9 @@ static bool emu_receive_item(emu_exchange *x, emu_draft *draft)
 static emu_item *emu_item_to_change(emu_exchange *x)
 {
     emu_item *item = emu_lookup_item(x, x->segment[5]);
-    if (item) return emu_matches(x, item->etag, item->ts) ? item : NULL;
-    emu_charge(x, x->range, 1.24);
-    emu_no_item(x);
+    if (item && emu_matches(x, item->etag, item->ts)) return item;
+    emu_charge(x, x->range, EMU_RU_REFUSED);
+    if (!item) emu_no_item(x);
     return NULL;
 }
 
@@ -245,11 +241,14 @@ static void emu_create(emu_exchange *x, bool upsert)
     if (!emu_receive_item(x, &draft)) return;
     old = emu_lookup_item(x, draft.content.id);
     if (old && (!upsert || emu_is(x->request->header[EMU_H_IF_NONE_MATCH], "*"))) {
-        emu_charge(x, x->range, 1.24);
+        emu_charge(x, x->range, EMU_RU_REFUSED);
         emu_item_exists(x);
         return;
     }
-    if (old && !emu_matches(x, old->etag, old->ts)) return;
+    if (old && !emu_matches(x, old->etag, old->ts)) {
+        emu_charge(x, x->range, EMU_RU_REFUSED);
+        return;
+    }
     emu_commit(x, &draft, old, old ? 200 : 201, old ? 1.8 : 1);
 }
 
@@ -273,7 +272,7 @@ static void emu_read(emu_exchange *x)
     range = emu_enter(x);
     if (!range || !emu_session_ok(x, range)) return;
     item = emu_lookup_item(x, x->segment[5]);
-    emu_charge(x, range, item ? emu_kib(item->text_len) : 1);
+    emu_charge(x, range, item ? emu_bill_read(item->text_len) : 1);
     if (!item) {
         emu_no_item(x);
         return;
@@ -293,12 +292,12 @@ static void emu_delete(emu_exchange *x)
     emu_item *item;
     if (!emu_item_key(x) || !emu_enter(x)) return;
     item = emu_lookup_item(x, x->segment[5]);
-    emu_charge(x, x->range, item ? 5.7 : 1.24);
-    if (!item) {
-        emu_no_item(x);
+    if (!item || !emu_matches(x, item->etag, item->ts)) {
+        emu_charge(x, x->range, EMU_RU_REFUSED);
+        if (!item) emu_no_item(x);
         return;
     }
-    if (!emu_matches(x, item->etag, item->ts)) return;
+    emu_charge(x, x->range, EMU_RU_DELETE);
     if (!emu_remove_item(x->store, x->container, item, false, x->now_ms)) {
         emu_no_memory(x);
         return;
@@ -427,7 +426,7 @@ void emu_delete_key(emu_exchange *x)
     while (left > 0) {
         if (slot > partition->items.count) slot = partition->items.count;      /* holes were closed */
         if (!partition->items.at[--slot]) continue;
-        emu_charge(x, x->range, 5.7);
+        emu_charge(x, x->range, EMU_RU_DELETE);
         left--;
         if (emu_remove_item(x->store, x->container, partition->items.at[slot], false, x->now_ms)) continue;
         emu_no_memory(x);

@@ -47,6 +47,7 @@ static const char help[] =
     "  --shuffle-max N   at most so many (16), and\n"
     "  --shuffle-busy N  up to N requests answered 410/1007 or 1008 before (0)\n"
     "  --merge-enabled   as an account with partition merge: refuse clients that do not say that they can follow one\n"
+    "  --any-order       ORDER BY needs no index (one of several keys needs a composite index, as in the service)\n"
     "  --tls             serve HTTPS, TLS 1.2, with\n"
     "  --cert FILE       the certificate, and those that lead to its authority behind it, in PEM\n"
     "  --key-file FILE   the certificate's key, RSA or EC, in PEM\n"
@@ -60,8 +61,9 @@ static const char help[] =
     "/_emulator/split with {\"database\":D,\"container\":C,\"range\":R} splits a physical partition, of\n"
     "/_emulator/merge makes one of it and its right neighbour, of /_emulator/shuffle with\n"
     "{\"every\":N,\"min\":A,\"max\":B,\"busy\":M} makes both happen as --shuffle does, of /_emulator/clock with\n"
-    "{\"ahead_ms\":N} moves its clock. They are for who calls it localhost on this machine, or signed as other\n"
-    "requests are; GET of /_emulator/health is for everybody. For people, /_emulator/explorer is a page for the browser.\n"
+    "{\"ahead_ms\":N} moves its clock. They are for who calls it localhost on this machine, or signed\n"
+    "as other requests are; GET of /_emulator/health is for everybody. For people, /_emulator/explorer is\n"
+    "a page for the browser.\n"
     "\n"
     "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C.\n";
 
@@ -97,6 +99,10 @@ static int parse_option(const char *name, const char *value)
     }
     if (strcmp(name, "--merge-enabled") == 0) {
         options.server.core.merge_enabled = true;
+        return 1;
+    }
+    if (strcmp(name, "--any-order") == 0) {
+        options.server.core.any_order = true;
         return 1;
     }
     if (strcmp(name, "--log") == 0) {

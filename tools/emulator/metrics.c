@@ -17,8 +17,8 @@ typedef struct metrics {
     emu_exchange *x;
     const sql_select *select;
     char single[METRICS_PATHS][METRICS_PATH];              /* "/a/b/?" */
-    char sorted[METRICS_PATHS][METRICS_PATH];              /* "/a/b", of ORDER BY */
-    size_t count, sorted_count;
+    const emu_sql_shape *shape;
+    size_t count;
     aiocosmos_json policy;
 } metrics;
 
@@ -84,18 +84,10 @@ static void metrics_walk(metrics *m, const sql_node *node)
 static void metrics_collect(metrics *m, const emu_sql_query *query)
 {
     const sql_select *select = query->select;
-    uint32_t i;
     while (select->source_count && select->sources[0].select) select = select->sources[0].select;
     m->select = select;
     if (select->where) metrics_walk(m, select->where);
-    for (i = 0; i < select->order_count && m->sorted_count < METRICS_PATHS; i++) {
-        const sql_order_key *key = &select->orders[i];
-        char *path = m->sorted[m->sorted_count];
-        if (select->order_count == 1) metrics_note(m, key->node, "/?");
-        path[0] = 0;
-        if (metrics_path(select, key->node, path) &&
-            metrics_add(path, key->descending ? " DESC" : " ASC", key->descending ? 5 : 4)) m->sorted_count++;
-    }
+    if (select->order_count == 1) metrics_note(m, select->orders[0].node, "/?");
 }
 
 /*------------------------------------------------------------------------------
@@ -118,10 +110,11 @@ static void metrics_put_singles(const metrics *m, emu_text *out, bool indexed, c
 static void metrics_put_composite(const metrics *m, emu_text *out, bool indexed, const char *more)
 {
     size_t i;
-    if (m->sorted_count < 2 || emu_policy_composes(m->policy, m->sorted, m->sorted_count) != indexed) return;
-    for (i = 0; i < m->sorted_count; i++) {
+    if (m->shape->sorted_count < 2 ||
+        emu_policy_composes(m->policy, m->shape->sorted, m->shape->sorted_count) != indexed) return;
+    for (i = 0; i < m->shape->sorted_count; i++) {
         emu_puts(out, i ? "," : "{\"IndexSpecs\":[");
-        emu_put_json(out, aioc_mem_str(m->sorted[i]));
+        emu_put_json(out, aioc_mem_str(m->shape->sorted[i]));
     }
     emu_puts(out, "]");
     emu_puts(out, more);
@@ -180,13 +173,14 @@ static void metrics_index_line(emu_exchange *x, const emu_text *report, bool new
     if (n > 0 && (!newer || i == text.len)) metrics_line(x, "x-ms-cosmos-index-utilization", value, n);
 }
 
-static void metrics_report_indexes(emu_exchange *x, const emu_sql_query *query, bool newer)
+static void metrics_report_indexes(emu_exchange *x, emu_sql_query *query, bool newer)
 {
     emu_text *out = &x->core->scratch2;
     aiocosmos_json_doc doc;
     metrics m;
     memset(&m, 0, sizeof m);
     m.x = x;
+    m.shape = emu_sql_shape_of(query);
     metrics_collect(&m, query);
     aioc_json_open(&doc, &x->store->memory);
     m.policy = emu_policy(x, &doc);
@@ -214,7 +208,7 @@ static void metrics_report_work(emu_exchange *x, const emu_work *work)
 
 /* Headers of the answer to a query. The one that is not asked for says that rows that sort the same come by their _rid,
  * ascending; clients resume by it. */
-void emu_report(emu_exchange *x, const emu_sql_query *query, const emu_work *work)
+void emu_report(emu_exchange *x, emu_sql_query *query, const emu_work *work)
 {
     static const char info[] = "{\"reverseRidEnabled\":false,\"reverseIndexScan\":false}";
     if (query->select->order_count) metrics_line(x, "x-ms-cosmos-query-execution-info", info, sizeof info - 1);

@@ -228,13 +228,18 @@ bool emu_page_over(const emu_job *job)
 static int emu_scan_count(emu_job *job, const emu_sql_run *run, uint64_t before, int status)
 {
     job->scan.steps += emu_sql_steps(run) - before;
+    if (emu_sql_reads(run) != job->scan.read_before) {
+        job->scan.read++;
+        job->scan.read_bytes += job->scan.item_bytes;
+    }
     if (status == EMU_SQL_PAUSED) job->suspended = true;
     return status;
 }
 
-static uint64_t emu_scan_begin(const emu_job *job, emu_sql_run *run)
+static uint64_t emu_scan_begin(emu_job *job, emu_sql_run *run)
 {
     emu_sql_pause_after(run, emu_slice_left(job));
+    job->scan.read_before = emu_sql_reads(run);
     return emu_sql_steps(run);
 }
 
@@ -242,6 +247,7 @@ int emu_scan_item(emu_exchange *x, emu_job *job, const emu_item *item, emu_sql_r
 {
     uint64_t before = run ? emu_scan_begin(job, run) : 0;
     if (!item) return emu_scan_count(job, run, before, emu_sql_resume(run));
+    job->scan.item_bytes = item->text_len;
     if (run && emu_sql_shape_of(job->query)->blind) {
         job->scan.looked++;
         job->scan.steps += EMU_ITEM_STEPS;
@@ -326,8 +332,11 @@ bool emu_stream_page(emu_exchange *x, const emu_scope *scope, emu_job *job)
     emu_source source;
     emu_sql_run *run;
     bool ok;
-    if (job->query && !job->run) job->run = emu_sql_start(job->query, emu_page_row, &job->page);
-    if (job->query && !job->run) return emu_no_memory(x);
+    if (job->query && !job->run) {
+        job->run = emu_sql_start(job->query, emu_page_row, &job->page);
+        if (!job->run) return emu_no_memory(x);
+        if (job->bill.counted) emu_sql_count_reads(job->run, job->bill.served);
+    }
     /* What is one partition now may have been two when this began: it is read in the parts that it was. */
     if (scope->max.len == 0 && !scope->whole_key && !scope->only) {
         part.min = aioc_mem_str(job->position.min);

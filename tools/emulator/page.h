@@ -3,6 +3,7 @@
 #define EMULATOR_PAGE_H
 
 #include "lookup.h"
+#include "bill.h"
 
 #define EMU_KEYS_MAX 4096                                  /* bytes of the values of ORDER BY that a continuation has */
 
@@ -39,6 +40,8 @@ typedef struct emu_source {
 typedef struct emu_scan {
     uint64_t looked;                                       /* items */
     size_t   bytes;                                        /* of them */
+    uint64_t read, read_before;                            /* those that an index would not do for; of the run so far */
+    size_t   read_bytes, item_bytes;                       /* of them; of the item at hand */
     uint64_t steps;                                        /* of work */
     bool     more;                                         /* the page ended before its part of the key space did */
     bool     failed;
@@ -52,6 +55,7 @@ struct emu_job {
     char container[EMU_RID_MAX];
     emu_sql_query *query;                                  /* NULL: a feed */
     bool continued;
+    emu_bill bill;
     emu_lookup lookup;                                     /* where it gives its rows as it finds them */
     emu_position position;
     emu_page page;

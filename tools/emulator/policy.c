@@ -24,15 +24,24 @@ aiocosmos_json emu_policy(emu_exchange *x, aiocosmos_json_doc *doc)
     return emu_policy_field(aioc_json_root(doc), "indexingPolicy");
 }
 
+/* A path without the quotes around its names. 0: it is none. */
+static size_t emu_policy_plain(aiocosmos_json path, char plain[EMU_POLICY_PATH])
+{
+    char text[EMU_POLICY_PATH];
+    size_t len, i, n = 0;
+    if (path.type != AIOCOSMOS_JSON_STR || path.len > EMU_POLICY_PATH) return 0;
+    len = aioc_json_get_str(path, text, sizeof text);
+    for (i = 0; i < len; i++)
+        if (text[i] != '"') plain[n++] = text[i];
+    return n;
+}
+
 /* How much of the path the pattern names ("/a/x" has 4 of "/a/x/?" but for the end); 0: it is another. */
 static size_t emu_policy_fits(aiocosmos_json pattern, const char *path)
 {
-    char text[EMU_POLICY_PATH], plain[EMU_POLICY_PATH];
-    size_t len, i, n = 0;
-    if (pattern.type != AIOCOSMOS_JSON_STR || pattern.len > EMU_POLICY_PATH) return 0;
-    len = aioc_json_get_str(pattern, text, sizeof text);
-    for (i = 0; i < len; i++)
-        if (text[i] != '"') plain[n++] = text[i];
+    char plain[EMU_POLICY_PATH];
+    size_t n = emu_policy_plain(pattern, plain);
+    if (n == 0) return 0;
     if (n > 0 && plain[n - 1] == '*') return strncmp(plain, path, n - 1) == 0 ? n : 0;
     return n == strlen(path) && memcmp(plain, path, n) == 0 ? n + 1 : 0;
 }
@@ -57,10 +66,11 @@ bool emu_policy_indexes(aiocosmos_json policy, const char *path)
     size_t out = emu_policy_best_fit(emu_policy_field(policy, "excludedPaths"), path);
     size_t in = included.type == AIOCOSMOS_JSON_ARR ? emu_policy_best_fit(included, path) : 1;
     if (aioc_mem_same_nocase(emu_str(mode.ptr, mode.len), aioc_mem_str("\"none\""))) return false;
+    if (strcmp(path, "/id/?") == 0 || strcmp(path, "/_ts/?") == 0) return true;    /* in all indexes */
     return in > out;
 }
 
-bool emu_policy_composes(aiocosmos_json policy, const char (*sorted)[EMU_POLICY_PATH], size_t count)
+bool emu_policy_composes(aiocosmos_json policy, const char *const *sorted, size_t count)
 {
     aiocosmos_json all = emu_policy_field(policy, "compositeIndexes"), index, part;
     memset(&index, 0, sizeof index);
@@ -72,8 +82,9 @@ bool emu_policy_composes(aiocosmos_json policy, const char (*sorted)[EMU_POLICY_
             aiocosmos_json path = emu_policy_field(part, "path"), order = emu_policy_field(part, "order");
             bool down = order.len > 2 && (order.ptr[1] | 32) == 'd';
             const char *blank = strrchr(sorted[i], ' ');
-            if (path.len != (size_t)(blank - sorted[i]) + 2 || memcmp(path.ptr + 1, sorted[i], path.len - 2) != 0)
-                break;
+            char plain[EMU_POLICY_PATH];
+            size_t len = emu_policy_plain(path, plain);
+            if (len != (size_t)(blank - sorted[i]) || memcmp(plain, sorted[i], len) != 0) break;
             if (down == (blank[1] == 'D')) same++;
             else other++;
             i++;

@@ -78,8 +78,11 @@ static void emu_answer_page(emu_exchange *x, emu_job *job, const emu_scope *scop
     if (scan->more || (everywhere && emu_next_part(x->container, scope, &job->position)))
         emu_write_continuation(x, &job->position);
     x->range = range;
-    emu_charge(x, range, (job->query ? 2.2 : 1.0) + 0.02 * (double)scan->looked + 0.05 * (double)scan->bytes / 1024 +
-                             0.3 * (double)page->body->buffer.len / 1024);
+    if (job->query) {                                      /* what is charged is what the service would have read */
+        work.documents = scan->read;
+        work.document_bytes = scan->read_bytes;
+    }
+    emu_charge(x, range, emu_bill_page(job->query ? &job->bill : NULL, &work, !job->continued));
     x->status = 200;
     x->has_body = true;
     x->item_count = page->count;
@@ -151,7 +154,8 @@ static void emu_start_job(emu_exchange *x, bool is_query)
     }
     x->job = job;
     if ((!is_query || emu_take_query(x, job)) && emu_find_scope(x, job->query, &scope) &&
-        emu_begin_page(x, job, &scope)) emu_work_page(x, job, &scope);
+        (!is_query || emu_bill_open(x, job->query, &job->bill)) && emu_begin_page(x, job, &scope))
+        emu_work_page(x, job, &scope);
 }
 
 static void emu_resume_job(emu_exchange *x)

@@ -25,6 +25,7 @@
 #include "fault.c"
 #include "patch.c"
 #include "policy.c"
+#include "bill.c"
 #include "metrics.c"
 #include "plan.c"
 #include "scope.c"

@@ -38,6 +38,8 @@ struct emu_sql_run {
     sql_pipe *paused;                  /* behind a combination of this one's sources */
     bool resuming;                     /* on the way down to that */
     sql_pipe *finishing;
+    const bool *served;                /* conjuncts of WHERE, by an index; NULL: each document is read */
+    uint64_t reads, read;              /* so many documents; whether the one at hand, by its number */
     int64_t first;                     /* rows that are wanted; -1: all */
     uint64_t same;                     /* rows so far that are the same as the one that is resumed */
     bool has_more;
@@ -806,13 +808,37 @@ static void sql_sort_in(sql_pipe *pipe)
     sql_drop_rows(pipe);
 }
 
+/* What an index does not serve needs the document. */
+static bool sql_has_to_read(emu_sql_run *run, const sql_node *where)
+{
+    bool whole = where->kind != SQL_AND, some = false;
+    uint32_t i;
+    for (i = 0; i < (whole ? 1 : where->count); i++) {
+        if (!run->served[i]) continue;
+        if (!sql_is_true(run, whole ? where : where->children[i])) return false;
+        some = true;
+    }
+    return some && !whole;
+}
+
+static void sql_count_read(emu_sql_run *run)
+{
+    if (run->read != run->documents) run->reads++;
+    run->read = run->documents;
+}
+
 /* All aliases are bound. */
 static void sql_pipe_tuple(sql_pipe *pipe)
 {
     const sql_select *select = pipe->select;
+    emu_sql_run *run = pipe->run;
     sql_value row;
-    sql_spend(&pipe->run->env, 1);
-    if (select->where && !sql_is_true(pipe->run, select->where)) return;
+    sql_spend(&run->env, 1);
+    if (select->where && !sql_is_true(run, select->where)) {
+        if (pipe == run->innermost && run->served && sql_has_to_read(run, select->where)) sql_count_read(run);
+        return;
+    }
+    if (pipe == run->innermost) sql_count_read(run);
     if (select->group_count || select->aggregate_count) sql_group(pipe);
     else if (select->order_count) sql_sort_in(pipe);
     else if (sql_project(pipe, &row)) sql_deliver(pipe, &row);
@@ -1104,6 +1130,7 @@ static void sql_feed(emu_sql_run *run, const char *document, size_t len)
     if (result != 0) sql_fail_plain(&run->env, 500, "A stored document is not JSON.");
     sql_read(&run->arena, aioc_json_root(&run->document), &value);
     run->bindings[source->root] = value;
+    if (!run->served) sql_count_read(run);
     sql_pipe_source(run->innermost, 0, sql_eval_ref(run, source->path, &room));
 }
 
@@ -1163,6 +1190,16 @@ uint64_t emu_sql_steps(const emu_sql_run *run)
 void emu_sql_pause_after(emu_sql_run *run, uint64_t steps)
 {
     run->pause_at = steps < UINT64_MAX - run->env.steps ? run->env.steps + steps : UINT64_MAX;
+}
+
+void emu_sql_count_reads(emu_sql_run *run, const bool *served)
+{
+    run->served = served;
+}
+
+uint64_t emu_sql_reads(const emu_sql_run *run)
+{
+    return run->reads;
 }
 
 void emu_sql_number(emu_sql_run *run, uint64_t number)

@@ -356,6 +356,15 @@ static bool sql_any_of(sql_shaper *shaper, const sql_node *node, emu_sql_conditi
     return true;
 }
 
+/* One of them will do. */
+static bool sql_all_of(sql_shaper *shaper, const sql_node *node, emu_sql_condition *out)
+{
+    uint32_t i;
+    for (i = 0; i < node->count; i++)
+        if (sql_condition_of(shaper, node->children[i], out)) return true;
+    return false;
+}
+
 /* False: it says nothing that an index would help with. */
 static bool sql_condition_of(sql_shaper *shaper, const sql_node *node, emu_sql_condition *out)
 {
@@ -368,6 +377,7 @@ static bool sql_condition_of(sql_shaper *shaper, const sql_node *node, emu_sql_c
     case SQL_LIKE: ok = sql_like_beginning(shaper, node, out); break;
     case SQL_CALL: ok = sql_call_condition(shaper, node, out); break;
     case SQL_OR: ok = sql_any_of(shaper, node, out); break;
+    case SQL_AND: ok = sql_all_of(shaper, node, out); break;
     case SQL_PROPERTY: ok = sql_truth(shaper, node, true, out); break;
     case SQL_UNARY: ok = node->op == SQL_OP_NOT && sql_truth(shaper, node->children[0], false, out); break;
     default: ok = false;
@@ -376,12 +386,15 @@ static bool sql_condition_of(sql_shaper *shaper, const sql_node *node, emu_sql_c
     return ok;
 }
 
-static void sql_take_condition(sql_shaper *shaper, const sql_node *node)
+static void sql_take_condition(sql_shaper *shaper, const sql_node *node, const char **path)
 {
     emu_sql_condition made;
     size_t i;
     memset(&made, 0, sizeof made);
+    *path = NULL;
+    if (node->kind == SQL_CONSTANT && node->value.type == SQL_BOOL && node->value.truth) *path = "";
     if (!sql_condition_of(shaper, node, &made)) return;
+    *path = made.path;
     for (i = 0; i < shaper->count; i++) {
         if (strcmp(shaper->conditions[i].path, made.path) != 0) continue;
         sql_intersect(shaper, &shaper->conditions[i], &made);
@@ -417,6 +430,41 @@ static bool sql_is_blind(const sql_select *select)
     return true;
 }
 
+/* Aggregates of constants or of one path, and nothing else of a document. */
+static bool sql_only_aggregates(sql_shaper *shaper, const sql_node *node, const char **path)
+{
+    const char *own;
+    uint32_t i;
+    if (node->kind == SQL_ALIAS || node->select) return false;
+    if (node->kind == SQL_AGGREGATE) {
+        if (sql_looks_at_nothing(node->children[0])) return true;
+        if (!sql_path_of(shaper, node->children[0], &own) || (*path && strcmp(*path, own) != 0)) return false;
+        *path = own;
+        return node->op != SQL_MAKELIST && node->op != SQL_MAKESET;
+    }
+    for (i = 0; i < node->count; i++)
+        if (!sql_only_aggregates(shaper, node->children[i], path)) return false;
+    return true;
+}
+
+static void sql_take_aggregates(sql_shaper *shaper, const sql_select *select, emu_sql_shape *shape)
+{
+    uint32_t i;
+    if (!select->aggregate_count || select->group_count || select->distinct || select->source_count != 1) return;
+    for (i = 0; i < select->item_count; i++)
+        if (!sql_only_aggregates(shaper, select->items[i], &shape->aggregate_path)) return;
+    shape->aggregates = true;
+}
+
+static void sql_take_where(sql_shaper *shaper, const sql_node *where, emu_sql_shape *shape)
+{
+    uint32_t i;
+    shape->conjunct_count = !where ? 0 : where->kind == SQL_AND ? where->count : 1;
+    shape->conjuncts = (const char **)sql_alloc(shaper->arena, (shape->conjunct_count + 1) * sizeof(const char *));
+    for (i = 0; i < shape->conjunct_count; i++)
+        sql_take_condition(shaper, where->kind == SQL_AND ? where->children[i] : where, &shape->conjuncts[i]);
+}
+
 static void sql_take_order(sql_shaper *shaper, const emu_sql_query *query, emu_sql_shape *shape)
 {
     const sql_select *select = query->select;
@@ -429,13 +477,32 @@ static void sql_take_order(sql_shaper *shaper, const emu_sql_query *query, emu_s
     else shape->resume = sql_low(shaper, &resume->values[0].value);
 }
 
+/* As a composite index has them. */
+static void sql_take_sorted(sql_shaper *shaper, const sql_select *select, emu_sql_shape *shape)
+{
+    const char **sorted = (const char **)sql_alloc(shaper->arena, (select->order_count + 1) * sizeof *sorted);
+    uint32_t i;
+    for (i = 0; i < select->order_count; i++) {
+        const char *path, *end = select->orders[i].descending ? " DESC" : " ASC";
+        char *text;
+        if (!sql_path_of(shaper, select->orders[i].node, &path)) return;
+        text = (char *)sql_alloc(shaper->arena, strlen(path) + 6);
+        strcpy(text, path);
+        strcat(text, end);
+        sorted[i] = text;
+        if (i == 0) shape->sorted_path = path;
+    }
+    shape->sorted = sorted;
+    shape->sorted_count = select->order_count;
+}
+
 static void sql_shape(emu_sql_query *query)
 {
     emu_sql_shape *shape = (emu_sql_shape *)sql_zalloc(&query->arena, sizeof *shape);
     const sql_select *select = query->select;
     sql_shaper shaper;
-    uint32_t i;
     while (select->source_count && select->sources[0].select) select = select->sources[0].select;
+    shape->skipped = query->select->offset > 0 ? query->select->offset : 0;
     shape->blind = sql_is_blind(query->select);
     memset(&shaper, 0, sizeof shaper);
     shaper.arena = &query->arena;
@@ -443,10 +510,10 @@ static void sql_shape(emu_sql_query *query)
     shaper.conditions = (emu_sql_condition *)sql_alloc(&query->arena,
                                                        EMU_SQL_CONDITIONS_MAX * sizeof *shaper.conditions);
     if (shaper.source && shaper.source->whole && !shaper.source->each) {
-        for (i = 0; select->where && select->where->kind == SQL_AND && i < select->where->count; i++)
-            sql_take_condition(&shaper, select->where->children[i]);
-        if (select->where && select->where->kind != SQL_AND) sql_take_condition(&shaper, select->where);
+        sql_take_where(&shaper, select->where, shape);
         sql_take_order(&shaper, query, shape);
+        if (select == query->select) sql_take_aggregates(&shaper, select, shape);
+        if (select == query->select) sql_take_sorted(&shaper, select, shape);
     }
     shape->conditions = shaper.conditions;
     shape->condition_count = shaper.count;

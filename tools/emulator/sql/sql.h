@@ -84,6 +84,15 @@ typedef struct emu_sql_shape {
     const char *order_path;            /* rows are wanted in the order of its keys first; NULL: of none */
     bool descending;
     aiocosmos_str resume;              /* with keys from here on; descending: with keys before this; len 0: with all */
+    const char **conjuncts;            /* of WHERE: the paths by which an index would serve them; NULL: none would,
+                                        * "": it is always true */
+    size_t conjunct_count;
+    const char **sorted;               /* what ORDER BY sorts by, where that is paths: "/a/b ASC" */
+    size_t sorted_count;
+    const char *sorted_path;           /* of the first */
+    int64_t skipped;                   /* OFFSET */
+    bool aggregates;                   /* all that is wanted is aggregates of constants, or of this path */
+    const char *aggregate_path;
     bool blind;                        /* what is in documents makes no difference, only that they are there */
 } emu_sql_shape;
 
@@ -123,6 +132,11 @@ EMU_PRIVATE emu_sql_run *emu_sql_start(const emu_sql_query *query,
  * It pauses between the combinations that JOIN makes, between groups, and between rows; a subquery is one piece. */
 EMU_PRIVATE uint64_t emu_sql_steps(const emu_sql_run *run);
 EMU_PRIVATE void emu_sql_pause_after(emu_sql_run *run, uint64_t steps);
+
+/* Counts the documents that have to be read, where an index serves some of the shape's conjuncts: served, one for each.
+ * NULL: all are. */
+EMU_PRIVATE void emu_sql_count_reads(emu_sql_run *run, const bool *served);
+EMU_PRIVATE uint64_t emu_sql_reads(const emu_sql_run *run);
 
 /* Before anything is fed: no more than the first so many rows of an ORDER BY are made, which is less to hold. */
 EMU_PRIVATE void emu_sql_first(emu_sql_run *run, int64_t rows);
