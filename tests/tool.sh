@@ -17,7 +17,10 @@ part_usage() {
         'container list' 'container show' 'container create' 'container replace' 'container describe' \
         'container delete' 'throughput show' 'throughput set' 'throughput autoscale' 'item create' 'item upsert' \
         'item replace' 'item get' 'item patch' 'item delete' batch query count import export copy delete changes \
-        shell; do
+        'sproc list' 'sproc show' 'sproc create' 'sproc replace' 'sproc delete' 'sproc run' 'trigger list' \
+        'trigger show' 'trigger create' 'trigger replace' 'trigger delete' 'udf list' 'udf show' 'udf create' \
+        'udf replace' 'udf delete' 'user list' 'user create' 'user delete' 'permission list' 'permission create' \
+        'permission delete' shell; do
         exits 0 "$tool" $command --help
         prints "  aiocosmos $command"
         prints 'Exit status'
@@ -313,6 +316,112 @@ asked() {
     is $status 0 'status of a deletion that was meant'
     types nonsense "'$tool' db create other && '$tool' db delete other --yes"
     is $status 0 'status of a deletion without a question'
+}
+
+# What stands beside the items.
+part_resources() {
+    players players
+    script='function () { getContext().getResponse().setBody("ü") }'
+    echo "$script" >"$work/script.js"
+    for kind in sproc trigger udf; do
+        exits 0 "$tool" $kind list game players
+        is "$(cat "$work/out")" '' "$kind list"
+        exits 0 "$tool" $kind create game players first "$work/script.js"
+        prints '"id":"first"'
+        prints 'setBody(\"ü\")'
+        exits 1 "$tool" $kind create game players first "$work/script.js"
+        says 409
+        exits 0 sh -c "echo 'function () { return 2 }' | '$tool' $kind replace game players first"
+        prints 'return 2'
+        exits 0 "$tool" $kind show game players first
+        prints 'return 2'
+        exits 0 "$tool" $kind create game players other - <"$work/script.js"
+        exits 0 "$tool" $kind list game players
+        is "$(wc -l <"$work/out" | tr -d ' ')" 2 "$kind list"
+        exits 0 "$tool" $kind delete game players first
+        exits 2 "$tool" $kind create game players empty /dev/null
+        says 'no JavaScript was read: there is nothing'
+        exits 2 sh -c "printf 'a\\000b' | '$tool' $kind create game players zero"
+        says 'a zero byte'
+        exits 2 "$tool" $kind create game players empty "$work/none"
+        exits 1 "$tool" $kind create game none first "$work/script.js"
+        says "there is no container 'none'"
+        exits 1 "$tool" $kind list game none
+    done
+    exits 1 "$tool" sproc show game players first
+    says "404 Not Found: there is no stored procedure 'first'"
+    exits 1 "$tool" trigger replace game players first "$work/script.js"
+    says "there is no trigger 'first'"
+    exits 1 "$tool" udf delete game players first
+    says "there is no function 'first'"
+    exits 0 "$tool" trigger create game players after "$work/script.js" --type post --operation Upsert
+    prints '"triggerType":"Post"'
+    prints '"triggerOperation":"Upsert"'
+    exits 0 "$tool" trigger show game players other
+    prints '"triggerType":"Pre"'
+    prints '"triggerOperation":"All"'
+    exits 2 "$tool" trigger create game players x "$work/script.js" --type never
+    says '--type never: it is one of pre|post'
+    exits 2 "$tool" trigger create game players x "$work/script.js" --operation never
+    exits 2 "$tool" udf create game players x "$work/script.js" --type pre
+    says 'no option --type'
+    exits 1 "$tool" sproc run game players other --pk '"eu"'
+    says 'runs no JavaScript'
+    exits 1 "$tool" sproc run game players none --pk '"eu"'
+    says "there is no stored procedure 'none'"
+    exits 2 "$tool" sproc run game players other
+    says '--pk JSON is missing'
+    exits 2 "$tool" sproc run game players other '{"a":1}' --pk '"eu"'
+    says 'no JSON array'
+    exits 2 "$tool" sproc run game players other '[1' --pk '"eu"'
+
+    exits 0 "$tool" user create game ann
+    prints '"id":"ann"'
+    exits 0 "$tool" user list game
+    is "$(wc -l <"$work/out" | tr -d ' ')" 1 users
+    exits 1 "$tool" user create none ann
+    says "there is no database 'none'"
+    exits 1 "$tool" user delete game bob
+    says "404 Not Found: there is no user 'bob'"
+    echo '{"id":"a","region":"eu"}' | "$tool" item create game players >/dev/null 2>&1
+    exits 0 "$tool" permission create game ann reads --on players --mode read --pk '"eu"' --expiry 600
+    prints '"permissionMode":"Read"'
+    prints '"resource":"dbs/game/colls/players"'
+    token=$(sed 's/.*"_token":"\([^"]*\)".*/\1/' "$work/out")
+    exits 0 "$tool" item get game players a --pk '"eu"' --token "$token"
+    prints '"id":"a"'
+    exits 1 "$tool" item delete game players a --pk '"eu"' --token "$token"
+    says 403
+    exits 1 "$tool" item get game players a --pk '"us"' --token "$token"
+    says 403
+    exits 0 "$tool" permission create game ann one --on dbs/game/colls/players/docs/a --mode ALL
+    exits 0 "$tool" permission list game ann
+    is "$(wc -l <"$work/out" | tr -d ' ')" 2 permissions
+    exits 0 "$tool" permission delete game ann one
+    exits 1 "$tool" permission delete game ann one
+    says "there is no permission 'one'"
+    exits 1 "$tool" permission create game bob reads --on players --mode read
+    says "there is no user 'bob' in the database 'game'"
+    exits 2 "$tool" permission create game ann reads --on players
+    says '--mode read|all is missing'
+    exits 2 "$tool" permission create game ann reads --on players --mode write
+    says '--mode write: it is one of read|all'
+    exits 2 "$tool" permission create game ann reads --on players --mode read --expiry 0
+    exits 0 "$tool" user delete game ann
+}
+
+# What a procedure answers and logs, where it runs.
+part_procedure() {
+    own_answer '{"sum":3}' 'x-ms-documentdb-script-log-results: one%20and%0atwo%1b%5b2J%c2%9b%zz%4' || return
+    exits 0 "$tool" sproc run game players add '[1,2]' --pk '"eu"'
+    is "$(cat "$work/out")" '{"sum":3}' 'the answer of a procedure'
+    says 'one and'
+    says 'two [2J %zz%4'
+    bury
+    own_answer '' || return
+    exits 0 "$tool" sproc run game players nothing --pk '["eu"]'
+    is "$(cat "$work/out")" '' 'no answer of a procedure'
+    bury
 }
 
 #--- Many items at once --------------------------------------------------------
@@ -907,6 +1016,8 @@ part_locked_out() {
 [ $# -eq 0 ] || run_part "$1"
 part_usage
 with_emulator commands --merge-enabled
+with_emulator resources
+part_procedure
 with_emulator delete --partitions 4 --fault status=412,kind=delete_item,skip=150,count=1
 with_emulator copy_items --partitions 4
 with_emulator resumed_copy --fault status=403,kind=upsert_item,skip=40,count=1 --fault delay_ms=50,kind=batch_items

@@ -11,6 +11,7 @@
 #include "profile.h"
 #include "query.h"
 #include "remove.h"
+#include "resources.h"
 #include "scan.h"
 #include "shell.h"
 #include "throughput.h"
@@ -351,6 +352,80 @@ const command commands[] = {
       "    aiocosmos changes game players --state players.state >> players.ndjson\n"
       "    aiocosmos container create game leases --partition-key /processor\n"
       "    aiocosmos changes game players --processor mailer --leases leases\n" },
+    { "sproc list", "DB CONTAINER", 0, 0, 0, resource_list, NULL, "list a container's stored procedures",
+      "Prints each with its JavaScript, as the service keeps it.\n" },
+    { "sproc show", "DB CONTAINER ID", 0, 0, AIOCOSMOS_READ_RESOURCE, resource_by_id, NULL, "show a stored procedure",
+      "Prints it as the service keeps it; \"body\" is its JavaScript.\n"
+      "\n"
+      "    aiocosmos sproc show game players trade | jq -r .body > trade.js\n" },
+    { "sproc create", "DB CONTAINER ID [FILE]", 0, 0, AIOCOSMOS_CREATE_RESOURCE, script_write, NULL,
+        "store a new procedure",
+      "Reads its JavaScript from the file, or from stdin, and prints what was stored.\n"
+      "Whether it is right shows when it runs.\n"
+      "\n"
+      "    aiocosmos sproc create game players trade trade.js\n" },
+    { "sproc replace", "DB CONTAINER ID [FILE]", 0, 0, AIOCOSMOS_REPLACE_RESOURCE, script_write, NULL,
+        "store another JavaScript for a procedure", "As 'sproc create', of one that is there.\n" },
+    { "sproc delete", "DB CONTAINER ID", 0, 0, AIOCOSMOS_DELETE_RESOURCE, resource_by_id, NULL,
+        "delete a stored procedure", "" },
+    { "sproc run", "DB CONTAINER ID [ARGUMENTS]", BIT(OPT_PK), BIT(OPT_PK), AIOCOSMOS_EXECUTE_PROCEDURE, procedure_run,
+        NULL, "execute a stored procedure",
+      "Runs as one transaction of the items of one partition key. The arguments are a\n"
+      "JSON array. Prints what the procedure sets as its answer; what it logs goes to\n"
+      "stderr.\n"
+      "\n"
+      "    aiocosmos sproc run game players trade '[\"ann\",\"bob\",5]' --pk '\"eu\"'\n" },
+    { "trigger list", "DB CONTAINER", 0, 0, 0, resource_list, NULL, "list a container's triggers",
+      "Prints each with its JavaScript, as the service keeps it.\n" },
+    { "trigger show", "DB CONTAINER ID", 0, 0, AIOCOSMOS_READ_RESOURCE, resource_by_id, NULL, "show a trigger",
+      "Prints it as the service keeps it; \"body\" is its JavaScript.\n" },
+    { "trigger create", "DB CONTAINER ID [FILE]", BIT(OPT_TYPE) | BIT(OPT_OPERATION), 0, AIOCOSMOS_CREATE_RESOURCE,
+        script_write, NULL, "store a new trigger",
+      "Reads its JavaScript from the file, or from stdin, and prints what was stored.\n"
+      "It runs only for writes that name it, which those of this tool do not.\n"
+      "\n"
+      "    aiocosmos trigger create game players stamp stamp.js --operation create\n" },
+    { "trigger replace", "DB CONTAINER ID [FILE]", BIT(OPT_TYPE) | BIT(OPT_OPERATION), 0, AIOCOSMOS_REPLACE_RESOURCE,
+        script_write, NULL, "store another JavaScript for a trigger",
+      "As 'trigger create', of one that is there. What the options do not say is reset.\n" },
+    { "trigger delete", "DB CONTAINER ID", 0, 0, AIOCOSMOS_DELETE_RESOURCE, resource_by_id, NULL, "delete a trigger",
+      "" },
+    { "udf list", "DB CONTAINER", 0, 0, 0, resource_list, NULL, "list the functions that queries can call",
+      "Prints each with its JavaScript, as the service keeps it.\n" },
+    { "udf show", "DB CONTAINER ID", 0, 0, AIOCOSMOS_READ_RESOURCE, resource_by_id, NULL, "show a function",
+      "Prints it as the service keeps it; \"body\" is its JavaScript.\n" },
+    { "udf create", "DB CONTAINER ID [FILE]", 0, 0, AIOCOSMOS_CREATE_RESOURCE, script_write, NULL,
+        "store a new function",
+      "Reads its JavaScript from the file, or from stdin, and prints what was stored.\n"
+      "Queries call it by its name behind 'udf.'.\n"
+      "\n"
+      "    echo 'function (level) { return level / 10 }' |\n"
+      "        aiocosmos udf create game players rank\n"
+      "    aiocosmos query game players 'SELECT c.id, udf.rank(c.level) FROM c'\n" },
+    { "udf replace", "DB CONTAINER ID [FILE]", 0, 0, AIOCOSMOS_REPLACE_RESOURCE, script_write, NULL,
+        "store another JavaScript for a function", "As 'udf create', of one that is there.\n" },
+    { "udf delete", "DB CONTAINER ID", 0, 0, AIOCOSMOS_DELETE_RESOURCE, resource_by_id, NULL, "delete a function", "" },
+    { "user list", "DB", 0, 0, 0, resource_list, NULL, "list a database's users",
+      "Prints each as the service keeps it. Users are names for permissions; who has a\n"
+      "key needs none.\n" },
+    { "user create", "DB ID", 0, 0, AIOCOSMOS_CREATE_RESOURCE, user_create, NULL, "create a user",
+      "Prints the new user. What it may is said by 'permission create'.\n" },
+    { "user delete", "DB ID", 0, 0, AIOCOSMOS_DELETE_RESOURCE, resource_by_id, NULL,
+        "delete a user with its permissions", "" },
+    { "permission list", "DB USER", 0, 0, 0, resource_list, NULL, "list what a user may",
+      "Prints each permission as the service keeps it, with a token in \"_token\".\n" },
+    { "permission create", "DB USER ID", BIT(OPT_ON) | BIT(OPT_MODE) | BIT(OPT_PK) | BIT(OPT_EXPIRY),
+        BIT(OPT_ON) | BIT(OPT_MODE), AIOCOSMOS_CREATE_RESOURCE, permission_create, NULL, "let a user do something",
+      "Prints it with a token in \"_token\", which takes the place of the account's key\n"
+      "for what the permission is for: a container, or in it one partition key, or one\n"
+      "item.\n"
+      "\n"
+      "    aiocosmos user create game ann\n"
+      "    aiocosmos permission create game ann reads --on players --mode read\n"
+      "    AIOCOSMOS_TOKEN=$(aiocosmos permission create game ann writes --on players \\\n"
+      "        --mode all --pk '\"eu\"' | jq -r ._token) aiocosmos item get ...\n" },
+    { "permission delete", "DB USER ID", 0, 0, AIOCOSMOS_DELETE_RESOURCE, resource_by_id, NULL,
+        "take a permission back", "Tokens that are out already are good until they expire.\n" },
     { "shell", "", 0, 0, 0, shell, NULL, "the same commands, one after the other",
       "Reads commands, without the word aiocosmos, and runs each with the account that\n"
       "was named to the shell. Words are cut as other shells cut them, by blanks that\n"

@@ -71,7 +71,13 @@ const option_info options[OPT_COUNT] = {
     { "--leases", "CONTAINER", "where they keep who has what; its partition key is\n/processor" },
     { "--worker", "NAME", "of this one, as no other's (the host and a number)" },
     { "--delete", NULL, "delete the items of these documents instead" },
-    { "--with", "JSON", "more of its definition, as 'container show' prints it" }
+    { "--with", "JSON", "more of its definition, as 'container show' prints it" },
+    { "--on", "LINK",
+        "what it is for: a container of this database, or a\nlink such as dbs/game/colls/players/docs/ann" },
+    { "--mode", "read|all", "what may be done with it" },
+    { "--expiry", "SECONDS", "how long the token is good (as the service says)" },
+    { "--type", "pre|post", "whether it runs before the write (the default) or\nbehind it" },
+    { "--operation", "all|create|replace|update|upsert|delete", "the writes that it is for (all)" }
 };
 
 bool has(const tool *t, option_id option)
@@ -171,7 +177,9 @@ double seconds_since(struct timespec then)
 
 /*--- What is missing, when the service says 404 -----------------------------*/
 
-typedef enum missing { MISSING_UNCLEAR, MISSING_DATABASE, MISSING_CONTAINER, MISSING_EITHER, MISSING_ITEM } missing;
+typedef enum missing {
+    MISSING_UNCLEAR, MISSING_DATABASE, MISSING_CONTAINER, MISSING_EITHER, MISSING_ITEM, MISSING_RESOURCE, MISSING_USER
+} missing;
 
 bool is_of(const command *c, const char *group)
 {
@@ -179,13 +187,31 @@ bool is_of(const command *c, const char *group)
     return strncmp(c->name, group, len) == 0 && (c->name[len] == ' ' || c->name[len] == 0);
 }
 
+const resource_info *resource_of(const command *c)
+{
+    static const resource_info all[] = {
+        { "sproc", "stored procedure", AIOCOSMOS_FEED_PROCEDURES }, { "trigger", "trigger", AIOCOSMOS_FEED_TRIGGERS },
+        { "udf", "function", AIOCOSMOS_FEED_FUNCTIONS }, { "user", "user", AIOCOSMOS_FEED_USERS },
+        { "permission", "permission", AIOCOSMOS_FEED_PERMISSIONS }
+    };
+    size_t i;
+    for (i = 0; i < sizeof all / sizeof *all; i++)
+        if (is_of(c, all[i].group)) return &all[i];
+    return NULL;
+}
+
 /* The service says little more than that it is the thing itself (404/0) or the one that should hold it (404/1003). */
 static missing what_is_missing(const tool *t, const aiocosmos_result *result)
 {
+    const resource_info *resource = resource_of(t->command);
     bool owner = result->sub_status == 1003;
     if (result->status != 404 || (result->sub_status && !owner) || t->operands == 0) return MISSING_UNCLEAR;
     if (t->operands == 1) return MISSING_DATABASE;
     if (t->reading_definition || is_of(t->command, "container")) return owner ? MISSING_DATABASE : MISSING_CONTAINER;
+    if (resource && !owner && t->command->kind && t->command->kind != AIOCOSMOS_CREATE_RESOURCE)
+        return MISSING_RESOURCE;
+    if (resource && resource->feed == AIOCOSMOS_FEED_USERS) return MISSING_DATABASE;
+    if (resource && resource->feed == AIOCOSMOS_FEED_PERMISSIONS) return MISSING_USER;
     if (owner) return MISSING_EITHER;
     return is_of(t->command, "item") ? MISSING_ITEM : MISSING_CONTAINER;
 }
@@ -204,6 +230,14 @@ static void say_missing(tool *t, missing what, const aiocosmos_result *result)
     case MISSING_EITHER:
         snprintf(text, sizeof text, "there is no container '%s' in the database '%s', or not even that database",
                  container, database);
+        break;
+    case MISSING_RESOURCE:
+        snprintf(text, sizeof text, "there is no %s '%s'", resource_of(t->command)->noun,
+                 t->operand[t->operands > 2 ? 2 : 1]);
+        break;
+    case MISSING_USER:
+        snprintf(text, sizeof text, "there is no user '%s' in the database '%s', or not even that database", container,
+                 database);
         break;
     default:
         if (!has(t, OPT_PK))
@@ -224,7 +258,7 @@ static void advise_on_missing(const tool *t, missing what)
         fprintf(stderr, "Make it with 'aiocosmos db create %s', or see 'aiocosmos db list'.\n", database);
     else if (what == MISSING_CONTAINER && is_deletion)
         fprintf(stderr, "See 'aiocosmos container list %s'.\n", database);
-    else if (what != MISSING_ITEM)
+    else if (what == MISSING_CONTAINER || what == MISSING_EITHER)
         fprintf(stderr, "Make it with 'aiocosmos container create %s %s --partition-key PATH', or see\n"
                 "'aiocosmos container list %s'%s.\n", database, t->operand[1], database,
                 what == MISSING_EITHER ? " and 'aiocosmos db list'" : "");

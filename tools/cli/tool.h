@@ -26,7 +26,8 @@ typedef enum option_id {
     OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_APPEND_REJECTS, OPT_FROM_LINE, OPT_GIVE_UP,
     OPT_YES, OPT_WHERE, OPT_IF_MATCH, OPT_QUERY, OPT_TO_CONNECTION_STRING, OPT_TO_ENDPOINT, OPT_TO_KEY,
     OPT_FROM_ELEMENT, OPT_CSV, OPT_TABLE, OPT_SAMPLE, OPT_SINGLE, OPT_RU, OPT_PRIORITY,
-    OPT_PROCESSOR, OPT_LEASES, OPT_WORKER, OPT_DELETE, OPT_WITH,
+    OPT_PROCESSOR, OPT_LEASES, OPT_WORKER, OPT_DELETE, OPT_WITH, OPT_ON, OPT_MODE,
+    OPT_EXPIRY, OPT_TYPE, OPT_OPERATION,
     OPT_COUNT
 } option_id;
 
@@ -53,6 +54,12 @@ typedef struct command {
     const char *summary;
     const char *text;                      /* paragraphs; lines that begin with four blanks are examples */
 } command;
+
+/* What the commands of a group are about, where that is neither database, container nor item. */
+typedef struct resource_info {
+    const char *group, *noun;
+    aiocosmos_feed feed;
+} resource_info;
 
 struct tool {
     const command *command;
@@ -88,6 +95,7 @@ bool has(const tool *t, option_id option);
 /* A whole number between two others; as it was where the option is not given. False: said what is wrong. */
 bool number_of(tool *t, option_id option, long min, long max, long *out);
 bool is_of(const command *c, const char *group);           /* "db list" is of "db" */
+const resource_info *resource_of(const command *c);        /* NULL: of none */
 
 double seconds_since(struct timespec then);
 void   wipe_progress(tool *t);

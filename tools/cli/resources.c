@@ -1,0 +1,170 @@
+/* resources.c: stored procedures, triggers and functions of a container; users of a database, and what they may. */
+#include "resources.h"
+#include "io.h"
+#include "request.h"
+#include "rows.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Which one it is, as the operands say. */
+static void name_resource(const tool *t, aiocosmos_request *request)
+{
+    request->kind = (aiocosmos_kind)t->command->kind;
+    request->feed = resource_of(t->command)->feed;
+    request->database = t->operand[0];
+    if (request->feed == AIOCOSMOS_FEED_USERS || request->feed == AIOCOSMOS_FEED_PERMISSIONS)
+        request->user = t->operand[1];
+    else
+        request->container = t->operand[1];
+    request->id = request->feed == AIOCOSMOS_FEED_USERS ? NULL : t->operand[2];
+}
+
+int resource_list(tool *t)
+{
+    aiocosmos_query_request request = {0};
+    request.feed = resource_of(t->command)->feed;
+    request.database = t->operand[0];
+    if (request.feed == AIOCOSMOS_FEED_PERMISSIONS) request.user = t->operand[1];
+    else request.container = t->operand[1];                /* there is none of users */
+    return print_list(t, &request);
+}
+
+int resource_by_id(tool *t)
+{
+    aiocosmos_request request = {0};
+    int status;
+    name_resource(t, &request);
+    if (request.kind == AIOCOSMOS_READ_RESOURCE) return perform_and_print(t, &request);
+    status = perform(t, &request, NULL, NULL);
+    say_cost(t, "");
+    return status;
+}
+
+/* One of several words, as the service writes it, whatever its case here; as it was where the option is not given.
+ * False: said what is wrong. */
+static bool word_of(tool *t, option_id option, const char *const *words, const char **out)
+{
+    const char *given = t->option[option], *const *word = words;
+    if (!given) return true;
+    for (; *word; word++)
+        if (strcasecmp(given, *word) == 0) return *out = *word, true;
+    say(t, "%s %s: it is one of %s", options[option].name, given, options[option].value);
+    return false;
+}
+
+/*--- Scripts ------------------------------------------------------------------*/
+
+static bool trigger_of(tool *t, aiocosmos_request *request)
+{
+    static const char *const types[] = { "Pre", "Post", NULL };
+    static const char *const operations[] = { "All", "Create", "Replace", "Update", "Upsert", "Delete", NULL };
+    if (request->feed != AIOCOSMOS_FEED_TRIGGERS) return true;
+    request->trigger_type = types[0];
+    request->trigger_operation = operations[0];
+    return word_of(t, OPT_TYPE, types, &request->trigger_type) &&
+           word_of(t, OPT_OPERATION, operations, &request->trigger_operation);
+}
+
+/* As the library takes it: a text that ends at its first zero byte. */
+static bool is_script(tool *t, const char *text, size_t len)
+{
+    if (strlen(text) == len && text[strspn(text, " \t\r\n")]) return true;
+    say(t, "%s: no JavaScript was read: %s", t->command->name, strlen(text) < len ? "a zero byte" : "there is nothing");
+    return false;
+}
+
+int script_write(tool *t)
+{
+    aiocosmos_request request = {0};
+    char *text = calloc(1, DOCUMENT_BYTES_MAX + 1);        /* ends in zero whatever is read */
+    aiocosmos_str script = { text, 0 };
+    int status = EXIT_USAGE;
+    if (!text) return say(t, "no memory"), EXIT_REFUSED;
+    name_resource(t, &request);
+    if (!trigger_of(t, &request)) {
+        see_help(t);
+    } else if (read_all(t, t->operand[3], text, DOCUMENT_BYTES_MAX, &script.len) && is_script(t, text, script.len)) {
+        request.script = without_mark(script).ptr;
+        status = perform_and_print(t, &request);
+    }
+    free(text);
+    return status;
+}
+
+/* For people, on whose terminals no control character does anything, of C1 neither. */
+static void say_log(aiocosmos_str encoded)
+{
+    char *log = encoded.len ? text_of(encoded) : NULL;
+    size_t len = log ? percent_decode(log) : 0, i;
+    for (i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)log[i];
+        bool of_c1 = c == 0xC2 && (unsigned char)log[i + 1] < 0xA0;
+        fputc((iscntrl(c) && c != '\n') || of_c1 ? ' ' : c, stderr);
+        i += of_c1;
+    }
+    if (len) fputc('\n', stderr);
+    free(log);
+}
+
+/* A procedure that sets no answer has none. */
+static int print_run(tool *t, const aiocosmos_result *result, void *user_data)
+{
+    wipe_progress(t);
+    say_log(aiocosmos_result_header(result, "x-ms-documentdb-script-log-results"));
+    return result->body.len ? print_answer(t, result, user_data) : EXIT_DONE;
+}
+
+int procedure_run(tool *t)
+{
+    static const char *const headers[] = { "x-ms-documentdb-script-enable-logging: true", NULL };
+    aiocosmos_request request = {0};
+    const char *arguments = t->operand[3] ? t->operand[3] : "[]";
+    aiocosmos_json_doc *doc = NULL;
+    bool is_array = aiocosmos_json_parse(NULL, arguments, strlen(arguments), &doc, NULL) == 0 &&
+                    aiocosmos_json_root(doc).type == AIOCOSMOS_JSON_ARR;
+    int status;
+    aiocosmos_json_free(doc);
+    if (!is_array) {
+        say(t, "sproc run: the arguments '%s' are no JSON array, such as '[\"ann\",5]'", arguments);
+        return see_help(t);
+    }
+    request.kind = AIOCOSMOS_EXECUTE_PROCEDURE;
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    request.id = t->operand[2];
+    request.body = aiocosmos_text(arguments);
+    request.headers = headers;
+    if (!pk_of_option(t, &request.pk)) return see_help(t);
+    status = perform(t, &request, print_run, NULL);
+    if (status == EXIT_DONE && !stdout_works(t)) status = EXIT_REFUSED;
+    say_cost(t, "");
+    return status;
+}
+
+/*--- Users and permissions ----------------------------------------------------*/
+
+int user_create(tool *t)
+{
+    aiocosmos_request request = {0};
+    name_resource(t, &request);
+    return perform_and_print(t, &request);
+}
+
+int permission_create(tool *t)
+{
+    static const char *const modes[] = { "Read", "All", NULL };
+    aiocosmos_request request = {0};
+    char link[LINK_BYTES];
+    long expiry_s = 0;
+    name_resource(t, &request);
+    if (!word_of(t, OPT_MODE, modes, &request.permission_mode) || !pk_of_option(t, &request.pk) ||
+        !number_of(t, OPT_EXPIRY, 1, INT32_MAX, &expiry_s)) return see_help(t);
+    snprintf(link, sizeof link, "dbs/%s/colls/%s", t->operand[0], t->option[OPT_ON]);
+    request.resource = strchr(t->option[OPT_ON], '/') ? t->option[OPT_ON] : link;
+    request.expiry_s = (uint32_t)expiry_s;
+    return perform_and_print(t, &request);
+}
