@@ -442,10 +442,16 @@ part_delete() {
     is "$(count many)" 200 'items left'
     exits 0 "$tool" delete game many --pk '"r7"'
     is "$(total ok)" 4 ok
+    exits 2 "$tool" delete game many --pk '"r9"' --where 'c.n > 200' --background
+    says '--background goes with --pk alone'
+    exits 2 "$tool" delete game many --background
+    exits 0 "$tool" delete game many --pk '"r9"' --background
+    says 'deleting items of the container many, of the account at'
+    says 'the service has taken it on'
     exits 0 "$tool" delete game many --pk '"r8"' --where 'c.n > 200'
     is "$(total ok)" 2 ok
     exits 3 "$tool" delete game many --where true
-    is "$(total ok),$(total failed)" 193,1 'ok, failed'
+    is "$(total ok),$(total failed)" 189,1 'ok, failed'
     is "$(grep -c '^{"reason":"412 .*"status":412,"sub_status":0,"maybe_applied":false,"document":{' "$work/err")" 1 \
         'items that changed'
     is "$(count many)" 1 'items left'

@@ -315,8 +315,8 @@ const command commands[] = {
       "    AIOCOSMOS_TO_CONNECTION_STRING='AccountEndpoint=...' \\\n"
       "        aiocosmos copy game players backup players\n" },
     { "delete", "DB CONTAINER",
-        BIT(OPT_WHERE) | BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_YES) | BIT(OPT_CONCURRENCY), 0, 0, delete_items,
-        transfer_prepare, "delete the items of a condition",
+        BIT(OPT_WHERE) | BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_BACKGROUND) | BIT(OPT_YES) |
+        BIT(OPT_CONCURRENCY), 0, 0, delete_items, transfer_prepare, "delete the items of a condition",
       "Deletes the items that meet a condition, of one partition key or of all, or all\n"
       "those of one partition key. On a terminal it says how many they are and where,\n"
       "and asks for the container's name first, unless --yes is given; scripts are not\n"
@@ -325,6 +325,9 @@ const command commands[] = {
       "An item that changed after it met the condition stays, and is told on stderr\n"
       "with what else was refused; the exit status is 3 then. The last line, on stdout,\n"
       "is a JSON object with the totals, as of an import.\n"
+      "\n"
+      "With --background the service is asked to delete all items of a key by itself,\n"
+      "from what throughput is left over, where the account allows that.\n"
       "\n"
       "    aiocosmos delete game players --where 'c.level < @least' --param @least=3\n"
       "    aiocosmos delete game players --pk '\"eu\"' --yes\n" },
@@ -515,7 +518,8 @@ void help_on_all(const char *group)
 {
     printf("aiocosmos %s\n\n  aiocosmos COMMAND [operands] [options]\n\nCommands:\n", about);
     put_commands(group);
-    printf("\n'aiocosmos COMMAND --help' tells all about one, and --version the version.\n\n%s\nOptions of every command:\n", text_data);
+    printf("\n'aiocosmos COMMAND --help' tells all about one, and --version the version.\n\n%s\n"
+           "Options of every command:\n", text_data);
     put_options(OPTIONS_OF_ALL);
     printf("\n%s\nExit status:\n%s\nExamples:\n%s", text_settings, text_exit, text_examples);
 }

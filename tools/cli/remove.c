@@ -163,6 +163,26 @@ static int ask(tool *t, const aiocosmos_query_request *request)
     return confirm(t, what, t->operand[1]) ? EXIT_DONE : EXIT_REFUSED;
 }
 
+/* The service takes it on, and does it from what throughput is left over. */
+static int delete_in_background(tool *t)
+{
+    aiocosmos_request request = {0};
+    int status;
+    if (has(t, OPT_WHERE)) {
+        say(t, "delete: --background goes with --pk alone, not with --where");
+        return see_help(t);
+    }
+    request.kind = AIOCOSMOS_DELETE_PARTITION;
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    if (!pk_of_option(t, &request.pk)) return see_help(t);
+    if (!confirm(t, "deleting items of the container", t->operand[1])) return EXIT_REFUSED;
+    status = perform(t, &request, NULL, NULL);
+    if (status == EXIT_DONE) say(t, "the service has taken it on: queries do not find these items any more");
+    say_cost(t, "");
+    return status;
+}
+
 int delete_items(tool *t)
 {
     static removal of;                     /* zeroed */
@@ -174,6 +194,7 @@ int delete_items(tool *t)
         say(t, "delete: --where or --pk says which items; to delete them all, --where true");
         return see_help(t);
     }
+    if (has(t, OPT_BACKGROUND)) return delete_in_background(t);
     request.database = t->operand[0];
     request.container = t->operand[1];
     if (!params_of(t, &request) || !pk_of_option(t, &request.pk)) return see_help(t);

@@ -77,7 +77,8 @@ const option_info options[OPT_COUNT] = {
     { "--mode", "read|all", "what may be done with it" },
     { "--expiry", "SECONDS", "how long the token is good (as the service says)" },
     { "--type", "pre|post", "whether it runs before the write (the default) or\nbehind it" },
-    { "--operation", "all|create|replace|update|upsert|delete", "the writes that it is for (all)" }
+    { "--operation", "all|create|replace|update|upsert|delete", "the writes that it is for (all)" },
+    { "--background", NULL, "let the service do it, in its own time" }
 };
 
 bool has(const tool *t, option_id option)
