@@ -1078,7 +1078,7 @@ TEST(function_calls_are_checked)
         {"SELECT abs(1, 2) FROM c", "", "!The ABS function requires 1 argument(s)."},
         {"SELECT PI(1) FROM c", "", "!The PI function requires 0 argument(s)."},
         {"SELECT udf.f(1) FROM c", "", "!no user-defined functions"},
-        {"SELECT ST_DISTANCE(c.a, c.b) FROM c", "", "!'ST_DISTANCE' is not a recognized"},
+        {"SELECT ST_TOUCHES(c.a, c.b) FROM c", "", "!'ST_TOUCHES' is not a recognized"},
         {"SELECT VALUE udf FROM udf", "{}", "{}"},
         {"SELECT VALUE LEFT('abc', 1)", "", "\"a\""},
         {"SELECT VALUE lower ('A')", "", "\"a\""},
@@ -1843,6 +1843,150 @@ TEST(rewritten_queries_give_the_rows_that_clients_merge)
          "{\"groupByItems\":[{\"item\":\"y\"}],\"payload\":\"y\"}\n{\"groupByItems\":[{}]}"}
     };
     check_cases(cases, sizeof cases / sizeof *cases, documents);
+}
+
+/*--- Places -----------------------------------------------------------------------------*/
+
+#define POINT(X, Y)  "{'type':'Point','coordinates':[" #X "," #Y "]}"
+#define LINE(LIST)   "{'type':'LineString','coordinates':[" LIST "]}"
+#define RING(LIST)   "{'type':'Polygon','coordinates':[[" LIST "]]}"
+#define SQUARE       "[0,0],[10,0],[10,10],[0,10],[0,0]"           /* counter-clockwise */
+#define INVERSE      "[0,0],[0,10],[10,10],[10,0],[0,0]"           /* all but that */
+#define HOLED        "{'type':'Polygon','coordinates':[[" SQUARE "],[[2,2],[2,4],[4,4],[4,2],[2,2]]]}"
+#define TWO          "{'type':'MultiPolygon','coordinates':[[[" SQUARE "]],[[[20,0],[30,0],[30,10],[20,10],[20,0]]]]}"
+
+/* The first two are of the service's documentation, whose numbers are 3345.269817267368 and 1907438.421299902; then
+ * what one degree and a quarter of a meridian are on WGS84. */
+TEST(distances_on_the_earth)
+{
+    static const sql_case cases[] = {
+        {"SELECT VALUE ROUND(ST_DISTANCE({'type':'Point','coordinates':[-122.12826822304672, 47.63980239335718]}, "
+         "{'type':'Point','coordinates':[-122.11758113953535, 47.66901087006131]}), 3)", NULL, "3345.27"},
+        {"SELECT VALUE ROUND(ST_DISTANCE({'type':'Point','coordinates':[-96.84368664765994, 46.81297794314663]}, "
+         "{'type':'Point','coordinates':[-122.11758113953535, 47.66901087006131, 99]}), 3)", NULL, "1907438.421"},
+        {"SELECT VALUE ROUND(ST_DISTANCE(" POINT(0, 0) ", " POINT(1, 0) "), 3)", NULL, "111319.491"},
+        {"SELECT VALUE ROUND(ST_DISTANCE(" POINT(17, 0) ", " POINT(-99, 90) "), 3)", NULL, "10001965.729"},
+        {"SELECT VALUE ROUND(ST_DISTANCE(" POINT(17, -90) ", " POINT(5, 90) "), 3)", NULL, "20003931.459"},
+        {"SELECT VALUE ST_DISTANCE(" POINT(180, 12) ", " POINT(-180, 12) ")", NULL, "0"},
+        {"SELECT VALUE ST_DISTANCE(" POINT(5, 5) ", " RING(SQUARE) ")", NULL, "0"},
+        {"SELECT VALUE ROUND(ST_DISTANCE(" RING(SQUARE) ", " POINT(12, 0) "), 3)", NULL, "222638.982"},
+        {"SELECT VALUE ROUND(ST_DISTANCE(" POINT(5, -1) ", " LINE("[0,0],[10,0]") "), 3)", NULL, "110574.389"},
+        {"SELECT VALUE ROUND(ST_DISTANCE(" LINE("[3,-2],[5,-1],[9,-3]") ", " LINE("[0,0],[10,0]") "), 3)", NULL,
+         "110574.389"},
+        {"SELECT VALUE ROUND(ST_DISTANCE(" POINT(3, 3) ", " HOLED ") / 1000)", NULL, "111"},
+        {"SELECT VALUE ROUND(ST_DISTANCE(" TWO ", " POINT(19, 0) "), 3)", NULL, "111319.491"},
+        {"SELECT VALUE ST_DISTANCE(" RING(INVERSE) ", " POINT(-100, -50) ")", NULL, "0"},
+        {"SELECT VALUE ST_DISTANCE(" POINT(0, 91) ", " POINT(0, 0) ")", NULL, ""},
+        {"SELECT VALUE ST_DISTANCE('somewhere', " POINT(0, 0) ")", NULL, ""},
+        {"SELECT VALUE ST_DISTANCE(" POINT(0, 0) ")", NULL, "!SC2050"}
+    };
+    check_cases(cases, sizeof cases / sizeof *cases, "{}");
+}
+
+#define IS(WHAT, A, B, TRUTH) {"SELECT VALUE ST_" WHAT "(" A ", " B ")", NULL, TRUTH}
+
+TEST(what_is_within_what)
+{
+    static const sql_case cases[] = {
+        /* Of the service's documentation. */
+        IS("WITHIN", "{'type':'Point','coordinates':[-122.12824857332558, 47.6395516675712]}",
+           RING("[-122.13236581015025, 47.64606476313813], [-122.13221982500913, 47.633757091363975], "
+                "[-122.11840598103835, 47.641749416109235], [-122.12061400629656, 47.64589264786028], "
+                "[-122.13236581015025, 47.64606476313813]"), "true"),
+        IS("WITHIN", POINT(31.9, -4.8), RING("[31.8, -5], [32, -5], [32, -4.7], [31.8, -4.7], [31.8, -5]"), "true"),
+        IS("WITHIN", POINT(5, 5), RING(SQUARE), "true"),
+        IS("WITHIN", POINT(5, 5), RING(INVERSE), "false"),
+        IS("WITHIN", POINT(15, 5), RING(SQUARE), "false"),
+        IS("WITHIN", POINT(15, 5), RING(INVERSE), "true"),
+        IS("WITHIN", POINT(-170, -5), RING(INVERSE), "true"),
+        IS("WITHIN", POINT(0, 0), RING(SQUARE), "true"),                         /* the border belongs to it */
+        IS("WITHIN", POINT(3, 3), HOLED, "false"),
+        IS("WITHIN", POINT(1, 1), HOLED, "true"),
+        IS("WITHIN", POINT(25, 5), TWO, "true"),
+        IS("WITHIN", POINT(15, 5), TWO, "false"),
+        IS("WITHIN", POINT(5, 10.03), RING(SQUARE), "true"),                     /* an edge is no parallel */
+        IS("WITHIN", POINT(5, 5), LINE("[0,0],[10,10]"), "false"),
+        IS("WITHIN", POINT(5, 0), LINE("[0,0],[10,0]"), "true"),
+        IS("WITHIN", POINT(5, 0), POINT(5, 0), "true"),
+        IS("WITHIN", LINE("[1,1],[9,9]"), RING(SQUARE), "true"),
+        IS("WITHIN", LINE("[1,1],[9,11]"), RING(SQUARE), "false"),
+        IS("WITHIN", LINE("[1,1],[9,9]"), HOLED, "false"),
+        IS("WITHIN", LINE("[2,0],[4,0],[6,0]"), LINE("[0,0],[3,0],[10,0]"), "true"),
+        IS("WITHIN", LINE("[2,0],[4,0],[6,1]"), LINE("[0,0],[3,0],[10,0]"), "false"),
+        /* From corner to corner across a notch. */
+        IS("WITHIN", LINE("[0,10],[10,10]"), RING("[0,0],[10,0],[10,10],[5,5],[0,10],[0,0]"), "false"),
+        IS("WITHIN", RING("[1,1],[9,1],[9,9],[1,9],[1,1]"), RING(SQUARE), "true"),
+        IS("WITHIN", RING(SQUARE), RING("[1,1],[9,1],[9,9],[1,9],[1,1]"), "false"),
+        IS("WITHIN", RING(SQUARE), RING(SQUARE), "true"),
+        IS("WITHIN", RING(INVERSE), RING(SQUARE), "false"),
+        IS("WITHIN", RING("[1,1],[9,1],[9,9],[1,9],[1,1]"), HOLED, "false"),     /* around the hole */
+        IS("WITHIN", RING("[5,5],[6,5],[6,6],[5,5]"), HOLED, "true"),
+        IS("WITHIN", RING(SQUARE), TWO, "true"),
+        IS("WITHIN", TWO, RING("[-1,-1],[31,-1],[31,11],[-1,11],[-1,-1]"), "true"),
+        IS("WITHIN", TWO, RING(SQUARE), "false"),
+        IS("WITHIN", POINT(0, 90), RING("[0,80],[120,80],[-120,80],[0,80]"), "true"),
+        IS("WITHIN", POINT(0, -90), RING("[0,80],[120,80],[-120,80],[0,80]"), "false"),
+        IS("WITHIN", POINT(180, 5), RING("[170,0],[-170,0],[-170,10],[170,10],[170,0]"), "true"),
+        IS("WITHIN", POINT(0, 5), RING("[170,0],[-170,0],[-170,10],[170,10],[170,0]"), "false"),
+        IS("WITHIN", "null", RING(SQUARE), ""),
+        IS("WITHIN", POINT(1, 1), RING("[0,0],[10,10],[10,0],[0,10],[0,0]"), "")
+    };
+    check_cases(cases, sizeof cases / sizeof *cases, "{}");
+}
+
+TEST(what_intersects_what)
+{
+    static const sql_case cases[] = {
+        IS("INTERSECTS", LINE("[0,-5],[0,5]"), LINE("[-5,0],[5,0]"), "true"),
+        IS("INTERSECTS", LINE("[0,1],[0,5]"), LINE("[-5,0],[5,0]"), "false"),
+        IS("INTERSECTS", LINE("[0,0],[0,5]"), LINE("[-5,0],[5,0]"), "true"),
+        IS("INTERSECTS", LINE("[-5,5],[15,5]"), RING(SQUARE), "true"),
+        IS("INTERSECTS", LINE("[-5,15],[15,15]"), RING(SQUARE), "false"),
+        IS("INTERSECTS", RING("[1,1],[2,1],[2,2],[1,1]"), RING(SQUARE), "true"),
+        IS("INTERSECTS", RING(SQUARE), RING("[1,1],[2,1],[2,2],[1,1]"), "true"),
+        IS("INTERSECTS", RING("[2.5,2.5],[3.5,2.5],[3.5,3.5],[2.5,2.5]"), HOLED, "false"),
+        IS("INTERSECTS", RING("[10,0],[20,0],[20,10],[10,10],[10,0]"), RING(SQUARE), "true"),
+        IS("INTERSECTS", RING("[11,0],[20,0],[20,10],[11,10],[11,0]"), RING(SQUARE), "false"),
+        IS("INTERSECTS", TWO, LINE("[25,-5],[25,15]"), "true"),
+        IS("INTERSECTS", TWO, LINE("[15,-5],[15,15]"), "false"),
+        IS("INTERSECTS", TWO, RING(INVERSE), "true"),
+        IS("INTERSECTS", POINT(5, 5), RING(INVERSE), "false"),
+        IS("INTERSECTS", POINT(5, 5), POINT(5, 5), "true"),
+        IS("INTERSECTS", POINT(5, 5), POINT(5, 5.0000001), "false"),
+        IS("INTERSECTS", "undefined", POINT(5, 5), "")
+    };
+    check_cases(cases, sizeof cases / sizeof *cases, "{}");
+}
+
+TEST(what_is_a_valid_geometry)
+{
+    static const sql_case cases[] = {
+        {"SELECT VALUE ST_ISVALID({'type':'Point','coordinates':[31.9, -132.8]})", NULL, "false"},
+        {"SELECT VALUE ST_ISVALIDDETAILED({'type':'Polygon','coordinates':[[[31.8,-5],[31.8,-4.7],[32,-4.7],[32,-5]]]})",
+         NULL, "{\"valid\":false,\"reason\":\"The Polygon input is not valid because the start and end points of the ring "
+         "number 1 are not the same. Each ring of a polygon must have the same start and end points.\"}"},
+        {"SELECT VALUE ST_ISVALIDDETAILED({'type':'Point','coordinates':[31.9, -132.8]})", NULL,
+         "{\"valid\":false,\"reason\":\"Latitude values must be between -90 and 90 degrees.\"}"},
+        {"SELECT VALUE ST_ISVALIDDETAILED(" HOLED ")", NULL, "{\"valid\":true}"},
+        {"SELECT VALUE ST_ISVALID(" TWO ")", NULL, "true"},
+        {"SELECT VALUE ST_ISVALID(" LINE("[0,0],[1,1]") ")", NULL, "true"},
+        {"SELECT VALUE ST_ISVALID(" LINE("[0,0],[0,0]") ")", NULL, "false"},
+        {"SELECT VALUE ST_ISVALID(" LINE("[0,0],[180,0]") ")", NULL, "false"},   /* which way? */
+        {"SELECT VALUE ST_ISVALID(" RING("[0,0],[10,10],[10,0],[0,10],[0,0]") ")", NULL, "false"},
+        {"SELECT VALUE ST_ISVALID(" RING("[0,0],[10,0],[5,0],[5,5],[0,0]") ")", NULL, "false"},
+        {"SELECT VALUE ST_ISVALID(" RING("[0,0],[10,0],[0,0]") ")", NULL, "false"},
+        {"SELECT VALUE ST_ISVALID(" RING("[0,0],[10,0],[10,0],[10,10],[0,0]") ")", NULL, "true"},
+        {"SELECT VALUE ST_ISVALID({'type':'Polygon','coordinates':[[" SQUARE "],[[5,5],[5,15],[6,15],[5,5]]]})", NULL,
+         "false"},
+        {"SELECT VALUE ST_ISVALID({'type':'Polygon','coordinates':[]})", NULL, "false"},
+        {"SELECT VALUE ST_ISVALID({'type':'Point','coordinates':[1]})", NULL, "false"},
+        {"SELECT VALUE ST_ISVALID({'type':'Point','coordinates':[1, '2']})", NULL, "false"},
+        {"SELECT VALUE ST_ISVALID({'type':'Point'})", NULL, "false"},
+        {"SELECT VALUE ST_ISVALID({'type':'MultiPoint','coordinates':[[1, 2]]})", NULL, "false"},
+        {"SELECT VALUE ST_ISVALID(c.place) FROM c", NULL, "true"},
+        {"SELECT VALUE ST_ISVALID(c.nothing) FROM c", NULL, ""}
+    };
+    check_cases(cases, sizeof cases / sizeof *cases, "{\"place\":{\"type\":\"Point\",\"coordinates\":[1.5,2,3,4]}}");
 }
 
 /*--- Vectors and full text --------------------------------------------------------------*/

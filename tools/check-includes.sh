@@ -20,7 +20,7 @@ function finish() {
 }
 BEGIN {
     order("tools/emulator/", "aiocosmos_emulator base")
-    order("tools/emulator/sql/", "sql value regex functions parse bind shape run plan")
+    order("tools/emulator/sql/", "sql value regex geometry functions parse bind shape run plan")
     order("tools/emulator/", "text clock model list resource journal changes range index store kind request exchange " \
           "keep auth fault patch policy bill metrics plan scope lookup page held query listing script feed item batch " \
           "definition users meta explorer control answer routes restore http network core unit tls data server main " \

@@ -10,6 +10,7 @@
 #include "range.c"
 #include "sql/value.c"
 #include "sql/regex.c"
+#include "sql/geometry.c"
 #include "sql/functions.c"
 #include "sql/parse.c"
 #include "sql/bind.c"

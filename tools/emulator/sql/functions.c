@@ -1,5 +1,6 @@
 /* functions.c: the functions that a query may call. */
 #include "functions.h"
+#include "geometry.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -1084,6 +1085,39 @@ static void sql_apply_distance(sql_call *call)
     else sql_set_number(call->out, 0);
 }
 
+enum { SQL_ST_DISTANCE, SQL_ST_INTERSECTS, SQL_ST_WITHIN };
+
+static void sql_apply_spatial(sql_call *call)
+{
+    sql_env *env = call->arena->env;
+    const sql_geometry *a = sql_read_geometry(call->arena, &call->args[0], NULL);
+    const sql_geometry *b = a ? sql_read_geometry(call->arena, &call->args[1], NULL) : NULL;
+    if (!b) return;
+    switch (call->function->which) {
+    case SQL_ST_DISTANCE: sql_set_number(call->out, sql_geometry_distance(env, a, b)); break;
+    case SQL_ST_INTERSECTS: sql_set_bool(call->out, sql_geometry_intersects(env, a, b)); break;
+    default: sql_set_bool(call->out, sql_geometry_within(env, a, b));
+    }
+}
+
+/* which 1: in detail. */
+static void sql_apply_st_is_valid(sql_call *call)
+{
+    const char *reason = "";
+    sql_value valid, why;
+    if (call->args[0].type == SQL_UNDEFINED) return;
+    sql_set_bool(&valid, sql_read_geometry(call->arena, &call->args[0], &reason) != NULL);
+    if (call->function->which == 0) {
+        *call->out = valid;
+        return;
+    }
+    sql_set_members(call->out, call->arena, SQL_OBJECT, 2);
+    sql_append(call->arena, call->out, aioc_mem_str("valid"), &valid);
+    if (valid.truth) return;
+    sql_set_string(&why, aioc_mem_str(reason));
+    sql_append(call->arena, call->out, aioc_mem_str("reason"), &why);
+}
+
 typedef struct sql_terms { aiocosmos_str *at; size_t count; } sql_terms;
 
 static bool sql_is_term(uint32_t c)
@@ -1298,6 +1332,11 @@ static const sql_function sql_functions[] = {
     {"SIN", 1, 1, sql_apply_math, SQL_SIN},
     {"SQRT", 1, 1, sql_apply_math, SQL_SQRT},
     {"SQUARE", 1, 1, sql_apply_math, SQL_SQUARE},
+    {"ST_DISTANCE", 2, 2, sql_apply_spatial, SQL_ST_DISTANCE},
+    {"ST_INTERSECTS", 2, 2, sql_apply_spatial, SQL_ST_INTERSECTS},
+    {"ST_ISVALID", 1, 1, sql_apply_st_is_valid, 0},
+    {"ST_ISVALIDDETAILED", 1, 1, sql_apply_st_is_valid, 1},
+    {"ST_WITHIN", 2, 2, sql_apply_spatial, SQL_ST_WITHIN},
     {"STARTSWITH", 2, 3, sql_apply_compare, SQL_STARTSWITH},
     {"STRINGEQUALS", 2, 3, sql_apply_compare, SQL_STRINGEQUALS},
     {"StringJoin", 2, 2, sql_apply_join, 0},
