@@ -19018,6 +19018,7 @@ static int aioc_query_append_params(aioc_request_builder *builder, aioc_mem_buff
 {
     aioc_mem_writer writer = aioc_mem_write(builder->memory, out);
     size_t i;
+    builder->memory->refused = 0;
     for (i = 0; i < request->param_count; i++) {
         const aiocosmos_param *param = &request->params[i];
         char what[48];
@@ -19030,7 +19031,9 @@ static int aioc_query_append_params(aioc_request_builder *builder, aioc_mem_buff
         aioc_json_put_string(&writer, aioc_mem_str(param->name));
         aioc_mem_put_text(&writer, ",\"value\":");
         if (!writer.ok || !aioc_json_append_value(builder->memory, out, &param->value, false, AIOC_JSON_DEPTH_MAX))
-            return aioc_request_refuse(builder, what, "not UTF-8, not JSON, not a finite number, or no memory");
+            return builder->memory->refused
+                       ? aioc_request_no_memory(builder)
+                       : aioc_request_refuse(builder, what, "not UTF-8, not JSON, or not a finite number");
     }
     aioc_mem_put_text(&writer, i ? "}]" : "[]");
     return writer.ok ? 0 : aioc_request_no_memory(builder);
