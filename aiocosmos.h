@@ -6793,7 +6793,7 @@ typedef enum aioc_http_state {
     AIOC_HTTP_PAUSED   /* no memory: feed what was not used later, from any address */
 } aioc_http_state;
 
-enum {  /* aioc_http_parser.phase: what the next byte belongs to */
+enum {  /* aioc_http_parser.phase: what the next byte belongs to; ordered by who reads it */
     AIOC_HTTP_HEAD, AIOC_HTTP_LENGTH, AIOC_HTTP_UNTIL_CLOSE,
     AIOC_HTTP_CHUNK_DATA, AIOC_HTTP_CHUNK_FIRST, AIOC_HTTP_CHUNK_SIZE, AIOC_HTTP_CHUNK_BLANK,
     AIOC_HTTP_CHUNK_EXTENSION, AIOC_HTTP_CHUNK_END, AIOC_HTTP_TRAILER, AIOC_HTTP_TRAILER_NAME, AIOC_HTTP_TRAILER_VALUE,
@@ -7052,6 +7052,7 @@ static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
         parser->phase = AIOC_HTTP_CHUNK_FIRST;
     } else if (!parser->has_length) {
         parser->phase = AIOC_HTTP_UNTIL_CLOSE;
+        parser->left = parser->body_max;
         response->keep_alive = false;
     } else if (parser->length > parser->body_max) {
         return aioc_http_refuse_body(parser);
@@ -7130,33 +7131,6 @@ static bool aioc_http_collect(aioc_http_parser *parser, const char *bytes, size_
     return true;
 }
 
-/* All the memory of a body of known length is taken before its first byte, lest many bodies wait for each other
- * halfway. */
-static aioc_http_state aioc_http_feed_length(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
-{
-    size_t here = len - *at < parser->left ? len - *at : parser->left;
-    if (!parser->draining && here == parser->length) {  /* the whole of it stands here: it is lent */
-        parser->response.body = aioc_text_view(data + *at, here);
-        *at += here;
-        return aioc_http_complete(parser);
-    }
-    if (!parser->draining && !parser->body.cap && !aioc_http_reserve(parser, &parser->body, parser->left))
-        return AIOC_HTTP_PAUSED;
-    if (!aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
-    *at += here;
-    parser->left -= here;
-    return parser->left > 0 ? AIOC_HTTP_MORE : aioc_http_complete(parser);
-}
-
-static aioc_http_state aioc_http_feed_until_close(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
-{
-    size_t here = len - *at;
-    if (here > parser->body_max - parser->body.len) return aioc_http_refuse_body(parser);
-    if (here > 0 && !aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
-    *at = len;
-    return AIOC_HTTP_MORE;
-}
-
 static aioc_http_state aioc_http_go_on(aioc_http_parser *parser, int phase)
 {
     parser->phase = (uint8_t)phase;
@@ -7173,23 +7147,30 @@ static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit
     return aioc_http_go_on(parser, AIOC_HTTP_CHUNK_SIZE);
 }
 
-/* A body that is one chunk, with its end, in one piece, is lent. */
-static aioc_http_state aioc_http_chunk_data(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
+/* What there is of the body or of a chunk. A body of which all stands here, as one chunk with its end, too, is lent.
+ * The memory of a known length is taken before its first byte, lest many bodies wait for each other halfway. */
+static aioc_http_state aioc_http_feed_data(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
 {
     static const char end[] = "\r\n0\r\n\r\n";
-    const size_t end_len = sizeof end - 1;
-    size_t have = len - *at, here = have < parser->left ? have : parser->left;
-    if (parser->body.len == 0 && !parser->draining && have - here >= end_len &&
-        memcmp(data + *at + here, end, end_len) == 0) {
-        parser->response.body = aioc_text_view(data + *at, here);
+    const bool known = parser->phase == AIOC_HTTP_LENGTH, chunk = parser->phase == AIOC_HTTP_CHUNK_DATA;
+    const size_t have = len - *at, here = have < parser->left ? have : parser->left;
+    const size_t end_len = chunk ? sizeof end - 1 : 0;
+    const char *bytes = data + *at;
+    if (!known && !chunk && have > here) return aioc_http_refuse_body(parser);
+    if (!parser->draining && parser->body.len == 0 &&
+        (known ? here == parser->length
+               : chunk && have - here >= end_len && memcmp(bytes + here, end, end_len) == 0)) {
+        parser->response.body = aioc_text_view(bytes, here);
         *at += here + end_len;
         return aioc_http_complete(parser);
     }
-    if (!aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
+    if (known && !parser->draining && !parser->body.cap && !aioc_http_reserve(parser, &parser->body, parser->left))
+        return AIOC_HTTP_PAUSED;
+    if (!aioc_http_collect(parser, bytes, here)) return AIOC_HTTP_PAUSED;
     *at += here;
     parser->left -= here;
-    if (parser->left == 0) parser->phase = AIOC_HTTP_CHUNK_END;
-    return AIOC_HTTP_MORE;
+    if (parser->left > 0) return AIOC_HTTP_MORE;
+    return known ? aioc_http_complete(parser) : chunk ? aioc_http_go_on(parser, AIOC_HTTP_CHUNK_END) : AIOC_HTTP_MORE;
 }
 
 /* Extensions mean nothing to us, trailers no more (RFC 9112, 7.1.1, 7.1.2), but both have to end. */
@@ -7240,16 +7221,6 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
                                                                      : "a trailer of the answer is malformed");
 }
 
-static aioc_http_state aioc_http_feed_chunks(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
-{
-    aioc_http_state state = AIOC_HTTP_MORE;
-    while (*at < len && state == AIOC_HTTP_MORE) {
-        if (parser->phase == AIOC_HTTP_CHUNK_DATA) state = aioc_http_chunk_data(parser, data, len, at);
-        else state = aioc_http_chunk_byte(parser, data[(*at)++]);
-    }
-    return state;
-}
-
 /*--- The parser as others see it ---*/
 
 /* names must outlive the parser. */
@@ -7282,17 +7253,17 @@ static aioc_http_state aioc_http_feed(aioc_http_parser *parser, const char *data
 {
     aioc_http_state state = AIOC_HTTP_MORE;
     size_t at = 0, head_at = 0;
-    while (state == AIOC_HTTP_MORE && parser->phase == AIOC_HTTP_HEAD && at < len) {
-        head_at = at;
-        state = aioc_http_feed_head(parser, data, len, &at);
-    }
-    if (state == AIOC_HTTP_MORE) switch (parser->phase) {
-    case AIOC_HTTP_HEAD: break;
-    case AIOC_HTTP_LENGTH: if (at < len) state = aioc_http_feed_length(parser, data, len, &at); break;
-    case AIOC_HTTP_UNTIL_CLOSE: state = aioc_http_feed_until_close(parser, data, len, &at); break;
-    case AIOC_HTTP_COMPLETE: state = AIOC_HTTP_DONE; break;
-    case AIOC_HTTP_BROKEN: state = AIOC_HTTP_FAILED; break;
-    default: state = aioc_http_feed_chunks(parser, data, len, &at);
+    while (state == AIOC_HTTP_MORE && (at < len || parser->phase >= AIOC_HTTP_COMPLETE)) {
+        if (parser->phase == AIOC_HTTP_HEAD) {
+            head_at = at;
+            state = aioc_http_feed_head(parser, data, len, &at);
+        } else if (parser->phase < AIOC_HTTP_CHUNK_FIRST) {
+            state = aioc_http_feed_data(parser, data, len, &at);
+        } else if (parser->phase < AIOC_HTTP_COMPLETE) {
+            state = aioc_http_chunk_byte(parser, data[at++]);
+        } else {
+            state = parser->phase == AIOC_HTTP_COMPLETE ? AIOC_HTTP_DONE : AIOC_HTTP_FAILED;
+        }
     }
     /* The piece that was fed will be gone: a head in it is kept, or read once more. */
     if (state != AIOC_HTTP_DONE && state != AIOC_HTTP_FAILED && parser->phase != AIOC_HTTP_HEAD && !parser->head.len) {
