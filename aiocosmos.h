@@ -1332,36 +1332,36 @@ static int aioc_platform_socket_new(int family, int type)
 #endif
 }
 
-static void aioc_platform_socket_option(int fd, int level, int name, int value)
-{
-    setsockopt(fd, level, name, &value, (socklen_t)sizeof value);  /* what is not there is done without */
-}
-
 /* A request is written by one call and then waited for: Nagle's algorithm could only delay it (RFC 9293, 3.7.4). Load
  * balancers forget silent connections, Azure's after 4 minutes, and say nothing: probes keep them, or find out within
- * 60 s. So does what is not acknowledged for 20 s (RFC 5482): retransmission alone gives up after 15 minutes. */
+ * 60 s. So does what is not acknowledged for 20 s (RFC 5482): retransmission alone gives up after 15 minutes. What a
+ * system does not have is done without. */
 static void aioc_platform_socket_tune(int fd, bool datagram)
 {
+    static const struct { int level, name, value; } options[] = {
 #ifdef SO_NOSIGPIPE
-    aioc_platform_socket_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);  /* systems without MSG_NOSIGNAL */
+        {SOL_SOCKET, SO_NOSIGPIPE, 1},  /* systems without MSG_NOSIGNAL */
 #endif
-    if (datagram) return;
-    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    aioc_platform_socket_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 #if defined(TCP_KEEPIDLE)
-    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);  /* s */
+        {IPPROTO_TCP, TCP_KEEPIDLE, 30},  /* s */
 #elif defined(TCP_KEEPALIVE)
-    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPALIVE, 30);  /* the same on macOS */
+        {IPPROTO_TCP, TCP_KEEPALIVE, 30},  /* the same on macOS */
 #endif
 #if defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
-    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
-    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+        {IPPROTO_TCP, TCP_KEEPINTVL, 10}, {IPPROTO_TCP, TCP_KEEPCNT, 3},
 #endif
 #if defined(TCP_USER_TIMEOUT)
-    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 20000);  /* ms */
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, 20000},  /* ms */
 #elif defined(TCP_RXT_CONNDROPTIME)
-    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_RXT_CONNDROPTIME, 20);  /* s; macOS */
+        {IPPROTO_TCP, TCP_RXT_CONNDROPTIME, 20},  /* s; macOS */
 #endif
+        {IPPROTO_TCP, TCP_NODELAY, 1}, {SOL_SOCKET, SO_KEEPALIVE, 1}
+    };
+    size_t i;
+    for (i = 0; i < sizeof options / sizeof *options; i++) {
+        if (datagram && options[i].level == IPPROTO_TCP) continue;
+        setsockopt(fd, options[i].level, options[i].name, &options[i].value, (socklen_t)sizeof(int));
+    }
 }
 
 /* The answer for an errno of connect(). */
@@ -7245,8 +7245,6 @@ static void aioc_http_start(aioc_http_parser *parser, bool no_body)
     parser->no_body = no_body;
     parser->draining = parser->close = false;
     parser->interim = 0;
-    parser->error = NULL;
-    parser->error_status = 0;
 }
 
 static aioc_http_state aioc_http_feed(aioc_http_parser *parser, const char *data, size_t len, size_t *used)
