@@ -157,6 +157,22 @@ static aiocosmos_request of_kind(int kind)
     case AIOCOSMOS_PATCH_ITEM: request.body.ptr = "[{\"op\":\"incr\",\"path\":\"/n\",\"value\":1}]"; break;
     case AIOCOSMOS_CREATE_CONTAINER: request.partition_key_paths[0] = "/pk"; break;
     case AIOCOSMOS_REPLACE_CONTAINER: request.body.ptr = definition; break;
+    case AIOCOSMOS_EXECUTE_PROCEDURE:
+        request.id = "s";
+        request.body.ptr = "[1]";
+        /* fall through */
+    case AIOCOSMOS_DELETE_PARTITION:
+        request.container = "c";
+        request.pk = aiocosmos_pk1(aiocosmos_s("p"));
+        break;
+    case AIOCOSMOS_CREATE_RESOURCE: case AIOCOSMOS_REPLACE_RESOURCE:
+        request.script = "function () {}";
+        /* fall through */
+    case AIOCOSMOS_READ_RESOURCE: case AIOCOSMOS_DELETE_RESOURCE:
+        request.feed = AIOCOSMOS_FEED_PROCEDURES;
+        request.container = "c";
+        request.id = "s";
+        break;
     case AIOCOSMOS_RAW:
         request.raw_verb = "POST";
         request.raw_link = "dbs/db/colls/c/sprocs/s";
@@ -1212,7 +1228,8 @@ TEST(silence_ends_with_the_deadline)
     client = open_usual();
     for (use = 1; use < USES; use++) {
         uint64_t from_us = net.now_us;
-        bool write = (use >= AIOCOSMOS_CREATE_ITEM && use <= AIOCOSMOS_DELETE_ITEM) || use == AIOCOSMOS_RAW ||
+        bool write = (use >= AIOCOSMOS_CREATE_ITEM && use <= AIOCOSMOS_DELETE_ITEM) ||
+                     use == AIOCOSMOS_DELETE_PARTITION || use == AIOCOSMOS_EXECUTE_PROCEDURE || use == AIOCOSMOS_RAW ||
                      use >= USE_BULK;
         CHECK_INT(ask(client, use, &got), write ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TIMEOUT);
         if (write && use != USE_BULK) CHECK(got.at_us - from_us >= 6000000 && got.at_us - from_us < 6500000);
