@@ -4871,40 +4871,34 @@ static void aioc_dns_config_server(aioc_dns_config *config, const aiocosmos_plat
     if (aioc_dns_zone(platform, zone, &server->scope)) config->server_count++;
 }
 
-/* "search a b c", or the older "domain a". The last line of either kind counts. */
-static void aioc_dns_config_search(aioc_dns_config *config, aiocosmos_str line)
+static void aioc_dns_config_search(aioc_dns_config *config, aiocosmos_str word)
 {
-    aiocosmos_str word;
-    config->search_count = 0;
-    while ((word = aioc_dns_word(&line)).len > 0 && config->search_count < AIOC_DNS_SEARCH_MAX) {
-        if (word.len >= AIOC_DNS_HOST_MAX || aioc_mem_is(word, ".")) continue;
-        memcpy(config->search[config->search_count], word.ptr, word.len);
-        config->search[config->search_count++][word.len] = '\0';
-    }
+    char *name = config->search[config->search_count];
+    if (config->search_count == AIOC_DNS_SEARCH_MAX || word.len >= AIOC_DNS_HOST_MAX || aioc_mem_is(word, ".")) return;
+    memcpy(name, word.ptr, word.len);
+    name[word.len] = '\0';
+    config->search_count++;
 }
 
-/* Of the options, those that make us give up sooner. ndots is left out on purpose: see aioc_dns_candidate. */
-static void aioc_dns_config_options(aioc_dns_config *config, aiocosmos_str line)
-{
-    aiocosmos_str word;
-    while ((word = aioc_dns_word(&line)).len > 0) {
-        if (aioc_mem_is(word, "attempts:1")) config->rounds = 1;
-        if (aioc_mem_is(word, "timeout:1")) config->last_us = 1000000;
-    }
-}
-
-/* What is not understood is left out. Without a server: this machine's. */
+/* What is not understood is left out. Without a server: this machine's. The last line of "search a b c", or the older
+ * "domain a", counts. Of the options, those that make us give up sooner do, and ndots not: see aioc_dns_candidate. */
 static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *platform, aioc_dns_config *config)
 {
-    aiocosmos_str line, word;
+    aiocosmos_str line;
     memset(config, 0, sizeof *config);
     config->rounds = AIOC_DNS_ROUNDS;
     config->last_us = AIOC_DNS_LAST_US;
     while (aioc_text_split(&text, '\n', &line)) {
-        word = aioc_dns_word(&line);
-        if (aioc_mem_is(word, "nameserver")) aioc_dns_config_server(config, platform, aioc_dns_word(&line));
-        if (aioc_mem_is(word, "search") || aioc_mem_is(word, "domain")) aioc_dns_config_search(config, line);
-        if (aioc_mem_is(word, "options")) aioc_dns_config_options(config, line);
+        aiocosmos_str kind = aioc_dns_word(&line), word;
+        bool search = aioc_mem_is(kind, "search") || aioc_mem_is(kind, "domain");
+        if (search) config->search_count = 0;
+        while ((word = aioc_dns_word(&line)).len > 0) {
+            if (search) aioc_dns_config_search(config, word);
+            if (aioc_mem_is(kind, "nameserver")) aioc_dns_config_server(config, platform, word);
+            if (!aioc_mem_is(kind, "options")) continue;
+            if (aioc_mem_is(word, "attempts:1")) config->rounds = 1;
+            if (aioc_mem_is(word, "timeout:1")) config->last_us = 1000000;
+        }
     }
     if (!config->named) aioc_dns_config_server(config, platform, aioc_mem_str("127.0.0.1"));
 }
@@ -9227,7 +9221,6 @@ static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count
     uint64_t hash[2];
     size_t i, size, len = 0;
     for (i = 0; i < count; i++) {
-        if (len + AIOC_PROTOCOL_PK_BYTES + 2 > sizeof text) return false;
         size = aioc_protocol_hashed_form(&components[i], 0xFF, text + len);
         if (size == 0) return false;
         len += size;
@@ -9247,11 +9240,12 @@ static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_v
     size_t i, size = 0;
     *len = 0;
     out[0] = 0;
-    if (def->kind == AIOC_PROTOCOL_RANGE || def->version < 1 || def->version > 2) return false;
+    if (def->kind == AIOC_PROTOCOL_RANGE || def->version < 1 || def->version > 2 || count > AIOC_PROTOCOL_PK_LEVELS)
+        return false;
     if (count == 0 || (def->system_key && count == 1 && components[0].type == AIOCOSMOS_VALUE_NONE))
         return def->system_key;
     if (def->kind == AIOC_PROTOCOL_MULTI_HASH) {
-        if (count > def->path_count || count > AIOC_PROTOCOL_PK_LEVELS) return false;
+        if (count > def->path_count) return false;
         for (i = 0; i < count; i++, size += 16)
             if (!aioc_protocol_epk_v2(&components[i], 1, bytes + size)) return false;
     } else if (def->version == 2) {
