@@ -4,6 +4,35 @@
 
 #--- Without a server ----------------------------------------------------------
 
+# completes WORD... EXPECTED: what bash makes of the last word, of a line that it ends.
+completes() {
+    line=
+    while [ $# -gt 1 ]; do
+        line="$line '$1'"
+        shift
+    done
+    is "$(bash -c 'eval "$("$tool" --completion)"; COMP_WORDS=(aiocosmos '"$line"'); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _aiocosmos; echo ${COMPREPLY[@]}')" "$1" "completion of $line"
+}
+
+completed() {
+    if ! command -v bash >/dev/null; then
+        echo 'tool: skipped: there is no bash to complete command lines'
+        return
+    fi
+    completes 'it' item
+    completes 'th' throughput
+    completes 'db' '' 'list create delete'
+    completes 'container' 'cre' create
+    completes 'item' 'get' '--p' '--pk --profile'
+    completes 'import' 'game' 'players' '--re' --rejects
+    completes 'shell' '--h' --help
+    completes 'import' 'game' 'players' 'fi' ''
+    completes 'import' 'ga' ''
+    exits 0 "$tool" --completion
+    is "$(bash -n "$work/out" 2>&1)" '' 'the completion as a script'
+}
+
 part_usage() {
     exits 0 "$tool" --help
     prints 'db create'
@@ -26,6 +55,7 @@ part_usage() {
         prints 'Exit status'
         is "$(awk 'length > 80' "$work/out")" '' "over 80 columns: $command --help"
     done
+    completed
     exits 0 "$tool" --man
     prints '.SS "aiocosmos container create DB ID"'
     exits 2 "$tool"

@@ -518,8 +518,8 @@ void help_on_all(const char *group)
 {
     printf("aiocosmos %s\n\n  aiocosmos COMMAND [operands] [options]\n\nCommands:\n", about);
     put_commands(group);
-    printf("\n'aiocosmos COMMAND --help' tells all about one, and --version the version.\n\n%s\n"
-           "Options of every command:\n", text_data);
+    printf("\n'aiocosmos COMMAND --help' tells all about one, and --version the version. For bash\n"
+           "to complete command lines: source <(aiocosmos --completion)\n\n%s\nOptions of every command:\n", text_data);
     put_options(OPTIONS_OF_ALL);
     printf("\n%s\nExit status:\n%s\nExamples:\n%s", text_settings, text_exit, text_examples);
 }

@@ -4,6 +4,7 @@
  * Data goes to stdout, one JSON document a line; whatever is for people goes to stderr. */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "account.h"
+#include "completion.h"
 #include "help.h"
 #include "shell.h"
 
@@ -293,6 +294,7 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "--man") == 0) return print_manual(), EXIT_DONE;      /* for `make install` */
+    if (argc == 2 && strcmp(argv[1], "--completion") == 0) return print_completion(commands, command_count), EXIT_DONE;
     status = run(&t, argc, argv);
     free(t.params);
     free(t.values);
