@@ -10930,7 +10930,7 @@ static int aioc_request_check_etag(aioc_request_builder *builder, const char *wh
     if (!etag.ptr) return 0;
     if (aioc_request_check_value(builder, what, etag)) return builder->status;
     if (tag.len > 2 && memcmp(tag.ptr, "W/", 2) == 0) tag = aioc_text_view(tag.ptr + 2, tag.len - 2);
-    if (aioc_mem_same(etag, aioc_mem_str("*")) || (tag.len >= 2 && tag.ptr[0] == '"' && tag.ptr[tag.len - 1] == '"'))
+    if (aioc_mem_is(etag, "*") || (tag.len >= 2 && tag.ptr[0] == '"' && tag.ptr[tag.len - 1] == '"'))
         return 0;
     return aioc_request_refuse(builder, what, "an ETag keeps its double quotes");
 }
@@ -11444,7 +11444,7 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
     sends = kind->verb[0] == 'P';
     spec->is.write = kind->verb[0] != 'G';
     /* "*" is true of what the first try made of the item, too. */
-    spec->is.repeatable = (etag->ptr && !aioc_mem_same(*etag, aioc_mem_str("*"))) || request->if_not_exists;
+    spec->is.repeatable = (etag->ptr && !aioc_mem_is(*etag, "*")) || request->if_not_exists;
     spec->is.if_not_exists = request->if_not_exists;
     spec->is.item_data = strchr(kind->takes, 'k') && request->kind != AIOCOSMOS_RAW;
     keyed = request->kind == AIOCOSMOS_RAW ? aioc_request_has_pk(&request->pk)
@@ -12162,7 +12162,7 @@ static bool aioc_op_wants_session(const aioc_op *op)
     if (aioc_op_part(op, AIOC_OP_SESSION_TOKEN).len) return true;
     if (op->is.write || op->container->token_count == 0) return false;
     level = aioc_http_header(aioc_op_part(op, AIOC_OP_LINES), "x-ms-consistency-level");
-    return !level.ptr || aioc_mem_same_nocase(level, aioc_mem_str("Session"));
+    return !level.ptr || aioc_mem_is_nocase(level, "Session");
 }
 
 static size_t aioc_op_session_bytes(const aioc_op *op)
@@ -12354,7 +12354,7 @@ static bool aioc_op_waits_for_metadata(aioc_op *op)
     aioc_account_container *container = op->container;
     bool session = aioc_op_wants_session(op), definition;
     if (!container || aioc_account_settled(container, engine->reactor->now_us)) return false;
-    definition = container->pk_def.path_count == 0 && aioc_mem_same(aioc_op_part(op, AIOC_OP_PK), aioc_mem_str("[{}]"));
+    definition = container->pk_def.path_count == 0 && aioc_mem_is(aioc_op_part(op, AIOC_OP_PK), "[{}]");
     if (!op->metadata_tried && (op->looks_up || definition ||
         (session && aioc_op_session_bytes(op) > AIOC_ACCOUNT_SESSION_SENT_MAX))) {
         op->waiter.definition = definition && !op->looks_up;
@@ -13561,12 +13561,12 @@ static bool aioc_plan_is_general(const aioc_plan *plan, aiocosmos_str sql)
     bool count = false, member = false;  /* what the token before this one was */
     size_t at = 0, i;
     if (plan->span_count != 1 || plan->spans->min.len > 0 ||
-        !aioc_mem_same_nocase(plan->spans->max, aioc_mem_str("FF"))) return false;
+        !aioc_mem_is_nocase(plan->spans->max, "FF")) return false;
     while (aioc_plan_next_token(sql, &at, &token)) {
         if (*token.ptr == '@' && (count || plan->hybrid)) return false;
         if (*token.ptr == '(' && count) continue;
         for (i = 0, count = false; i < 3 && !member; i++)
-            count = count || aioc_mem_same_nocase(token, aioc_mem_str(counts[i]));
+            count = count || aioc_mem_is_nocase(token, counts[i]);
         member = *token.ptr == '.';
     }
     return true;
@@ -15056,7 +15056,7 @@ static aioc_row_hole aioc_row_next_hole(aiocosmos_str sql, size_t at)
     hole.end = sql.len - rest.len;
     aioc_text_split(&number, '-', &name);
     for (kind = AIOC_ROW_HOLE_DOCUMENTS; kind <= AIOC_ROW_HOLE_HITS; kind++)
-        if (aioc_mem_same(name, aioc_mem_str(names[kind])) &&
+        if (aioc_mem_is(name, names[kind]) &&
             (kind == AIOC_ROW_HOLE_DOCUMENTS ? number.len == 0
                                              : aioc_text_parse_u64(number, &hole.number) &&
                                                hole.number < AIOC_PLAN_COMPONENTS_MAX))
@@ -16341,7 +16341,7 @@ static void aioc_range_add_metrics(aioc_mem *memory, aioc_range_costs *costs, ai
         aioc_range_metric *at = costs->metrics, *end = at + costs->metric_count;
         if (!aioc_text_split(&metric, '=', &name) || name.len == 0 || name.len >= sizeof at->name ||
             !aioc_json_number_parse(metric.ptr, metric.len, &value)) continue;
-        while (at != end && !aioc_mem_same(aioc_mem_str(at->name), name)) at++;
+        while (at != end && !aioc_mem_is(name, at->name)) at++;
         if (at == costs->metrics + AIOC_RANGE_METRICS_MAX) continue;
         if (at == end) costs->metric_count++;
         memcpy(at->name, name.ptr, name.len);
@@ -21750,8 +21750,8 @@ static const char *aioc_client_parse_endpoint(aiocosmos_str text, aioc_client_en
     const char *at = text.ptr + strcspn(text.ptr, "/"), *end, *host_end;
     uint64_t port;
     aiocosmos_str scheme = aioc_text_view(text.ptr, (size_t)(at - text.ptr));
-    out->tls = aioc_mem_same_nocase(scheme, aioc_mem_str("https:"));
-    if ((!out->tls && !aioc_mem_same_nocase(scheme, aioc_mem_str("http:"))) || strncmp(at, "//", 2) != 0)
+    out->tls = aioc_mem_is_nocase(scheme, "https:");
+    if ((!out->tls && !aioc_mem_is_nocase(scheme, "http:")) || strncmp(at, "//", 2) != 0)
         return "it starts with https:// or http://";
     at += 2;
     end = at + strcspn(at, "/?#");
@@ -21788,7 +21788,7 @@ static bool aioc_client_is_loopback(aiocosmos_str host)
     aiocosmos_address address;
     aiocosmos_str zone;
     if (!aioc_text_address(host, &address, &zone)) return aioc_dns_host_local(host);
-    return address.family == 4 ? address.ip[0] == 127 : aioc_mem_same(host, aioc_mem_str("::1"));
+    return address.family == 4 ? address.ip[0] == 127 : aioc_mem_is(host, "::1");
 }
 
 static bool aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, aioc_mem_buffer *copy)
@@ -21966,7 +21966,7 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
         return aioc_request_refuse(builder, "endpoint",
                                    "http is for loopback addresses only, unless allow_http is set");
     /* A string that is copied about is no place to give up the checks of an account's certificate. */
-    insecure = aioc_mem_same_nocase(given.insecure, aioc_mem_str("true"));
+    insecure = aioc_mem_is_nocase(given.insecure, "true");
     if (insecure && endpoint.tls && !options->insecure && !loopback)
         return aioc_request_refuse(builder, "connection_string", "DisableServerCertificateValidation is for loopback "
                                    "addresses only, unless insecure is set");
