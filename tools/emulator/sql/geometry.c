@@ -1,8 +1,8 @@
 /* geometry.c: GeoJSON on the Earth (WGS84).
  *
- * An edge is, as the service has it, where a plane through the Earth's middle cuts the ellipsoid: seen from there a great
- * circle, so that a place is its direction, and who is on which side and what crosses what are questions of a sphere.
- * Lengths are those of the ellipse.
+ * An edge is, as the service has it, where a plane through the Earth's middle cuts the ellipsoid: seen from there a
+ * great circle, so that a place is its direction, and who is on which side and what crosses what are questions of a
+ * sphere. Lengths are those of the ellipse.
  *
  * A ring has its area on its left: one that goes clockwise is everything but what it goes around. A polygon is what
  * all its rings have in common; the border belongs to it. */
@@ -10,17 +10,19 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define GEO_EQUATOR_M 6378137.0
 #define GEO_FLATTENING (1 / 298.257223563)
 #define GEO_NEAR      1e-14                                /* radians: less is nothing */
 #define GEO_PI        3.14159265358979323846
+#define GEO_STEPS     4                                    /* that a look at one edge takes */
 
 typedef struct geo_spot { double x, y, z; } geo_spot;      /* a direction, of length 1 */
 
-/* Of a point one spot, of a line all, of a ring all but the last, which is the first. */
-typedef struct geo_path { geo_spot *spot; size_t count, edges; } geo_path;
+/* Of a point one spot, of a line all, of a ring all but the last, which is the first. All is in a ball. */
+typedef struct geo_path { geo_spot *spot; size_t count, edges; geo_spot centre; double radius; } geo_path;
 typedef struct geo_shape { geo_path *path; size_t count; } geo_shape;
 
 struct sql_geometry {
@@ -122,10 +124,47 @@ static geo_spot geo_to(const geo_path *path, size_t edge)
     return path->spot[edge + 1 == path->count ? 0 : edge + 1];
 }
 
+/* Half of an edge's chord, and by what it arches at most. */
+static double geo_reach(geo_spot a, geo_spot b)
+{
+    double chord = geo_long(geo_add(a, b, -1));
+    return chord / 2 + chord * chord / 4 + GEO_NEAR;
+}
+
+static double geo_gap(geo_spot a, geo_spot b, geo_spot centre)
+{
+    return geo_long(geo_add(centre, geo_add(a, b, 1), -0.5));
+}
+
+static void geo_surround(geo_path *path)
+{
+    geo_spot sum = geo_at(0, 0, 0);
+    size_t i;
+    for (i = 0; i < path->count; i++) sum = geo_add(sum, path->spot[i], 1 / (double)path->count);
+    path->centre = sum;
+    path->radius = 0;
+    for (i = 0; i < path->edges; i++) {
+        geo_spot a = geo_from(path, i), b = geo_to(path, i);
+        double far = geo_gap(a, b, sum) + geo_reach(a, b);
+        if (far > path->radius) path->radius = far;
+    }
+}
+
+static bool geo_far_apart(geo_spot p, geo_spot q, geo_spot r, geo_spot s)
+{
+    return geo_gap(p, q, geo_add(geo_at(0, 0, 0), geo_add(r, s, 1), 0.5)) > geo_reach(p, q) + geo_reach(r, s);
+}
+
+static bool geo_far_from(const geo_path *path, geo_spot a, geo_spot b)
+{
+    return geo_gap(a, b, path->centre) > path->radius + geo_reach(a, b);
+}
+
 static bool geo_path_on(const geo_path *path, geo_spot spot)
 {
     size_t i;
     if (path->edges == 0) return geo_same(path->spot[0], spot);
+    if (geo_far_from(path, spot, spot)) return false;
     for (i = 0; i < path->edges; i++)
         if (geo_on(geo_from(path, i), geo_to(path, i), spot)) return true;
     return false;
@@ -279,38 +318,48 @@ static double geo_metres_to_path(const geo_path *path, geo_spot spot, double lea
  * MARK: - Two geometries
  *----------------------------------------------------------------------------*/
 
-/* Each spot of one with each edge of the other. */
-static void geo_spend(sql_env *env, const sql_geometry *a, const sql_geometry *b)
+static void geo_spend(sql_env *env, size_t edges)
 {
-    sql_spend(env, (a->spots + 1) * (b->spots + 1) / 2);
+    sql_spend(env, GEO_STEPS * (edges + 1));
 }
 
-static bool geo_has(const sql_geometry *geometry, geo_spot spot)
+static bool geo_has(sql_env *env, const sql_geometry *geometry, geo_spot spot)
 {
     size_t i;
+    geo_spend(env, 3 * geometry->spots);
     for (i = 0; i < geometry->count; i++)
         if (geo_shape_has(&geometry->shape[i], geometry->dimensions, spot)) return true;
     return false;
 }
 
 /* One spot of each path is enough: where edges cross is looked at elsewhere. */
-static bool geo_has_some(const sql_geometry *geometry, const sql_geometry *of)
+static bool geo_has_some(sql_env *env, const sql_geometry *geometry, const sql_geometry *of)
 {
     size_t i, k;
     for (i = 0; i < of->count; i++)
         for (k = 0; k < of->shape[i].count; k++)
-            if (geo_has(geometry, of->shape[i].path[k].spot[0])) return true;
+            if (geo_has(env, geometry, of->shape[i].path[k].spot[0])) return true;
     return false;
 }
 
-static bool geo_paths_meet(const geo_path *a, const geo_path *b)
+/* Edges of a that are far from all of b cost a look each. */
+static bool geo_paths_meet(sql_env *env, const geo_path *a, const geo_path *b)
 {
     size_t i, k;
-    for (i = 0; i < a->count; i++) if (geo_path_on(b, a->spot[i])) return true;
-    for (k = 0; k < b->count; k++) if (geo_path_on(a, b->spot[k])) return true;
-    for (i = 0; i < a->edges; i++)
-        for (k = 0; k < b->edges; k++)
-            if (geo_cross(geo_from(a, i), geo_to(a, i), geo_from(b, k), geo_to(b, k))) return true;
+    geo_spend(env, a->count);
+    if (a->edges == 0) return geo_path_on(b, a->spot[0]);
+    if (b->edges == 0) return geo_path_on(a, b->spot[0]);
+    for (i = 0; i < a->edges; i++) {
+        geo_spot p = geo_from(a, i), q = geo_to(a, i);
+        if (geo_far_from(b, p, q)) continue;
+        geo_spend(env, 2 * b->edges);
+        for (k = 0; k < b->edges; k++) {
+            geo_spot r = geo_from(b, k), s = geo_to(b, k);
+            if (geo_far_apart(p, q, r, s)) continue;
+            if (geo_cross(p, q, r, s) || geo_on(p, q, r) || geo_on(p, q, s) || geo_on(r, s, p) || geo_on(r, s, q))
+                return true;
+        }
+    }
     return false;
 }
 
@@ -337,10 +386,9 @@ static bool geo_next(const sql_geometry *a, const sql_geometry *b, geo_pair *pai
 bool sql_geometry_intersects(sql_env *env, const sql_geometry *a, const sql_geometry *b)
 {
     geo_pair pair;
-    geo_spend(env, a, b);
     memset(&pair, 0, sizeof pair);
-    while (geo_next(a, b, &pair)) if (geo_paths_meet(pair.a, pair.b)) return true;
-    return geo_has_some(a, b) || geo_has_some(b, a);
+    while (geo_next(a, b, &pair)) if (geo_paths_meet(env, pair.a, pair.b)) return true;
+    return geo_has_some(env, a, b) || geo_has_some(env, b, a);
 }
 
 double sql_geometry_distance(sql_env *env, const sql_geometry *a, const sql_geometry *b)
@@ -350,22 +398,29 @@ double sql_geometry_distance(sql_env *env, const sql_geometry *a, const sql_geom
     size_t i;
     if (a->dimensions == 0 && b->dimensions == 0) return geo_metres(a->shape->path->spot[0], b->shape->path->spot[0]);
     if (sql_geometry_intersects(env, a, b)) return 0;
-    geo_spend(env, a, b);
     memset(&pair, 0, sizeof pair);
     while (geo_next(a, b, &pair)) {                        /* of two edges that do not meet, an end is nearest */
+        geo_spend(env, 4 * pair.a->count * (pair.b->count + 1));
         for (i = 0; i < pair.a->count; i++) least = geo_metres_to_path(pair.b, pair.a->spot[i], least);
         for (i = 0; i < pair.b->count; i++) least = geo_metres_to_path(pair.a, pair.b->spot[i], least);
     }
     return least;
 }
 
-/* From one spot to the next that is on a border of the shape: all of that is in the shape or none. */
-static bool geo_edge_within(geo_spot a, geo_spot b, const geo_shape *shape, int dimensions)
+static size_t geo_corners(const geo_shape *shape)
 {
-    size_t left = 1, i, k;
-    for (i = 0; i < shape->count; i++) left += shape->path[i].count;
-    for (; left > 0 && !geo_same(a, b); left--) {          /* no corner is passed twice */
+    size_t i, corners = 0;
+    for (i = 0; i < shape->count; i++) corners += shape->path[i].count;
+    return corners;
+}
+
+/* From one spot to the next that is on a border of the shape: all of that is in the shape or none. */
+static bool geo_edge_within(sql_env *env, geo_spot a, geo_spot b, const geo_shape *shape, int dimensions)
+{
+    size_t corners = geo_corners(shape), left, i, k;
+    for (left = corners + 1; left > 0 && !geo_same(a, b); left--) {    /* no corner is passed twice */
         geo_spot next = b;
+        geo_spend(env, 4 * corners);
         for (i = 0; i < shape->count; i++) {
             for (k = 0; k < shape->path[i].count; k++) {
                 geo_spot corner = shape->path[i].spot[k];
@@ -378,49 +433,54 @@ static bool geo_edge_within(geo_spot a, geo_spot b, const geo_shape *shape, int 
     return true;
 }
 
-static bool geo_path_within(const geo_path *path, const geo_shape *shape, int dimensions)
+static bool geo_path_within(sql_env *env, const geo_path *path, const geo_shape *shape, int dimensions)
 {
     size_t i, k, m;
-    for (i = 0; i < path->count; i++) if (!geo_shape_has(shape, dimensions, path->spot[i])) return false;
+    size_t corners = geo_corners(shape);
+    for (i = 0; i < path->count; i++) {
+        geo_spend(env, 3 * corners);
+        if (!geo_shape_has(shape, dimensions, path->spot[i])) return false;
+    }
     for (i = 0; i < path->edges; i++) {
         geo_spot a = geo_from(path, i), b = geo_to(path, i);
         for (k = 0; k < shape->count && dimensions == 2; k++)
             for (m = 0; m < shape->path[k].edges; m++)
                 if (geo_cross(a, b, geo_from(&shape->path[k], m), geo_to(&shape->path[k], m))) return false;
-        if (!geo_edge_within(a, b, shape, dimensions)) return false;
+        if (!geo_edge_within(env, a, b, shape, dimensions)) return false;
     }
     return true;
 }
 
 /* A polygon whose border is in another one can still be around a hole of that, or all but that. */
-static bool geo_area_within(const geo_shape *a, const geo_shape *b)
+static bool geo_area_within(sql_env *env, const geo_shape *a, const geo_shape *b)
 {
-    size_t i, k;
+    size_t corners = geo_corners(a), i, k;
     for (i = 0; i < b->count; i++) {
         for (k = 0; k < b->path[i].count; k++) {
             geo_spot corner = b->path[i].spot[k];
+            geo_spend(env, 4 * corners);
             if (geo_shape_has(a, 2, corner) && !geo_shape_borders(a, corner)) return false;
         }
     }
     return geo_shape_has(b, 2, geo_beside(&a->path[0], 0));
 }
 
-static bool geo_shape_within(const geo_shape *a, int dimensions, const geo_shape *b, int their_dimensions)
+static bool geo_shape_within(sql_env *env, const geo_shape *a, int dimensions, const geo_shape *b,
+                             int their_dimensions)
 {
     size_t i;
-    for (i = 0; i < a->count; i++) if (!geo_path_within(&a->path[i], b, their_dimensions)) return false;
-    return dimensions < 2 || geo_area_within(a, b);
+    for (i = 0; i < a->count; i++) if (!geo_path_within(env, &a->path[i], b, their_dimensions)) return false;
+    return dimensions < 2 || geo_area_within(env, a, b);
 }
 
 /* Each of its polygons, or itself, in one of the other's. */
 bool sql_geometry_within(sql_env *env, const sql_geometry *a, const sql_geometry *b)
 {
     size_t i, k;
-    geo_spend(env, a, b);
     if (a->dimensions > b->dimensions) return false;
     for (i = 0; i < a->count; i++) {
         for (k = 0; k < b->count; k++)
-            if (geo_shape_within(&a->shape[i], a->dimensions, &b->shape[k], b->dimensions)) break;
+            if (geo_shape_within(env, &a->shape[i], a->dimensions, &b->shape[k], b->dimensions)) break;
         if (k == b->count) return false;
     }
     return true;
@@ -461,7 +521,7 @@ static bool geo_read_spot(geo_reader *reader, const sql_value *position, geo_spo
         }
     }
     if (count < 2 || count < sql_count(position))
-        return geo_wrong(reader, "The %s input is not valid because a position is not an array of at least two numbers.",
+        return geo_wrong(reader, "The %s input is not valid because a position is not an array of two or more numbers.",
                          0);
     if (!(fabs(degrees[1]) <= 90)) return geo_wrong(reader, "Latitude values must be between -90 and 90 degrees.", 0);
     if (!(fabs(degrees[0]) <= 180))
@@ -496,32 +556,79 @@ static bool geo_read_path(geo_reader *reader, const sql_value *positions, geo_pa
     if (path->count < 2)
         return geo_wrong(reader, "The %s input is not valid because it needs at least two distinct positions.", 0);
     path->edges = path->count - 1;
+    geo_surround(path);
     return true;
 }
 
-/* Balls around the two edges do not meet: an edge arches by less than a quarter of its squared chord. */
-static bool geo_far_apart(geo_spot p, geo_spot q, geo_spot r, geo_spot s)
+/* Two edges of one ring meet where one follows the other, and nowhere else; those of two rings may touch. */
+static bool geo_edges_clear(geo_spot p, geo_spot q, geo_spot r, geo_spot s, bool of_one)
 {
-    double one = geo_long(geo_add(p, q, -1)), other = geo_long(geo_add(r, s, -1));
-    double gap = geo_long(geo_add(geo_add(p, q, 1), geo_add(r, s, 1), -1));
-    return gap > one + other + (one * one + other * other) / 2;
+    if (geo_far_apart(p, q, r, s)) return true;
+    if (geo_cross(p, q, r, s)) return false;
+    if (!of_one) return true;
+    if (geo_on(p, q, r) && !geo_same(q, r)) return false;
+    if (geo_on(p, q, s) && !geo_same(p, s)) return false;
+    return !(geo_on(r, s, p) && !geo_same(s, p)) && !(geo_on(r, s, q) && !geo_same(r, q));
 }
 
-/* Edges meet where one follows the other, and nowhere else. */
-static bool geo_rings_clear(const geo_path *a, const geo_path *b)
+/* An edge, and from where to where it is along the axis on which its shape is longest. */
+typedef struct geo_span { double low, high; geo_spot a, b; size_t ring; } geo_span;
+
+static int geo_compare_spans(const void *a, const void *b)
 {
+    double one = ((const geo_span *)a)->low, other = ((const geo_span *)b)->low;
+    return one < other ? -1 : one > other;
+}
+
+static double geo_along(geo_spot spot, int axis)
+{
+    return axis == 0 ? spot.x : axis == 1 ? spot.y : spot.z;
+}
+
+static int geo_longest_axis(const geo_shape *shape)
+{
+    double length[3];
+    int axis;
     size_t i, k;
-    for (i = 0; i < a->edges; i++) {
-        for (k = a == b ? i + 1 : 0; k < b->edges; k++) {
-            geo_spot p = geo_from(a, i), q = geo_to(a, i), r = geo_from(b, k), s = geo_to(b, k);
-            if (geo_far_apart(p, q, r, s)) continue;
-            if (geo_cross(p, q, r, s)) return false;
-            if (a != b) continue;                          /* rings may touch */
-            if (!geo_same(q, r) && geo_on(p, q, r) && !geo_same(p, r)) return false;
-            if (!geo_same(p, s) && geo_on(p, q, s) && !geo_same(q, s)) return false;
-            if (geo_on(r, s, p) && !geo_same(r, p) && !geo_same(s, p)) return false;
-            if (geo_on(r, s, q) && !geo_same(r, q) && !geo_same(s, q)) return false;
+    for (axis = 0; axis < 3; axis++) {
+        double low = 1, high = -1;
+        for (i = 0; i < shape->count; i++) {
+            for (k = 0; k < shape->path[i].count; k++) {
+                double at = geo_along(shape->path[i].spot[k], axis);
+                if (at < low) low = at;
+                if (at > high) high = at;
+            }
         }
+        length[axis] = high - low;
+    }
+    axis = length[0] > length[1] ? 0 : 1;
+    return length[axis] > length[2] ? axis : 2;
+}
+
+/* No edge crosses another: those are compared that are side by side on that axis. */
+static bool geo_rings_clear(sql_arena *arena, const geo_shape *shape)
+{
+    size_t count = geo_corners(shape), used = 0, i, k;
+    geo_span *span = (geo_span *)sql_alloc(arena, count * sizeof *span);
+    int axis = geo_longest_axis(shape);
+    for (i = 0; i < shape->count; i++) {
+        for (k = 0; k < shape->path[i].edges; k++) {
+            geo_spot a = geo_from(&shape->path[i], k), b = geo_to(&shape->path[i], k);
+            double middle = geo_along(geo_add(a, b, 1), axis) / 2, reach = geo_reach(a, b);
+            span[used].low = middle - reach;
+            span[used].high = middle + reach;
+            span[used].a = a;
+            span[used].b = b;
+            span[used++].ring = i;
+        }
+    }
+    qsort(span, count, sizeof *span, geo_compare_spans);
+    for (i = 0; i < count; i++) {
+        for (k = i + 1; k < count && span[k].low <= span[i].high; k++) {
+            const geo_span *one = &span[i], *other = &span[k];
+            if (!geo_edges_clear(one->a, one->b, other->a, other->b, one->ring == other->ring)) return false;
+        }
+        geo_spend(arena->env, k - i);
     }
     return true;
 }
@@ -536,9 +643,7 @@ static bool geo_read_ring(geo_reader *reader, const sql_value *positions, geo_pa
     if (ring->count < 3)
         return geo_wrong(reader, "The %s input is not valid because the ring number %u has less than three distinct "
                          "points.", number);
-    sql_spend(reader->arena->env, ring->count * ring->count / 16);
-    if (!geo_rings_clear(ring, ring))
-        return geo_wrong(reader, "The %s input is not valid because the ring number %u crosses itself.", number);
+    geo_surround(ring);
     return true;
 }
 
@@ -546,7 +651,7 @@ static bool geo_read_polygon(geo_reader *reader, const sql_value *rings, geo_sha
 {
     sql_cursor cursor;
     sql_value positions;
-    size_t count = rings->type == SQL_ARRAY ? sql_count(rings) : 0, i;
+    size_t count = rings->type == SQL_ARRAY ? sql_count(rings) : 0;
     memset(&cursor, 0, sizeof cursor);
     if (count == 0) return geo_wrong(reader, "The %s input is not valid because it has no ring.", 0);
     shape->count = 0;
@@ -554,15 +659,10 @@ static bool geo_read_polygon(geo_reader *reader, const sql_value *rings, geo_sha
     while (sql_next(reader->arena, rings, &cursor, NULL, &positions)) {
         geo_path *ring = &shape->path[shape->count];
         if (!geo_read_ring(reader, &positions, ring, (unsigned)shape->count + 1)) return false;
-        for (i = 0; i < shape->count; i++) {
-            sql_spend(reader->arena->env, ring->count * shape->path[i].count / 16);
-            if (!geo_rings_clear(&shape->path[i], ring))
-                return geo_wrong(reader, "The %s input is not valid because the ring number %u crosses another one.",
-                                 (unsigned)shape->count + 1);
-        }
         shape->count++;
     }
-    return true;
+    return geo_rings_clear(reader->arena, shape) ||
+           geo_wrong(reader, "The %s input is not valid because its edges cross.", 0);
 }
 
 static void geo_make_shapes(geo_reader *reader, int dimensions, size_t count)
@@ -611,7 +711,10 @@ static bool geo_read_polygons(geo_reader *reader, const sql_value *coordinates)
     return true;
 }
 
-static const struct { const char *type; bool (*read)(geo_reader *reader, const sql_value *coordinates); } geo_types[] = {
+static const struct {
+    const char *type;
+    bool (*read)(geo_reader *reader, const sql_value *coordinates);
+} geo_types[] = {
     { "Point", geo_read_point },
     { "LineString", geo_read_line },
     { "Polygon", geo_read_one_polygon },
