@@ -1064,7 +1064,6 @@ AIOCOSMOS_API int  aiocosmos_batch(aiocosmos_client *client, const aiocosmos_bat
 #  define AIOCOSMOS_ASSERT(x) ((void)0)
 #endif
 
-/* The host's allocator, or realloc and free where it gave none. */
 static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *ptr, size_t old_size, size_t new_size)
 {
     if (allocator->fn) return allocator->fn(ptr, old_size, new_size, allocator->user_data);
@@ -1184,7 +1183,6 @@ static int aioc_platform_file_open(const char *path)
 #endif
 }
 
-/* Reads until out is full or the file ends. */
 static ptrdiff_t aioc_platform_file_fill(int fd, void *out, size_t cap)
 {
     size_t len = 0;
@@ -1254,8 +1252,8 @@ static int aioc_platform_entropy_device(void *out, size_t len)
     return got == (ptrdiff_t)len ? 0 : AIOCOSMOS_IO_FAILED;
 }
 
-/* getrandom() needs no descriptor and no /dev. Early in a boot it has nothing to give and, asked not to, does not wait:
- * then there is no entropy, for the device would hand out guessable bytes. */
+/* Early in a boot getrandom() has nothing to give and, asked not to, does not wait: then there is no entropy, for the
+ * device would hand out guessable bytes. */
 static int aioc_platform_entropy(void *user_data, void *out, size_t len)
 {
     (void)user_data;
@@ -1364,7 +1362,6 @@ static void aioc_platform_socket_tune(int fd, bool datagram)
     }
 }
 
-/* The answer for an errno of connect(). */
 static int aioc_platform_connect_io(int error, const aiocosmos_address *peer)
 {
     /* An interrupted connect goes on by itself. */
@@ -1774,7 +1771,6 @@ typedef struct aioc_reactor {
     aiocosmos_event batch[AIOC_REACTOR_BATCH];
 } aioc_reactor;
 
-/* The poller's refusals, as results of the library. */
 static int aioc_reactor_result(int io)
 {
     return io >= 0 ? 0 : io == AIOCOSMOS_IO_LIMIT ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_CONNECT;
@@ -1816,7 +1812,6 @@ static void aioc_reactor_abandon(aioc_reactor *reactor)
     reactor->batch_at = reactor->batch_count = 0;
 }
 
-/* The owners of sources and timers have stopped them. */
 static void aioc_reactor_close(aioc_reactor *reactor)
 {
     AIOCOSMOS_ASSERT(reactor->source_count == 0 && !reactor->timers);
@@ -1855,7 +1850,7 @@ static int aioc_reactor_watch(aioc_reactor *reactor, aioc_reactor_source *source
     return 0;
 }
 
-/* Closes the source's socket, if it has one: fd < 0 says that it has none. */
+/* fd < 0 says that there is none. */
 static void aioc_reactor_hang_up(aioc_reactor *reactor, aioc_reactor_source *source)
 {
     const aiocosmos_platform *platform = reactor->platform;
@@ -1954,7 +1949,6 @@ static aioc_reactor_timer *aioc_reactor_timer_combine(aioc_reactor_timer *first)
     return all;
 }
 
-/* Harmless if it is not armed. */
 static void aioc_reactor_timer_stop(aioc_reactor *reactor, aioc_reactor_timer *timer)
 {
     aioc_reactor_timer *below;
@@ -1971,7 +1965,6 @@ static void aioc_reactor_timer_stop(aioc_reactor *reactor, aioc_reactor_timer *t
     timer->armed = false;
 }
 
-/* Restarts it if it is armed. */
 static void aioc_reactor_timer_start(aioc_reactor *reactor, aioc_reactor_timer *timer, uint64_t due_us)
 {
     aioc_reactor_timer_stop(reactor, timer);
@@ -2055,7 +2048,7 @@ static void aioc_mem_permit(void *ptr, size_t size, size_t rounded)
 #endif
 }
 
-/* The size class of a block, and the size of that class. AIOC_MEM_CLASSES: too large for any. */
+/* AIOC_MEM_CLASSES: too large for any. */
 static int aioc_mem_class(size_t size, size_t *rounded)
 {
     size_t last = size - 1;
@@ -2068,7 +2061,6 @@ static int aioc_mem_class(size_t size, size_t *rounded)
     return (doubling - 6) * 4 + (int)((last >> (doubling - 2)) & 3) + 1;
 }
 
-/* How large the block for a request is. */
 static size_t aioc_mem_round(size_t size)
 {
     size_t rounded;
@@ -2114,7 +2106,6 @@ static void aioc_mem_give_back(aioc_mem *memory, size_t goal, int last)
     }
 }
 
-/* Everything has been freed before. */
 static void aioc_mem_close(aioc_mem *memory)
 {
     aioc_mem_give_back(memory, 0, -1);
@@ -2203,7 +2194,7 @@ static void aioc_mem_free(aioc_mem *memory, void *ptr, size_t size)
     aioc_mem_permit(ptr, 0, rounded);
 }
 
-/* Gives a block away: it goes back to the allocator without us. Returns its size there. */
+/* It goes back to the allocator without us. Returns its size there. */
 static size_t aioc_mem_hand_over(aioc_mem *memory, const void *ptr, size_t size)
 {
     size_t rounded = aioc_mem_round(size);
@@ -2648,13 +2639,11 @@ static inline bool aioc_text_is_space(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Without so many bytes at the front. */
 static aiocosmos_str aioc_text_behind(aiocosmos_str text, size_t len)
 {
     return aioc_text_view(text.ptr + len, text.len - len);
 }
 
-/* Without white space at both ends. */
 static aiocosmos_str aioc_text_trim(aiocosmos_str text)
 {
     while (text.len > 0 && aioc_text_is_space(text.ptr[0])) text.ptr++, text.len--;
@@ -3078,7 +3067,6 @@ static bool aioc_json_utf8_ok(const char *text, size_t len, size_t *bad_at)
     return true;
 }
 
-/* Writes a character's UTF-8 and returns its length. */
 static size_t aioc_json_utf8_put(uint32_t code, char out[4])
 {
     static const unsigned char leads[5] = {0, 0, 0xC0, 0xE0, 0xF0};
@@ -3088,7 +3076,6 @@ static size_t aioc_json_utf8_put(uint32_t code, char out[4])
     return len;
 }
 
-/* The character that valid UTF-8 of this length means. */
 static uint32_t aioc_json_utf8_code(const char *at, size_t len)
 {
     uint32_t code = (unsigned char)*at & (len == 1 ? 0x7Fu : 0x7Fu >> len);
@@ -3352,7 +3339,7 @@ static aiocosmos_json aioc_json_alone(const char *text, size_t len)
     return value;
 }
 
-/* What is there instead of a comma or the end of a container. */
+/* What stands instead of a comma or a container's end. */
 static const char *aioc_json_lacks(aioc_json_scan *scan, const char *at, unsigned closing)
 {
     at = aioc_json_skip_space(at, scan->end);
@@ -4083,7 +4070,6 @@ static bool aioc_json_append(aioc_mem *memory, aioc_mem_buffer *buffer, const vo
     return true;
 }
 
-/* Writes \uXXXX and returns its length, 6. */
 static size_t aioc_json_hex_put(uint32_t unit, char *out)
 {
     int i;
@@ -4093,7 +4079,6 @@ static size_t aioc_json_hex_put(uint32_t unit, char *out)
     return 6;
 }
 
-/* Writes the escape of a character and returns its length. */
 static size_t aioc_json_escape(const char *at, size_t size, char out[12])
 {
     uint32_t code = aioc_json_utf8_code(at, size);
@@ -4565,8 +4550,8 @@ static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_mem *memory, aioc
     return 0;
 }
 
-/* The token with the longest link that covers this one. Reading the account (the empty link) takes any: it only asks
- * where the regions are. NULL: the host has said nothing of it. Lent until a token is set. */
+/* That with the longest link that covers this one. Reading the account (the empty link) takes any: it only asks where
+ * the regions are. NULL: the host has said nothing of it. Lent until a token is set. */
 static aioc_auth_token *aioc_auth_tokens_find(aioc_auth_tokens *tokens, aiocosmos_str link, uint64_t now_us)
 {
     aioc_auth_token **at, **best = NULL, *token;
@@ -4618,7 +4603,7 @@ typedef struct aioc_auth_connection {
     const char *at;          /* where the part, or value, begins that was looked at last */
 } aioc_auth_connection;
 
-/* Takes one "Name=value" of a connection string. Returns what is wrong with it, or NULL. */
+/* Takes one "Name=value". Returns what is wrong with it, or NULL. */
 static const char *aioc_auth_connection_part(aioc_auth_connection *out, aiocosmos_str part)
 {
     aiocosmos_str name, value = part, *place = NULL;
@@ -5084,7 +5069,7 @@ static const aioc_text_phrase aioc_dns_codes[] = {
     {AIOC_TEXT_OTHERS, "answered with an error"}
 };
 
-/* Whether a message has our id and question; servers that refuse may leave the question out. */
+/* Has it our id and question? Servers that refuse may leave the question out. */
 static bool aioc_dns_is_ours(aioc_dns_message message, uint32_t id, const aioc_dns_domain *domain, uint32_t type)
 {
     const unsigned char *question = message.bytes + 12;
@@ -5258,7 +5243,6 @@ static bool aioc_dns_stale_usable(const aioc_dns_lookup *lookup)
     return lookup->name->count > 0 && lookup->resolver->reactor->now_us < lookup->name->stale_until_us;
 }
 
-/* How many of the two queries have come to this. */
 static int aioc_dns_lookup_count(const aioc_dns_lookup *lookup, aioc_dns_kind state)
 {
     return (lookup->queries[AIOC_DNS_SIX].state == state) + (lookup->queries[AIOC_DNS_FOUR].state == state);
@@ -5299,7 +5283,6 @@ static void aioc_dns_lookup_none(aioc_dns_lookup *lookup)
     aioc_dns_lookup_end(lookup);
 }
 
-/* What the queries have found becomes the name's. */
 static void aioc_dns_lookup_publish(aioc_dns_lookup *lookup)
 {
     aioc_dns_name *name = lookup->name;
@@ -7307,7 +7290,7 @@ static bool aioc_http_take_body(aioc_http_parser *parser, char **ptr, size_t *si
     return true;
 }
 
-/* The value of the first header of this name in any case; ptr NULL: none. */
+/* The first of this name in any case; ptr NULL: none. */
 static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
 {
     aiocosmos_str wanted = aioc_mem_str(name), line;
@@ -7319,7 +7302,6 @@ static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
     return aioc_text_view(NULL, 0);
 }
 
-/* From here on the body is not kept. */
 static void aioc_http_drain(aioc_http_parser *parser)
 {
     parser->draining = true;
@@ -7491,7 +7473,7 @@ static size_t aioc_stream_send(aioc_stream *stream, const aiocosmos_slice *slice
     return (size_t)sent;
 }
 
-/* What is left of two slices behind so many bytes, up to a turn. Returns of how many slices. */
+/* Behind so many bytes, up to a turn. Returns of how many slices. */
 static size_t aioc_stream_left(const aiocosmos_slice slices[2], size_t skip, aiocosmos_slice left[2])
 {
     size_t turn = AIOC_STREAM_TURN_BYTES, count = 0, i;
@@ -7709,7 +7691,7 @@ static void aioc_stream_begin_tls(aioc_stream *stream)
     else aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, "no memory for a session");
 }
 
-/* One of the addresses has answered: its socket becomes the stream's. */
+/* Its socket becomes the stream's. */
 static void aioc_stream_won(aioc_stream *stream, aioc_stream_try *winner)
 {
     aioc_stream_place *place = stream->place;
@@ -9318,7 +9300,7 @@ static bool aioc_protocol_take_char(aiocosmos_str *text, char c)
     return true;
 }
 
-/* Which of a token's regions has this id; none: how many there are. */
+/* None: how many there are. */
 static size_t aioc_protocol_region_at(const aioc_protocol_session *session, int64_t id)
 {
     size_t i = 0;
@@ -9444,7 +9426,6 @@ static void aioc_protocol_session_add(aioc_protocol_session *sum, const aioc_pro
     *sum = newer;
 }
 
-/* A token's value. */
 static void aioc_protocol_session_put(aioc_mem_writer *out, const aioc_protocol_session *session)
 {
     size_t i;
@@ -9589,7 +9570,7 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
     return first;
 }
 
-/* A failed answer in words, "409 Conflict: this id is taken; the service: ...", NUL-terminated and cut to cap. */
+/* "409 Conflict: this id is taken; the service: ...", NUL-terminated and cut to cap. */
 static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str body, bool from_service, char *out,
                                   size_t cap)
 {
@@ -9853,7 +9834,7 @@ static aioc_account_container *aioc_account_find(const aioc_account *account, ai
     return container;
 }
 
-/* Finds or adds a container and holds it. NULL: no memory. */
+/* NULL: no memory. */
 static aioc_account_container *aioc_account_hold(aioc_account *account, aiocosmos_str link)
 {
     aioc_account_container *container = aioc_account_find(account, link);
@@ -9961,7 +9942,7 @@ static void aioc_account_resume(aioc_account_container *container, bool all)
     }
 }
 
-/* Appends a JSON string, up to max bytes in all. False: it is none, too much, or no memory. */
+/* Up to max bytes in all. False: it is no string, too much, or no memory. */
 static bool aioc_account_keep(aioc_account_container *container, aioc_mem_buffer *out, size_t max, aiocosmos_json value)
 {
     size_t room = value.len + 1;  /* unescaping never makes a string longer */
@@ -10361,7 +10342,7 @@ static bool aioc_account_review(aioc_account_container *container)
     return split;
 }
 
-/* Ends a fetch: who waits goes on. UNKNOWN: it was of what has been forgotten meanwhile, and is asked for anew. */
+/* Ends a fetch. UNKNOWN: it was of what has been forgotten meanwhile, and is asked for anew. */
 static void aioc_account_settle(aioc_account_container *container, aioc_account_knowledge knowledge, uint64_t now_us)
 {
     if (knowledge == AIOC_ACCOUNT_KNOWN && aioc_account_review(container)) knowledge = AIOC_ACCOUNT_UNKNOWN;
