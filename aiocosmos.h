@@ -2495,12 +2495,12 @@ static void aioc_mem_put_bytes(aioc_mem_writer *writer, const void *bytes, size_
     writer->ok = writer->ok && aioc_mem_append(writer->memory, writer->out, bytes, len);
 }
 
-static void aioc_mem_put(aioc_mem_writer *writer, aiocosmos_str text)
+static inline void aioc_mem_put(aioc_mem_writer *writer, aiocosmos_str text)
 {
     aioc_mem_put_bytes(writer, text.ptr, text.len);
 }
 
-static void aioc_mem_put_text(aioc_mem_writer *writer, const char *text)
+static inline void aioc_mem_put_text(aioc_mem_writer *writer, const char *text)
 {
     aioc_mem_put(writer, aioc_mem_str(text));
 }
@@ -3057,6 +3057,7 @@ static bool aioc_json_utf8_ok(const char *text, size_t len, size_t *bad_at)
     while (at < end) {
         size_t size;
         while (end - at >= 8 && !(aioc_text_load64le((const unsigned char *)at) & AIOC_TEXT_BYTES(0x80))) at += 8;
+        while (at < end && !(*at & 0x80)) at++;
         size = aioc_json_utf8_len(at, end);
         if (size == 0 && at < end) {
             if (bad_at) *bad_at = (size_t)(at - text);
@@ -3377,6 +3378,7 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool not
             if (!at) return NULL;
             if (noting) aioc_json_note(node++, text, start, at, info);
             named = !noting && scan->found && frame == frames + 1 &&
+                    (info != AIOCOSMOS_JSON_STR || (size_t)(at - start) == scan->name.len + 2) &&
                     aioc_json_inside_is(start + 1, at - 1, (info & AIOC_JSON_ESCAPED) != 0, scan->name, false);
             at = aioc_json_skip_space(at, end);
             if (aioc_json_peek(at, end) != ':') return aioc_json_stop(scan, at, "a colon is expected");
@@ -3590,11 +3592,11 @@ static inline bool aioc_json_is_named(const char *name, const char *at)
 static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
 {
     const aioc_json_node *node = (const aioc_json_node *)object.node, *key, *end;
-    uint64_t lengths = 0;  /* of the names: a bit each; most keys have none of these */
-    size_t i, found = 0;
+    uint64_t lengths = 0;  /* of the names: a bit each; most keys of large objects have none of these */
+    size_t i, found = 0, large = aioc_json_count(object) > n;
     for (i = 0; i < n; i++) {
         out[i] = aioc_json_none();
-        lengths |= UINT64_C(1) << (strlen(names[i]) + 2) % 64;
+        lengths |= large ? UINT64_C(1) << (strlen(names[i]) + 2) % 64 : UINT64_MAX;
     }
     if (!node || object.type != AIOCOSMOS_JSON_OBJ) return 0;
     for (key = node + 1, end = node + node->next; key < end; key += 1 + key[1].next) {
@@ -4098,8 +4100,8 @@ static size_t aioc_json_escape(const char *at, size_t size, char out[12])
 static const char *aioc_json_skip_writable(const char *at, const char *end, bool ascii)
 {
     if (ascii) {
-        while (at < end && aioc_json_is_plain(*at) && *at != 0x7F) at++;
-        return at;
+        const char *plain = aioc_json_skip_plain(at, end), *del = (const char *)memchr(at, 0x7F, (size_t)(plain - at));
+        return del ? del : plain;
     }
     for (;;) {
         size_t size;
@@ -8708,9 +8710,10 @@ static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_name
  * own rule; '?' and '#' end a path on the way there; "." and ".." are steps in one (RFC 3986, 5.2.4). */
 static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, size_t cap)
 {
+    static const uint64_t bad[] = {UINT64_C(0x80008008FFFFFFFF), UINT64_C(0x8000000010000000)};  /* a bit each */
     size_t len = id ? strlen(id) : 0, i = 0, bad_at;
     if (cap) *why = 0;
-    while (i < len && (unsigned char)id[i] >= ' ' && id[i] != 127 && !strchr("/\\?#", id[i])) i++;
+    while (i < len && (id[i] & 0x80 || !(bad[id[i] / 64] >> id[i] % 64 & 1))) i++;
     if (i < len && strchr("/\\?#", id[i])) aioc_mem_print(why, cap, "'%.*s' at byte %u", 1, id + i, (unsigned)i);
     else if (i < len) aioc_mem_print(why, cap, "control character %d at byte %u", id[i], (unsigned)i);
     else if (len == 0) aioc_mem_print(why, cap, "%s", id ? "empty" : "missing");
@@ -8923,13 +8926,25 @@ static bool aioc_protocol_component(aiocosmos_json value, aioc_mem_buffer *texts
     }
 }
 
-/* Undoes pk_text: plain values whose strings stand in `texts`. False: no such text, or no memory. */
+/* Undoes pk_text: plain values whose strings stand in `texts` or, of most keys, in pk_text. False: no such text, or no
+ * memory. */
 static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts, aiocosmos_str pk_text,
                                         aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS], size_t *count)
 {
-    aiocosmos_json array = aioc_protocol_scalar(pk_text), value;
-    aiocosmos_str text = aioc_text_view(array.ptr, array.len);
+    aiocosmos_json array, value;
+    aiocosmos_str text = pk_text;
     size_t at, end;
+    if (text.len >= 4 && memcmp(text.ptr, "[\"", 2) == 0 && memcmp(text.ptr + text.len - 2, "\"]", 2) == 0 &&
+        aioc_json_skip_plain(text.ptr + 2, text.ptr + text.len - 2) == text.ptr + text.len - 2) {
+        memset(components, 0, sizeof *components);
+        components->type = AIOCOSMOS_VALUE_STR;
+        components->str = text.ptr + 2;
+        components->len = text.len - 4;
+        *count = 1;
+        return true;
+    }
+    array = aioc_protocol_scalar(pk_text);
+    text = aioc_text_view(array.ptr, array.len);
     *count = 0;
     if (array.type != AIOCOSMOS_JSON_ARR ||
         aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, NULL, NULL) < 0 ||
@@ -9208,7 +9223,10 @@ static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count
         len += size;
     }
     aioc_protocol_murmur3_128(text, len, hash);
-    for (i = 0; i < 16; i++) out[i] = (unsigned char)(hash[1 - i / 8] >> (56 - 8 * (i % 8)) & 255u);
+    for (i = 0; i < 8; i++) {
+        out[7 - i] = (unsigned char)(hash[1] >> 8 * i & 255u);
+        out[15 - i] = (unsigned char)(hash[0] >> 8 * i & 255u);
+    }
     out[0] &= 0x3F;
     return true;
 }
@@ -10782,15 +10800,17 @@ static bool aioc_request_has_pk(const aiocosmos_pk *pk)
            pk->level[2].type != AIOCOSMOS_VALUE_UNSET;
 }
 
-static bool aioc_request_is_given(const aiocosmos_request *request, const aioc_request_field *field)
+AIOC_TEXT_INLINE bool aioc_request_is_given(const aiocosmos_request *request, const aioc_request_field *field)
 {
-    static const char none[sizeof request->partition_key_paths] = { 0 };
     const char *at = (const char *)request + field->at;
-    size_t word;
+    size_t word, i = 0;
     if (field->group == 'k') return aioc_request_has_pk(&request->pk);
-    if (field->size != sizeof word) return memcmp(at, none, field->size) != 0;
-    memcpy(&word, at, sizeof word);  /* most are one: no call */
-    return word != 0;
+    if (field->size == sizeof word) {
+        memcpy(&word, at, sizeof word);
+        return word != 0;
+    }
+    while (i < field->size && !at[i]) i++;
+    return i < field->size;
 }
 
 /* In capitals too. */
@@ -10799,10 +10819,10 @@ static bool aioc_request_takes(const char *takes, char group)
     return strchr(takes, group) || strchr(takes, group - 'a' + 'A');
 }
 
-static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request)
+static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request, bool several)
 {
     const aioc_request_field *field = aioc_request_fields;
-    for (; field->group; field++)
+    for (; field->group && !(several && field->group == 's'); field++)
         if (aioc_request_is_given(request, field) && !aioc_request_takes(builder->takes, field->group))
             return aioc_request_refuse(builder, field->name, "does not belong to this kind of operation");
     return request->throughput_ru && request->autoscale_max_ru
@@ -11308,7 +11328,6 @@ static int aioc_request_write_properties(aioc_request_builder *builder, const ai
     return 0;
 }
 
-/* What the library writes itself. */
 static int aioc_request_build_body(aioc_request_builder *builder, const aiocosmos_request *request, aiocosmos_str *body)
 {
     builder->body.len = 0;
@@ -11411,8 +11430,9 @@ static int aioc_request_link(aioc_request_builder *builder, const aiocosmos_requ
 }
 
 /* Whether it is a good one, but for what is checked as it is written: names, headers, a container's properties. Fills
- * in traits, body and key. */
-static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
+ * in traits, body and key. several: one of many, with their fields only. */
+static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_request *request, bool several,
+                              aioc_request_spec *spec)
 {
     const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
     const aioc_request_feed *feed;
@@ -11432,7 +11452,7 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
                                            : spec->is.item_data || (feed->names && strchr(feed->names, 'k'));
     spec->body = request->body;
     builder->pk.len = 0;
-    if (aioc_request_check_fields(builder, request) ||
+    if (aioc_request_check_fields(builder, request, several) ||
         (strchr(kind->takes, 'i') && aioc_request_check_name(builder, "", request->id)) ||
         aioc_request_check_etag(builder, "if_match", *etag) ||
         aioc_request_check_etag(builder, "if_none_match", request->if_none_match)) return builder->status;
@@ -11475,7 +11495,7 @@ static int aioc_request_write(aioc_request_builder *builder, const aiocosmos_req
 
 static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
-    if (aioc_request_check(builder, request, spec) || aioc_request_link(builder, request) ||
+    if (aioc_request_check(builder, request, false, spec) || aioc_request_link(builder, request) ||
         aioc_request_write(builder, request, spec)) return builder->status;
     return request->kind == AIOCOSMOS_RAW ? aioc_request_specify_raw(builder, request, spec) : 0;
 }
@@ -12567,13 +12587,14 @@ static int aioc_op_meaning(const aioc_op_situation *now, const aioc_op_outcome *
 static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op_outcome *outcome)
 {
     int status = aioc_op_meaning(now, outcome);
-    const aioc_op_rule *rule = aioc_op_rule_of(status, outcome->sub_status);
+    const aioc_op_rule *rule;
     bool unsure;
     aioc_op_verdict verdict;
     memset(&verdict, 0, sizeof verdict);
     verdict.status = status;
     /* Of a write that has succeeded, the body is not worth a second one. */
     if (status == 0 || (status < 0 && outcome->from_service && now->is.write)) return verdict;
+    rule = aioc_op_rule_of(status, outcome->sub_status);
     /* "Not processed" is the service's to say: a proxy's 503 may come after the request went on to it. */
     if (!outcome->from_service && status > 0 && rule->reason != AIOC_OP_FINAL) rule = aioc_op_rule_of(502, 0);
     unsure = !outcome->from_service || (rule->flags & AIOC_OP_UNSURE);
@@ -19434,8 +19455,7 @@ static int aioc_change_fill(aioc_page_cursor *cursor, const void *asked)
 
 #define AIOC_MANY_PAIRS_MAX 1000  /* of id and key, in one query */
 #define AIOC_MANY_PAIRS_BYTES_MAX (200u * 1024u)  /* of such a query's text and parameters, about */
-#define AIOC_MANY_PAIR_BYTES 48u  /* of them for a pair, beside its id, */
-#define AIOC_MANY_LEVEL_BYTES 44u  /* and for a level of its key, beside name and value */
+#define AIOC_MANY_PAIR_BYTES 180u  /* of them for a pair at most, beside id, key and its names */
 #define AIOC_MANY_NONE UINT32_MAX
 
 /* One pair of a read of many: where its id and its key stand among the texts. Pairs of the same key, one behind the
@@ -19540,8 +19560,7 @@ static void aioc_many_free(aioc_many *many)
     aioc_mem_free(memory, many, sizeof *many);
 }
 
-/* What is told of a pair whose request has failed. 404 says that there is no such item, not that there is no such
- * container, or no replica that gets as far as the session. */
+/* What is told of a pair whose request has failed: 404 would say that there is no such item. */
 static int aioc_many_reason(int status)
 {
     return status == 404 ? 410 : status;
@@ -19583,7 +19602,6 @@ static void aioc_many_keep_failure(aioc_many *many)
     tally->status = 0;
 }
 
-/* Answers up to so many of the pairs that are left. */
 static void aioc_many_sweep(aioc_many *many, uint32_t most)
 {
     for (; many->swept < many->pair_count && most; many->swept++) {
@@ -19689,8 +19707,7 @@ static int aioc_many_name_properties(aioc_many *many)
     return writer.ok ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-/* Empty shares: for each range, and for pairs that are read one by one; only the latter, where ranges are out of reach
- * or keys cannot be told by them. False: no memory. */
+/* Empty shares: of each range, if keys can be told by them, and of pairs that are read one by one. */
 static bool aioc_many_open_shares(aioc_many *many)
 {
     const aioc_account_container *container = many->reader.ranges.container;
@@ -19751,23 +19768,11 @@ static bool aioc_many_ready(aioc_many *many)
         return false;
     }
     for (i = 0; i < reader->stream_count;) {
-        if (reader->streams[i]->by_key) {
-            i++;
-        } else {
-            aioc_many_give_back(many, (aioc_many_batch *)reader->streams[i]->batch, false);
-            i = 0;
-        }
+        if (reader->streams[i++]->by_key) continue;
+        aioc_many_give_back(many, (aioc_many_batch *)reader->streams[i - 1]->batch, false);
+        i = 0;
     }
     return aioc_many_open_shares(many);
-}
-
-static void aioc_many_wrong_levels(aioc_many *many, uint32_t pair, size_t levels)
-{
-    aioc_mem_print(many->engine->message, AIOC_OP_MESSAGE_BYTES,
-                   "items[%u]: pk: levels given: %u, of the container's key: %u", (unsigned)pair, (unsigned)levels,
-                   (unsigned)many->reader.ranges.container->pk_def.path_count);
-    aioc_range_fail(&many->failure, AIOCOSMOS_E_ARGUMENT, many->engine->message);
-    aioc_many_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, aioc_json_none());
 }
 
 /* The share that a pair belongs to; SIZE_MAX: none, as its key has not as many levels as the container's. */
@@ -19781,7 +19786,11 @@ static size_t aioc_many_share_of(aioc_many *many, uint32_t pair)
     if (one_by_one == 0) return 0;
     known = aioc_account_epk(container, aioc_mem_str(aioc_many_pair_key(many, pair)), &levels, epk, &epk_len);
     if (levels && levels != container->pk_def.path_count) {
-        aioc_many_wrong_levels(many, pair, levels);
+        aioc_mem_print(many->engine->message, AIOC_OP_MESSAGE_BYTES,
+                       "items[%u]: pk: levels given: %u, of the container's key: %u", (unsigned)pair, (unsigned)levels,
+                       (unsigned)container->pk_def.path_count);
+        aioc_range_fail(&many->failure, AIOCOSMOS_E_ARGUMENT, many->engine->message);
+        aioc_many_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, aioc_json_none());
         return SIZE_MAX;
     }
     if (known) range = aioc_account_route(container, aioc_text_view(epk, epk_len));
@@ -19828,7 +19837,6 @@ static uint32_t aioc_many_sort_pairs(aioc_many *many, uint32_t *list, uint32_t c
     return sorted;
 }
 
-/* A query under construction. */
 typedef struct aioc_many_draft {
     aioc_mem_writer sql, params;  /* params: a JSON array, */
     uint32_t param_count;  /* of so many */
@@ -19841,10 +19849,9 @@ static void aioc_many_draft_param(aioc_many_draft *draft, aiocosmos_str value, b
     char text[48];
     aioc_mem_print(text, sizeof text, "@p%u", (unsigned)draft->param_count);
     aioc_mem_put_text(&draft->sql, text);
-    aioc_mem_print(text, sizeof text, "%s{\"name\":\"@p%u\",\"value\":", draft->param_count ? "," : "[",
-                   (unsigned)draft->param_count);
-    draft->param_count++;
+    aioc_mem_put_text(params, draft->param_count++ ? ",{\"name\":\"" : "[{\"name\":\"");
     aioc_mem_put_text(params, text);
+    aioc_mem_put_text(params, "\",\"value\":");
     if (!string) aioc_mem_put(params, value);
     else aioc_json_put_string(params, value);
     aioc_mem_put_text(params, "}");
@@ -19912,7 +19919,7 @@ static bool aioc_many_build_body(aioc_many *many, aioc_many_batch *batch)
     if (by_id) aioc_many_draft_ids(many, &draft, batch->first, AIOC_MANY_NONE);
     else aioc_many_draft_pairs(many, &draft, batch->first);
     aioc_mem_put_text(&draft.params, "]");
-    ok = aioc_mem_written(&draft.sql) && aioc_mem_written(&draft.params) &&
+    ok = draft.sql.ok && draft.params.ok &&
          aioc_range_append_body(memory, &batch->body, aioc_mem_text(&sql), aioc_mem_text(&params));
     aioc_mem_buffer_free(memory, &sql);
     aioc_mem_buffer_free(memory, &params);
@@ -19923,7 +19930,6 @@ static bool aioc_many_build_body(aioc_many *many, aioc_many_batch *batch)
 
 static const char aioc_many_query_lines[] = AIOC_RANGE_QUERY_LINES AIOC_RANGE_ACROSS_LINE;
 
-/* One item, by itself. */
 static int aioc_many_specify_read(const aioc_many *many, uint32_t pair, aioc_request_spec *spec)
 {
     aioc_request_builder *builder = &many->engine->builder;
@@ -19946,11 +19952,11 @@ static uint32_t *aioc_many_slot_of(const aioc_many_batch *batch, const char *id)
 /* What a batch needs as soon as it is asked. False: no memory. */
 static bool aioc_many_prepare_batch(aioc_many *many, aioc_many_batch *batch)
 {
-    uint32_t pair = batch->first, i;
+    uint32_t pair = batch->first;
     for (batch->slot_count = 1; batch->slot_count < batch->left;) batch->slot_count *= 2;
     batch->slots = (uint32_t *)aioc_mem_alloc(many->memory, batch->slot_count * sizeof *batch->slots);
     if (!batch->slots) return false;
-    for (i = 0; i < batch->slot_count; i++) batch->slots[i] = AIOC_MANY_NONE;
+    memset(batch->slots, 0xFF, batch->slot_count * sizeof *batch->slots);  /* AIOC_MANY_NONE */
     for (; pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) {
         uint32_t *slot = aioc_many_slot_of(batch, aioc_many_pair_id(many, pair));
         many->pairs[pair].alike = *slot;
@@ -19974,7 +19980,6 @@ static int aioc_many_specify(const aioc_range_stream *stream, const aioc_account
     return refused;
 }
 
-/* The answer to a read. */
 static int aioc_many_take_item(aioc_range_stream *stream, const aiocosmos_result *result)
 {
     aioc_many *many = (aioc_many *)stream->reader->owner;
@@ -20000,8 +20005,8 @@ static bool aioc_many_is_stuck(aioc_many *many)
     return timeout_ms != AIOCOSMOS_OFF && now_us - many->stuck_us > timeout_ms * UINT64_C(1000);
 }
 
-/* A page of rows, or a read. Too large a page is asked for in smaller ones; if one item is larger than an answer may
- * be, only that one fails. A batch of a container that is another one now is shared out by the ranges of that. */
+/* A page of rows, or a read. Too large a page is asked for in smaller ones, so that only an item that is too large
+ * fails. A batch of a container that is another one now is shared out by the ranges of that. */
 static int aioc_many_take(aioc_range_stream *stream, const aiocosmos_result *result)
 {
     aioc_many *many = (aioc_many *)stream->reader->owner;
@@ -20082,14 +20087,12 @@ static bool aioc_many_share_pair(aioc_many *many, uint32_t pair)
     aioc_many_push(many, &share->first, pair);
     share->count++;
     share->bytes += (uint32_t)(AIOC_MANY_PAIR_BYTES + many->properties.len + strlen(aioc_many_pair_id(many, pair)) +
-                               strlen(aioc_many_pair_key(many, pair)) +
-                               AIOC_MANY_LEVEL_BYTES * many->reader.ranges.container->pk_def.path_count);
+                               strlen(aioc_many_pair_key(many, pair)));
     return (share->count < AIOC_MANY_PAIRS_MAX && share->bytes < AIOC_MANY_PAIRS_BYTES_MAX &&
             index + 1 < many->share_count) || aioc_many_open_batch(many, (uint32_t)index);
 }
 
-/* Shares out some pairs; behind the last one, a share becomes a batch, however small. False: nothing is left to, or no
- * memory. */
+/* Shares out some pairs; behind the last one, a share becomes a batch, however small. False: nothing is left to. */
 static bool aioc_many_share_out(aioc_many *many)
 {
     uint32_t most = AIOC_RANGE_SLICE, pair, i = 0;
@@ -20177,7 +20180,6 @@ static bool aioc_many_give_row(aioc_many *many, aioc_many_batch *batch, aiocosmo
     return true;
 }
 
-/* Some rows of a stream's first answer. */
 static void aioc_many_give_rows(aioc_many *many, aioc_range_stream *stream)
 {
     aioc_range_reader *reader = &many->reader;
@@ -20195,7 +20197,6 @@ static void aioc_many_give_rows(aioc_many *many, aioc_range_stream *stream)
     if (batch->left == 0) aioc_many_close_batch(many, batch, 404);
 }
 
-/* Some of the pairs that no row was of. */
 static void aioc_many_give_rest(aioc_many *many, aioc_many_batch *batch)
 {
     uint32_t most = AIOC_RANGE_SLICE;
@@ -20264,42 +20265,32 @@ static void aioc_many_work(void *owner)
 
 /*--- What the host asks for ---*/
 
-/* Counts the bytes of the pairs' texts or, where there is a block for them, copies them; a key that is the same as the
- * one before, once. */
+/* Counts the bytes of the pairs' texts or, where there is a block for them, copies them; a key that is given as the one
+ * before, once. */
 static int aioc_many_read_pairs(aioc_many *many, uint64_t *bytes)
 {
     aioc_request_builder *builder = &many->engine->builder;
-    aioc_mem *memory = many->memory;
-    const aiocosmos_read_many_request *request = &many->request;
-    aioc_mem_buffer last = { NULL, 0, 0 };
     uint64_t at = 0, pk_at = 0;
     size_t i;
-    int refused = 0;
-    for (i = 0; i < request->item_count && !refused; i++) {
-        const char *id = request->items[i].id;
+    for (i = 0; i < many->request.item_count; i++) {
+        const aiocosmos_item_key *item = &many->request.items[i];
+        bool same = i > 0 && memcmp(&item->pk, &item[-1].pk, sizeof item->pk) == 0;
         size_t id_size;
-        bool same;
-        if (aioc_request_check_name(builder, "", id) ||
-            aioc_request_add_pk(builder, &request->items[i].pk)) {
-            refused = aioc_request_refuse_item(builder, i);
-            break;
-        }
-        id_size = strlen(id) + 1;
-        same = last.len && aioc_mem_same(aioc_mem_text(&last), aioc_mem_text(&builder->pk));
+        if (aioc_request_check_name(builder, "", item->id) ||
+            (!same && aioc_request_add_pk(builder, &item->pk))) return aioc_request_refuse_item(builder, i);
+        id_size = strlen(item->id) + 1;
         if (!same) pk_at = at + id_size;
         if (many->texts) {
-            memcpy(many->texts + at, id, id_size);
-            if (!same) memcpy(many->texts + pk_at, builder->pk.data, builder->pk.len);
+            memcpy(many->texts + at, item->id, id_size);
+            memcpy(many->texts + pk_at, builder->pk.data, builder->pk.len);
             many->texts[pk_at + builder->pk.len] = 0;
             many->pairs[i].id_at = (uint32_t)at;
             many->pairs[i].pk_at = (uint32_t)pk_at;
         }
         at += id_size + (same ? 0 : builder->pk.len + 1);
-        if (!same) refused = aioc_request_keep(builder, &last, aioc_mem_text(&builder->pk));
     }
-    aioc_mem_buffer_free(memory, &last);
     *bytes = at;
-    return refused;
+    return 0;
 }
 
 static int aioc_many_copy_pairs(aioc_many *many)
@@ -20315,11 +20306,9 @@ static int aioc_many_copy_pairs(aioc_many *many)
     refused = aioc_many_read_pairs(many, &bytes);
     if (refused || count == 0) return refused;
     if (bytes >= UINT32_MAX) return aioc_request_refuse(builder, "items", "over 4 GiB of ids and keys");
-    /* The rest is for requests and answers. */
     held = bytes + count * sizeof *many->pairs;
-    if (memory->used - memory->kept + held > memory->max / 4 * 3) {
-        aioc_mem_print(builder->refusal, sizeof builder->refusal, "full: the items' ids and keys take %llu bytes, "
-                       "three quarters of memory_max may be held", (unsigned long long)held);
+    if (memory->used - memory->kept + held > memory->max / 4 * 3) {  /* the rest is for requests and answers */
+        aioc_request_refuse(builder, "full", "ids and keys would take more than three quarters of memory_max");
         return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
     }
     many->pairs = (aioc_many_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
@@ -20418,71 +20407,77 @@ AIOC_TEXT_INLINE char *aioc_batch_put(char *at, const char *text)
     return at + len;
 }
 
-/* An id, an ETag or the text of a key, which have been checked: none has another control character than a tab. */
+/* An id, an ETag or the text of a key: its only control characters are tabs. */
 static char *aioc_batch_put_string(char *at, const char *name, aiocosmos_str text)
 {
-    size_t i;
+    const char *from = text.ptr, *end, *plain;
     if (!text.ptr) return at;
     at = aioc_batch_put(at, name);
-    for (i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (c == '"' || c == '\\' || c == '\t') *at++ = '\\';
-        *at++ = c == '\t' ? 't' : c;
+    for (end = from + text.len; from < end; from = plain + 1) {
+        plain = aioc_json_skip_plain(from, end);
+        memcpy(at, from, (size_t)(plain - from));
+        at += plain - from;
+        if (plain == end) break;
+        if (!(*plain & 0x80)) *at++ = '\\';
+        *at++ = *plain == '\t' ? 't' : *plain;
     }
     *at++ = '"';
     return at;
 }
 
-/* A comma and the operation. pk: the text of its key; no ptr in a transaction, which has one. False: no memory. */
-static bool aioc_batch_append(aioc_mem *memory, aioc_mem_buffer *out, const aiocosmos_bulk_item *given,
-                              aiocosmos_str pk, bool want_body)
+/* An operation that has been checked. */
+typedef struct aioc_batch_operation {
+    aiocosmos_kind kind;
+    const char *id;
+    aiocosmos_str  pk;  /* the text of its key; no ptr in a transaction, which has one */
+    aiocosmos_str  body, if_match, if_none_match;
+    aioc_request_traits is;
+} aioc_batch_operation;
+
+/* Appends it behind a comma. False: no memory. */
+static bool aioc_batch_append(aioc_mem *memory, aioc_mem_buffer *out, const aioc_batch_operation *what, bool want_body)
 {
     static const char *const types[] = { "Read\"", "Create\"", "Upsert\"", "Replace\"", "Patch\"", "Delete\"" };
-    aiocosmos_str id = aioc_mem_str(given->id);
-    size_t escaped = id.len + pk.len + given->if_match.len + given->if_none_match.len;
+    aiocosmos_str id = aioc_mem_str(what->id);
+    size_t escaped = id.len + what->pk.len + what->if_match.len + what->if_none_match.len;
     char *at;
-    if (!aioc_mem_reserve(memory, out, 160 + 2 * escaped + given->body.len)) return false;
+    if (!aioc_mem_reserve(memory, out, 160 + 2 * escaped + what->body.len)) return false;
     at = aioc_batch_put(out->data + out->len, ",{\"operationType\":\"");
-    at = aioc_batch_put(at, types[given->kind - AIOCOSMOS_READ_ITEM]);
+    at = aioc_batch_put(at, types[what->kind - AIOCOSMOS_READ_ITEM]);
     at = aioc_batch_put_string(at, ",\"id\":\"", id);
-    at = aioc_batch_put_string(at, ",\"partitionKey\":\"", pk);
-    at = aioc_batch_put_string(at, ",\"ifMatch\":\"", given->if_match);
-    at = aioc_batch_put_string(at, ",\"ifNoneMatch\":\"", given->if_none_match);
-    if (given->kind != AIOCOSMOS_READ_ITEM && !want_body)
+    at = aioc_batch_put_string(at, ",\"partitionKey\":\"", what->pk);
+    at = aioc_batch_put_string(at, ",\"ifMatch\":\"", what->if_match);
+    at = aioc_batch_put_string(at, ",\"ifNoneMatch\":\"", what->if_none_match);
+    if (what->kind != AIOCOSMOS_READ_ITEM && !want_body)
         at = aioc_batch_put(at, ",\"minimalReturnPreference\":true");
-    if (given->body.len) {
+    if (what->body.len) {
         at = aioc_batch_put(at, ",\"resourceBody\":");
-        memcpy(at, given->body.ptr, given->body.len);
-        at += given->body.len;
+        memcpy(at, what->body.ptr, what->body.len);
+        at += what->body.len;
     }
     *at++ = '}';
     out->len = (size_t)(at - out->data);
     return true;
 }
 
-/* An operation as the request that it would be by itself. */
-static aiocosmos_request aioc_batch_single(const aiocosmos_bulk_item *given)
+/* pk: of one that has none. The texts of *what are lent, also by the builder. */
+static int aioc_batch_check(aioc_request_builder *builder, const aiocosmos_bulk_item *given, const aiocosmos_pk *pk,
+                            aioc_batch_operation *what)
 {
     aiocosmos_request request;
+    aioc_request_spec spec;
     memset(&request, 0, sizeof request);
-    request.kind = given->kind;
-    request.id = given->id;
-    request.pk = given->pk;
+    request.kind = what->kind = given->kind ? given->kind : AIOCOSMOS_CREATE_ITEM;
+    request.id = what->id = given->id;
+    request.pk = aioc_request_has_pk(&given->pk) ? given->pk : *pk;
     request.body = given->body;
-    request.if_match = given->if_match;
-    request.if_none_match = given->if_none_match;
-    return request;
-}
-
-/* *given becomes what is sent; the body of a patch, until another one is checked. */
-static int aioc_batch_check(aioc_request_builder *builder, aiocosmos_bulk_item *given, aioc_request_spec *spec)
-{
-    aiocosmos_request single;
-    if (!given->kind) given->kind = AIOCOSMOS_CREATE_ITEM;
-    if (given->kind > AIOCOSMOS_DELETE_ITEM) return aioc_request_refuse(builder, "kind", "not of an item");
-    single = aioc_batch_single(given);
-    if (aioc_request_check(builder, &single, spec)) return builder->status;
-    given->body = spec->body;
+    request.if_match = what->if_match = given->if_match;
+    request.if_none_match = what->if_none_match = given->if_none_match;
+    if (request.kind > AIOCOSMOS_DELETE_ITEM) return aioc_request_refuse(builder, "kind", "not of an item");
+    if (aioc_request_check(builder, &request, true, &spec)) return builder->status;
+    what->pk = spec.pk_text;
+    what->body = spec.body;
+    what->is = spec.is;
     return 0;
 }
 
@@ -20496,9 +20491,9 @@ static int aioc_batch_specify(aioc_request_builder *builder, aiocosmos_str link,
     spec->is.item_data = spec->is.repeatable = true;
     spec->link = spec->container_link = link;
     builder->lines.len = 0;
-    if (aioc_request_add_line(builder, "Content-Type: application/json\r\nx-ms-cosmos-is-batch-request: True",
-            atomic ? "\r\nx-ms-cosmos-batch-atomic: True\r\nx-ms-cosmos-batch-continue-on-error: False"
-                   : "\r\nx-ms-cosmos-batch-atomic: False\r\nx-ms-cosmos-batch-continue-on-error: True") ||
+    if (aioc_request_add_line(builder, "Content-Type: application/json\r\nx-ms-cosmos-is-batch-request: True\r\n"
+                              "x-ms-cosmos-batch-atomic: ", atomic ? "True" : "False") ||
+        aioc_request_add_line(builder, "x-ms-cosmos-batch-continue-on-error: ", atomic ? "False" : "True") ||
         aioc_request_add_headers(builder, headers, false)) return builder->status;
     spec->lines = aioc_mem_text(&builder->lines);
     return 0;
@@ -20517,23 +20512,23 @@ typedef struct aioc_batch_entry {
 /* False: it is none. */
 static bool aioc_batch_read(aiocosmos_json json, aioc_batch_entry *entry)
 {
-    static const char *const names[] = { "statusCode", "subStatusCode", "requestCharge", "retryAfterMilliseconds",
-                                         "eTag", "resourceBody" };
+    static const char *const names[] = { "statusCode", "requestCharge", "eTag", "resourceBody", "subStatusCode",
+                                         "retryAfterMilliseconds" };
     aiocosmos_json field[6];
     int64_t status = 0, sub_status = 0;
     double charge_ru = 0, wait_ms = 0;
     if (json.type != AIOCOSMOS_JSON_OBJ) return false;
     aioc_json_fields(json, names, 6, field);
     if (!aioc_json_get_i64(field[0], &status) || status < 200 || status > 599) return false;
-    if (!aioc_json_get_i64(field[1], &sub_status) || sub_status < 0 || sub_status > INT32_MAX) sub_status = 0;
-    if (!aioc_json_get_f64(field[2], &charge_ru) || !(charge_ru >= 0 && charge_ru <= AIOC_OP_CHARGE_MAX)) charge_ru = 0;
-    if (!aioc_json_get_f64(field[3], &wait_ms) || !(wait_ms > 0)) wait_ms = 0;
+    if (!aioc_json_get_i64(field[4], &sub_status) || sub_status < 0 || sub_status > INT32_MAX) sub_status = 0;
+    if (!aioc_json_get_f64(field[1], &charge_ru) || !(charge_ru >= 0 && charge_ru <= AIOC_OP_CHARGE_MAX)) charge_ru = 0;
+    if (!aioc_json_get_f64(field[5], &wait_ms) || !(wait_ms > 0)) wait_ms = 0;
     entry->status = (int)status;
     entry->sub_status = (int)sub_status;
     entry->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
     entry->charge_ru = charge_ru;
-    entry->etag = field[4];
-    entry->body = status >= 400 && field[5].type == AIOCOSMOS_JSON_NONE ? json : field[5];
+    entry->etag = field[2];
+    entry->body = status >= 400 && field[3].type == AIOCOSMOS_JSON_NONE ? json : field[3];
     return true;
 }
 
@@ -20647,17 +20642,14 @@ static const aioc_op_role aioc_batch_role = { aioc_batch_came, NULL, aioc_batch_
 static int aioc_batch_add(aioc_request_builder *builder, const aiocosmos_batch_request *request, size_t i,
                           size_t pk_len, aioc_mem_buffer *texts, aioc_request_traits *is)
 {
-    aiocosmos_bulk_item given = request->items[i];
-    aioc_request_spec its;
-    if (!aioc_request_has_pk(&given.pk)) given.pk = request->pk;
-    if (aioc_batch_check(builder, &given, &its)) return builder->status;
-    if (!aioc_mem_same(its.pk_text, aioc_text_view(texts->data, pk_len)))
+    aioc_batch_operation what;
+    if (aioc_batch_check(builder, &request->items[i], &request->pk, &what)) return builder->status;
+    if (!aioc_mem_same(what.pk, aioc_text_view(texts->data, pk_len)))
         return aioc_request_refuse(builder, "pk", "not that of the transaction");
-    if (!aioc_batch_append(builder->memory, texts, &given, aioc_text_view(NULL, 0), request->want_body))
-        return aioc_request_no_memory(builder);
-    is->write = is->write || its.is.write;
-    is->repeatable = is->repeatable && (its.is.repeatable || !its.is.write);
-    return 0;
+    what.pk = aioc_text_view(NULL, 0);
+    is->write = is->write || what.is.write;
+    is->repeatable = is->repeatable && (what.is.repeatable || !what.is.write);
+    return aioc_batch_append(builder->memory, texts, &what, request->want_body) ? 0 : aioc_request_no_memory(builder);
 }
 
 /* texts: the key's, and behind that the body. */
@@ -20751,8 +20743,8 @@ typedef struct aioc_bulk_item {
     aioc_mem_turn turn;
     aioc_reactor_timer back_off;
     aioc_op_situation now;
-    aiocosmos_bulk_item given;
-    aiocosmos_str pk;        /* as its header has it */
+    aioc_batch_operation what;
+    void    *item_data;
     uint64_t number, pulled_us, throttled_us;
     uint64_t deadline_us;    /* 0: none */
     double   charge_ru;
@@ -20844,7 +20836,7 @@ static void aioc_bulk_enqueue(aioc_bulk_item *item, bool first)
 {
     aioc_bulk *bulk = item->bulk;
     const aioc_account_range *range = NULL;
-    if (bulk->share_count && aioc_bulk_is_sorted(bulk)) range = aioc_account_range_of(bulk->container, item->pk);
+    if (bulk->share_count && aioc_bulk_is_sorted(bulk)) range = aioc_account_range_of(bulk->container, item->what.pk);
     aioc_bulk_remove(item);
     aioc_bulk_put(range ? &bulk->shares[range - bulk->container->ranges] : &bulk->singles, item, first);
 }
@@ -20901,9 +20893,8 @@ static void aioc_bulk_pause_until(aioc_bulk *bulk, uint64_t due_us)
     aioc_reactor_timer_start(bulk->all->engine->reactor, &bulk->pause, due_us);
 }
 
-/* A 429 makes the bulk pause, for each that is sent before would get one too, and that costs units itself; and halves
- * what may be under way afterwards, but not for those that were sent before the last halving. The longest wait counts,
- * unless this item ends for it: then another answer may be milder. */
+/* A 429 makes the bulk pause, as each that is sent before would get one and cost units; and halves what may be under
+ * way, once for all that were sent before. The longest wait counts, unless this item ends for it. */
 static void aioc_bulk_throttled(aioc_bulk *bulk, uint64_t sent_us, uint64_t wait_us, bool last)
 {
     uint64_t now_us = bulk->all->engine->reactor->now_us;
@@ -21054,8 +21045,8 @@ static void aioc_bulk_tell(const aioc_bulk_item *item, aioc_bulk_answer *answer,
         none.result.etag = aioc_mem_str("");
         answer = &none;
     }
-    answer->delivery.kind = item->given.kind;
-    answer->delivery.id = item->given.id;
+    answer->delivery.kind = item->what.kind;
+    answer->delivery.id = item->what.id;
     result->internal = &answer->delivery;
     result->op = aioc_op_handle(bulk->op);
     result->status = status;
@@ -21076,7 +21067,7 @@ static void aioc_bulk_tell(const aioc_bulk_item *item, aioc_bulk_answer *answer,
     aioc_op_tell(result);
     if (!bulk->request.item_done) return;
     engine->callbacks++;
-    bulk->request.item_done(engine->client, result, item->given.item_data, bulk->request.user_data);
+    bulk->request.item_done(engine->client, result, item->item_data, bulk->request.user_data);
 }
 
 static void aioc_bulk_end(aioc_bulk_item *item, aioc_bulk_answer *answer, int status, aiocosmos_fate fate,
@@ -21101,8 +21092,7 @@ static aiocosmos_fate aioc_bulk_fate(const aioc_bulk_item *item, bool sent)
                                                                 : AIOCOSMOS_FATE_NOT_SENT;
 }
 
-/* It ends without an answer, as its time is over or the bulk is stopped. Its request goes on for the others, if it has
- * been sent and not all end. */
+/* It ends without an answer. Its request goes on for the others, if it has been sent and not all end. */
 static void aioc_bulk_give_up(aioc_bulk_item *item, int status)
 {
     aioc_bulk_batch *batch = item->batch;
@@ -21144,8 +21134,7 @@ static void aioc_bulk_expired(aioc_reactor_timer *timer)
     aioc_bulk_watch_time(bulk);
 }
 
-/* The bulk is cancelled or out of time: its items end the same way one by one, as work, and then it does. Where the
- * client ends, all do at once. */
+/* Its items end the same way one by one, as work, and then it does; where the client ends, all do at once. */
 static void aioc_bulk_stop(aioc_op *op)
 {
     aioc_bulk *bulk = (aioc_bulk *)op->owner;
@@ -21212,7 +21201,7 @@ static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *w
     answer.delivery.parsed = true;
     answer.delivery.root = aioc_json_none();
     answer.result.body = answer.result.etag = seen->body = aioc_mem_str("");
-    if (!aioc_batch_read(json, &entry) || (entry.status == 304 && !item->given.if_none_match.ptr)) {
+    if (!aioc_batch_read(json, &entry) || (entry.status == 304 && !item->what.if_none_match.ptr)) {
         aioc_batch_disbelieve(seen, AIOCOSMOS_E_PROTOCOL, "its entry in the batch's answer is no result");
         aioc_bulk_judge(item, &answer);
         return;
@@ -21231,9 +21220,8 @@ static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *w
     aioc_bulk_judge(item, &answer);
 }
 
-/* The whole was refused as too large, or for what one item may be to blame for; or the answer to reads is too large (of
- * writes, it is lost): it goes in smaller ones. Or the server knows no batches, and refuses the first. 0: neither; else
- * of so many operations. */
+/* Of how many operations it goes again, as it was too large, or its answer to reads, or one item may be to blame; or
+ * because the server, which refuses the first, knows no batches. 0: it does not. */
 static uint32_t aioc_bulk_divide(const aioc_bulk_batch *batch, const aioc_op_outcome *seen)
 {
     aioc_account_container *container = batch->bulk->container;
@@ -21332,7 +21320,7 @@ static int aioc_bulk_fill(aioc_bulk *bulk, const aioc_bulk_queue *queue, uint32_
         size_t before = body->len;
         if (item->together_max < most) most = item->together_max;
         if (*count >= most) break;
-        if (!aioc_batch_append(engine->memory, body, &item->given, item->pk, bulk->request.want_body))
+        if (!aioc_batch_append(engine->memory, body, &item->what, bulk->request.want_body))
             refused = aioc_request_no_memory(&engine->builder);
         if (*count && (body->len >= AIOC_BULK_BYTES_MAX || body->len > engine->memory->max / 16)) {
             body->len = before;
@@ -21375,12 +21363,18 @@ static int aioc_bulk_send_some(aioc_bulk *bulk, aioc_bulk_queue *queue, uint32_t
     int refused;
     engine->builder.default_lines = aioc_mem_text(&bulk->lines);
     if (queue == &bulk->singles) {
-        aiocosmos_request single = aioc_batch_single(&queue->first->given);
-        single.want_body = bulk->request.want_body;
+        const aioc_batch_operation *what = &queue->first->what;
+        aiocosmos_request single;
+        memset(&single, 0, sizeof single);
         memset(&spec, 0, sizeof spec);
+        single.kind = what->kind;
+        single.id = what->id;
+        single.if_match = what->if_match;
+        single.if_none_match = what->if_none_match;
+        single.want_body = bulk->request.want_body;
         spec.is = queue->first->now.is;
-        spec.body = single.body;
-        spec.pk_text = queue->first->pk;
+        spec.body = what->body;
+        spec.pk_text = what->pk;
         refused = aioc_request_link_item(&engine->builder, bulk->container->link, single.id);
         if (!refused) refused = aioc_request_write(&engine->builder, &single, &spec);
         spec.kind = (aiocosmos_kind)0;
@@ -21446,13 +21440,12 @@ static void aioc_bulk_keep(char **at, aiocosmos_str *text)
 }
 
 /* NULL: refused. */
-static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aiocosmos_bulk_item *given,
-                                          const aioc_request_spec *spec)
+static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aioc_batch_operation *what)
 {
     aioc_op_engine *engine = bulk->all->engine;
-    aiocosmos_str id = aioc_mem_str(given->id);
-    size_t size = sizeof(aioc_bulk_item) + id.len + 1 + spec->pk_text.len + given->body.len + given->if_match.len +
-                  given->if_none_match.len;
+    aiocosmos_str id = aioc_mem_str(what->id);
+    size_t size = sizeof(aioc_bulk_item) + id.len + 1 + what->pk.len + what->body.len + what->if_match.len +
+                  what->if_none_match.len;
     aioc_bulk_item *item = (aioc_bulk_item *)aioc_mem_alloc(engine->memory, size);
     char *at = (char *)(item + 1);
     if (!item) return aioc_request_no_memory(&engine->builder), (aioc_bulk_item *)NULL;
@@ -21464,18 +21457,17 @@ static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aiocosmos_bulk_
     if (bulk->request.timeout_ms != AIOCOSMOS_OFF)
         item->deadline_us = item->pulled_us + bulk->request.timeout_ms * UINT64_C(1000);
     item->together_max = AIOC_BATCH_OPERATIONS_MAX;
-    item->now.is = spec->is;
-    item->now.is.repeatable = spec->is.repeatable || engine->options->retry_writes;
+    item->now.is = what->is;
+    item->now.is.repeatable = what->is.repeatable || engine->options->retry_writes;
     item->now.patient = true;
-    item->given = *given;
-    item->pk = spec->pk_text;
-    aioc_bulk_keep(&at, &item->pk);
-    aioc_bulk_keep(&at, &item->given.body);
-    aioc_bulk_keep(&at, &item->given.if_match);
-    aioc_bulk_keep(&at, &item->given.if_none_match);
+    item->what = *what;
+    aioc_bulk_keep(&at, &item->what.pk);
+    aioc_bulk_keep(&at, &item->what.body);
+    aioc_bulk_keep(&at, &item->what.if_match);
+    aioc_bulk_keep(&at, &item->what.if_none_match);
     aioc_bulk_keep(&at, &id);
     *at = 0;
-    item->given.id = id.ptr;
+    item->what.id = id.ptr;
     return item;
 }
 
@@ -21492,26 +21484,29 @@ static void aioc_bulk_add(aioc_bulk *bulk, aioc_bulk_item *item)
     bulk->all->left++;
     bulk->all->engine->stats.ops_submitted++;
     aioc_bulk_watch_time(bulk);
-    item->turn.key = item->given.order_key;
     item->turn.come = aioc_bulk_turn_came;
     item->turn.owner = item;
     if (!item->turn.key || aioc_mem_turn_wait(turns, &item->turn)) aioc_bulk_enqueue(item, false);
 }
 
 /* One that cannot be sent ends here, inside step, as if it had been answered. */
-static void aioc_bulk_take(aioc_bulk *bulk, aiocosmos_bulk_item *given)
+static void aioc_bulk_take(aioc_bulk *bulk, const aiocosmos_bulk_item *given)
 {
     aioc_request_builder *builder = &bulk->all->engine->builder;
-    aioc_request_spec spec;
-    aioc_bulk_item *item = aioc_batch_check(builder, given, &spec) ? NULL : aioc_bulk_item_new(bulk, given, &spec), bad;
+    aioc_batch_operation what;
+    aioc_bulk_item bad, *item = aioc_batch_check(builder, given, &given->pk, &what) ? NULL
+                                                                                   : aioc_bulk_item_new(bulk, &what);
     bulk->pulled++;
     if (item) {
+        item->item_data = given->item_data;
+        item->turn.key = given->order_key;
         aioc_bulk_add(bulk, item);
         return;
     }
     memset(&bad, 0, sizeof bad);
     bad.bulk = bulk;
-    bad.given = *given;
+    bad.what = what;
+    bad.item_data = given->item_data;
     bad.pulled_us = bulk->all->engine->reactor->now_us;
     aioc_bulk_tell(&bad, NULL, builder->status, AIOCOSMOS_FATE_NOT_SENT, aioc_op_keep_refusal(bulk->all->engine));
 }
