@@ -1998,7 +1998,7 @@ TEST(geometries_of_many_corners)
         char *at = document[k] + sprintf(document[k], "{\"g\":{\"type\":\"Polygon\",\"coordinates\":[[");
         for (i = 0; i <= count; i++) {
             double angle = 2 * 3.14159265358979 * (i % count) / count;
-            double far = k == 0 ? 5 + 0.2 * sin(60 * angle) : 5 + i % 2;
+            double far = k == 0 ? 5 + 0.2 * sin(60 * angle) : 1 + 9 * (i % 2);
             at += sprintf(at, "%s[%.9f,%.9f]", i ? "," : "", far * cos(angle), far * sin(angle));
         }
         strcpy(at, "]]}}");
