@@ -3,31 +3,6 @@
 
 #include <string.h>
 
-#define EMU_PUT(at, literal) (memcpy((at), literal, sizeof literal - 1), (at) + sizeof literal - 1)
-
-static char *emu_put_at(char *at, const char *text, size_t len)
-{
-    memcpy(at, text, len);
-    return at + len;
-}
-
-static char *emu_put_number(char *at, int64_t number)
-{
-    return at + aioc_json_i64_write(number, at);
-}
-
-/* Two decimals; RU are never negative. */
-static char *emu_put_decimal(char *at, double number)
-{
-    int64_t hundredths = (int64_t)(number * 100 + 0.5);
-    at = emu_put_number(at, hundredths / 100);
-    if (hundredths % 100 == 0) return at;
-    *at++ = '.';
-    *at++ = (char)('0' + hundredths / 10 % 10);
-    if (hundredths % 10) *at++ = (char)('0' + hundredths % 10);
-    return at;
-}
-
 /* What the resource, or the list, is in: Java makes links of it. */
 static char *emu_put_owner(char *at, const emu_exchange *x)
 {

@@ -4,7 +4,6 @@
 #include "fault.h"
 #include "item.h"
 
-#include <math.h>
 #include <string.h>
 
 #define EMU_BATCH_MAX 100u                                 /* operations */
@@ -59,6 +58,7 @@ static bool emu_take_operation(emu_exchange *x, const emu_request *whole, aiocos
     op->request.verb = emu_operation_types[i].verb;
     op->request.verb_text = aioc_mem_str(emu_operation_types[i].verb_text);
     op->request.body = emu_str(field[3].ptr, field[3].len);
+    op->request.parsed = field[3];
     if (field[2].type == AIOCOSMOS_JSON_STR)
         op->request.header[EMU_H_PARTITION_KEY] = emu_plain(core, field[2]);
     for (i = 0; i < 2; i++) op->request.header[conditions[i]] = emu_plain(core, field[4 + i]);
@@ -94,7 +94,9 @@ static void emu_operate(emu_exchange *x, const emu_request *whole, aiocosmos_jso
     } else if (range && emu_range_of(x->container, emu_str(core->header_key.epk, core->header_key.epk_len)) != range) {
         emu_refuse(x, 410, 1002, "The partition key of the operation is in another partition key range.");
     } else if (!fault || fault->after || fault->action >= EMU_FAULT_TRUNCATE) {
+        x->key_taken = range != NULL;
         emu_item_operation(x);
+        x->key_taken = false;
     }
     if (fault && fault->action != EMU_FAULT_STATUS) x->fault_within = fault;
     if (fault && fault->action <= EMU_FAULT_HANG) {
@@ -108,16 +110,18 @@ static void emu_operate(emu_exchange *x, const emu_request *whole, aiocosmos_jso
 
 static void emu_put_result(emu_text *out, const emu_exchange *x)
 {
-    char number[AIOC_JSON_NUMBER_MAX];
-    if (out->buffer.len > 1) emu_puts(out, ",");
-    emu_put_format(out, "{\"statusCode\":%d", x->status);
-    if (x->sub_status) emu_put_format(out, ",\"subStatusCode\":%d", x->sub_status);
-    emu_puts(out, ",\"requestCharge\":");
-    emu_put(out, number, aioc_json_number_write(floor(x->charge * 100 + 0.5) / 100, number));
-    if (x->retry_after_ms >= 0) emu_put_format(out, ",\"retryAfterMilliseconds\":%d", (int)x->retry_after_ms);
-    if (x->etag[0]) {
-        emu_puts(out, ",\"eTag\":");
-        emu_put_json(out, aioc_mem_str(x->etag));
+    char line[160], *at = line;
+    if (out->buffer.len > 1) *at++ = ',';
+    at = emu_put_number(EMU_PUT(at, "{\"statusCode\":"), x->status);
+    if (x->sub_status) at = emu_put_number(EMU_PUT(at, ",\"subStatusCode\":"), x->sub_status);
+    at = emu_put_decimal(EMU_PUT(at, ",\"requestCharge\":"), x->charge);
+    if (x->retry_after_ms >= 0)
+        at = emu_put_number(EMU_PUT(at, ",\"retryAfterMilliseconds\":"), (int64_t)x->retry_after_ms);
+    emu_put(out, line, (size_t)(at - line));
+    if (x->etag[0]) {                                      /* a quoted guid */
+        emu_puts(out, ",\"eTag\":\"\\");
+        emu_put(out, x->etag, strlen(x->etag) - 1);
+        emu_puts(out, "\\\"\"");
     }
     if (x->has_body) {
         const aiocosmos_str body = emu_text_str(&x->core->body);

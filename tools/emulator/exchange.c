@@ -114,14 +114,15 @@ bool emu_parse_body(emu_exchange *x, aiocosmos_json *root)
 {
     aiocosmos_json_doc *doc = &x->core->doc;
     aiocosmos_str body = x->request->body;
-    int status = body.len ? aioc_json_parse(doc, body.ptr, body.len) : AIOCOSMOS_E_ARGUMENT;
+    bool parsed = x->request->parsed.type != AIOCOSMOS_JSON_NONE;
+    int status = parsed ? 0 : body.len ? aioc_json_parse(doc, body.ptr, body.len) : AIOCOSMOS_E_ARGUMENT;
     if (status == AIOCOSMOS_E_NOMEM) return emu_no_memory(x);
     if (body.len == 0)
         return emu_refuse(x, 400, 0, "The request payload is empty. Ensure to provide a valid request payload.");
     if (status < 0)
         return emu_refuse(x, 400, 0, "The request payload is invalid. Ensure to provide a valid request payload: "
                           "%s at byte %llu.", doc->error ? doc->error : "not JSON", (unsigned long long)doc->error_at);
-    *root = aioc_json_root(doc);
+    *root = parsed ? x->request->parsed : aioc_json_root(doc);
     if (root->type == AIOCOSMOS_JSON_OBJ) return true;
     return emu_refuse(x, 400, 0, "The request payload is invalid. Ensure to provide a valid request payload: it has to "
                       "be a JSON object.");
@@ -234,6 +235,17 @@ bool emu_find_owner(emu_exchange *x)
     return true;
 }
 
+/* As most are: then there is nothing to look for. */
+static bool emu_is_plain_id(const char *id, size_t len)
+{
+    size_t i;
+    for (i = 0; i < len; i++) {
+        char c = id[i];
+        if ((c < '0' || c > '9') && ((c | 32) < 'a' || (c | 32) > 'z') && c != '-' && c != '_') return false;
+    }
+    return len > 0;
+}
+
 bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out,
                  bool is_item)
 {
@@ -252,10 +264,11 @@ bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITE
         return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has %llu bytes, at most %llu are allowed.",
                                      (unsigned long long)len, (unsigned long long)max);
     if (memchr(id, 0, len)) return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has a control character.");
+    *out = emu_str(id, len);
+    if (is_item && emu_is_plain_id(id, len)) return true;
     if (!(is_item ? aioc_protocol_id_ok(id, max, why, sizeof why) : aioc_protocol_name_ok(id, why, sizeof why)))
         return emu_refuse(x, 400, 0, "The input name '%.200s' is invalid. Ensure to provide a unique non-empty string "
                           "less than '%d' characters: %s.", id, is_item ? 1024 : 256, why);
-    *out = emu_str(id, len);
     return true;
 }
 
@@ -272,7 +285,7 @@ bool emu_parse_key(emu_exchange *x, aiocosmos_str text, emu_key *key)
     emu_core *core = x->core;
     core->key_text.len = 0;
     if (!aioc_protocol_pk_components(&core->store.memory, &core->key_text, text, values, &count) || count == 0 ||
-        count > x->container->key.path_count || !emu_key_from_values(x->container, values, count, key)) {
+        count > x->container->key.path_count || !emu_key_from_values(x->container, values, count, key, NULL)) {
         return emu_wrong_key(x);
     }
     return true;
@@ -292,7 +305,7 @@ bool emu_header_key(emu_exchange *x, bool *given)
 {
     aiocosmos_str text = x->request->header[EMU_H_PARTITION_KEY];
     *given = text.ptr != NULL;
-    if (*given && !emu_parse_key(x, text, &x->core->header_key)) return false;
+    if (*given && !x->key_taken && !emu_parse_key(x, text, &x->core->header_key)) return false;
     return emu_token_key_ok(x, *given);
 }
 

@@ -22,7 +22,8 @@ static bool emu_item_key(emu_exchange *x)
     return emu_wrong_key(x);
 }
 
-static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
+/* known: it may be this one; or NULL. */
+static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key, const emu_key *known)
 {
     const emu_container *container = x->container;
     aiocosmos_value values[EMU_LEVELS];
@@ -43,7 +44,7 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
             !aioc_protocol_component(aioc_protocol_scalar(emu_str(pk.level[i].str, pk.level[i].len)), texts,
                                      &values[i])) break;
     }
-    if (i == container->key.path_count && emu_key_from_values(container, values, i, key)) return true;
+    if (i == container->key.path_count && emu_key_from_values(container, values, i, key, known)) return true;
     return emu_refuse(x, 400, 0, "The input content is invalid: a partition key has at most %d bytes.",
                       AIOC_PROTOCOL_PK_BYTES);
 }
@@ -112,15 +113,15 @@ typedef struct emu_draft {                                 /* an item that is ab
     emu_item_new content;
 } emu_draft;
 
-/* Checks a document against the container's rules. Its key is core->key then. */
-static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *draft)
+/* Checks a document against the container's rules. Its key is core->key then; known: it may be this one, or NULL. */
+static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *draft, const emu_key *known)
 {
     emu_core *core = x->core;
     size_t i;
     memset(&draft->content, 0, sizeof draft->content);
     if (root.len > EMU_ITEM_MAX) return emu_refuse(x, 413, 0, "Request size is too large");
     if (!emu_take_id(x, root, draft->id, &draft->content.id, true)) return false;
-    if (!emu_document_key(x, root, &core->key)) return false;
+    if (!emu_document_key(x, root, &core->key, known)) return false;
     if (!emu_take_ttl(x, root, &draft->content.ttl)) return false;
     for (i = 0; i < x->container->unique_count; i++) emu_unique_hash(x, root, i, &core->key, draft->uniques + 2 * i);
     draft->content.uniques = draft->uniques;
@@ -135,7 +136,7 @@ static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *
 static bool emu_draft_item(emu_exchange *x, aiocosmos_json root, emu_draft *draft)
 {
     const emu_key *key = &x->core->key, *header = &x->core->header_key;
-    if (!emu_draft_document(x, root, draft)) return false;
+    if (!emu_draft_document(x, root, draft, header)) return false;
     if (key->len == header->len && memcmp(key->bytes, header->bytes, key->len) == 0) return true;
     return emu_refuse(x, 400, 1001, "PartitionKey extracted from document doesn't match the one specified in the "
                       "header. Learn more: https://aka.ms/CosmosDB/sql/errors/wrong-pk-value");
@@ -352,10 +353,13 @@ static bool emu_patch_request(emu_exchange *x, aiocosmos_json *operations, aioco
     aiocosmos_json_doc *doc = &x->core->doc;
     aiocosmos_str body = x->request->body;
     size_t count;
-    if (body.len == 0 || aioc_json_parse(doc, body.ptr, body.len) < 0)
-        return emu_refuse(x, 400, 0, "The request payload is invalid: it is not JSON.");
     memset(found, 0, sizeof found);
-    found[0] = aioc_json_root(doc);
+    found[0] = x->request->parsed;
+    if (found[0].type == AIOCOSMOS_JSON_NONE) {
+        if (body.len == 0 || aioc_json_parse(doc, body.ptr, body.len) < 0)
+            return emu_refuse(x, 400, 0, "The request payload is invalid: it is not JSON.");
+        found[0] = aioc_json_root(doc);
+    }
     if (found[0].type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(found[0], names, 2, found);
     count = aioc_json_count(found[0]);
     if (found[0].type != AIOCOSMOS_JSON_ARR || count < 1 || count > 10)
@@ -458,7 +462,10 @@ static void emu_item_write_with_triggers(emu_exchange *x)
     memset(&made, 0, sizeof made);
     made.memory = &x->store->memory;
     if (emu_run_triggers(x, &made)) {
-        if (made.buffer.len) changed.body = emu_text_str(&made);
+        if (made.buffer.len) {
+            changed.body = emu_text_str(&made);
+            changed.parsed = aioc_json_none();
+        }
         x->request = &changed;
         emu_item_write(x);
         x->request = asked;
@@ -487,7 +494,7 @@ bool emu_restore_item(emu_exchange *x, aiocosmos_str text, uint64_t number, uint
     emu_puts(document, "}");
     if (document->failed) return emu_no_memory(x);
     if (aioc_json_parse(&core->doc, document->buffer.data, document->buffer.len) != 0 ||
-        !emu_draft_document(x, aioc_json_root(&core->doc), &draft)) return false;
+        !emu_draft_document(x, aioc_json_root(&core->doc), &draft, NULL)) return false;
     if (!old && number <= container->next_number) return false;
     if (!old) container->next_number = number - 1;
     x->store->next_etag = etag - 1;

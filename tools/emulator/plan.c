@@ -7,7 +7,7 @@ static bool emu_plan_epk(void *user, const aiocosmos_value *values, size_t count
 {
     emu_exchange *x = (emu_exchange *)user;
     emu_key *key = &x->core->key;
-    if (!emu_key_from_values(x->container, values, count, key) || key->epk_len >= cap) return false;
+    if (!emu_key_from_values(x->container, values, count, key, NULL) || key->epk_len >= cap) return false;
     memcpy(out, key->epk, key->epk_len);
     out[key->epk_len] = 0;
     return true;

@@ -27,6 +27,7 @@ typedef struct emu_request {
     aiocosmos_str verb_text, target;
     aiocosmos_str header[EMU_H_COUNT];                     /* ptr NULL: not there */
     aiocosmos_str body;
+    aiocosmos_json parsed;                                 /* the body, where that is part of what was parsed already */
 } emu_request;
 
 #endif

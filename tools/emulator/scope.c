@@ -29,7 +29,8 @@ static bool emu_key_of_query(emu_exchange *x, const emu_sql_query *query)
     core->key_text.len = 0;
     return !text->failed &&
            aioc_protocol_pk_components(&x->store->memory, &core->key_text, emu_text_str(text), values, &count) &&
-           count == x->container->key.path_count && emu_key_from_values(x->container, values, count, &core->header_key);
+           count == x->container->key.path_count &&
+           emu_key_from_values(x->container, values, count, &core->header_key, NULL);
 }
 
 static bool emu_scope_by_range(emu_exchange *x, emu_scope *scope)

@@ -25,8 +25,8 @@ static bool emu_epk_cut(const aioc_protocol_pk_def *def, const aiocosmos_value *
     return aioc_protocol_epk(def, cut, count, key->epk, &key->epk_len);
 }
 
-/* values are of the types that aioc_protocol_pk_components makes. False: no key of this container can be so. */
-bool emu_key_from_values(const emu_container *container, const aiocosmos_value *values, size_t count, emu_key *key)
+bool emu_key_from_values(const emu_container *container, const aiocosmos_value *values, size_t count, emu_key *key,
+                         const emu_key *known)
 {
     uint64_t hash[2];
     size_t i, size;
@@ -36,6 +36,12 @@ bool emu_key_from_values(const emu_container *container, const aiocosmos_value *
         size = aioc_protocol_hashed_form(&values[i], 0xFF, key->bytes + key->len);
         if (size == 0) return false;
         key->len += size;
+    }
+    if (known && known->levels == count && known->len == key->len && memcmp(known->bytes, key->bytes, key->len) == 0) {
+        key->hash = known->hash;
+        key->epk_len = known->epk_len;
+        memcpy(key->epk, known->epk, known->epk_len);
+        return true;
     }
     aioc_protocol_murmur3_128(key->bytes, key->len, hash);
     key->hash = hash[0];

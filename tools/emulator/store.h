@@ -5,9 +5,10 @@
 #include "range.h"
 #include "index.h"
 
-/* values are of the types that aioc_protocol_pk_components makes. False: no key of this container can be so. */
+/* values are of the types that aioc_protocol_pk_components makes. known: a key of this container which this one may
+ * be; NULL: there is none. False: no key of this container can be so. */
 EMU_PRIVATE bool emu_key_from_values(const emu_container *container, const aiocosmos_value *values, size_t count,
-                                     emu_key *key);
+                                     emu_key *key, const emu_key *known);
 EMU_PRIVATE emu_partition *emu_find_partition(const emu_container *container, const emu_key *key);
 EMU_PRIVATE emu_item *emu_find_item(const emu_container *container, emu_partition *partition, aiocosmos_str id);
 /* The one of a number, which it keeps when it is renamed. NULL: there is none. */

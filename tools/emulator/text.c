@@ -45,6 +45,28 @@ void emu_text_clear(emu_text *text)
     text->failed = false;
 }
 
+char *emu_put_at(char *at, const char *text, size_t len)
+{
+    memcpy(at, text, len);
+    return at + len;
+}
+
+char *emu_put_number(char *at, int64_t number)
+{
+    return at + aioc_json_i64_write(number, at);
+}
+
+char *emu_put_decimal(char *at, double number)
+{
+    int64_t hundredths = (int64_t)(number * 100 + 0.5);
+    at = emu_put_number(at, hundredths / 100);
+    if (hundredths % 100 == 0) return at;
+    *at++ = '.';
+    *at++ = (char)('0' + hundredths / 10 % 10);
+    if (hundredths % 10) *at++ = (char)('0' + hundredths % 10);
+    return at;
+}
+
 void emu_put_hex(char *out, uint64_t number, int digits)
 {
     for (; digits > 0; digits--, number >>= 4) out[digits - 1] = "0123456789abcdef"[number & 15];

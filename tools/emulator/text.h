@@ -22,6 +22,12 @@ EMU_PRIVATE void emu_put_format(emu_text *text, const char *format, ...) __attri
 EMU_PRIVATE void emu_text_clear(emu_text *text);
 EMU_PRIVATE aiocosmos_str emu_text_str(const emu_text *text);
 
+/* To a place with room for it; return what is behind it. */
+EMU_PRIVATE char *emu_put_at(char *at, const char *text, size_t len);
+EMU_PRIVATE char *emu_put_number(char *at, int64_t number);
+EMU_PRIVATE char *emu_put_decimal(char *at, double number);    /* not negative; two decimals */
+#define EMU_PUT(at, literal) emu_put_at((at), literal, sizeof literal - 1)
+
 /* digits hexadecimal ones, the lowest last. */
 EMU_PRIVATE void emu_put_hex(char *out, uint64_t number, int digits);
 EMU_PRIVATE int emu_hex_digit(char c);
