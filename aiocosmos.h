@@ -8892,15 +8892,18 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
     return aioc_mem_written(&out) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-/* Where the element of an array that begins at `at` ends: at its comma or the bracket. */
-static size_t aioc_protocol_element_end(aiocosmos_str array, size_t at)
+/* The component that begins at *at of a key's text, the first at 1. *at moves behind it. NONE: no more. */
+static aiocosmos_json aioc_protocol_pk_next(aiocosmos_str text, size_t *at)
 {
+    size_t from = *at, to = from;
     bool quoted = false;
-    for (; at + 1 < array.len && (quoted || array.ptr[at] != ','); at++) {
-        if (array.ptr[at] == '"') quoted = !quoted;
-        else if (quoted && array.ptr[at] == '\\') at++;
+    if (from >= text.len) return aioc_json_none();
+    for (; to + 1 < text.len && (quoted || text.ptr[to] != ','); to++) {
+        if (text.ptr[to] == '"') quoted = !quoted;
+        else if (quoted && text.ptr[to] == '\\') to++;
     }
-    return at;
+    *at = to + 1;
+    return aioc_protocol_scalar(aioc_text_view(text.ptr + from, to - from));
 }
 
 static bool aioc_protocol_component(aiocosmos_json value, aioc_mem_buffer *texts, aiocosmos_value *out)
@@ -8933,7 +8936,7 @@ static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts
 {
     aiocosmos_json array, value;
     aiocosmos_str text = pk_text;
-    size_t at, end;
+    size_t at = 1;
     if (text.len >= 4 && memcmp(text.ptr, "[\"", 2) == 0 && memcmp(text.ptr + text.len - 2, "\"]", 2) == 0 &&
         aioc_json_skip_plain(text.ptr + 2, text.ptr + text.len - 2) == text.ptr + text.len - 2) {
         memset(components, 0, sizeof *components);
@@ -8949,13 +8952,9 @@ static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts
     if (array.type != AIOCOSMOS_JSON_ARR ||
         aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, NULL, NULL) < 0 ||
         !aioc_mem_reserve(memory, texts, text.len)) return false;     /* unescaped strings are no longer */
-    for (at = 1; at < text.len; at = end + 1) {
-        end = aioc_protocol_element_end(text, at);
-        value = aioc_protocol_scalar(aioc_text_view(text.ptr + at, end - at));
-        if (value.type == AIOCOSMOS_JSON_NONE) return *count == 0;  /* [] */
-        if (*count == AIOC_PROTOCOL_PK_LEVELS) return false;
-        if (!aioc_protocol_component(value, texts, &components[(*count)++])) return false;
-    }
+    while ((value = aioc_protocol_pk_next(text, &at)).type != AIOCOSMOS_JSON_NONE)
+        if (*count == AIOC_PROTOCOL_PK_LEVELS || !aioc_protocol_component(value, texts, &components[(*count)++]))
+            return false;
     return true;
 }
 
@@ -19797,17 +19796,6 @@ static size_t aioc_many_share_of(aioc_many *many, uint32_t pair)
     return range ? (size_t)(range - container->ranges) : one_by_one;
 }
 
-/* The text of a key's level; *at moves behind it. len 0: there is none. */
-static aiocosmos_json aioc_many_key_level(const char *key, size_t *at)
-{
-    aiocosmos_str array = aioc_mem_str(key);
-    size_t from = *at, end;
-    if (from >= array.len) return aioc_json_none();
-    end = aioc_protocol_element_end(array, from);
-    *at = end + 1;
-    return aioc_protocol_scalar(aioc_text_view(key + from, end - from));
-}
-
 /*--- The text of a query ---*/
 
 static int aioc_many_compare_keys(const aioc_many *many, uint32_t a, uint32_t b)
@@ -19875,7 +19863,7 @@ static void aioc_many_draft_key(const aioc_many *many, aioc_many_draft *draft, c
     const char *property = many->properties.data;
     aiocosmos_json level;
     size_t at = 1;
-    for (; (level = aioc_many_key_level(key, &at)).len; property += strlen(property) + 1) {
+    for (; (level = aioc_protocol_pk_next(aioc_mem_str(key), &at)).len; property += strlen(property) + 1) {
         bool missing = level.type == AIOCOSMOS_JSON_OBJ;  /* {}: the item has no such property */
         aioc_mem_put_text(&draft->sql, missing ? " AND IS_DEFINED(" : " AND ");
         aioc_mem_put_text(&draft->sql, property);
@@ -19909,7 +19897,7 @@ static bool aioc_many_build_body(aioc_many *many, aioc_many_batch *batch)
     uint32_t pair = batch->first;
     for (; by_id && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) {
         size_t at = 1;  /* whether the key of each is its id */
-        by_id = aioc_json_is_str(aioc_many_key_level(aioc_many_pair_key(many, pair), &at),
+        by_id = aioc_json_is_str(aioc_protocol_pk_next(aioc_mem_str(aioc_many_pair_key(many, pair)), &at),
                                  aioc_many_pair_id(many, pair));
     }
     draft.sql = aioc_mem_write(memory, &sql);
@@ -20162,7 +20150,7 @@ static bool aioc_many_is_row_of(const aioc_many *many, uint32_t pair, const aioc
     size_t at = 1, i;
     if (many->pairs[pair].answered || strcmp(aioc_many_pair_id(many, pair), row->id) != 0) return false;
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++)
-        if (aioc_val_compare(aioc_many_key_level(key, &at), row->levels[i]) != 0) return false;
+        if (aioc_val_compare(aioc_protocol_pk_next(aioc_mem_str(key), &at), row->levels[i]) != 0) return false;
     return true;
 }
 
