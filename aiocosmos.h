@@ -6795,7 +6795,8 @@ typedef struct aioc_http_parser {
     uint16_t lines;  /* header lines so far */
     uint8_t phase, interim, digits;
     bool has_length, chunked, close, keep;  /* what the head said */
-    bool no_body, draining;
+    bool no_body;  /* it answers a HEAD request: set by whoever knows */
+    bool draining;
     bool cr;  /* of a chunk's framing or a trailer: only LF may follow */
     uint64_t name_lens;             /* bit n: a name of n bytes, modulo 64, is looked for */
 } aioc_http_parser;
@@ -7217,11 +7218,10 @@ static void aioc_http_open(aioc_http_parser *parser, aioc_mem *memory, const aio
     for (i = 0; i < names->count; i++) parser->name_lens |= UINT64_C(1) << names->names[i].len % 64;
 }
 
-/* What the last response lent is gone. no_body: this one answers a HEAD request. */
-static void aioc_http_start(aioc_http_parser *parser, bool no_body)
+/* What the last response lent is gone. */
+static void aioc_http_start(aioc_http_parser *parser)
 {
     aioc_http_reset(parser);
-    parser->no_body = no_body;
     parser->draining = parser->close = false;
     parser->interim = 0;
 }
@@ -8251,7 +8251,7 @@ static void aioc_pool_idle_fire(aioc_reactor_timer *timer)
 static void aioc_pool_make_idle(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
-    aioc_http_start(&connection->http, false);
+    aioc_http_start(&connection->http);
     connection->state = AIOC_POOL_IDLE;
     connection->idle_us = aioc_pool_now(pool);
     aioc_stream_enqueue(&connection->stream, &pool->idle);

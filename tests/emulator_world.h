@@ -174,7 +174,7 @@ static inline size_t take_answer(const char *bytes, size_t len)
     aioc_http_parser parser;
     size_t used = 0;
     aioc_http_open(&parser, &w.memory, &none, 65536, 16u << 20);
-    aioc_http_start(&parser, false);
+    aioc_http_start(&parser);
     free(got.bytes);
     free(got.text);
     memset(&got, 0, sizeof got);

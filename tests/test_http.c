@@ -72,7 +72,7 @@ static void feed(aioc_mem *m, const char *text, size_t len, size_t cut, size_t s
     char *last = NULL;
     memset(out, 0, sizeof *out);
     aioc_http_open(&parser, m, &names, HEAD_MAX, BODY_MAX);
-    aioc_http_start(&parser, false);
+    aioc_http_start(&parser);
     while (at < len && out->state == AIOC_HTTP_MORE) {
         size_t end = at < cut ? (cut - at < step ? cut : at + step) : len, used;
         char *piece = malloc(end - at);
@@ -389,7 +389,7 @@ TEST(http_limits_the_number_of_lines)
     for (lines = 255; lines <= 256; lines++) {
         len = compose(text, OK_HEAD, "a: b\r\n", lines, "Content-Length: 0\r\n\r\n");
         aioc_http_open(&parser, &memory, &names, 32768, 100);
-        aioc_http_start(&parser, false);
+        aioc_http_start(&parser);
         CHECK_INT(aioc_http_feed(&parser, text, len, &used), lines == 255 ? AIOC_HTTP_DONE : AIOC_HTTP_FAILED);
         aioc_http_reset(&parser);
     }
@@ -409,7 +409,7 @@ TEST(http_answer_in_one_piece_needs_no_memory)
     aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, BODY_MAX);
     for (i = 0; i < 3; i++) {
-        aioc_http_start(&parser, false);
+        aioc_http_start(&parser);
         CHECK_INT(aioc_http_feed(&parser, texts[i], strlen(texts[i]), &used), AIOC_HTTP_DONE);
         CHECK_INT(used, strlen(texts[i]));
         CHECK(parser.response.body.ptr > texts[i] && parser.response.body.ptr < texts[i] + used);
@@ -457,7 +457,7 @@ TEST(http_collects_a_long_body_in_place)
     char *where, *taken;
     aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, 3000);
-    aioc_http_start(&parser, false);
+    aioc_http_start(&parser);
     CHECK_INT(aioc_http_room(&parser, &where), 0);
     CHECK_INT(aioc_http_feed(&parser, text, at = 100, &used), AIOC_HTTP_MORE);
     while (at < len) {
@@ -493,7 +493,7 @@ TEST(http_drained_answer_is_read_not_kept)
     for (i = 0; i < 2; i++) {
         len = i == 0 ? compose(text, OK_HEAD "Content-Length: 1000\r\n\r\n", "a", 1000, "tail")
                      : compose(text, CHUNKED "3e8\r\n", "a", 1000, "\r\n0\r\n\r\ntail");
-        aioc_http_start(&parser, false);
+        aioc_http_start(&parser);
         CHECK_INT(aioc_http_feed(&parser, text, 100, &used), AIOC_HTTP_MORE);
         aioc_http_drain(&parser);
         CHECK_INT(aioc_http_feed(&parser, text + 100, len - 100, &used), AIOC_HTTP_DONE);
@@ -518,7 +518,7 @@ TEST(http_parser_serves_one_answer_after_another)
         const good *g = &goods[i % (sizeof goods / sizeof goods[0])];
         size_t len = strlen(g->text), step = 1 + i * 7 % 60;
         aioc_http_state state = AIOC_HTTP_MORE;
-        aioc_http_start(&parser, false);
+        aioc_http_start(&parser);
         for (at = 0; at < len && state == AIOC_HTTP_MORE; at += used)
             state = aioc_http_feed(&parser, g->text + at, len - at < step ? len - at : step, &used);
         CHECK(state == AIOC_HTTP_DONE || aioc_http_end(&parser));
@@ -537,11 +537,11 @@ TEST(http_parser_stays_done_or_failed)
     size_t used;
     aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, BODY_MAX);
-    aioc_http_start(&parser, false);
+    aioc_http_start(&parser);
     CHECK_INT(aioc_http_feed(&parser, goods[0].text, strlen(goods[0].text), &used), AIOC_HTTP_DONE);
     CHECK_INT(aioc_http_feed(&parser, goods[0].text, strlen(goods[0].text), &used), AIOC_HTTP_DONE);
     CHECK_INT(used, 0);
-    aioc_http_start(&parser, false);
+    aioc_http_start(&parser);
     CHECK_INT(aioc_http_feed(&parser, "x", 1, &used), AIOC_HTTP_FAILED);
     CHECK_INT(aioc_http_feed(&parser, goods[0].text, strlen(goods[0].text), &used), AIOC_HTTP_FAILED);
     CHECK(!aioc_http_end(&parser));
@@ -557,7 +557,8 @@ TEST(http_no_body_after_head_request)
     size_t used;
     aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, BODY_MAX);
-    aioc_http_start(&parser, true);
+    aioc_http_start(&parser);
+    parser.no_body = true;
     CHECK_INT(aioc_http_feed(&parser, text, strlen(text), &used), AIOC_HTTP_DONE);
     aioc_http_reset(&parser);
 }
@@ -595,7 +596,7 @@ TEST(http_wants_twenty_four_headers)
     at += aioc_mem_print(text + at, sizeof text - at, "Content-Length: 0\r\nConnection: close\r\n\r\n");
     aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &many, 4096, BODY_MAX);
-    aioc_http_start(&parser, false);
+    aioc_http_start(&parser);
     CHECK_INT(aioc_http_feed(&parser, text, at, &used), AIOC_HTTP_DONE);
     for (i = 0; i < AIOC_HTTP_WANTED_MAX; i++) {
         char value[8];

@@ -95,7 +95,7 @@ static void check_answers(const char *bytes, size_t len, bool faulty)
     while (len > 0 && !faulty) {
         aiocosmos_str type, body;
         const char *error;
-        aioc_http_start(&parser, false);
+        aioc_http_start(&parser);
         CHECK_INT(aioc_http_feed(&parser, bytes, len, &used), AIOC_HTTP_DONE);
         body = parser.response.body;
         type = aioc_http_header(parser.response.head, "content-type");

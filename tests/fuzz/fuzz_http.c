@@ -46,7 +46,8 @@ static void feed(aiocosmos_str text, size_t step, bool no_body, unsigned nth, an
     char *last = NULL;
     memset(out, 0, sizeof *out);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, BODY_MAX);
-    aioc_http_start(&parser, no_body);
+    aioc_http_start(&parser);
+    parser.no_body = no_body;
     while (at < text.len && (out->state == AIOC_HTTP_MORE || out->state == AIOC_HTTP_PAUSED)) {
         size_t len = text.len - at, used;
         chance = chance * 1103515245u + 12345u;
