@@ -2686,6 +2686,16 @@ static const char *aioc_text_of(const aioc_text_phrase *phrase, int number)
     return phrase->text;
 }
 
+/* Behind whoever was asked for something, by an AIOCOSMOS_IO_ code. */
+static const aioc_text_phrase aioc_text_faults[] = {
+    {AIOCOSMOS_IO_REFUSED, "refused: nobody listens there"},
+    {AIOCOSMOS_IO_UNREACHABLE, "failed: the host cannot be reached (no route, firewall, no answer in time)"},
+    {AIOCOSMOS_IO_LIMIT, "failed: this machine is out of descriptors, ports or memory"},
+    {AIOCOSMOS_IO_UNSUPPORTED, "failed: this machine does not support that kind of address"},
+    {AIOCOSMOS_IO_CLOSED, "failed: the other side closed the connection"},
+    {AIOC_TEXT_OTHERS, "failed: the system refused"}
+};
+
 static const char aioc_text_hex_digits[] = "0123456789abcdef", aioc_text_hex_capitals[] = "0123456789ABCDEF";
 
 /* FNV-1a, for tables of a few. */
@@ -5370,14 +5380,6 @@ static void aioc_dns_exchange_fail(aioc_dns_exchange *exchange, const char *why)
     aioc_dns_query_ask(query);
 }
 
-static const aioc_text_phrase aioc_dns_faults[] = {
-    {AIOCOSMOS_IO_CLOSED, "closed the connection"},
-    {AIOCOSMOS_IO_REFUSED, "is not there: nobody listens on its port 53"},
-    {AIOCOSMOS_IO_UNREACHABLE, "cannot be reached"},
-    {AIOCOSMOS_IO_LIMIT, "could not be asked: no file descriptors, ports or memory"},
-    {AIOC_TEXT_OTHERS, "could not be asked: the system refused"}
-};
-
 /* NULL, or why not. */
 static const char *aioc_dns_exchange_connect(aioc_dns_exchange *exchange, bool stream)
 {
@@ -5386,7 +5388,7 @@ static const char *aioc_dns_exchange_connect(aioc_dns_exchange *exchange, bool s
                                   &lookup->config.servers[exchange->server]);
     exchange->stream = stream;
     exchange->sent = stream ? 0 : 2;
-    return io == 0 || io == AIOCOSMOS_IO_AGAIN ? NULL : aioc_text_of(aioc_dns_faults, io);
+    return io == 0 || io == AIOCOSMOS_IO_AGAIN ? NULL : aioc_text_of(aioc_text_faults, io);
 }
 
 static void aioc_dns_exchange_ready(aioc_reactor_source *source, unsigned ready);
@@ -5488,7 +5490,7 @@ static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
         if (aioc_reactor_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) sent = AIOCOSMOS_IO_LIMIT;
     }
     if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) {
-        aioc_dns_exchange_fail(exchange, aioc_text_of(aioc_dns_faults, (int)sent));
+        aioc_dns_exchange_fail(exchange, aioc_text_of(aioc_text_faults, (int)sent));
     }
 }
 
@@ -5515,7 +5517,7 @@ static void aioc_dns_exchange_read(aioc_dns_exchange *exchange)
     if (got == AIOCOSMOS_IO_AGAIN) return;
     if (got == 0 && exchange->stream) got = AIOCOSMOS_IO_CLOSED;
     if (got < 0) {
-        aioc_dns_exchange_fail(exchange, aioc_text_of(aioc_dns_faults, (int)got));
+        aioc_dns_exchange_fail(exchange, aioc_text_of(aioc_text_faults, (int)got));
         return;
     }
     len = answer->len + (size_t)got;
@@ -7645,15 +7647,6 @@ static void aioc_stream_fail_at(aioc_stream *stream, const aiocosmos_address *ad
     aioc_stream_fail_with(stream, AIOCOSMOS_E_CONNECT, place->message);
 }
 
-static const aioc_text_phrase aioc_stream_faults[] = {
-    {AIOCOSMOS_IO_REFUSED, "refused: nobody listens there"},
-    {AIOCOSMOS_IO_UNREACHABLE, "failed: the host cannot be reached (no route, firewall, no answer in time)"},
-    {AIOCOSMOS_IO_LIMIT, "failed: this machine is out of descriptors, ports or memory"},
-    {AIOCOSMOS_IO_UNSUPPORTED, "failed: this machine does not support that kind of address"},
-    {AIOCOSMOS_IO_CLOSED, "failed: the other side closed the connection at once"},
-    {AIOC_TEXT_OTHERS, "failed: the system refused"}
-};
-
 static void aioc_stream_opened(aioc_stream *stream)
 {
     aioc_reactor_timer_stop(stream->place->reactor, &stream->limit);
@@ -7749,7 +7742,7 @@ static void aioc_stream_race_on(aioc_stream *stream)
         aioc_stream_try_failed(stream, attempt, io);
     }
     if (race->open > 0 || stream->queue) return;
-    aioc_stream_fail_at(stream, race->failed, aioc_text_of(aioc_stream_faults, race->io));
+    aioc_stream_fail_at(stream, race->failed, aioc_text_of(aioc_text_faults, race->io));
 }
 
 static void aioc_stream_stagger_fire(aioc_reactor_timer *timer)

@@ -1249,7 +1249,7 @@ TEST(pool_says_why_nobody_can_be_reached)
         { "192.0.2.1", AIOCOSMOS_IO_UNSUPPORTED, 0, 0,
           "connect to 192.0.2.1:8081 failed: this machine does not support that kind of address" },
         { "192.0.2.1", AIOCOSMOS_IO_CLOSED, 0, 300,
-          "connect to 192.0.2.1:8081 failed: the other side closed the connection at once" },
+          "connect to 192.0.2.1:8081 failed: the other side closed the connection" },
         { "192.0.2.1", AIOCOSMOS_IO_FAILED, 0, 0, "connect to 192.0.2.1:8081 failed: the system refused" },
         { "192.0.2.1", AIOCOSMOS_IO_AGAIN, 0, 100000000, "connect to 192.0.2.1:8081 timed out after 5000 ms" }
     };

@@ -1238,9 +1238,11 @@ TEST(a_server_that_fails_is_followed_by_the_next_at_once)
 {
     static const struct { const char *says, *text; } table[] = {
         {"SERVFAIL", "answered SERVFAIL"}, {"REFUSED", "answered REFUSED"},
-        {"!-3", "is not there: nobody listens on its port 53"}, {"!-4", "cannot be reached"},
-        {"!-5", "could not be asked: no file descriptors, ports or memory"},
-        {"!-6", "could not be asked: the system refused"}, {"=-3", "is not there: nobody listens on its port 53"},
+        {"!-3", "refused: nobody listens there"},
+        {"!-4", "failed: the host cannot be reached (no route, firewall, no answer in time)"},
+        {"!-5", "failed: this machine is out of descriptors, ports or memory"},
+        {"!-6", "failed: this machine does not support that kind of address"}, {"!-7", "failed: the system refused"},
+        {"=-3", "refused: nobody listens there"},
     };
     char want[200];
     size_t i;
@@ -1258,7 +1260,8 @@ TEST(servers_that_were_asked_are_waited_for_when_no_more_can_be)
 {
     static const line lines[] = {{"10.0.0.2", NULL, 0, 0, 0, "!-4"}, {0}};
     CHECK_STR(resolve("nameserver 10.0.0.1\nnameserver 10.0.0.2\noptions attempts:1\n", lines, "db.x"),
-              "(db.x could not be looked up: name server 10.0.0.2 cannot be reached) at 2400");
+              "(db.x could not be looked up: name server 10.0.0.2 failed: the host cannot be reached (no route, firewall, "
+              "no answer in time)) at 2400");
 }
 
 TEST(a_reason_says_more_than_silence)
@@ -1312,8 +1315,8 @@ TEST(ids_and_sockets_are_new_for_each_question)
     earth.poller_io = AIOCOSMOS_IO_LIMIT;
     ask(&earth, &first, "db.x");
     world_run_to(&earth, 500);
-    CHECK_STR(first.got, "(db.x could not be looked up: name server 10.0.0.1 could not be asked: no file descriptors, "
-              "ports or memory) at 0");
+    CHECK_STR(first.got, "(db.x could not be looked up: name server 10.0.0.1 failed: this machine is out of "
+              "descriptors, ports or memory) at 0");
     world_close(&earth);
 }
 
@@ -1336,10 +1339,12 @@ TEST(a_truncated_answer_is_fetched_over_tcp)
 TEST(tcp_that_fails_leads_to_the_next_server)
 {
     static const struct { const char *says, *text; } table[] = {
-        {"CLOSE", "closed the connection"}, {"=-2", "closed the connection"}, {"TC", "sent a malformed answer"},
+        {"CLOSE", "failed: the other side closed the connection"},
+        {"=-2", "failed: the other side closed the connection"}, {"TC", "sent a malformed answer"},
         {"BADID", "sent a malformed answer"}, {"EMPTY", "sent a malformed answer"},
         {"SHORT", "sent a malformed answer"},
-        {"?-3", "is not there: nobody listens on its port 53"}, {"!-4", "cannot be reached"},
+        {"?-3", "refused: nobody listens there"},
+        {"!-4", "failed: the host cannot be reached (no route, firewall, no answer in time)"},
     };
     size_t i;
     for (i = 0; i < COUNT(table); i++) {
@@ -2016,6 +2021,5 @@ TEST(real_sockets_truncated_then_tcp_then_nobody)
     close(l.udp);
     close(l.tcp);
     loopback_resolve(&l, false, text);                                 /* the kernel says so at once */
-    CHECK_STR(text, "(db.x could not be looked up: name server 127.0.0.1 is not there: nobody listens on its port "
-              "53)");
+    CHECK_STR(text, "(db.x could not be looked up: name server 127.0.0.1 refused: nobody listens there)");
 }
