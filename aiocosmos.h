@@ -14258,29 +14258,25 @@ typedef struct aioc_row_sorted {
     aioc_val_sorted *values;  /* the items', one a column; the room for them is the reader's */
 } aioc_row_sorted;
 
-static int aioc_row_refuse(const char **why, const char *text)
-{
-    *why = text;
-    return AIOCOSMOS_E_PROTOCOL;
-}
+/* What takes rows returns NULL, or why not: it contradicts the plan, or this. */
+static const char aioc_row_no_memory[] = "no memory for the query's rows";
 
-/* 0; E_PROTOCOL, and why. */
-static int aioc_row_read_items(aiocosmos_json items, uint32_t columns, aioc_val_sorted *values, const char **why)
+static const char *aioc_row_read_items(aiocosmos_json items, uint32_t columns, aioc_val_sorted *values)
 {
     static const char *const names[] = { "item" };
     aiocosmos_json item = aioc_json_none();
     if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != columns) {
-        return aioc_row_refuse(why, "a row without a value for each column of ORDER BY");
+        return "a row without a value for each column of ORDER BY";
     }
     for (; aioc_json_next(items, NULL, &item); values++) {
-        if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "a row whose orderByItems are not objects");
+        if (item.type != AIOCOSMOS_JSON_OBJ) return "a row whose orderByItems are not objects";
         aioc_json_fields(item, names, 1, &values->json);
         aioc_val_read(values);
     }
-    return 0;
+    return NULL;
 }
 
-static int aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_sorted *sorted, const char **why)
+static const char *aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_sorted *sorted)
 {
     static const char *const names[] = { "_rid", "orderByItems", "payload" };
     aiocosmos_json fields[3];
@@ -14289,7 +14285,7 @@ static int aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_s
     if (fields[0].type == AIOCOSMOS_JSON_STR) sorted->rid = aioc_text_view(fields[0].ptr + 1, fields[0].len - 2);
     sorted->items = aioc_text_view(fields[1].ptr, fields[1].len);
     sorted->payload = fields[2];
-    return aioc_row_read_items(fields[1], columns, sorted->values, why);
+    return aioc_row_read_items(fields[1], columns, sorted->values);
 }
 
 static int aioc_row_compare_values(const aioc_plan_info *info, const aioc_val_sorted *a, const aioc_val_sorted *b)
@@ -14428,34 +14424,34 @@ static bool aioc_row_is_count(aiocosmos_json value, int64_t *count)
 }
 
 /* A range where not all values are numbers has no sum, and so has the whole. */
-static int aioc_row_add_sum(aioc_row_cell *cell, aiocosmos_json item, const char **why)
+static const char *aioc_row_add_sum(aioc_row_cell *cell, aiocosmos_json item)
 {
     if (item.type != AIOCOSMOS_JSON_NUM && item.type != AIOCOSMOS_JSON_NONE) {
-        return aioc_row_refuse(why, "a SUM that is not a number");
+        return "a SUM that is not a number";
     }
     if (item.type == AIOCOSMOS_JSON_NONE) cell->state = AIOC_ROW_UNDEFINED;
     else if (cell->state != AIOC_ROW_UNDEFINED) aioc_row_add_number(cell, item);
-    return 0;
+    return NULL;
 }
 
 /* {"sum":…,"count":…} */
-static int aioc_row_add_average(aioc_row_cell *cell, aiocosmos_json item, const char **why)
+static const char *aioc_row_add_average(aioc_row_cell *cell, aiocosmos_json item)
 {
     static const char *const names[2] = {"sum", "count"};
     aiocosmos_json field[2];
     int64_t count;
     aioc_json_fields(item, names, 2, field);
-    if (!aioc_row_is_count(field[1], &count)) return aioc_row_refuse(why, "an AVG without a count");
-    if (aioc_row_add_sum(cell, field[0], why) != 0) return aioc_row_refuse(why, "an AVG without a sum");
-    if (cell->state == AIOC_ROW_UNDEFINED) return 0;
-    if (count > INT64_MAX - cell->u.sum.count) return aioc_row_refuse(why, "an AVG of too many");
+    if (!aioc_row_is_count(field[1], &count)) return "an AVG without a count";
+    if (aioc_row_add_sum(cell, field[0])) return "an AVG without a sum";
+    if (cell->state == AIOC_ROW_UNDEFINED) return NULL;
+    if (count > INT64_MAX - cell->u.sum.count) return "an AVG of too many";
     cell->u.sum.count += count;
-    return 0;
+    return NULL;
 }
 
 /* The value, or {"min":value,"count":…}: that way it can be told whether there is nothing, or undefined. An array or
  * object is not compared: it stands as long as there is nothing else. */
-static int aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, bool max, aiocosmos_json value)
+static const char *aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, bool max, aiocosmos_json value)
 {
     const char *const names[2] = {max ? "max" : "min", "count"};
     bool first = cell->state == AIOC_ROW_NOTHING;
@@ -14463,29 +14459,29 @@ static int aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, bool max,
     int64_t count;
     aioc_json_fields(value, names, 2, field);
     if (aioc_row_is_count(field[1], &count)) {
-        if (count == 0) return 0;
+        if (count == 0) return NULL;
         value = field[0];
     }
-    if (cell->state == AIOC_ROW_UNDEFINED) return 0;
+    if (cell->state == AIOC_ROW_UNDEFINED) return NULL;
     if (!first) kept = aioc_protocol_scalar(aioc_row_accumulated_text(cell));
     if (value.type == AIOCOSMOS_JSON_NONE ||
         (!first && (aioc_val_has_members(value) || *kept.ptr == '[' || *kept.ptr == '{'))) {
         aioc_row_cell_free(memory, cell);
         cell->state = AIOC_ROW_UNDEFINED;
-        return 0;
+        return NULL;
     }
-    if (!first && aioc_val_compare(value, kept) != (max ? 1 : -1)) return 0;
-    return aioc_row_keep_text(memory, cell, value) ? 0 : AIOCOSMOS_E_NOMEM;
+    if (!first && aioc_val_compare(value, kept) != (max ? 1 : -1)) return NULL;
+    return aioc_row_keep_text(memory, cell, value) ? NULL : aioc_row_no_memory;
 }
 
-static int aioc_row_add_elements(aioc_mem *memory, aioc_row_cell *cell, const uint64_t *key,
+static const char *aioc_row_add_elements(aioc_mem *memory, aioc_row_cell *cell, const uint64_t *key,
                                  bool once, aiocosmos_json array)
 {
     aiocosmos_json element = aioc_json_none();
     aioc_row_list *list = cell->u.list;
     if (cell->state == AIOC_ROW_NOTHING) {
         list = (aioc_row_list *)aioc_mem_zalloc(memory, sizeof *list);
-        if (!list) return AIOCOSMOS_E_NOMEM;
+        if (!list) return aioc_row_no_memory;
         cell->u.list = list;
         cell->state = AIOC_ROW_LIST;
     }
@@ -14493,39 +14489,39 @@ static int aioc_row_add_elements(aioc_mem *memory, aioc_row_cell *cell, const ui
         int added = once ? aioc_val_set_add(memory, &list->seen, aioc_val_hash_of(key, element)) : 1;
         if (added == 0) continue;
         if (added < 0 || (list->text.len > 0 && !aioc_mem_append(memory, &list->text, ",", 1)) ||
-            !aioc_mem_append(memory, &list->text, element.ptr, element.len)) return AIOCOSMOS_E_NOMEM;
+            !aioc_mem_append(memory, &list->text, element.ptr, element.len)) return aioc_row_no_memory;
     }
-    return 0;
+    return NULL;
 }
 
-/* partial: {"item":…} with maybe an "item2", of AIOC_PLAN_PLAIN the value, or NONE. 0; E_NOMEM: the cell
- * can only be freed; E_PROTOCOL, and why, such as "a COUNT that is not a number". key: of the hashes of a set. */
-static int aioc_row_accumulate(aioc_mem *memory, aioc_row_cell *cell, const uint64_t key[2],
-                               uint8_t aggregate, aiocosmos_json partial, const char **why)
+/* partial: {"item":…} with maybe an "item2", of AIOC_PLAN_PLAIN the value, or NONE. Without memory the
+ * cell can only be freed. key: of the hashes of a set. */
+static const char *aioc_row_accumulate(aioc_mem *memory, aioc_row_cell *cell, const uint64_t key[2],
+                                       uint8_t aggregate, aiocosmos_json partial)
 {
     static const char *const names[2] = {"item", "item2"};
     aiocosmos_json item[2];
     int64_t count;
     if (aggregate == AIOC_PLAN_PLAIN) {
-        if (cell->state != AIOC_ROW_NOTHING) return 0;
+        if (cell->state != AIOC_ROW_NOTHING) return NULL;
         if (partial.type == AIOCOSMOS_JSON_NONE) cell->state = AIOC_ROW_UNDEFINED;
-        else if (!aioc_row_keep_text(memory, cell, partial)) return AIOCOSMOS_E_NOMEM;
-        return 0;
+        else if (!aioc_row_keep_text(memory, cell, partial)) return aioc_row_no_memory;
+        return NULL;
     }
-    if (partial.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "an aggregate that is not an object");
+    if (partial.type != AIOCOSMOS_JSON_OBJ) return "an aggregate that is not an object";
     aioc_json_fields(partial, names, 2, item);
     switch (aggregate) {
     case AIOC_PLAN_COUNT: case AIOC_PLAN_COUNT_IF:
-        if (!aioc_row_is_count(item[0], &count)) return aioc_row_refuse(why, "a COUNT that is not a number");
+        if (!aioc_row_is_count(item[0], &count)) return "a COUNT that is not a number";
         aioc_row_add_number(cell, item[0]);
-        return 0;
-    case AIOC_PLAN_SUM: return aioc_row_add_sum(cell, item[0], why);
-    case AIOC_PLAN_AVERAGE: return aioc_row_add_average(cell, item[0], why);
+        return NULL;
+    case AIOC_PLAN_SUM: return aioc_row_add_sum(cell, item[0]);
+    case AIOC_PLAN_AVERAGE: return aioc_row_add_average(cell, item[0]);
     case AIOC_PLAN_MIN: case AIOC_PLAN_MAX:
         return aioc_row_add_extreme(memory, cell, aggregate == AIOC_PLAN_MAX,
                                     item[1].type != AIOCOSMOS_JSON_NONE ? item[1] : item[0]);
     default:
-        if (item[0].type != AIOCOSMOS_JSON_ARR) return aioc_row_refuse(why, "a MAKELIST or MAKESET without a list");
+        if (item[0].type != AIOCOSMOS_JSON_ARR) return "a MAKELIST or MAKESET without a list";
         return aioc_row_add_elements(memory, cell, key, aggregate == AIOC_PLAN_MAKE_SET, item[0]);
     }
 }
@@ -14572,14 +14568,15 @@ static int aioc_row_cell_append(aioc_mem *memory, const aioc_row_cell *cell,
 
 typedef struct aioc_row_stage aioc_row_stage;
 
+static const char aioc_row_passes[] = "";
+
 #define AIOC_ROW_AGAIN 2
 #define AIOC_ROW_PIECE 8u  /* rows sorted at a time */
 
 /* What every stage can do. */
 typedef struct aioc_row_stage_kind {
-    /* Takes one row. 1: it goes on to the stage behind; 0: it is kept, or left out; E_NOMEM; E_PROTOCOL, and why: it
-     * contradicts the plan. */
-    int (*add)(aioc_row_stage *stage, aiocosmos_json row, const char **why);
+    /* Takes one row, and keeps or leaves it out, or aioc_row_passes: it goes on to the stage behind. */
+    const char *(*add)(aioc_row_stage *stage, aiocosmos_json row);
     /* When all rows have come: appends that one of those it keeps where *at stands, 0 at first, as JSON. 1; 0: there is
      * no more; AGAIN: it takes more work, or is undefined and so no row; E_NOMEM: nothing is appended, and it may be
      * asked for again. NULL: it keeps none. */
@@ -14639,8 +14636,8 @@ static void aioc_row_groups_close(aioc_row_stage *stage)
     memset(groups, 0, sizeof *groups);
 }
 
-/* The group with this key (without GROUP BY, the only one), new if need be. 0; E_NOMEM. */
-static int aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, uint32_t *group)
+/* The group with this key (without GROUP BY, the only one), new if need be. False: no memory. */
+static bool aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, uint32_t *group)
 {
     const size_t size = groups->width * sizeof(aioc_row_cell);
     aioc_val_hash hash = {0, 0};
@@ -14649,45 +14646,44 @@ static int aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, uin
         hash = aioc_val_hash_of(groups->stage.key, key);
         *group = aioc_val_set_find(&groups->keys, hash);
     }
-    if (*group < groups->stage.count) return 0;
+    if (*group < groups->stage.count) return true;
     if (!aioc_val_array_reserve(groups->stage.memory, &groups->cells, size, groups->stage.count))
-        return AIOCOSMOS_E_NOMEM;
+        return false;
     if (groups->shape->grouped && aioc_val_set_add(groups->stage.memory, &groups->keys, hash) < 0)
-        return AIOCOSMOS_E_NOMEM;
+        return false;
     *group = (uint32_t)groups->stage.count++;
     memset(aioc_row_groups_cells(groups, *group), 0, size);
-    return 0;
+    return true;
 }
 
-static int aioc_row_groups_put(aioc_row_groups *groups, aioc_row_cell *cell, uint8_t aggregate,
-                               aiocosmos_json partial, const char **why)
+static const char *aioc_row_groups_put(aioc_row_groups *groups, aioc_row_cell *cell, uint8_t aggregate,
+                                       aiocosmos_json partial)
 {
     size_t before = aioc_row_cell_bytes(cell);
-    int result = aioc_row_accumulate(groups->stage.memory, cell, groups->stage.key, aggregate, partial, why);
+    const char *why = aioc_row_accumulate(groups->stage.memory, cell, groups->stage.key, aggregate, partial);
     groups->held = groups->held - before + aioc_row_cell_bytes(cell);
-    return result;
+    return why;
 }
 
 /* A payload has what it has of the aliases in their order, or each is looked for. */
-static int aioc_row_groups_put_object(aioc_row_groups *groups, aioc_row_cell *cells,
-                                      aiocosmos_json payload, const char **why)
+static const char *aioc_row_groups_put_object(aioc_row_groups *groups, aioc_row_cell *cells, aiocosmos_json payload)
 {
     const aioc_plan_shape *shape = groups->shape;
     aiocosmos_json last = aioc_json_none(), name;
+    const char *why = NULL;
     uint32_t i;
-    int result = 0;
-    for (i = 0; i < shape->alias_count && result == 0; i++) {
+    for (i = 0; i < shape->alias_count && !why; i++) {
         const aioc_plan_alias *alias = &shape->aliases[i];
         aiocosmos_json value = last;
         if (aioc_json_next(payload, &name, &value) && aioc_json_means(name, alias->name, false)) last = value;
         else value = aioc_plan_property(payload, alias->name);
-        result = aioc_row_groups_put(groups, &cells[i], alias->aggregate, value, why);
+        why = aioc_row_groups_put(groups, &cells[i], alias->aggregate, value);
     }
-    return result;
+    return why;
 }
 
 /* After an error it can only be closed. */
-static int aioc_row_groups_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+static const char *aioc_row_groups_add(aioc_row_stage *stage, aiocosmos_json row)
 {
     static const char *const names[2] = {"groupByItems", "payload"};
     aioc_row_groups *groups = (aioc_row_groups *)stage;
@@ -14698,18 +14694,18 @@ static int aioc_row_groups_add(aioc_row_stage *stage, aiocosmos_json row, const 
     uint32_t group;
     aioc_json_fields(row, names, 2, field);
     if (shape->grouped && field[0].type != AIOCOSMOS_JSON_ARR) {
-        return aioc_row_refuse(why, "a row without groupByItems");
+        return "a row without groupByItems";
     }
     if (shape->grouped || !shape->value) payload = field[1];
     if (listed && (payload.type != AIOCOSMOS_JSON_ARR || aioc_json_count(payload) != 1)) {
-        return aioc_row_refuse(why, "an aggregate that is not a list of one");
+        return "an aggregate that is not a list of one";
     }
-    if (!shape->value && payload.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "a row without a payload");
-    if (aioc_row_groups_find(groups, field[0], &group) != 0) return AIOCOSMOS_E_NOMEM;
+    if (!shape->value && payload.type != AIOCOSMOS_JSON_OBJ) return "a row without a payload";
+    if (!aioc_row_groups_find(groups, field[0], &group)) return aioc_row_no_memory;
     cells = aioc_row_groups_cells(groups, group);
-    if (!shape->value) return aioc_row_groups_put_object(groups, cells, payload, why);
+    if (!shape->value) return aioc_row_groups_put_object(groups, cells, payload);
     if (listed) aioc_json_next(payload, NULL, &element);
-    return aioc_row_groups_put(groups, cells, shape->value_aggregate, listed ? element : payload, why);
+    return aioc_row_groups_put(groups, cells, shape->value_aggregate, listed ? element : payload);
 }
 
 /* 1; E_NOMEM. An alias that is undefined is left out. */
@@ -14744,7 +14740,7 @@ static int aioc_row_groups_next(aioc_row_stage *stage, size_t *at, aioc_mem_buff
     aioc_row_cell *cells;
     uint32_t group;
     int result;
-    if (!shape->grouped && aioc_row_groups_find(groups, aioc_json_none(), &group) != 0) return AIOCOSMOS_E_NOMEM;
+    if (!shape->grouped && !aioc_row_groups_find(groups, aioc_json_none(), &group)) return AIOCOSMOS_E_NOMEM;
     if (*at == stage->count) return 0;
     cells = aioc_row_groups_cells(groups, *at);
     result = shape->value ? aioc_row_cell_append(stage->memory, cells, shape->value_aggregate, out)
@@ -14962,7 +14958,7 @@ static aioc_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row_sorted *
 }
 
 /* One without a payload is none. */
-static int aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+static const char *aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row)
 {
     aioc_row_best *best = (aioc_row_best *)stage;
     const aioc_plan_info *info = best->info;
@@ -14970,24 +14966,24 @@ static int aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row, const ch
     aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
     aioc_row_sorted sorted;
     aioc_val_hash hash = {0, 0};
-    int result;
+    const char *why;
     sorted.values = values;
-    result = aioc_row_read_sorted(row, info->order_count, &sorted, why);
-    if (result != 0 || best->most == 0 || sorted.payload.type == AIOCOSMOS_JSON_NONE) return result;
-    if (!aioc_row_kept_reserve(&best->rows, best->most)) return AIOCOSMOS_E_NOMEM;
+    why = aioc_row_read_sorted(row, info->order_count, &sorted);
+    if (why || best->most == 0 || sorted.payload.type == AIOCOSMOS_JSON_NONE) return why;
+    if (!aioc_row_kept_reserve(&best->rows, best->most)) return aioc_row_no_memory;
     if (stage->count == best->most) goes = best->rows.array[0];
-    if (goes && aioc_row_compare_values(info, values, goes->values) >= 0) return 0;
+    if (goes && aioc_row_compare_values(info, values, goes->values) >= 0) return NULL;
     if (info->distinct) {
         hash = aioc_val_hash_of(stage->key, sorted.payload);
         alike = *aioc_row_kept_find(&best->rows, hash);
-        if (alike && aioc_row_compare_values(info, values, alike->values) >= 0) return 0;
+        if (alike && aioc_row_compare_values(info, values, alike->values) >= 0) return NULL;
         if (alike) goes = alike;
     }
     copy = aioc_row_best_copy(best, &sorted);
-    if (!copy) return AIOCOSMOS_E_NOMEM;
+    if (!copy) return aioc_row_no_memory;
     if (info->distinct) copy->hash = hash;
     aioc_row_kept_add(&best->rows, copy, goes);
-    return 0;
+    return NULL;
 }
 
 static const aioc_row_stage_kind aioc_row_best_kind = {
@@ -15068,7 +15064,7 @@ static bool aioc_row_rrf_put(aioc_mem_writer *sums, aiocosmos_json value)
 }
 
 /* Appends what the row of a range says. */
-static int aioc_row_rrf_read_statistics(aioc_mem_writer *sums, aiocosmos_json row, const char **why)
+static const char *aioc_row_rrf_read_statistics(aioc_mem_writer *sums, aiocosmos_json row)
 {
     static const char *const names[] = { "documentCount", "fullTextStatistics" };
     static const char *const of_one[] = { "totalWordCount", "hitCounts" };
@@ -15076,39 +15072,39 @@ static int aioc_row_rrf_read_statistics(aioc_mem_writer *sums, aiocosmos_json ro
     aioc_json_fields(row, names, 2, fields);
     if (fields[0].type != AIOCOSMOS_JSON_NUM || fields[1].type != AIOCOSMOS_JSON_ARR ||
         !aioc_row_rrf_put(sums, fields[0]))
-        return aioc_row_refuse(why, "full text statistics without a document count");
+        return "full text statistics without a document count";
     while (aioc_json_next(fields[1], NULL, &statistic)) {
         int64_t hits;
         aioc_json_fields(statistic, of_one, 2, one);
         hits = ~(int64_t)aioc_json_count(one[1]);
         aioc_mem_put_bytes(sums, &hits, sizeof hits);
         if (one[1].type != AIOCOSMOS_JSON_ARR || !aioc_row_rrf_put(sums, one[0]))
-            return aioc_row_refuse(why, "full text statistics that are no word count and no list of hit counts");
+            return "full text statistics that are no word count and no list of hit counts";
         while (aioc_json_next(one[1], NULL, &hit))
-            if (!aioc_row_rrf_put(sums, hit)) return aioc_row_refuse(why, "a hit count that is not a number");
+            if (!aioc_row_rrf_put(sums, hit)) return "a hit count that is not a number";
     }
-    return 0;
+    return NULL;
 }
 
-/* One range's row of the statistics' query. 0; E_NOMEM; E_PROTOCOL and *why. */
-static int aioc_row_rrf_add_statistics(aioc_row_rrf *rrf, aiocosmos_json row, const char **why)
+/* One range's row of the statistics' query. */
+static const char *aioc_row_rrf_add_statistics(aioc_row_rrf *rrf, aiocosmos_json row)
 {
     aioc_mem_writer writer = aioc_mem_write(rrf->rows.stage.memory, &rrf->sums);
-    int result = aioc_row_rrf_read_statistics(&writer, row, why);
+    const char *why = aioc_row_rrf_read_statistics(&writer, row);
     size_t count = writer.start / sizeof(int64_t), i;
     bool first = count == 0, same;
     int64_t *sums;
-    if (!aioc_mem_written(&writer)) return AIOCOSMOS_E_NOMEM;
+    if (!aioc_mem_written(&writer)) return aioc_row_no_memory;
     same = rrf->sums.len == 2 * writer.start;
-    if (result != 0 || !first) rrf->sums.len = writer.start;
-    if (result != 0 || first) return result;
+    if (why || !first) rrf->sums.len = writer.start;
+    if (why || first) return why;
     sums = (int64_t *)(void *)rrf->sums.data;
     for (i = 0; same && i < count; i++) {
         int64_t number = sums[count + i];
         if (sums[i] < 0 || number < 0) same = sums[i] == number;
         else sums[i] = sums[i] > INT64_MAX - number ? INT64_MAX : sums[i] + number;
     }
-    return same ? 0 : aioc_row_refuse(why, "the statistics of two ranges do not match");
+    return same ? NULL : "the statistics of two ranges do not match";
 }
 
 /* Where a statistic's sums begin; 0: there is none. They are in the order of the components that have some, but
@@ -15187,22 +15183,21 @@ static bool aioc_row_rrf_score(const aioc_row_rrf *rrf, uint32_t component, aioc
 enum { AIOC_ROW_RID, AIOC_ROW_ITEMS, AIOC_ROW_SCORES, AIOC_ROW_PAYLOAD, AIOC_ROW_PARTS };  /* of a component's row */
 
 /* Gateways put the scores beside the payload, or both into one. */
-static int aioc_row_rrf_read_row(aiocosmos_json row, aiocosmos_json *parts, const char **why)
+static const char *aioc_row_rrf_read_row(aiocosmos_json row, aiocosmos_json *parts)
 {
     static const char *const names[AIOC_ROW_PARTS] = { "_rid", "orderByItems", "componentScores", "payload" };
     aioc_json_fields(row, names, AIOC_ROW_PARTS, parts);
     if (parts[AIOC_ROW_SCORES].type == AIOCOSMOS_JSON_NONE)
         aioc_json_fields(parts[AIOC_ROW_PAYLOAD], names + AIOC_ROW_SCORES, 2, parts + AIOC_ROW_SCORES);
     if (parts[AIOC_ROW_RID].type != AIOCOSMOS_JSON_STR || parts[AIOC_ROW_RID].len <= 2)
-        return aioc_row_refuse(why, "a row of a hybrid search without a _rid");
+        return "a row of a hybrid search without a _rid";
     if (parts[AIOC_ROW_SCORES].type != AIOCOSMOS_JSON_ARR)
-        return aioc_row_refuse(why, "a row of a hybrid search without componentScores");
-    return 0;
+        return "a row of a hybrid search without componentScores";
+    return NULL;
 }
 
 /* A single component orders its rows by what the query does. */
-static int aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aiocosmos_json *parts, double *scores,
-                                    const char **why)
+static const char *aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aiocosmos_json *parts, double *scores)
 {
     aiocosmos_json value = aioc_json_none(), items = parts[AIOC_ROW_ITEMS];
     size_t count = aioc_json_count(parts[AIOC_ROW_SCORES]);
@@ -15212,10 +15207,10 @@ static int aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aiocosmos_jso
         if (count > 0) aioc_json_next(parts[AIOC_ROW_SCORES], NULL, &value);
         ok = value.type != AIOCOSMOS_JSON_NULL && aioc_row_rrf_score(rrf, i, value, &scores[i]);
     }
-    if (!ok) return aioc_row_refuse(why, "componentScores that are not a number for each component");
+    if (!ok) return "componentScores that are not a number for each component";
     if (i > 1 || items.type != AIOCOSMOS_JSON_ARR ||
-        aioc_row_rrf_score(rrf, 0, aioc_json_at(items, "/0/item"), &scores[0])) return 0;
-    return aioc_row_refuse(why, "a score that is not a number");
+        aioc_row_rrf_score(rrf, 0, aioc_json_at(items, "/0/item"), &scores[0])) return NULL;
+    return "a score that is not a number";
 }
 
 /* The new document, added. NULL: no memory. */
@@ -15237,23 +15232,23 @@ static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aiocosmos_json *parts
 }
 
 /* A row of a component's query from some range. Of a document that is there already it only says that this component
- * gave it, too. 0; E_NOMEM; E_PROTOCOL and *why. */
-static int aioc_row_rrf_add_row(aioc_row_rrf *rrf, aiocosmos_json row, const char **why)
+ * gave it, too. */
+static const char *aioc_row_rrf_add_row(aioc_row_rrf *rrf, aiocosmos_json row)
 {
     double scores[AIOC_PLAN_COMPONENTS_MAX];
     aiocosmos_json parts[AIOC_ROW_PARTS];
     aioc_row *found;
     aioc_val_hash hash;
-    int result = aioc_row_rrf_read_row(row, parts, why);
-    if (result == 0) result = aioc_row_rrf_read_scores(rrf, parts, scores, why);
-    if (result != 0) return result;
-    if (!aioc_row_kept_reserve(&rrf->rows, UINT64_MAX)) return AIOCOSMOS_E_NOMEM;
+    const char *why = aioc_row_rrf_read_row(row, parts);
+    if (!why) why = aioc_row_rrf_read_scores(rrf, parts, scores);
+    if (why) return why;
+    if (!aioc_row_kept_reserve(&rrf->rows, UINT64_MAX)) return aioc_row_no_memory;
     hash = aioc_val_hash_of(rrf->rows.stage.key, parts[AIOC_ROW_RID]);
     found = *aioc_row_kept_find(&rrf->rows, hash);
     if (!found) found = aioc_row_rrf_new(rrf, parts, scores, hash);
-    if (!found) return AIOCOSMOS_E_NOMEM;
+    if (!found) return aioc_row_no_memory;
     found->from |= UINT64_C(1) << rrf->reading;
-    return 0;
+    return NULL;
 }
 
 /*--- Ranking ---*/
@@ -15336,11 +15331,10 @@ static int aioc_row_rrf_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer 
     return AIOC_ROW_AGAIN;
 }
 
-static int aioc_row_rrf_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+static const char *aioc_row_rrf_add(aioc_row_stage *stage, aiocosmos_json row)
 {
     aioc_row_rrf *rrf = (aioc_row_rrf *)stage;
-    return rrf->reading == AIOC_ROW_STATISTICS ? aioc_row_rrf_add_statistics(rrf, row, why)
-                                                  : aioc_row_rrf_add_row(rrf, row, why);
+    return rrf->reading == AIOC_ROW_STATISTICS ? aioc_row_rrf_add_statistics(rrf, row) : aioc_row_rrf_add_row(rrf, row);
 }
 
 static size_t aioc_row_rrf_bytes(const aioc_row_stage *stage)
@@ -15390,16 +15384,16 @@ typedef struct aioc_row_distinct {
     bool has_last;
 } aioc_row_distinct;
 
-static int aioc_row_distinct_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+static const char *aioc_row_distinct_add(aioc_row_stage *stage, aiocosmos_json row)
 {
     aioc_row_distinct *distinct = (aioc_row_distinct *)stage;
     aioc_val_hash hash = aioc_val_hash_of(stage->key, row), last = distinct->last;
-    (void)why;
-    if (!distinct->in_order) return aioc_val_set_add(stage->memory, &distinct->seen, hash);
-    if (distinct->has_last && last.high == hash.high && last.low == hash.low) return 0;
+    int added = 1;
+    if (!distinct->in_order) added = aioc_val_set_add(stage->memory, &distinct->seen, hash);
+    else if (distinct->has_last && last.high == hash.high && last.low == hash.low) return NULL;
     distinct->last = hash;
-    distinct->has_last = true;
-    return 1;
+    distinct->has_last = distinct->in_order;
+    return added > 0 ? aioc_row_passes : added < 0 ? aioc_row_no_memory : NULL;
 }
 
 static size_t aioc_row_distinct_bytes(const aioc_row_stage *stage)
@@ -15419,18 +15413,13 @@ static const aioc_row_stage_kind aioc_row_distinct_kind = {
 /* OFFSET, then TOP or LIMIT. take: UINT64_MAX: all. */
 typedef struct aioc_row_limit { aioc_row_stage stage; uint64_t skip, take; } aioc_row_limit;
 
-static int aioc_row_limit_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+static const char *aioc_row_limit_add(aioc_row_stage *stage, aiocosmos_json row)
 {
     aioc_row_limit *limit = (aioc_row_limit *)stage;
     (void)row;
-    (void)why;
-    if (limit->take == 0) return 0;
-    if (limit->skip > 0) {
-        limit->skip--;
-        return 0;
-    }
+    if (limit->take == 0 || (limit->skip > 0 && limit->skip--)) return NULL;
     if (limit->take != UINT64_MAX) limit->take--;
-    return 1;
+    return aioc_row_passes;
 }
 
 static const aioc_row_stage_kind aioc_row_limit_kind = {
@@ -15440,12 +15429,11 @@ static const aioc_row_stage_kind aioc_row_limit_kind = {
 /* DCOUNT: one row, the number of those that came. */
 typedef struct aioc_row_count { aioc_row_stage stage; aiocosmos_str alias; uint64_t number; } aioc_row_count;
 
-static int aioc_row_count_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+static const char *aioc_row_count_add(aioc_row_stage *stage, aiocosmos_json row)
 {
     (void)row;
-    (void)why;
     ((aioc_row_count *)stage)->number++;
-    return 0;
+    return NULL;
 }
 
 static int aioc_row_count_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out)
@@ -15600,11 +15588,11 @@ static bool aioc_row_chain_is_open(const aioc_row_chain *chain)
             chain->limit.take == UINT64_MAX);
 }
 
-/* Lets a row pass from a stage on: 1: it has passed all; else as add. */
-static int aioc_row_pass(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+/* Lets a row pass from a stage on, as add. */
+static const char *aioc_row_pass(aioc_row_stage *stage, aiocosmos_json row)
 {
-    int passed = 1;
-    for (; stage && passed == 1; stage = stage->behind) passed = stage->kind->add(stage, row, why);
+    const char *passed = aioc_row_passes;
+    for (; stage && passed == aioc_row_passes; stage = stage->behind) passed = stage->kind->add(stage, row);
     return passed;
 }
 
@@ -15642,12 +15630,11 @@ static int aioc_row_chain_next(aioc_row_chain *chain, aiocosmos_json *row)
 /* Lets that row pass the stages behind: 1: it is to be given; AGAIN: it is not; E_NOMEM: it is still the next. */
 static int aioc_row_chain_pass(aioc_row_chain *chain, aiocosmos_json row)
 {
-    const char *why;
-    int passed = aioc_row_pass(chain->giving->behind, row, &why);
-    if (passed < 0) return passed;
+    const char *passed = aioc_row_pass(chain->giving->behind, row);
+    if (passed == aioc_row_no_memory) return AIOCOSMOS_E_NOMEM;
     if (chain->left > 0) chain->left -= chain->text.len + 1;
     chain->at = chain->behind;
-    return passed == 1 ? 1 : AIOC_ROW_AGAIN;
+    return passed ? 1 : AIOC_ROW_AGAIN;
 }
 
 /* The rows that are left, as an array for a token. 1; 0: it would be longer than max; E_NOMEM. They are measured once,
@@ -18310,15 +18297,16 @@ static bool aioc_query_page_is_full(const aioc_query *query)
            bytes >= AIOC_RANGE_PAGE_BYTES_MAX || bytes >= query->memory->max / 16;
 }
 
-/* A row of a range: through the chain, perhaps to the page. 0, E_NOMEM, E_PROTOCOL. One that is undefined is none. */
-static int aioc_query_emit(aioc_query *query, aiocosmos_json row, const char **why)
+/* A row of a range: through the chain, perhaps to the page. NULL, or why not. One that is undefined is none. */
+static const char *aioc_query_emit(aioc_query *query, aiocosmos_json row)
 {
-    int passed;
-    if (row.type == AIOCOSMOS_JSON_NONE) return 0;
-    if (!query->chain.collects && !aioc_page_has_room(query->cursor, row)) return AIOCOSMOS_E_NOMEM;
-    passed = aioc_row_pass(query->chain.first, row, why);
-    if (passed == 1) aioc_page_put(query->cursor, row);
-    return passed < 0 ? passed : 0;
+    const char *passed;
+    if (row.type == AIOCOSMOS_JSON_NONE) return NULL;
+    if (!query->chain.collects && !aioc_page_has_room(query->cursor, row)) return aioc_row_no_memory;
+    passed = aioc_row_pass(query->chain.first, row);
+    if (passed != aioc_row_passes) return passed;
+    aioc_page_put(query->cursor, row);
+    return NULL;
 }
 
 /* True: it has failed. */
@@ -18332,12 +18320,12 @@ static bool aioc_query_overfull(aioc_query *query)
     return true;
 }
 
-static void aioc_query_row_failed(aioc_query *query, int status, const char *why)
+static void aioc_query_row_failed(aioc_query *query, const char *why)
 {
     char text[256];
     aioc_mem_print(text, sizeof text, "the answer of a range contradicts the query plan: %s", why);
-    aioc_page_break(query->cursor, status, status == AIOCOSMOS_E_NOMEM  /* half of an answer has been taken */
-                    ? "no memory for the query's rows" : text);
+    if (why != aioc_row_no_memory) aioc_page_break(query->cursor, AIOCOSMOS_E_PROTOCOL, text);
+    else aioc_page_break(query->cursor, AIOCOSMOS_E_NOMEM, why);  /* half of an answer has been taken */
 }
 
 /*--- Reading one range after the other ---*/
@@ -18348,9 +18336,8 @@ static void aioc_query_read_sequence(aioc_query *query)
     aioc_page_cursor *cursor = query->cursor;
     aioc_range_reader *reader = &query->reader;
     aioc_range_answer *answer = query->taken;
-    const char *why = "";
+    const char *why = NULL;
     uint32_t left = AIOC_RANGE_SLICE;
-    int status = 0;
     if (!answer) {
         /* Sums are the same whatever comes first; groups, and what ranks the same, come as they are met. */
         bool anywhere = query->chain.collects && !aioc_plan_shape_makes_lists(&query->info->shape);
@@ -18377,14 +18364,13 @@ static void aioc_query_read_sequence(aioc_query *query)
         query->taken = answer;
     }
     aioc_range_stir(reader);
-    while (left-- && !status && aioc_json_next(answer->rows, NULL, &answer->row)) {
-        status = aioc_query_emit(query, query->chain.wrapped ? aioc_json_at(answer->row, "/payload") : answer->row,
-                                 &why);
+    while (left-- && !why && aioc_json_next(answer->rows, NULL, &answer->row)) {
+        why = aioc_query_emit(query, query->chain.wrapped ? aioc_json_at(answer->row, "/payload") : answer->row);
         answer->used++;
     }
-    if (status) {
+    if (why) {
         aioc_page_empty(cursor);
-        aioc_query_row_failed(query, status, why);
+        aioc_query_row_failed(query, why);
         return;
     }
     if (aioc_query_overfull(query) || answer->used < answer->count) return;
@@ -18399,9 +18385,8 @@ static void aioc_query_read_sequence(aioc_query *query)
 static int aioc_query_compare_given(const aioc_query *query, const aioc_range_stream *stream, aiocosmos_json items)
 {
     aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
-    const char *why;
     memset(values, 0, sizeof values);
-    aioc_row_read_items(items, query->info->order_count, values, &why);
+    aioc_row_read_items(items, query->info->order_count, values);
     return aioc_row_compare_values(query->info, stream->row.values, values);
 }
 
@@ -18430,7 +18415,7 @@ static void aioc_query_line_up(aioc_query *query, aioc_range_stream *stream)
     stream->in_line = true;
 }
 
-/* Reads a stream's next row. 1: there is one; 0: none has come; E_PROTOCOL, and why. */
+/* Reads a stream's next row. 1: there is one; 0: none has come; E_PROTOCOL, and *why. */
 static int aioc_query_next_head(aioc_query *query, aioc_range_stream *stream, const char **why)
 {
     aioc_row_sorted *row = &stream->row;
@@ -18440,8 +18425,8 @@ static int aioc_query_next_head(aioc_query *query, aioc_range_stream *stream, co
         if (!aioc_range_open_first(stream)) return 0;
         if (aioc_json_next(answer->rows, NULL, &answer->row)) {
             answer->used++;
-            return aioc_row_read_sorted(answer->row, query->info->order_count, row, why) == 0 ? 1
-                                                                                            : AIOCOSMOS_E_PROTOCOL;
+            *why = aioc_row_read_sorted(answer->row, query->info->order_count, row);
+            return *why ? AIOCOSMOS_E_PROTOCOL : 1;
         }
         aioc_range_answer_free(query->memory, aioc_range_shift(stream));
     }
@@ -18454,10 +18439,9 @@ static bool aioc_query_is_ahead(const aioc_query *query, const aioc_range_stream
     aiocosmos_json row = stream->first->row;
     aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
     aioc_row_sorted next;
-    const char *why;
     next.values = values;
     while (aioc_json_next(stream->first->rows, NULL, &row) &&
-           aioc_row_read_sorted(row, query->info->order_count, &next, &why) == 0 &&
+           !aioc_row_read_sorted(row, query->info->order_count, &next) &&
            aioc_row_compare_values(query->info, values, stream->row.values) == 0)
         if (aioc_row_rid_compare(next.rid, query->cursor->from.rid_of_row) == 0) return true;
     return false;
@@ -18511,7 +18495,7 @@ static bool aioc_query_fill_line(aioc_query *query)
         while (found == 1 && stream->skipping && aioc_query_was_given(query, stream));
         if (reader->yielded || reader->tally.status) return false;
         if (found < 0) {
-            aioc_query_row_failed(query, found, why);
+            aioc_query_row_failed(query, why);
             return false;
         }
         if (found) aioc_query_line_up(query, stream);
@@ -18541,18 +18525,18 @@ static void aioc_query_remember(aioc_query *query, const aioc_range_stream *stre
     aioc_mem_set(query->memory, &query->last_edges, aioc_range_kin(stream));
 }
 
-/* Gives the row that comes first, if there is room for what is remembered of it. 0, E_NOMEM, E_PROTOCOL. */
-static int aioc_query_give_first(aioc_query *query, const char **why)
+/* Gives the row that comes first, if there is room for what is remembered of it. NULL, or why not. */
+static const char *aioc_query_give_first(aioc_query *query)
 {
     const aioc_range_stream *stream = query->line[query->line_count - 1];
     const aioc_row_sorted *row = &stream->row;
-    int status = AIOCOSMOS_E_NOMEM;
+    const char *why = aioc_row_no_memory;
     if (aioc_mem_reserve(query->memory, &query->last_rid, row->rid.len) &&
         aioc_mem_reserve(query->memory, &query->last_items, row->items.len) &&
         aioc_mem_reserve(query->memory, &query->last_edges, aioc_range_kin(stream).len))
-        status = aioc_query_emit(query, row->payload, why);
-    if (!status) aioc_query_remember(query, stream);
-    return status;
+        why = aioc_query_emit(query, row->payload);
+    if (!why) aioc_query_remember(query, stream);
+    return why;
 }
 
 /* Merges some rows, as far as the next row of every range is known. */
@@ -18561,25 +18545,25 @@ static void aioc_query_read_merged(aioc_query *query)
     aioc_range_reader *reader = &query->reader;
     uint32_t left = AIOC_RANGE_SLICE;
     bool complete = aioc_query_fill_line(query);
-    const char *why = "";
-    int status = 0;
     while (complete && left-- && query->line_count && query->chain.limit.take && !aioc_query_page_is_full(query)) {
-        status = aioc_query_give_first(query, &why);
-        if (status == AIOCOSMOS_E_NOMEM && !query->chain.collects) {
+        aioc_range_stream *stream;
+        const char *why = aioc_query_give_first(query);
+        int found = 0;
+        if (why == aioc_row_no_memory && !query->chain.collects) {
             aioc_range_lacks_memory(reader);  /* the row is still the first */
             return;
         }
-        if (!status) {  /* the stream moves on to its next row, if that has come */
-            aioc_range_stream *stream = query->line[--query->line_count];
+        if (!why) {  /* the stream moves on to its next row, if that has come */
+            stream = query->line[--query->line_count];
             stream->in_line = false;
-            status = aioc_query_next_head(query, stream, &why);
-            if (status > 0) aioc_query_line_up(query, stream);
+            found = aioc_query_next_head(query, stream, &why);
+            if (found > 0) aioc_query_line_up(query, stream);
         }
-        if (status < 0) {
-            aioc_query_row_failed(query, status, why);
+        if (why) {
+            aioc_query_row_failed(query, why);
             return;
         }
-        if (status == 0) complete = aioc_query_fill_line(query);
+        if (found == 0) complete = aioc_query_fill_line(query);
     }
     if (reader->tally.status || aioc_query_overfull(query)) return;
     if (aioc_query_page_is_full(query)) aioc_page_show(query->cursor);
@@ -18735,7 +18719,6 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
     aioc_pos *from = &query->cursor->from;
     aioc_row_distinct *distinct = &query->chain.distinct;
     aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
-    const char *why;
     query->chain.limit.skip = from->skip_left;
     query->chain.limit.take = from->take_left;
     distinct->has_last = from->has_last;
@@ -18750,7 +18733,7 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
     if (aioc_json_parse(&query->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
     query->from_items = aioc_json_root(&query->from_doc);
     if (info->order_count > AIOC_ROW_COLUMNS_MAX ||
-        aioc_row_read_items(query->from_items, info->order_count, values, &why) != 0) return AIOCOSMOS_E_ARGUMENT;
+        aioc_row_read_items(query->from_items, info->order_count, values)) return AIOCOSMOS_E_ARGUMENT;
     query->last_rows = from->rows_of_rid;
     return aioc_mem_set(query->memory, &query->last_items, from->values) &&
            aioc_mem_set(query->memory, &query->last_rid, from->rid_of_row) &&

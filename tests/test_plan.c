@@ -1555,7 +1555,7 @@ static void open_hybrid(aioc_row_chain *chain, planned *p)
 static int add_statistics(aioc_row_chain *chain, const char *json, const char **why)
 {
     parsed *p = parse(str(json));
-    int result = aioc_row_rrf_add_statistics(&chain->u.rrf, p->root, why);
+    int result = row_status(aioc_row_rrf_add_statistics(&chain->u.rrf, p->root), why);
     forget(p);
     return result;
 }
@@ -1567,7 +1567,7 @@ static int add_row(aioc_row_chain *chain, uint32_t component, const char *json, 
     parsed *q = parse(copy);
     int result;
     chain->u.rrf.reading = component;
-    result = aioc_row_pass(chain->first, q->root, why);
+    result = row_status(aioc_row_pass(chain->first, q->root), why);
     memset(q->text, 'x', copy.len);
     forget(q);
     loosen(copy);

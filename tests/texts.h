@@ -57,4 +57,16 @@ static inline void loosen(aiocosmos_str text)
     free((void *)(uintptr_t)text.ptr);
 }
 
+#ifdef AIOCOSMOS_IMPLEMENTATION
+/* What a stage says of a row: 0: it is kept, or left out; 1: it passes; E_NOMEM; E_PROTOCOL, and *why. */
+static inline int row_status(const char *said, const char **why)
+{
+    if (!said) return 0;
+    if (said == aioc_row_passes) return 1;
+    if (said == aioc_row_no_memory) return AIOCOSMOS_E_NOMEM;
+    *why = said;
+    return AIOCOSMOS_E_PROTOCOL;
+}
+#endif
+
 #endif

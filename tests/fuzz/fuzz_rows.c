@@ -46,15 +46,16 @@ static void add(run *r, const aioc_plan *plan, aiocosmos_str row)
     char *copy = fuzz_copy(row);                             /* a stage keeps what it needs */
     aiocosmos_json_doc doc;
     aiocosmos_json root;
-    const char *why = NULL;
+    const char *said = NULL;
     if (plan->hybrid && row.len == 1 && *row.ptr == '!') next_component(&r->chain.u.rrf);
     aioc_json_open(&doc, &memory);
     if (aioc_json_parse(&doc, copy, row.len) == 0) {
         root = aioc_json_root(&doc);
-        r->status = aioc_row_pass(r->chain.first, root, &why);
-        if (r->status == 1) CHECK(aioc_mem_append(&memory, &r->told, root.ptr, root.len) &&
+        said = aioc_row_pass(r->chain.first, root);
+        r->status = said == aioc_row_no_memory ? AIOCOSMOS_E_NOMEM
+                    : said && said != aioc_row_passes ? AIOCOSMOS_E_PROTOCOL : 0;
+        if (said == aioc_row_passes) CHECK(aioc_mem_append(&memory, &r->told, root.ptr, root.len) &&
                                   aioc_mem_append(&memory, &r->told, "\n", 1));
-        if (r->status == AIOCOSMOS_E_PROTOCOL) CHECK(why != NULL);
     }
     aioc_json_close(&doc);
     free(copy);
