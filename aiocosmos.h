@@ -780,6 +780,9 @@ typedef struct aiocosmos_query_request {
     const aiocosmos_param *params; size_t param_count;
     aiocosmos_feed feed;               /* of what (default: the items of a container) */
     aiocosmos_pk pk;                   /* the items of this partition key only; unset: of all */
+    /* instead of pk, any number: the items of each key, or of all that begin so, once; asked one by one, and merged as
+     * ranges are */
+    const aiocosmos_pk *pks; size_t pk_count;
     /* instead of pk: a part of the key space, [epk_min, epk_max), in hex as a list of AIOCOSMOS_FEED_RANGES has it, for
      * one of several that share the work */
     const char *epk_min, *epk_max;
@@ -13016,18 +13019,10 @@ typedef struct aioc_plan_shape {
     const aioc_plan_alias *aliases;  /* of an object, in the order of the SELECT list */
     uint32_t alias_count;
     bool grouped;  /* GROUP BY; else all is one group */
+    bool makes_lists;  /* results depend on which rows come first */
     bool value;  /* SELECT VALUE: no aliases, but */
     uint8_t value_aggregate;
 } aioc_plan_shape;
-
-/* Whether the results depend on which rows come first. */
-static bool aioc_plan_shape_makes_lists(const aioc_plan_shape *shape)
-{
-    uint32_t i;
-    for (i = 0; i < shape->alias_count; i++)
-        if (shape->aliases[i].aggregate == AIOC_PLAN_MAKE_LIST) return true;
-    return shape->value_aggregate == AIOC_PLAN_MAKE_LIST;
-}
 
 enum { AIOC_PLAN_ALL, AIOC_PLAN_DISTINCT_ORDERED, AIOC_PLAN_DISTINCT_UNORDERED };
 
@@ -13067,8 +13062,7 @@ typedef struct aioc_plan {
     const aioc_plan_span *spans;  /* where the answers are; sorted, none overlaps the next */
     uint32_t span_count;
     aioc_mem_buffer key;  /* kept: what it is found by; */
-    bool general;  /* whatever the parameters are, which end the key otherwise; */
-    uint64_t used;  /* when: larger is later */
+    bool general;  /* whatever the parameters are, which end the key otherwise */
 } aioc_plan;
 
 /* A plan's block while it is filled: arrays in front, texts behind. No text is longer than it is in the JSON, and no
@@ -13099,6 +13093,8 @@ static aiocosmos_str aioc_plan_take_text(aioc_plan_reader *in, aiocosmos_json va
     in->texts += text.len;
     return text;
 }
+
+static const char aioc_plan_unknown[] = "which this version does not know";
 
 #define AIOC_PLAN_BLAMED_MAX 80  /* bytes of a plan in a message */
 
@@ -13167,7 +13163,7 @@ static uint8_t aioc_plan_read_distinct(aioc_plan_reader *in, aiocosmos_json valu
     bool ordered = aioc_json_is_str(value, "Ordered");
     if (value.type == AIOCOSMOS_JSON_NONE || aioc_json_is_str(value, "None")) return AIOC_PLAN_ALL;
     aioc_plan_expect(in, ordered || aioc_json_is_str(value, "Unordered"), "distinctType", value,
-                     "which this version does not know");
+                     aioc_plan_unknown);
     return ordered && order_count ? AIOC_PLAN_DISTINCT_ORDERED : AIOC_PLAN_DISTINCT_UNORDERED;
 }
 
@@ -13185,7 +13181,7 @@ static void aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aio
         texts[i] = aioc_plan_take_text(in, expression);
         descending[i] = aioc_json_is_str(value, "Descending");
         aioc_plan_expect(in, descending[i] || aioc_json_is_str(value, "Ascending"), "orderBy", value,
-                         "which this version does not know");
+                         aioc_plan_unknown);
     }
     info->order_count = (uint32_t)count;
     info->descending = descending;
@@ -13221,7 +13217,8 @@ static void aioc_plan_read_aliases(aioc_plan_reader *in, aiocosmos_json list, ai
         aioc_plan_expect(in, type.type != AIOCOSMOS_JSON_NONE, "groupByAliases", value, "of which it does not say what "
                          "it is");
         aliases[i].aggregate = aioc_plan_read_aggregate(in, name, type);
-        info->merges_groups = info->merges_groups || aliases[i].aggregate != AIOC_PLAN_PLAIN;
+        if (aliases[i].aggregate != AIOC_PLAN_PLAIN) info->merges_groups = true;
+        if (aliases[i].aggregate == AIOC_PLAN_MAKE_LIST) info->shape.makes_lists = true;
     }
     info->shape.aliases = aliases;
     info->shape.alias_count = (uint32_t)i;
@@ -13245,6 +13242,7 @@ static void aioc_plan_read_shape(aioc_plan_reader *in, aiocosmos_json object, ai
     aioc_plan_expect(in, value.type != AIOCOSMOS_JSON_NULL, name, value, "not an aggregate");
     aioc_plan_expect(in, shape->value, name, value, "but it is not of a SELECT VALUE and has no alias");
     shape->value_aggregate = aioc_plan_read_aggregate(in, name, value);
+    if (shape->value_aggregate == AIOC_PLAN_MAKE_LIST) shape->makes_lists = true;
 }
 
 /* Aggregates and orders are in the rows of a rewritten query only; and ranges do not rank groups. */
@@ -13399,8 +13397,8 @@ static void aioc_plan_read_hybrid(aioc_plan_reader *in, aiocosmos_json hybrid)
 /* The parts in the order in which their arrays need alignment. 0, E_PROTOCOL, E_ARGUMENT. */
 static int aioc_plan_read_root(aioc_plan_reader *in, aiocosmos_json root)
 {
-    aiocosmos_json info = aioc_plan_get(in, root, "{queryInfo"), hybrid = aioc_plan_get(in, root,
-                   "{hybridSearchQueryInfo");
+    aiocosmos_json info = aioc_plan_get(in, root, "{queryInfo");
+    aiocosmos_json hybrid = aioc_plan_get(in, root, "{hybridSearchQueryInfo");
     aiocosmos_json version = aioc_plan_get(in, root, " partitionedQueryExecutionInfoVersion");
     bool simple = info.type != AIOCOSMOS_JSON_NONE;
     if (!simple && hybrid.type == AIOCOSMOS_JSON_NONE) {
@@ -13408,7 +13406,7 @@ static int aioc_plan_read_root(aioc_plan_reader *in, aiocosmos_json root)
         return AIOCOSMOS_E_ARGUMENT;
     }
     aioc_plan_expect(in, aioc_plan_count(version, version.type ? UINT64_MAX : 0) <= AIOC_PLAN_VERSION_MAX,
-                     "partitionedQueryExecutionInfoVersion", version, "which this version does not know");
+                     "partitionedQueryExecutionInfoVersion", version, aioc_plan_unknown);
     aioc_plan_expect(in, !simple || hybrid.type == AIOCOSMOS_JSON_NONE, "hybridSearchQueryInfo", hybrid,
                      "but it has a queryInfo too");
     if (!simple) aioc_plan_read_hybrid(in, hybrid);
@@ -13428,7 +13426,7 @@ static void aioc_plan_release(aioc_mem *memory, aioc_plan *plan)
  * E_ARGUMENT: the JSON is something else than a plan. Unknown properties are ignored. */
 static int aioc_plan_read(aioc_mem *memory, aiocosmos_str json, aioc_plan **out, char *why, size_t cap)
 {
-    aioc_plan_reader in;
+    aioc_plan_reader in = { NULL, NULL, NULL, why, cap, false };
     aiocosmos_json_doc doc;
     aiocosmos_json root;
     size_t components, structs, bytes;
@@ -13462,9 +13460,6 @@ static int aioc_plan_read(aioc_mem *memory, aiocosmos_str json, aioc_plan **out,
     in.plan->text.len = json.len;
     in.arrays = (char *)(in.plan + 1);
     in.texts = text + json.len;
-    in.why = why;
-    in.cap = cap;
-    in.bad = false;
     result = aioc_plan_read_root(&in, root);
     aioc_json_close(&doc);
     AIOCOSMOS_ASSERT(in.arrays <= text && in.texts <= (char *)in.plan + bytes);
@@ -13627,25 +13622,21 @@ static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, cons
 {
     aiocosmos_json item = aioc_json_none();
     aioc_mem_writer writer = aioc_mem_write(memory, out);
-    uint32_t i, last;
-    bool known = side != AIOC_PLAN_FRESH && info->order_count > 0;
-    for (last = 0; last + 1 < info->order_count && aioc_json_next(items, NULL, &item); last++)
-        if (aioc_json_at(item, "/item").type > AIOCOSMOS_JSON_STR) break;
-    item = aioc_json_none();
-    for (i = 0; known && i <= last; i++) known = info->expressions[i].len > 0;
-    if (!known) aioc_mem_put_text(&writer, "true");
-    for (i = 0; known && i <= last; i++) {
+    uint32_t known = 0, i = 0;
+    while (known < info->order_count && info->expressions[known].len) known++;
+    if (side == AIOC_PLAN_FRESH || known == 0 || known < info->order_count) aioc_mem_put_text(&writer, "true");
+    else for (;; i++) {
         aiocosmos_str expression = info->expressions[i];
-        aiocosmos_json value = aioc_json_none();
-        if (aioc_json_next(items, NULL, &item)) value = aioc_json_at(item, "/item");
-        if (i < last) aioc_mem_put_text(&writer, "( ");
-        aioc_plan_put_behind(&writer, expression, value, info->descending[i] != 0, i == last && side != AIOC_PLAN_LEFT);
-        if (i == last) break;
+        aiocosmos_json value = aioc_json_next(items, NULL, &item) ? aioc_json_at(item, "/item") : item;
+        bool last = i + 1 == info->order_count || value.type > AIOCOSMOS_JSON_STR;
+        if (!last) aioc_mem_put_text(&writer, "( ");
+        aioc_plan_put_behind(&writer, expression, value, info->descending[i] != 0, last && side != AIOC_PLAN_LEFT);
+        if (last) break;
         aioc_mem_put_text(&writer, " OR ( ");
         aioc_plan_put_comparison(&writer, expression, " = ", value);
         aioc_mem_put_text(&writer, " AND ");
     }
-    for (i = 0; known && i < last; i++) aioc_mem_put_text(&writer, " ) )");
+    for (; i > 0; i--) aioc_mem_put_text(&writer, " ) )");
     return aioc_mem_written(&writer);
 }
 
@@ -13654,10 +13645,16 @@ static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, cons
 #define AIOC_PLAN_KEPT           64
 #define AIOC_PLAN_KEPT_BYTES_MAX (32u * 1024u)  /* of one plan and what it is found by, or it is not kept */
 
-typedef struct aioc_plan_cache {
-    aioc_plan *kept[AIOC_PLAN_KEPT];
-    uint64_t used;
-} aioc_plan_cache;
+typedef struct aioc_plan_cache { aioc_plan *kept[AIOC_PLAN_KEPT]; } aioc_plan_cache;  /* used last: the first */
+
+/* Puts a plan first, and what stood before its place one further. */
+static aioc_plan *aioc_plan_use(aioc_plan_cache *cache, aioc_plan *plan, uint32_t place)
+{
+    memmove(cache->kept + 1, cache->kept, place * sizeof plan);
+    cache->kept[0] = plan;
+    plan->refs++;
+    return plan;
+}
 
 /* A plan that is to be released. general: how much of the key there is before the parameters. NULL: none is kept. */
 static aioc_plan *aioc_plan_recall(aioc_plan_cache *cache, aiocosmos_str key, size_t general)
@@ -13667,9 +13664,7 @@ static aioc_plan *aioc_plan_recall(aioc_plan_cache *cache, aiocosmos_str key, si
         aioc_plan *plan = cache->kept[i];
         if (!plan || !aioc_mem_same(aioc_text_view(plan->key.data, plan->key.len),
                                     aioc_text_view(key.ptr, plan->general ? general : key.len))) continue;
-        plan->used = ++cache->used;
-        plan->refs++;
-        return plan;
+        return aioc_plan_use(cache, plan, i);
     }
     return NULL;
 }
@@ -13678,19 +13673,13 @@ static aioc_plan *aioc_plan_recall(aioc_plan_cache *cache, aiocosmos_str key, si
 static void aioc_plan_keep(aioc_mem *memory, aioc_plan_cache *cache, aioc_plan *plan, aioc_mem_buffer *key,
                            aiocosmos_str sql, size_t general)
 {
-    aioc_plan **at = cache->kept;
-    uint32_t i;
     plan->general = aioc_plan_is_general(plan, sql);
     if (plan->general) key->len = general;
     if (key->len + plan->bytes > AIOC_PLAN_KEPT_BYTES_MAX) return;
-    for (i = 1; i < AIOC_PLAN_KEPT && *at; i++)
-        if (!cache->kept[i] || cache->kept[i]->used < (*at)->used) at = &cache->kept[i];
-    aioc_plan_release(memory, *at);
-    plan->refs++;
+    aioc_plan_release(memory, cache->kept[AIOC_PLAN_KEPT - 1]);
+    aioc_plan_use(cache, plan, AIOC_PLAN_KEPT - 1);
     plan->key = *key;
     memset(key, 0, sizeof *key);
-    plan->used = ++cache->used;
-    *at = plan;
 }
 
 static void aioc_plan_forget_all(aioc_mem *memory, aioc_plan_cache *cache)
@@ -14115,9 +14104,7 @@ static int aioc_val_compare_sorted(const aioc_val_sorted *a, const aioc_val_sort
 
 static int aioc_val_compare(aiocosmos_json a, aiocosmos_json b)
 {
-    aioc_val_sorted left, right;
-    left.json = a;
-    right.json = b;
+    aioc_val_sorted left = { a, { { 0, 0, false } } }, right = { b, { { 0, 0, false } } };
     aioc_val_read(&left);
     aioc_val_read(&right);
     return aioc_val_compare_sorted(&left, &right);
@@ -14300,11 +14287,9 @@ static int aioc_row_compare_values(const aioc_plan_info *info, const aioc_val_so
 
 /*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ---*/
 
-#define AIOC_ROW_RID_LEN 24
-
 static bool aioc_row_rid_read(aiocosmos_str rid, uint64_t *item)
 {
-    char text[AIOC_ROW_RID_LEN];
+    char text[24];
     unsigned char bytes[16];
     size_t i, len, error_at;
     if (rid.len != sizeof text) return false;
@@ -14609,7 +14594,7 @@ typedef struct aioc_row_groups {
     const aioc_plan_shape *shape;  /* lent */
     aioc_val_set keys;  /* GROUP BY: the nth hash is that of the nth group */
     aioc_val_array cells;
-    uint32_t width;  /* cells of each group */
+    size_t size;  /* of the cells of a group */
     size_t held;  /* by the cells besides themselves */
 } aioc_row_groups;
 
@@ -14617,12 +14602,12 @@ static size_t aioc_row_groups_bytes(const aioc_row_stage *stage)
 {
     const aioc_row_groups *groups = (const aioc_row_groups *)stage;
     return groups->held + aioc_val_set_bytes(&groups->keys) +
-           aioc_val_array_bytes(&groups->cells, groups->width * sizeof(aioc_row_cell));
+           aioc_val_array_bytes(&groups->cells, groups->size);
 }
 
 static aioc_row_cell *aioc_row_groups_cells(const aioc_row_groups *groups, size_t group)
 {
-    return (aioc_row_cell *)aioc_val_array_at(&groups->cells, groups->width * sizeof(aioc_row_cell), group);
+    return (aioc_row_cell *)aioc_val_array_at(&groups->cells, groups->size, group);
 }
 
 static void aioc_row_groups_close(aioc_row_stage *stage)
@@ -14630,8 +14615,9 @@ static void aioc_row_groups_close(aioc_row_stage *stage)
     aioc_row_groups *groups = (aioc_row_groups *)stage;
     size_t i, j;
     for (i = 0; groups->held > 0 && i < stage->count; i++)
-        for (j = 0; j < groups->width; j++) aioc_row_cell_free(stage->memory, &aioc_row_groups_cells(groups, i)[j]);
-    aioc_val_array_free(stage->memory, &groups->cells, groups->width * sizeof(aioc_row_cell));
+        for (j = 0; j < groups->size / sizeof(aioc_row_cell); j++)
+            aioc_row_cell_free(stage->memory, &aioc_row_groups_cells(groups, i)[j]);
+    aioc_val_array_free(stage->memory, &groups->cells, groups->size);
     aioc_val_set_free(stage->memory, &groups->keys);
     memset(groups, 0, sizeof *groups);
 }
@@ -14639,7 +14625,6 @@ static void aioc_row_groups_close(aioc_row_stage *stage)
 /* The group with this key (without GROUP BY, the only one), new if need be. False: no memory. */
 static bool aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, uint32_t *group)
 {
-    const size_t size = groups->width * sizeof(aioc_row_cell);
     aioc_val_hash hash = {0, 0};
     *group = 0;
     if (groups->shape->grouped) {
@@ -14647,12 +14632,12 @@ static bool aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, ui
         *group = aioc_val_set_find(&groups->keys, hash);
     }
     if (*group < groups->stage.count) return true;
-    if (!aioc_val_array_reserve(groups->stage.memory, &groups->cells, size, groups->stage.count))
+    if (!aioc_val_array_reserve(groups->stage.memory, &groups->cells, groups->size, groups->stage.count))
         return false;
     if (groups->shape->grouped && aioc_val_set_add(groups->stage.memory, &groups->keys, hash) < 0)
         return false;
     *group = (uint32_t)groups->stage.count++;
-    memset(aioc_row_groups_cells(groups, *group), 0, size);
+    memset(aioc_row_groups_cells(groups, *group), 0, groups->size);
     return true;
 }
 
@@ -14760,7 +14745,7 @@ static void aioc_row_groups_open(aioc_row_groups *groups, aioc_mem *memory, cons
     memset(groups, 0, sizeof *groups);
     aioc_row_stage_open(&groups->stage, &aioc_row_groups_kind, memory, key);
     groups->shape = shape;
-    groups->width = shape->value || shape->alias_count == 0 ? 1 : shape->alias_count;
+    groups->size = (shape->value || shape->alias_count == 0 ? 1 : shape->alias_count) * sizeof(aioc_row_cell);
 }
 
 /*--- Rows that are kept until all have come ---*/
@@ -15422,9 +15407,7 @@ static const char *aioc_row_limit_add(aioc_row_stage *stage, aiocosmos_json row)
     return aioc_row_passes;
 }
 
-static const aioc_row_stage_kind aioc_row_limit_kind = {
-    aioc_row_limit_add, NULL, NULL, NULL
-};
+static const aioc_row_stage_kind aioc_row_limit_kind = { aioc_row_limit_add, NULL, NULL, NULL };
 
 /* DCOUNT: one row, the number of those that came. */
 typedef struct aioc_row_count { aioc_row_stage stage; aiocosmos_str alias; uint64_t number; } aioc_row_count;
@@ -15454,11 +15437,9 @@ static int aioc_row_count_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffe
     return 1;
 }
 
-static const aioc_row_stage_kind aioc_row_count_kind = {
-    aioc_row_count_add, aioc_row_count_next, NULL, NULL
-};
+static const aioc_row_stage_kind aioc_row_count_kind = { aioc_row_count_add, aioc_row_count_next, NULL, NULL };
 
-/* The rows that a token has, in place of the stage that kept them. */
+/* The rows that a token has, in place of those of a stage. */
 static int aioc_row_resume(aioc_row_kept *rows, aiocosmos_json all)
 {
     aiocosmos_json payload = aioc_json_none();
@@ -15793,12 +15774,18 @@ static void aioc_pos_pass_border(aioc_pos_pass *pass, aiocosmos_str *epk)
     aioc_pos_expect(pass, aioc_plan_is_hex(*epk));
 }
 
-/* Text that goes into a header: one line of ASCII. */
+/* Text that may go into a header: one line of ASCII. */
+static bool aioc_pos_is_line(aiocosmos_str text)
+{
+    size_t i = 0;
+    while (i < text.len && text.ptr[i] >= ' ' && text.ptr[i] < 127) i++;
+    return i == text.len;
+}
+
 static void aioc_pos_pass_line(aioc_pos_pass *pass, aiocosmos_str *text)
 {
-    size_t i;
     aioc_pos_pass_text(pass, text);
-    for (i = 0; i < text->len; i++) aioc_pos_expect(pass, text->ptr[i] >= ' ' && text->ptr[i] < 127);
+    aioc_pos_expect(pass, aioc_pos_is_line(*text));
 }
 
 /* Pieces follow each other, so none is empty but the one whose query the service keeps. behind: the end of the last. */
@@ -16080,9 +16067,8 @@ typedef struct aioc_range_metric {
 } aioc_range_metric;
 
 typedef struct aioc_range_asked {
-    char id[AIOC_PROTOCOL_RANGE_ID_MAX + 1];
-    aioc_mem_buffer edges;  /* min, a NUL, max */
-    aiocosmos_range_stats stats;  /* but for its texts */
+    aioc_mem_buffer texts;  /* of the stats: id, min, max */
+    aiocosmos_range_stats stats;
 } aioc_range_asked;
 
 typedef struct aioc_range_costs {
@@ -16176,7 +16162,8 @@ struct aioc_range_reader {
     char session_token[256];
     char rid[33];  /* of the container that is read; "": not known */
     aioc_mem_buffer edges;  /* of the part of the key space that is asked for; no max: all of it */
-    uint32_t levels;  /* of the partition key that is asked for, perhaps not all */
+    uint32_t levels;  /* of the partition key that is asked for, perhaps not all, or most of several; 0: none is */
+    bool several;
     aioc_mem_buffer bodies[4];  /* what streams are asked, by aioc_plan_side */
     const char *start;  /* where a stream begins */
     aioc_range_stream **streams, *leaving;
@@ -16279,9 +16266,9 @@ static void aioc_range_fail(aioc_range_tally *tally, int status, const char *mes
     aioc_mem_print(tally->message, sizeof tally->message, "%s", message);
 }
 
-static void aioc_range_no_memory(aioc_range_tally *tally)
+static void aioc_range_no_memory(aioc_range_reader *reader)
 {
-    aioc_range_fail(tally, AIOCOSMOS_E_NOMEM, "out of memory: raise the client's memory_max");
+    aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "out of memory: raise the client's memory_max");
 }
 
 /* Ends an operation that was composed of what has been added up, and counts anew. */
@@ -16303,7 +16290,7 @@ static void aioc_range_tally_end(aioc_range_tally *tally, aioc_op *op, int statu
 static void aioc_range_costs_free(aioc_mem *memory, aioc_range_costs *costs)
 {
     uint32_t i;
-    for (i = 0; i < costs->range_count; i++) aioc_mem_buffer_free(memory, &costs->ranges[i].edges);
+    for (i = 0; i < costs->range_count; i++) aioc_mem_buffer_free(memory, &costs->ranges[i].texts);
     aioc_mem_free(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges);
     aioc_mem_free(memory, costs->metrics, AIOC_RANGE_METRICS_MAX * sizeof *costs->metrics);
     aioc_mem_buffer_free(memory, &costs->index_metrics);
@@ -16339,33 +16326,38 @@ static void aioc_range_keep(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_st
     if (aioc_text_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at)) out->len = len;
 }
 
-static void aioc_range_add_costs(aioc_mem *memory, aioc_range_costs *costs, const aiocosmos_result *result)
+/* A header of an answer; there is none without one. */
+static aiocosmos_str aioc_range_header(const aiocosmos_result *result, const char *name)
 {
     const aioc_http_response *response = aioc_op_delivered(result)->response;
+    return response ? aioc_http_header(response->head, name) : aioc_mem_str(NULL);
+}
+
+static void aioc_range_add_costs(aioc_mem *memory, aioc_range_costs *costs, const aiocosmos_result *result)
+{
     costs->requests++;
     costs->charge_ru += result->charge_ru;
-    if (!response) return;
-    aioc_range_add_metrics(memory, costs, aioc_http_header(response->head, "x-ms-documentdb-query-metrics"));
-    aioc_range_keep(memory, &costs->index_metrics, aioc_http_header(response->head, "x-ms-cosmos-index-utilization"));
-    aioc_range_keep(memory, &costs->advice, aioc_http_header(response->head, "x-ms-cosmos-query-advice"));
+    aioc_range_add_metrics(memory, costs, aioc_range_header(result, "x-ms-documentdb-query-metrics"));
+    aioc_range_keep(memory, &costs->index_metrics, aioc_range_header(result, "x-ms-cosmos-index-utilization"));
+    aioc_range_keep(memory, &costs->advice, aioc_range_header(result, "x-ms-cosmos-query-advice"));
 }
 
 /* The same as text. False: no memory. */
 static bool aioc_range_print_metrics(aioc_mem *memory, aioc_range_costs *costs)
 {
-    aioc_mem_writer out = aioc_mem_write(memory, &costs->text);
+    aioc_mem_writer out;
     uint32_t i;
     costs->text.len = 0;
+    out = aioc_mem_write(memory, &costs->text);
     for (i = 0; i < costs->metric_count; i++) {
         const aioc_range_metric *metric = &costs->metrics[i];
-        size_t len = strlen(metric->name);
-        bool ratio = len > 5 && strcmp(metric->name + len - 5, "Ratio") == 0;
+        const char *ratio = strstr(metric->name, "Ratio");
         char number[AIOC_JSON_NUMBER_MAX];
-        aioc_mem_put_text(&out, i ? ";" : "");
+        if (i > 0) aioc_mem_put_text(&out, ";");
         aioc_mem_put_text(&out, metric->name);
         aioc_mem_put_text(&out, "=");
-        len = aioc_json_number_write(ratio ? metric->sum / metric->count : metric->sum, number);
-        aioc_mem_put_bytes(&out, number, len);
+        aioc_mem_put_bytes(&out, number, aioc_json_number_write(ratio && !ratio[5] ? metric->sum / metric->count
+                                                                                  : metric->sum, number));
     }
     return out.ok;
 }
@@ -16563,24 +16555,6 @@ static int aioc_range_answer_parse(aioc_range_answer *answer)
     return 0;
 }
 
-/* Takes an answer over, and from a header where it goes on behind it. 0, E_NOMEM, E_PROTOCOL. */
-static int aioc_range_answer_new(aioc_mem *memory, const aiocosmos_result *result, int header, bool parse,
-                                aioc_range_answer **out)
-{
-    aioc_range_answer *answer = (aioc_range_answer *)aioc_mem_zalloc(memory, sizeof *answer);
-    int status = AIOCOSMOS_E_NOMEM;
-    if (!answer) return status;
-    aioc_json_open(&answer->doc, memory);
-    answer->body = aioc_op_take_body(result);
-    if (answer->body.text.ptr && aioc_mem_set(memory, &answer->behind, aioc_range_wanted(result, header))) {
-        answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
-        status = parse ? aioc_range_answer_parse(answer) : 0;
-    }
-    if (status) aioc_range_answer_free(memory, answer);
-    else *out = answer;
-    return status;
-}
-
 /* A part of the key space as text: min, a NUL, max. Empty: none. */
 static bool aioc_range_set_edges(aioc_mem *memory, aioc_mem_buffer *edges, aiocosmos_str min, aiocosmos_str max)
 {
@@ -16693,8 +16667,8 @@ static aiocosmos_str aioc_range_ask_from(const aioc_range_stream *stream)
     return aioc_mem_text(stream->last ? &stream->last->behind : &stream->position);
 }
 
-/* The streams of what was one range have its edges in common: rows that sort the same come from all of them as they did
- * from the range, by their items, so that one item tells for all of them what was given. */
+/* The streams of what was one range have its edges in common: rows that sort the same come from all of them by their
+ * items, as they did from the range, so that one item tells for all what was given. */
 static aiocosmos_str aioc_range_kin(const aioc_range_stream *stream)
 {
     return aioc_mem_text(stream->kin.len ? &stream->kin : &stream->edges);
@@ -16722,11 +16696,12 @@ static uint32_t aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocos
                                aiocosmos_str continuation, const aioc_plan *plan)
 {
     const aioc_account_container *container = reader->ranges.container;
+    const aioc_account_range *range = aioc_account_route(container, min);
     const aioc_plan_span *span = plan ? plan->spans : NULL, *end = plan ? span + plan->span_count : NULL;
-    uint32_t i;
-    for (i = 0; i < container->range_count; i++) {
-        aiocosmos_str from = aioc_range_greater(min, aioc_account_text(container, container->ranges[i].min));
-        aiocosmos_str to = aioc_range_lesser(max, aioc_account_text(container, container->ranges[i].max));
+    for (; range && range < container->ranges + container->range_count; range++) {
+        aiocosmos_str from = aioc_range_greater(min, aioc_account_text(container, range->min));
+        aiocosmos_str to = aioc_range_lesser(max, aioc_account_text(container, range->max));
+        if (aioc_protocol_epk_compare(from, to) >= 0) break;
         if (plan) {
             const aioc_plan_span *last;
             while (span != end && aioc_protocol_epk_compare(span->max, from) <= 0) span++;
@@ -16736,7 +16711,6 @@ static uint32_t aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocos
             to = aioc_range_lesser(to, last[-1].max);
             span = last - 1;  /* which may reach into the next range */
         }
-        if (aioc_protocol_epk_compare(from, to) >= 0) continue;
         if (!aioc_range_stream_new(reader, place, from, to, continuation)) return UINT32_MAX;
         place++;
     }
@@ -16772,10 +16746,41 @@ static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
     return true;
 }
 
+/* A stream for what a key, or all that begin with it, has of [min, max), in its place among the others, unless another
+ * key has it. False: no memory. */
+static bool aioc_range_cut_key(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str key, aiocosmos_str min,
+                               aiocosmos_str max)
+{
+    const aioc_account_container *container = reader->ranges.container;
+    char epk[AIOC_PROTOCOL_EPK_MAX], end[AIOC_PROTOCOL_EPK_MAX];
+    size_t levels, len, end_len;
+    uint32_t low = 0, high = reader->stream_count;
+    if (!aioc_account_epk(container, key, &levels, epk, &len)) return false;
+    memcpy(end, epk, sizeof end);
+    end_len = len;
+    aioc_protocol_epk_end(levels >= container->pk_def.path_count, end, &end_len);
+    min = aioc_range_greater(min, aioc_text_view(epk, len));
+    max = aioc_range_lesser(max, aioc_text_view(end, end_len));
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (aioc_protocol_epk_compare(reader->streams[middle]->min, min) <= 0) low = middle + 1;
+        else high = middle;
+    }
+    if (low > 0 && aioc_protocol_epk_compare(min, reader->streams[low - 1]->max) < 0) return true;
+    while (low < reader->stream_count && aioc_protocol_epk_compare(reader->streams[low]->min, max) < 0)
+        aioc_range_remove(reader, low);
+    return aioc_range_cut(reader, low, min, max, aioc_mem_str(""), plan) != UINT32_MAX;
+}
+
 /* Streams for what is asked for of [min, max), behind those that there are. */
 static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str min, aiocosmos_str max)
 {
-    aiocosmos_str asked_max = aioc_range_max(&reader->edges);
+    aiocosmos_str asked_max = aioc_range_max(&reader->edges), rest = aioc_mem_text(&reader->question->pk), key;
+    if (rest.len) {
+        while (aioc_text_split(&rest, '\0', &key))
+            if (!aioc_range_cut_key(reader, plan, key, min, max)) return false;
+        return true;
+    }
     min = aioc_range_greater(min, aioc_range_min(&reader->edges));
     if (asked_max.len) max = aioc_range_lesser(max, asked_max);
     return aioc_range_cut(reader, reader->stream_count, min, max, aioc_mem_str(""), plan) != UINT32_MAX;
@@ -16791,23 +16796,10 @@ static bool aioc_range_cut_pieces(aioc_range_reader *reader, const aioc_pos *fro
     return true;
 }
 
-/* The keys that begin with the levels that are asked for, if these are not all, are one part of the key space: [hash,
- * hash FF). Where they cannot be hashed here, it is left to the gateway. */
-static void aioc_range_span_prefix(aioc_range_reader *reader, const char *line)
+/* One key, with all its levels, the service finds by itself. */
+static bool aioc_range_asks_key(const aioc_range_reader *reader)
 {
-    const aioc_account_container *container = reader->ranges.container;
-    char min[AIOC_PROTOCOL_EPK_MAX], max[AIOC_PROTOCOL_EPK_MAX];
-    size_t levels, min_len, max_len;
-    if (container->knowledge != AIOC_ACCOUNT_KNOWN || !reader->levels ||
-        reader->levels >= container->pk_def.path_count ||
-        !aioc_account_epk(container, aioc_mem_text(&reader->question->pk), &levels, min, &min_len)) return;
-    memcpy(max, min, sizeof max);
-    max_len = min_len;
-    aioc_protocol_epk_end(false, max, &max_len);
-    if (aioc_range_set_edges(reader->memory, &reader->edges, aioc_text_view(min, min_len),
-                             aioc_text_view(max, max_len)) &&
-        aioc_mem_append_str(reader->memory, &reader->question->lines, line)) reader->levels = 0;
-    else aioc_range_no_memory(&reader->tally);
+    return reader->levels && !reader->several && reader->levels >= reader->ranges.container->pk_def.path_count;
 }
 
 /*--- Memory ---*/
@@ -16882,7 +16874,7 @@ static void aioc_range_lacks_memory(aioc_range_reader *reader)
     aioc_range_yield(reader);
     if (!aioc_range_is_owed(reader)) return;
     if (reader->page_rows || (alone && reader->rows.max == 1))
-        aioc_range_no_memory(&reader->tally);
+        aioc_range_no_memory(reader);
     else if (aioc_range_claim(reader))
         reader->rows.max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
     else return;
@@ -16905,7 +16897,7 @@ static void aioc_range_grow(aioc_range_reader *reader)
 }
 
 /* A page that there is no memory for fails only if nobody holds answers or is under way. Else it is tried again when
- * its turn comes, and then now and again, for who ends tells nobody; at once, nobody would. */
+ * its turn comes, then now and again: who ends tells nobody. */
 static bool aioc_range_waits_for_memory(aioc_range_reader *reader)
 {
     aioc_range_readers *all = reader->all;
@@ -17022,14 +17014,15 @@ static int aioc_range_specify_page(const aioc_range_stream *stream, const aioc_a
 {
     aioc_range_reader *reader = stream->reader;
     aioc_mem_buffer *lines = &reader->engine->builder.lines;
-    aiocosmos_str behind = aioc_range_ask_from(stream);
+    aiocosmos_str behind = aioc_range_ask_from(stream), pk = aioc_mem_text(&reader->question->pk);
     if (behind.len == 0) behind = aioc_mem_str(reader->start);
     if (!aioc_range_page_lines(reader->engine, aioc_mem_text(&reader->question->lines),
                                aioc_range_rows_to_ask(reader, stream->asks),
                                reader->etags ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
-        (range && !aioc_range_append_edges(stream, range, lines))) return AIOCOSMOS_E_NOMEM;
-    spec->pk_text = range ? aioc_account_text(reader->ranges.container, range->id)
-                          : aioc_mem_text(&reader->question->pk);
+        (range && !aioc_range_append_edges(stream, range, lines)) ||
+        (range && pk.len && !reader->etags && !aioc_mem_append_str(reader->memory, lines, AIOC_RANGE_ACROSS_LINE)))
+        return AIOCOSMOS_E_NOMEM;
+    spec->pk_text = range ? aioc_account_text(reader->ranges.container, range->id) : pk;
     spec->is.by_range = range != NULL;
     spec->lines = aioc_mem_text(lines);
     spec->body = aioc_mem_text(&reader->bodies[stream->side]);
@@ -17112,7 +17105,7 @@ static int aioc_range_ask_at(aioc_range_reader *reader, uint32_t place, bool nee
     if (aioc_protocol_epk_compare(aioc_account_text(container, range->max), stream->max) >= 0)
         return aioc_range_send(stream, range, needed);
     if (aioc_range_recut(reader, place)) return -1;
-    aioc_range_no_memory(&reader->tally);
+    aioc_range_no_memory(reader);
     return 0;
 }
 
@@ -17153,14 +17146,23 @@ static void aioc_range_learn(size_t *guess, size_t bytes)
     *guess = bytes > *guess ? bytes : (bytes + *guess) / 2;
 }
 
-/* Takes an answer over. 0, or why it is not one. */
+/* Takes an answer over, and from a header where it goes on behind it. 0, E_NOMEM, E_PROTOCOL. */
 static int aioc_range_take(aioc_range_stream *stream, const aiocosmos_result *result)
 {
     aioc_range_reader *reader = stream->reader;
-    aioc_range_answer *answer = NULL;
-    int status = aioc_range_answer_new(reader->memory, result, reader->etags ? AIOC_PROTOCOL_H_ETAG
-                                       : AIOC_PROTOCOL_H_CONTINUATION, reader->etags, &answer);
-    if (status) return status;
+    aioc_range_answer *answer = (aioc_range_answer *)aioc_mem_zalloc(reader->memory, sizeof *answer);
+    int status = AIOCOSMOS_E_NOMEM, header = reader->etags ? AIOC_PROTOCOL_H_ETAG : AIOC_PROTOCOL_H_CONTINUATION;
+    if (!answer) return status;
+    aioc_json_open(&answer->doc, reader->memory);
+    answer->body = aioc_op_take_body(result);
+    if (answer->body.text.ptr && aioc_mem_set(reader->memory, &answer->behind, aioc_range_wanted(result, header))) {
+        answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
+        status = reader->etags ? aioc_range_answer_parse(answer) : 0;
+    }
+    if (status) {
+        aioc_range_answer_free(reader->memory, answer);
+        return status;
+    }
     answer->asked = stream->noted;
     stream->asked_all = answer->behind.len == 0;
     if (stream->last) stream->last->next = answer;
@@ -17193,19 +17195,24 @@ static uint32_t aioc_range_note(const aioc_range_stream *stream, const aioc_op *
     aioc_range_asked *asked = costs->ranges;
     aiocosmos_str id = aioc_op_part(op, AIOC_OP_PK);
     uint32_t at = 0;
-    if (!op->is.by_range || id.len >= sizeof asked->id) return 0;
-    while (at < costs->range_count && !aioc_mem_same(aioc_mem_str(asked[at].id), id)) at++;
+    if (!op->is.by_range) return 0;
+    while (at < costs->range_count && !aioc_mem_same(asked[at].stats.id, id)) at++;
     if (at == costs->range_count) {
         asked = (aioc_range_asked *)aioc_mem_more(memory, asked, at, &costs->range_cap, sizeof *asked);
         if (!asked) return 0;
         costs->ranges = asked;
+        asked += at;
+        memset(asked, 0, sizeof *asked);
+        if (!aioc_mem_reserve(memory, &asked->texts, stream->edges.len + id.len)) return 0;
         costs->range_count++;
-        memset(&asked[at], 0, sizeof *asked);
-        memcpy(asked[at].id, id.ptr, id.len);
-        aioc_mem_set(memory, &asked[at].edges, aioc_mem_text(&stream->edges));
+        aioc_mem_append(memory, &asked->texts, stream->edges.data, stream->edges.len);
+        aioc_mem_append(memory, &asked->texts, id.ptr, id.len);
+        asked->stats.min = aioc_range_min(&asked->texts);
+        asked->stats.max = aioc_text_view(asked->stats.min.ptr + stream->min.len + 1, stream->max.len);
+        asked->stats.id = aioc_text_view(asked->stats.max.ptr + stream->max.len, id.len);
     }
-    asked[at].stats.requests++;
-    asked[at].stats.charge_ru += result->charge_ru;
+    costs->ranges[at].stats.requests++;
+    costs->ranges[at].stats.charge_ru += result->charge_ru;
     return at + 1;
 }
 
@@ -17490,7 +17497,7 @@ static void aioc_page_let_go(aioc_page_cursor *cursor)
     if (!cursor->plan_op && (!cursor->reader || !cursor->reader->leaving)) aioc_page_free(cursor);
 }
 
-/* Open, or closed with a page that is still owed. */
+/* Open or, if it is owed a page, closed. */
 static aioc_page_cursor *aioc_page_named(const aioc_page_list *pages, aiocosmos_cursor handle)
 {
     uint32_t slot = (uint32_t)handle.id - 1u;
@@ -17554,7 +17561,8 @@ static int aioc_page_check_span(aioc_request_builder *builder, const aiocosmos_q
     int refused = aioc_page_check_edge(builder, "epk_min", request->epk_min);
     if (!refused) refused = aioc_page_check_edge(builder, "epk_max", request->epk_max);
     if (refused || (!request->epk_min && !request->epk_max)) return refused;
-    if (aioc_request_has_pk(&request->pk)) return aioc_request_refuse(builder, "epk_min", "and pk are both given");
+    if (aioc_request_has_pk(&request->pk) || request->pk_count)
+        return aioc_request_refuse(builder, "epk_min", "and pk are both given");
     if (request->epk_min && request->epk_max &&
         aioc_protocol_epk_compare(aioc_mem_str(request->epk_min), aioc_mem_str(request->epk_max)) >= 0)
         return aioc_request_refuse(builder, "epk_max", "not behind epk_min");
@@ -17568,7 +17576,7 @@ static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_
     if ((unsigned)request->feed >= AIOC_REQUEST_NO_FEED)
         return aioc_request_refuse(builder, "feed", "one of aiocosmos_feed is expected");
     owner = aioc_request_feeds[request->feed].owner;
-    what = !of_items && aioc_request_has_pk(&request->pk) ? "pk"
+    what = !of_items && (aioc_request_has_pk(&request->pk) || request->pk_count) ? "pk"
            : !of_items && request->session_token.len ? "session_token"
            : !of_items && (request->epk_min || request->epk_max) ? "epk_min"
            : request->container && (!owner || *owner != 'c') ? "container"
@@ -17577,6 +17585,8 @@ static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_
            : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
            : request->database && !owner ? "database" : NULL;
     if (what) return aioc_request_refuse(builder, what, "does not belong to this feed");
+    if (request->pk_count && (!request->pks || aioc_request_has_pk(&request->pk)))
+        return aioc_request_refuse(builder, "pks", "required with pk_count, and instead of pk");
     if (!request->sql && request->param_count) return aioc_request_refuse(builder, "params", "there is no sql");
     if (request->page_items_max > INT32_MAX) return aioc_request_refuse(builder, "page_items_max", "over 2^31-1");
     return aioc_page_check_span(builder, request);
@@ -17587,14 +17597,20 @@ static int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_reques
 {
     const aioc_request_feed *feed = &aioc_request_feeds[request->feed];
     aioc_request_builder *builder = &cursor->engine->builder;
-    bool has_pk = aioc_request_has_pk(&request->pk);
+    const aiocosmos_pk *keys = request->pk_count ? request->pks : &request->pk;
+    size_t count = request->pk_count ? request->pk_count : aioc_request_has_pk(keys), i;
     int refused = aioc_page_check_query(builder, request);
     if (!refused)
         refused = aioc_range_fill(builder, &cursor->question, request->database, feed->owner,
                                   request->user ? request->user : request->container, request->session_token,
                                   request->timeout_ms);
-    if (!refused && has_pk) refused = aioc_request_add_pk(builder, &request->pk);
-    if (!refused && has_pk) refused = aioc_request_keep(builder, &cursor->question.pk, aioc_mem_text(&builder->pk));
+    for (i = 0; !refused && i < count; i++) {
+        aioc_mem_writer writer = aioc_mem_write(builder->memory, &cursor->question.pk);
+        refused = aioc_request_add_pk(builder, &keys[i]);
+        aioc_mem_put_bytes(&writer, "", i > 0);
+        aioc_mem_put(&writer, aioc_mem_text(&builder->pk));
+        if (!refused && !writer.ok) refused = aioc_request_no_memory(builder);
+    }
     if (refused) return refused;
     cursor->type = feed->type;
     cursor->array = feed->array;
@@ -17604,11 +17620,15 @@ static int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_reques
     return 0;
 }
 
-static uint32_t aioc_page_levels(const aiocosmos_pk *pk)
+static uint32_t aioc_page_levels(const aiocosmos_query_request *request)
 {
-    uint32_t levels = 0;
-    while (levels < AIOC_PROTOCOL_PK_LEVELS && pk->level[levels].type != AIOCOSMOS_VALUE_UNSET) levels++;
-    return levels;
+    const aiocosmos_pk *pk = request->pk_count ? request->pks : &request->pk, *end = pk + request->pk_count;
+    uint32_t most = 0, levels;
+    do {
+        for (levels = 0; levels < AIOC_PROTOCOL_PK_LEVELS && pk->level[levels].type; levels++) continue;
+        if (levels > most) most = levels;
+    } while (++pk < end);
+    return most;
 }
 
 /* Gives a cursor a way, and a reader of what is asked for. */
@@ -17626,7 +17646,8 @@ static int aioc_page_open_reader(aioc_page_cursor *cursor, const aioc_page_way *
     if (reader->parallel_max > AIOC_ACCOUNT_RANGES_MAX) reader->parallel_max = AIOC_ACCOUNT_RANGES_MAX;
     reader->rows.first = request->page_items_max;
     reader->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
-    reader->levels = aioc_page_levels(&request->pk);
+    reader->levels = aioc_page_levels(request);
+    reader->several = request->pk_count > 1;
     if (aioc_range_open(reader, cursor->all->readers, aioc_page_work, cursor) ||
         !aioc_range_set_edges(engine->memory, &reader->edges, aioc_mem_str(request->epk_min),
                               aioc_mem_str(request->epk_max))) return aioc_request_no_memory(&engine->builder);
@@ -17638,18 +17659,14 @@ static bool aioc_page_take_fingerprint(aioc_page_cursor *cursor, const char *kin
 {
     aioc_mem *memory = cursor->engine->memory;
     const aioc_mem_buffer none = { NULL, 0, 0 }, *edges = cursor->reader ? &cursor->reader->edges : &none;
+    const aiocosmos_str parts[] = { aioc_mem_text(&cursor->question.link), aioc_mem_text(&cursor->question.pk),
+                                    aioc_range_min(edges), aioc_range_max(edges), aioc_mem_text(&cursor->body) };
     aioc_mem_buffer all = none;
     aioc_mem_writer out = aioc_mem_write(memory, &all);
     uint64_t hash[2];
-    aiocosmos_str parts[5];
     size_t i;
-    parts[0] = aioc_mem_text(&cursor->question.link);
-    parts[1] = aioc_mem_text(&cursor->question.pk);
-    parts[2] = aioc_range_min(edges);
-    parts[3] = aioc_range_max(edges);
-    parts[4] = aioc_mem_text(&cursor->body);
     aioc_mem_put_text(&out, kind);
-    for (i = 0; i < 5; i++) {
+    for (i = 0; i < sizeof parts / sizeof *parts; i++) {
         aioc_mem_put_text(&out, "\n");
         aioc_mem_put(&out, parts[i]);
     }
@@ -17766,11 +17783,9 @@ static int aioc_page_ask(aioc_page_cursor *cursor)
 static bool aioc_page_advance(aioc_page_cursor *cursor, aiocosmos_str continuation)
 {
     aioc_mem *memory = cursor->engine->memory;
+    aioc_pos_piece piece = { { "", 0 }, { "", 0 }, continuation };
     aioc_pos position;
-    aioc_pos_piece piece;
     memset(&position, 0, sizeof position);
-    piece.min = piece.max = aioc_mem_str("");
-    piece.continuation = continuation;
     position.question = cursor->fingerprint;
     position.place = AIOC_POS_AT_SERVICE;
     position.take_left = UINT64_MAX;
@@ -17892,7 +17907,7 @@ static bool aioc_page_show(aioc_page_cursor *cursor)
         aioc_mem_append_str(reader->memory, &cursor->text, tail);
     }
     if (!ok || !aioc_page_mark(cursor, cursor->continuation_max)) {
-        aioc_range_no_memory(&reader->tally);
+        aioc_range_no_memory(reader);
         cursor->unshown = true;
         return false;
     }
@@ -18018,7 +18033,7 @@ static bool aioc_page_get_stats(aioc_page_list *pages, aiocosmos_cursor handle, 
     aioc_page_cursor *cursor = aioc_page_find(pages, handle);
     aioc_range_costs *costs = cursor ? &cursor->costs : NULL;
     memset(out, 0, sizeof *out);
-    if (!costs || !aioc_range_print_metrics(pages->readers->engine->memory, costs)) return false;
+    if (!costs || !aioc_range_print_metrics(cursor->engine->memory, costs)) return false;
     out->charge_ru = costs->charge_ru;
     out->requests = costs->requests;
     out->items = costs->items;
@@ -18034,13 +18049,9 @@ static bool aioc_page_get_stats(aioc_page_list *pages, aiocosmos_cursor handle, 
 static bool aioc_page_get_range(aioc_page_list *pages, aiocosmos_cursor handle, uint32_t i, aiocosmos_range_stats *out)
 {
     const aioc_page_cursor *cursor = aioc_page_find(pages, handle);
-    const aioc_range_asked *asked = cursor && i < cursor->costs.range_count ? &cursor->costs.ranges[i] : NULL;
     memset(out, 0, sizeof *out);
-    if (!asked) return false;
-    *out = asked->stats;
-    out->id = aioc_mem_str(asked->id);
-    out->min = aioc_range_min(&asked->edges);
-    out->max = aioc_range_max(&asked->edges);
+    if (!cursor || i >= cursor->costs.range_count) return false;
+    *out = cursor->costs.ranges[i].stats;
     return true;
 }
 
@@ -18092,8 +18103,7 @@ typedef struct aioc_query {
     aioc_plan *plan;
     const aioc_plan_info *info;  /* of the reading under way */
     aioc_plan_info plain;  /* of rows that are the result as they are */
-    int refusal_status;  /* 0: none; what it ends with if the gateway does not serve it, either */
-    aioc_mem_buffer refusal;
+    int refusal_status;  /* 0: none; what it ends with, and the tally's message, if the gateway does not serve it */
     aiocosmos_json_doc from_doc;
     aiocosmos_json from_items;  /* sort values of the last row given before */
     bool anew;  /* it has begun anew, for the container is another one */
@@ -18118,7 +18128,7 @@ static void aioc_query_end_reading(aioc_query *query);
 /*--- Plans ---*/
 
 /* Finds the plan among those that are kept, or keeps it: by the container, which created anew is another one, text and
- * parameters. Without memory for that, or a rid, it is asked for again. */
+ * parameters. */
 static void aioc_query_share_plan(aioc_query *query)
 {
     aioc_plan_cache *plans = &query->cursor->all->plans;
@@ -18132,9 +18142,9 @@ static void aioc_query_share_plan(aioc_query *query)
     general = key.len;
     aioc_mem_put_text(&out, "\n");
     aioc_mem_put(&out, aioc_mem_text(&query->params));
-    if (out.ok && rid[0] && !query->plan)
-        query->plan = aioc_plan_recall(plans, aioc_mem_text(&key), general);
-    else if (out.ok && rid[0])
+    out.ok = out.ok && rid[0];
+    if (out.ok && !query->plan) query->plan = aioc_plan_recall(plans, aioc_mem_text(&key), general);
+    else if (out.ok)
         aioc_plan_keep(query->memory, plans, query->plan, &key, aioc_mem_text(&query->sql), general);
     aioc_mem_buffer_free(query->memory, &key);
 }
@@ -18153,16 +18163,16 @@ static void aioc_query_go_direct(aioc_query *query, int status, const char *why)
     aioc_range_reader *reader = &query->reader;
     query->refusal_status = status;
     reader->ranges.waited = false;
-    if (!aioc_mem_set(query->memory, &query->refusal, aioc_text_view(why, strlen(why) + 1))) query->refusal.len = 0;
-    if (!cursor->from.place && (cursor->question.pk.len || reader->edges.len == 1)) {
+    aioc_mem_print(reader->tally.message, sizeof reader->tally.message, "%s", why);
+    if (!cursor->from.place && !reader->several && (reader->levels || reader->edges.len == 1)) {
         reader->by_key = true;
         reader->rid[0] = 0;
         aioc_query_begin_reading(query, aioc_mem_str(""), &query->plain);
     } else if (status) {
         aioc_range_fail(&reader->tally, status, why);
     } else {
-        aioc_page_break(cursor, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: the server makes no query "
-                        "plans, which they need");
+        aioc_page_break(cursor, AIOCOSMOS_E_ARGUMENT, "continuation, pks, epk_min or epk_max: the server makes no "
+                        "query plans, which they need");
     }
 }
 
@@ -18190,7 +18200,7 @@ static void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *result)
         reader->ranges.container->no_plans = true;
         aioc_query_go_direct(query, 0, "");
     } else if (status == AIOCOSMOS_E_NOMEM) {
-        aioc_range_no_memory(&reader->tally);
+        aioc_range_no_memory(reader);
     } else if (result->status == 0 || aioc_query_is_refusal(status)) {
         aioc_query_go_direct(query, status, result->status ? result->message.ptr : why);
     } else {
@@ -18218,14 +18228,13 @@ static int aioc_query_ask_plan(aioc_query *query)
 
 /*--- Answers of the ranges ---*/
 
-/* Rows of the same sort values come by their _rid; which way, depends on how the service went through its index. Where
- * it does not say, it is one that goes the way of the first column, as .NET has it. */
+/* Rows of the same sort values come by their _rid, the way that the service went through its index: if it does not say,
+ * that of the first column, as .NET has it. */
 static void aioc_query_note_scan(aioc_range_stream *stream, const aiocosmos_result *result)
 {
     const aioc_query *query = (const aioc_query *)(void *)stream->reader;
     aiocosmos_json_doc *doc = &query->cursor->engine->builder.properties;
-    aiocosmos_str info = aioc_http_header(((const aioc_op_delivery *)result->internal)->response->head,
-                                          "x-ms-cosmos-query-execution-info");
+    aiocosmos_str info = aioc_range_header(result, "x-ms-cosmos-query-execution-info");
     bool reverse_rids = false, reverse_scan = false;
     if (info.len == 0 || aioc_json_parse(doc, info.ptr, info.len) != 0) {
         if (!stream->rids_told) stream->rids_fall = query->info->descending[0] != 0;
@@ -18253,8 +18262,8 @@ static void aioc_query_unserved(aioc_query *query, const aiocosmos_result *resul
     bool refused = query->refusal_status == AIOCOSMOS_E_PROTOCOL
                        ? aioc_query_is_refusal(result->status)
                        : result->status == 500 || (result->status == 400 && result->sub_status == 1004);
-    if (refused && query->refusal_status && query->refusal.len > 1)
-        aioc_range_fail(&reader->tally, query->refusal_status, query->refusal.data);
+    if (refused && query->refusal_status && !reader->tally.status && reader->tally.message[0])
+        reader->tally.status = query->refusal_status;
     else aioc_range_fail(&reader->tally, result->status, result->message.ptr);
     aioc_query_unprepare(query);
     if (!aioc_range_watch_knows(reader)) aioc_account_doubt_ranges(reader->ranges.container);
@@ -18340,7 +18349,7 @@ static void aioc_query_read_sequence(aioc_query *query)
     uint32_t left = AIOC_RANGE_SLICE;
     if (!answer) {
         /* Sums are the same whatever comes first; groups, and what ranks the same, come as they are met. */
-        bool anywhere = query->chain.collects && !aioc_plan_shape_makes_lists(&query->info->shape);
+        bool anywhere = query->chain.collects && !query->info->shape.makes_lists;
         aioc_range_stream *stream;
         int found = query->chain.limit.take ? aioc_range_next(reader, anywhere, &stream) : -1;
         if (found < 0) aioc_query_end_reading(query);
@@ -18433,7 +18442,7 @@ static int aioc_query_next_head(aioc_query *query, aioc_range_stream *stream, co
     return 0;
 }
 
-/* Whether the item that was given last comes in the same answer, behind the row at hand, which has its sort values. */
+/* Whether the item that was given last comes in the same answer, behind the row at hand, with its values. */
 static bool aioc_query_is_ahead(const aioc_query *query, const aioc_range_stream *stream)
 {
     aiocosmos_json row = stream->first->row;
@@ -18649,7 +18658,7 @@ static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const
     }
     if (!aioc_query_build_bodies(query, sql.len ? sql : aioc_mem_text(&query->sql)) || !aioc_query_cut(query)) {
         aioc_range_drop_all(reader);
-        aioc_range_no_memory(&reader->tally);
+        aioc_range_no_memory(reader);
     } else {
         query->stage = AIOC_QUERY_READING;
         aioc_range_stir(reader);  /* it may be that nothing is to be read */
@@ -18671,7 +18680,7 @@ static void aioc_query_begin_component(aioc_query *query)
     uint32_t component = query->chain.u.rrf.reading;
     int status = aioc_row_rrf_component_text(&query->chain.u.rrf, component, &sql, why, sizeof why);
     if (status == AIOCOSMOS_E_NOMEM)
-        aioc_range_no_memory(&query->reader.tally);
+        aioc_range_no_memory(&query->reader);
     else if (status) aioc_page_break(query->cursor, status, why);
     else aioc_query_begin_reading(query, aioc_mem_text(&sql), &query->plan->components[component].info);
     aioc_mem_buffer_free(query->memory, &sql);
@@ -18704,7 +18713,7 @@ static void aioc_query_give(aioc_query *query)
         if (found == 1) aioc_page_put(query->cursor, row);
     }
     if (found < 0) {
-        aioc_range_no_memory(&query->reader.tally);
+        aioc_range_no_memory(&query->reader);
     } else if (found > 0 && !aioc_query_page_is_full(query)) {
         aioc_range_stir(&query->reader);
     } else {
@@ -18740,7 +18749,7 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
            aioc_range_set_edges(query->memory, &query->last_edges, from->min, from->max) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-/* Goes on behind the last row given, as by its token. The ranges may have been forgotten since they were read first. */
+/* Goes on behind the last row given, as by its token. The ranges may have been forgotten meanwhile. */
 static void aioc_query_begin_again(aioc_query *query)
 {
     aioc_page_cursor *cursor = query->cursor;
@@ -18761,7 +18770,7 @@ static void aioc_query_begin_again(aioc_query *query)
     reader->yielded = false;
     if (ok && aioc_query_resume(query, query->info) == 0)
         aioc_query_begin_reading(query, query->info->rewritten, query->info);
-    else aioc_range_no_memory(&reader->tally);
+    else aioc_range_no_memory(reader);
     reader->yielded = reader->tally.status != 0;
 }
 
@@ -18806,7 +18815,7 @@ static void aioc_query_begin(aioc_query *query)
     }
     memcpy(query->reader.rid, query->reader.ranges.container->rid, sizeof query->reader.rid);
     status = aioc_query_begin_chain(query, info);
-    if (status == AIOCOSMOS_E_NOMEM) aioc_range_no_memory(&query->reader.tally);
+    if (status == AIOCOSMOS_E_NOMEM) aioc_range_no_memory(&query->reader);
     if (status || query->stage == AIOC_QUERY_GIVING) return;
     if (hybrid && !query->plan->needs_statistics) aioc_query_begin_component(query);
     else if (hybrid) aioc_query_begin_reading(query, query->plan->statistics, &query->plain);
@@ -18821,8 +18830,6 @@ static void aioc_query_prepare(aioc_query *query)
     bool known, without;
     if (query->cursor->plan_op || !aioc_range_watch_ready(reader)) return;  /* the plan's coming stirs */
     known = aioc_range_watch_knows(reader);
-    aioc_range_span_prefix(reader, AIOC_RANGE_ACROSS_LINE);
-    if (reader->tally.status) return;
     /* Whether the server has no ranges, or none that make sense, of a container that there is. 404 may be of before. */
     without = failure == 0 || failure == 400 || failure == 405 || failure == 501 ||
               (failure == 404 && container->rid[0] && reader->ranges.waited);
@@ -18831,7 +18838,12 @@ static void aioc_query_prepare(aioc_query *query)
         aioc_range_watch_fails(reader);
     } else if (!known) {
         aioc_query_go_direct(query, failure, container->failure_why.len ? container->failure_why.data : "");
-    } else if (reader->levels || (container->no_plans && query->sql.len)) {
+    } else if (reader->several && reader->levels > container->pk_def.path_count) {
+        if (reader->ranges.waited)
+            aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT, "pks: one has more levels than the container's keys");
+        else aioc_account_forget_ranges(reader->ranges.container);  /* perhaps those of an older container */
+        aioc_range_watch_ready(reader);
+    } else if (aioc_range_asks_key(reader) || (container->no_plans && query->sql.len)) {
         aioc_query_go_direct(query, 0, "");  /* of one whole key, or the gateway knows better */
     } else {
         if (query->sql.len && !query->plan) aioc_query_share_plan(query);
@@ -18935,7 +18947,7 @@ static void aioc_query_free(aioc_page_cursor *cursor)
     aioc_query *query = aioc_query_of(cursor);
     aioc_mem *memory = cursor->engine->memory;
     aioc_mem_buffer *const texts[] = {
-        &query->sql, &query->params, &query->refusal, &query->last_items, &query->last_rid, &query->last_edges
+        &query->sql, &query->params, &query->last_items, &query->last_rid, &query->last_edges
     };
     size_t i;
     aioc_plan_release(memory, query->plan);
@@ -18998,28 +19010,26 @@ static int aioc_query_build_body(aioc_request_builder *builder, aioc_mem_buffer 
                ? 0 : aioc_request_no_memory(builder);
 }
 
-static int aioc_query_add_lines(aioc_request_builder *builder, const aiocosmos_query_request *request, bool is_query,
-                               bool across)
+static int aioc_query_add_lines(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
 {
-    aioc_mem *memory = builder->memory;
-    aioc_mem_buffer *lines = &builder->lines;
-    if (aioc_request_begin_lines(builder, request->token)) return builder->status;
-    if ((is_query && !aioc_mem_append_str(memory, lines, AIOC_RANGE_QUERY_LINES)) ||
-        (across && !aioc_mem_append_str(memory, lines, AIOC_RANGE_ACROSS_LINE)) ||
-        (request->want_metrics &&
-         !aioc_mem_append_str(memory, lines, "x-ms-documentdb-populatequerymetrics: True\r\n")) ||
-        (request->want_index_metrics &&
-         !aioc_mem_append_str(memory, lines, "x-ms-cosmos-populateindexmetrics: True\r\n")))
-        return aioc_request_no_memory(builder);
-    return aioc_request_add_headers(builder, request->headers, false);
+    aioc_request_builder *builder = &cursor->engine->builder;
+    int refused = aioc_request_begin_lines(builder, request->token);
+    aioc_mem_writer out = aioc_mem_write(builder->memory, &builder->lines);
+    if (request->sql || cursor->of_items) aioc_mem_put_text(&out, AIOC_RANGE_QUERY_LINES);
+    if (cursor->of_items && !cursor->question.pk.len) aioc_mem_put_text(&out, AIOC_RANGE_ACROSS_LINE);
+    if (request->want_metrics) aioc_mem_put_text(&out, "x-ms-documentdb-populatequerymetrics: True\r\n");
+    if (request->want_index_metrics) aioc_mem_put_text(&out, "x-ms-cosmos-populateindexmetrics: True\r\n");
+    if (!refused)
+        refused = out.ok ? aioc_request_add_headers(builder, request->headers, false) : aioc_request_no_memory(builder);
+    return refused ? refused : aioc_request_keep(builder, &cursor->question.lines, aioc_mem_text(&builder->lines));
 }
 
 /* Whether a query may be of several ranges: it names no key, or perhaps not all levels of one. */
-static bool aioc_query_may_span(const aioc_page_cursor *cursor, const aiocosmos_pk *pk)
+static bool aioc_query_may_span(const aioc_page_cursor *cursor, const aiocosmos_query_request *request)
 {
     const aioc_account *account = &cursor->engine->account;
     const aioc_account_container *container = aioc_account_find(account, aioc_mem_text(&cursor->question.link));
-    uint32_t levels = aioc_page_levels(pk);
+    uint32_t levels = request->pk_count > 1 ? 0 : aioc_page_levels(request);
     if (container && container->knowledge == AIOC_ACCOUNT_KNOWN) return levels < container->pk_def.path_count;
     return levels < AIOC_PROTOCOL_PK_LEVELS;
 }
@@ -19054,10 +19064,8 @@ static int aioc_query_fill(aioc_page_cursor *cursor, const void *asked)
     if (refused) return refused;
     if (!sql && cursor->of_items) sql = "SELECT * FROM c";
     if (sql) cursor->question.verb = "POST";
-    if (cursor->of_items && aioc_query_may_span(cursor, &request->pk)) refused = aioc_query_open(cursor, request);
-    if (!refused)
-        refused = aioc_query_add_lines(builder, request, sql != NULL, cursor->of_items && !cursor->question.pk.len);
-    if (!refused) refused = aioc_request_keep(builder, &cursor->question.lines, aioc_mem_text(&builder->lines));
+    if (cursor->of_items && aioc_query_may_span(cursor, request)) refused = aioc_query_open(cursor, request);
+    if (!refused) refused = aioc_query_add_lines(cursor, request);
     if (!refused && sql) refused = aioc_query_build_body(builder, &cursor->body, request, sql);
     if (!refused && cursor->way)
         refused = aioc_request_keep(builder, &aioc_query_of(cursor)->params, aioc_mem_text(&builder->body));
@@ -19119,11 +19127,10 @@ static int aioc_change_take_page(aioc_range_stream *stream, const aiocosmos_resu
 {
     aiocosmos_str etag = aioc_range_wanted(result, AIOC_PROTOCOL_H_ETAG);
     bool moved = !aioc_mem_same(etag, aioc_range_ask_from(stream));
-    size_t i;
     int status;
-    for (i = 0; i < etag.len; i++)  /* it is to be sent, and to travel in a token */
-        if (etag.ptr[i] < ' ' || etag.ptr[i] > '~') return AIOCOSMOS_E_PROTOCOL;
-    if (etag.len == 0 && (result->status == 0 || aioc_change_is_placeless(stream))) return AIOCOSMOS_E_PROTOCOL;
+    /* It is to be sent, and to travel in a token. */
+    if (!aioc_pos_is_line(etag) || (etag.len == 0 && (result->status == 0 || aioc_change_is_placeless(stream))))
+        return AIOCOSMOS_E_PROTOCOL;
     if (result->status == 304) return aioc_change_take_nothing(stream, etag, true);
     status = aioc_range_take(stream, result);
     if (status) return status;
@@ -19163,7 +19170,7 @@ static bool aioc_change_cut(aioc_page_cursor *cursor)
     for (place = 0; place < reader->stream_count; place++) reader->streams[place]->hot = true;
     if (ok) return true;
     aioc_range_drop_all(reader);
-    aioc_range_no_memory(&reader->tally);
+    aioc_range_no_memory(reader);
     return false;
 }
 
@@ -19186,17 +19193,13 @@ static void aioc_change_prepare(aioc_page_cursor *cursor)
         aioc_account_forget_ranges(container);  /* ours may be the old one */
         aioc_range_watch_ready(reader);
     } else {
-        aioc_range_span_prefix(reader, "");
-        if (known && reader->levels && reader->levels < container->pk_def.path_count)
-            aioc_range_no_memory(&reader->tally);
-        if (!placed) reader->by_key = reader->levels > 0;
-        if (!reader->tally.status) cursor->begun = aioc_change_cut(cursor);
+        if (!placed) reader->by_key = !known || aioc_range_asks_key(reader);
+        cursor->begun = aioc_change_cut(cursor);
     }
 }
 
-/* The place of the stream that is to be asked next: of those that are, the one that was asked longest ago. UINT32_MAX:
- * none. Those that have had changes are; of those that have not, one a page, lest they starve; and all, when no other
- * has any. */
+/* The place of the stream to be asked next: of those that are due, the one asked longest ago; UINT32_MAX: none. Due are
+ * those that have had changes; of the others one a page, lest they starve, or all, when none has any. */
 static uint32_t aioc_change_next_to_ask(const aioc_page_cursor *cursor)
 {
     const aioc_range_reader *reader = cursor->reader;
@@ -19232,8 +19235,8 @@ static void aioc_change_fetch(aioc_page_cursor *cursor)
     }
 }
 
-/* When there is nothing new: neighbours in one range, as was known when both were asked, that are at the same position
- * go on as one. Of ranges that were merged they would be two for ever. */
+/* When there is nothing new, neighbours of one range that are at the same position go on as one: of ranges that were
+ * merged they would be two for ever. */
 static void aioc_change_join_neighbours(aioc_range_reader *reader)
 {
     const aioc_account_container *container = reader->ranges.container;
@@ -19314,7 +19317,7 @@ static void aioc_change_work(aioc_page_cursor *cursor)
             return;
         }
         if (aioc_page_mark(cursor, UINT32_MAX)) aioc_page_end(cursor, 304, "nothing has changed", AIOC_RANGE_AHEAD);
-        else aioc_range_no_memory(&reader->tally);
+        else aioc_range_no_memory(reader);
     }
 }
 
@@ -19352,20 +19355,18 @@ static int aioc_change_check(aioc_request_builder *builder, const aiocosmos_chan
 static int aioc_change_add_lines(aioc_page_cursor *cursor, const aiocosmos_changes_request *request)
 {
     aioc_request_builder *builder = &cursor->engine->builder;
+    int refused = aioc_request_keep_headers(builder, &cursor->question.lines, request->headers);
+    aioc_mem_writer out = aioc_mem_write(builder->memory, &cursor->question.lines);
     char date[AIOC_AUTH_DATE_LEN + 1];
     uint64_t since = cursor->since;
-    int refused;
-    builder->lines.len = 0;
-    refused = aioc_request_add_line(builder, "A-IM: ", request->all_versions ? "Full-Fidelity Feed"
-                                                                             : "Incremental Feed");
-    if (!refused && request->all_versions)
-        refused = aioc_request_add_line(builder, "x-ms-cosmos-changefeed-wire-format-version: ", "2021-09-15");
-    if (!refused && since) {
+    aioc_mem_put_text(&out, request->all_versions ? "A-IM: Full-Fidelity Feed\r\n"
+                                                    "x-ms-cosmos-changefeed-wire-format-version: 2021-09-15\r\n"
+                                                  : "A-IM: Incremental Feed\r\n");
+    if (since) {
         aioc_auth_date(date, since > (uint64_t)AIOC_TEXT_DATE_LAST ? AIOC_TEXT_DATE_LAST : (int64_t)since - 1);
-        refused = aioc_request_add_line(builder, "If-Modified-Since: ", date);
+        aioc_request_put_line(&out, "If-Modified-Since: ", aioc_mem_str(date));
     }
-    if (!refused) refused = aioc_request_add_headers(builder, request->headers, false);
-    return refused ? refused : aioc_request_keep(builder, &cursor->question.lines, aioc_mem_text(&builder->lines));
+    return refused ? refused : out.ok ? 0 : aioc_request_no_memory(builder);
 }
 
 /* Where it starts: as asked for, or where a token says. */

@@ -265,6 +265,7 @@ TEST_TWICE(the_first_levels_of_a_key_are_a_part_of_the_key_space)
     aiocosmos_client *client = open_world("--partitions 8");
     aiocosmos_request make = {0};
     aiocosmos_query_request query = query_of("SELECT VALUE c.n FROM c ORDER BY c.n");
+    aiocosmos_pk keys[5];
     answer got;
     listing all;
     int i;
@@ -297,6 +298,78 @@ TEST_TWICE(the_first_levels_of_a_key_are_a_part_of_the_key_space)
     query.pk = aiocosmos_pk3(aiocosmos_i(1), aiocosmos_s("u3"), aiocosmos_i(13));
     CHECK_INT(read_all(client, &query, &all), 0);
     CHECK_STR(all.text, "[13]");
+    memset(&query.pk, 0, sizeof query.pk);
+    keys[0] = aiocosmos_pk2(aiocosmos_i(1), aiocosmos_s("u3"));
+    keys[1] = aiocosmos_pk3(aiocosmos_i(0), aiocosmos_s("u2"), aiocosmos_i(12));
+    keys[2] = aiocosmos_pk3(aiocosmos_i(1), aiocosmos_s("u3"), aiocosmos_i(13));   /* lies in the first */
+    keys[3] = aiocosmos_pk3(aiocosmos_i(7), aiocosmos_s("u3"), aiocosmos_i(13));   /* of which there is nothing */
+    keys[4] = keys[1];
+    query.pks = keys;
+    query.pk_count = 5;
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_STR(all.text, "[3,12,13,23,33]");
+    query.sql = "SELECT VALUE COUNT(1) FROM c";
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_STR(all.text, "[5]");
+    keys[4] = aiocosmos_pk1(aiocosmos_i(1));     /* the first lies in it, and came before it */
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_STR(all.text, "[21]");
+    query.pks = &keys[1];
+    query.pk_count = 1;
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_STR(all.text, "[1]");
+    close_world(client);
+}
+
+/* Page by page, each from its token, as all ranges are. */
+TEST_TWICE(the_items_of_many_keys_are_merged_and_resumed)
+{
+    aiocosmos_client *client = open_world("--partitions 8");
+    aiocosmos_query_request query = query_of("SELECT VALUE c.n FROM c ORDER BY c.n DESC");
+    static aiocosmos_pk keys[300];
+    static char names[100][16];
+    char token[sizeof ((listing *)0)->continuation] = "";
+    listing all;
+    int i, n = 0;
+    for (i = 0; i < 100; i++) {
+        snprintf(names[i], sizeof names[i], "key %d", i);
+        if (i < 50) fill(client, names[i], i, i + 1);
+        keys[i] = keys[299 - i] = aiocosmos_pk1(aiocosmos_s(names[i]));
+    }
+    for (i = 100; i < 200; i++) keys[i] = aiocosmos_pk1(aiocosmos_i(i));
+    fill(client, "another", 50, 60);
+    query.pks = keys;
+    query.pk_count = 300;
+    query.page_items_max = 7;
+    for (n = 49; n >= 0;) {
+        aiocosmos_cursor open;
+        char want[64] = "", *at = want;
+        query.continuation = aiocosmos_text(*token ? token : NULL);
+        open = open_query(client, &query);
+        memset(&all, 0, sizeof all);
+        CHECK_INT(read_page(client, open, &all), 0);
+        for (i = 0; i < 7 && n >= 0; i++, n--) at += snprintf(at, 8, "%s%d", i ? "," : "[", n);
+        snprintf(at, 2, "]");
+        CHECK_STR(all.text, want);
+        snprintf(token, sizeof token, "%s", all.continuation);
+        aiocosmos_cursor_close(client, open);
+    }
+    query.continuation = aiocosmos_text(NULL);
+    query.page_items_max = 0;
+    query.sql = NULL;
+    query.skip_empty = true;
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_INT(all.items, 50);
+    query.pk = keys[0];
+    CHECK_STR(refusal_of_query(client, &query), "pks: required with pk_count, and instead of pk");
+    memset(&query.pk, 0, sizeof query.pk);
+    query.pks = NULL;
+    CHECK_STR(refusal_of_query(client, &query), "pks: required with pk_count, and instead of pk");
+    query.pks = keys;
+    keys[17] = aiocosmos_pk2(aiocosmos_s("one level"), aiocosmos_s("too many"));
+    CHECK_INT(read_all(client, &query, &all), AIOCOSMOS_E_ARGUMENT);
+    memset(&keys[17], 0, sizeof keys[17]);
+    CHECK_STR(refusal_of_query(client, &query), "pk: required");
     close_world(client);
 }
 
