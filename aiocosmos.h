@@ -17748,7 +17748,7 @@ static void aioc_page_deliver(aioc_page_cursor *cursor, aiocosmos_page *page)
     if (cursor->way && !cursor->unshown) {
         aioc_range_answer_free(engine->memory, cursor->shown);
         cursor->shown = NULL;
-        if (cursor->text.cap > AIOC_MEM_LARGEST) {
+        if (cursor->text.cap > AIOC_MEM_LARGEST && engine->memory->used > engine->memory->max / 4) {
             aioc_mem_buffer_free(engine->memory, &cursor->text);
             aioc_mem_buffer_free(engine->memory, &cursor->items);
         }
