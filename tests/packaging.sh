@@ -1,6 +1,6 @@
 #!/bin/sh
-# What is installed and packed: manual pages that say what --help says, `make install`, the emulator as the only process of
-# a container. BUILD (build) is where the programs are.
+# What is packed: manual pages that say what --help says, a Dockerfile, the emulator as the only process of a container.
+# BUILD (build) is where the programs are.
 set -u
 
 build=${BUILD:-build}
@@ -58,10 +58,14 @@ check 'the emulator: --help and manual page' same_options "$work/emulator.help" 
 check 'the tool: --help and manual page' same_options "$work/tool.help" "$work/aiocosmos.1"
 
 # Nor does the page keep quiet about a control.
-check 'the emulator: controls on its manual page' sh -c "
-    for control in \$(sed -n 's/^    { \"\\([a-z]*\\)\",.*EMU_VERB.*/\\1/p' tools/emulator/control.c) health; do
-        grep -q \"/_emulator/\$control\" tools/packaging/aiocosmos-emulator.1 || { echo \"\$control is missing\"; exit 1; }
-    done"
+says_controls() {
+    for control in $(sed -n 's/^    { "\([a-z]*\)",.*EMU_VERB.*/\1/p' tools/emulator/control.c) health explorer; do
+        grep -q "/_emulator/$control" tools/packaging/aiocosmos-emulator.1 && continue
+        echo "$control is missing"
+        return 1
+    done
+}
+check 'the emulator: controls on its manual page' says_controls
 
 if command -v groff >/dev/null; then
     check 'the emulator: its manual page' formats tools/packaging/aiocosmos-emulator.1

@@ -231,6 +231,7 @@ test("a query says its rows, RU, pages and plan", async () => {
     await page.getByText(/^page 1: 100 rows, [\d.]+ RU/).waitFor();
     assert.deepEqual(await numbers(), count(100, i => String(229 - i)));
     await page.getByText("merged by the emulator").waitFor();
+    await page.getByText("index: /n/?").waitFor();
     await page.getByRole("button", { name: "Next page" }).click();
     await page.getByText(/so far 200 rows, [\d.]+ RU/).waitFor();
     assert.deepEqual(await numbers(), count(100, i => String(129 - i)));
@@ -420,7 +421,7 @@ test("everything that can be used has a name", async () => {
     }
 });
 
-test("the page is for this machine alone, and stands by itself", async () => {
+test("the page stands by itself, and what it uses is for this machine", async () => {
     const get = (headers, path = "explorer") => new Promise((resolve, reject) => {
         http.get(`${url}_emulator/${path}`, { headers }, answer => {
             let body = "";
@@ -433,8 +434,8 @@ test("the page is for this machine alone, and stands by itself", async () => {
     assert.match(headers["content-security-policy"],
         /^default-src 'none'; connect-src 'self'.*frame-ancestors 'none'.*script-src 'sha256-[^']{44}'$/);
     assert.doesNotMatch(body.replaceAll("http://www.w3.org/2000/svg", ""), /https?:\/\/|src=|@import|url\(/);
-    assert.equal((await get({ host: "rebound.example" })).status, 401);
-    assert.equal((await get({ origin: "http://other.example" })).status, 403);
+    for (const strange of [{ host: "rebound.example" }, { origin: "http://other.example" }])
+        assert.ok([401, 403].includes((await get(strange, "stats")).status));
     assert.equal((await get({ host: "rebound.example" }, "partitions/tests/c1")).status, 401);
 });
 
