@@ -19542,7 +19542,7 @@ static int aioc_many_reason(int status)
     return status == 404 ? 410 : status;
 }
 
-/* Answers a pair. False: the callback has ended the operation or the client, and nothing more is to be handed over. */
+/* Answers a pair. False: the callback has ended the operation or the client. */
 static bool aioc_many_give_pair(aioc_many *many, uint32_t pair, int status, aiocosmos_json item)
 {
     aioc_op_engine *engine = many->engine;
@@ -20131,7 +20131,7 @@ static bool aioc_many_is_row_of(const aioc_many *many, uint32_t pair, const aioc
     return true;
 }
 
-/* Hands a row to all who asked for it. False: nothing more is to be handed over. */
+/* Hands a row to all who asked for it. False as above. */
 static bool aioc_many_give_row(aioc_many *many, aioc_many_batch *batch, aiocosmos_json item)
 {
     aioc_many_row row;
@@ -20334,7 +20334,7 @@ static int aioc_many_open(aioc_range_readers *readers, const aiocosmos_read_many
     return refused;
 }
 
-/* The host lets go of what it has callbacks to expect from. False: the operation is no read of many items. */
+/* The host expects no callbacks any more. False: it is no read of many. */
 static bool aioc_many_forget(aioc_op *op)
 {
     aioc_many *many = (aioc_many *)op->owner;
@@ -20692,7 +20692,7 @@ typedef struct aioc_bulk_batch {
     aioc_op        *op;
     aioc_bulk_queue items;  /* those that have not ended meanwhile, */
     uint32_t        count;  /* of so many */
-    uint32_t        version;  /* of the ranges */
+    uint32_t        version, share;  /* of the ranges; of which of them */
     double          charge_ru;  /* expected */
 } aioc_bulk_batch;
 
@@ -21312,6 +21312,7 @@ static void aioc_bulk_load(aioc_bulk_batch *batch, aioc_bulk_queue *queue, uint3
         item->place = batch->count;
     }
     batch->version = bulk->container->ranges_version;
+    batch->share = queue == &bulk->singles ? UINT32_MAX : (uint32_t)(queue - bulk->shares);
     batch->charge_ru = bulk->ru_each * count;
     aioc_mem_list_add(&bulk->batches, &batch->node);
     bulk->requests++;
@@ -21327,7 +21328,7 @@ static int aioc_bulk_send_some(aioc_bulk *bulk, aioc_bulk_queue *queue, uint32_t
     uint32_t count = 1;
     int refused;
     engine->builder.default_lines = aioc_mem_text(&bulk->lines);
-    if (queue == &bulk->singles) {
+    if (queue == &bulk->singles || queue->count == 1 || queue->first->together_max == 1) {
         const aioc_batch_operation *what = &queue->first->what;
         aiocosmos_request single;
         memset(&single, 0, sizeof single);
@@ -21361,11 +21362,12 @@ static int aioc_bulk_send_some(aioc_bulk *bulk, aioc_bulk_queue *queue, uint32_t
 
 static uint32_t aioc_bulk_under_way(const aioc_bulk *bulk, uint32_t share)
 {
-    aiocosmos_str range = aioc_account_text(bulk->container, bulk->container->ranges[share].id);
     const aioc_mem_node *node = bulk->batches.first;
     uint32_t count = 0;
-    for (; node; node = node->next)
-        if (aioc_mem_same(aioc_op_part(((const aioc_bulk_batch *)node)->op, AIOC_OP_PK), range)) count++;
+    for (; node; node = node->next) {
+        const aioc_bulk_batch *batch = (const aioc_bulk_batch *)node;
+        if (batch->share == share && batch->version == bulk->version) count++;
+    }
     return count;
 }
 
@@ -21601,7 +21603,7 @@ static aioc_bulk *aioc_bulk_find(const aioc_op_engine *engine, aiocosmos_op hand
     return op && op->role == &aioc_bulk_role ? (aioc_bulk *)op->owner : NULL;
 }
 
-/* The host lets go of what it has callbacks to expect from. False: the operation is no bulk. */
+/* The host expects no callbacks any more. False: it is no bulk. */
 static bool aioc_bulk_forget(aioc_op *op)
 {
     aioc_bulk *bulk = (aioc_bulk *)op->owner;

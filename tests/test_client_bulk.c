@@ -232,11 +232,46 @@ TEST(a_lone_item_waits_for_nobody)
     aiocosmos_client *client = open_world();
     aiocosmos_bulk_request request = bulk_of(1, AIOCOSMOS_CREATE_ITEM);
     CHECK_INT(run(client, &request), 1);
+    CHECK(server.singles == 1 && server.batches == 0);         /* it is a request as any */
+    CHECK(source.items[0].attempts == 1 && source.items[0].charge_ru == 5.5);
     request = bulk_of(20, AIOCOSMOS_CREATE_ITEM);
     source.later_at = 7;
     memset(server.sent, 0, sizeof server.sent);
     CHECK_INT(run(client, &request), 20);
-    CHECK(server.sizes[1] == 7 && server.sizes[2] == 13);
+    CHECK(server.sizes[0] == 7 && server.sizes[1] == 13);
+    close_client(client);
+}
+
+static bool one_has_come;
+
+static aiocosmos_pull pull_one(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    if (!one_has_come) return AIOCOSMOS_PULL_LATER;
+    one_has_come = false;
+    return pull(client, item, user_data);
+}
+
+/* What comes item by item, faster than it is answered, waits and is packed as soon as four are under way. */
+TEST(lone_items_are_under_way_like_batches)
+{
+    aiocosmos_client *client = open_world();
+    aiocosmos_bulk_request request = bulk_of(1, AIOCOSMOS_CREATE_ITEM);
+    aiocosmos_op op;
+    int i;
+    CHECK_INT(run(client, &request), 1);             /* the ranges are known */
+    net.answer = NULL;
+    request = bulk_of(30, AIOCOSMOS_CREATE_ITEM);
+    request.next = pull_one;
+    CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
+    for (i = 0; i < 20; i++) {
+        one_has_come = true;
+        aiocosmos_bulk_resume(client, op);
+        CHECK(aiocosmos_step(client, 1) >= 0);
+    }
+    CHECK_INT(((aioc_bulk *)client->bulks.bulks.first)->requests, 4);
+    CHECK_INT(((aioc_bulk *)client->bulks.bulks.first)->shares[0].count, 16);
+    CHECK(aiocosmos_cancel(client, op));
+    drain(client);
     close_client(client);
 }
 
@@ -250,10 +285,10 @@ TEST(a_batch_is_no_larger_than_the_service_takes)
     for (i = 0; i < 3; i++) CHECK_INT(server.sizes[i], 3);
     CHECK(server.largest < AIOC_BULK_BYTES_MAX + 1000);
     request = bulk_of(2, AIOCOSMOS_CREATE_ITEM);
-    server.batches = 0;
+    server.batches = server.singles = 0;
     source.body_bytes = 300000;
     CHECK_INT(run(client, &request), 2);             /* each alone */
-    CHECK(server.batches == 2 && server.sizes[0] == 1);
+    CHECK(server.batches + server.singles == 2);
     CHECK_INT(client->bulks.body.cap, 0);            /* nothing so large is kept */
     close_client(client);
 }
@@ -385,9 +420,10 @@ TEST(a_server_that_has_answered_a_batch_knows_them)
     server.batches = 0;
     server.whole_status = 400;
     server.whole_body = "{\"code\":\"BadRequest\"}";
+    server.single_status = 400;
     CHECK_INT(run(client, &request), 0);             /* halved, until each is refused by itself */
-    CHECK_INT(server.batches, 1 + 2 + 4 + 8);
-    CHECK_INT(server.singles, 0);
+    CHECK_INT(server.batches, 1 + 2 + 4);
+    CHECK_INT(server.singles, 8);
     CHECK(source.items[0].status == 400 && source.items[0].fate == AIOCOSMOS_FATE_ANSWERED);
     close_client(client);
 }
@@ -495,7 +531,7 @@ TEST(a_429_of_an_item_sends_that_item_again)
     aiocosmos_bulk_request request = bulk_of(5, AIOCOSMOS_CREATE_ITEM);
     server.entry = throttled_once;
     CHECK_INT(run(client, &request), 5);
-    CHECK(server.batches == 2 && server.sizes[0] == 5 && server.sizes[1] == 1);
+    CHECK(server.batches == 1 && server.sizes[0] == 5 && server.singles == 1);
     CHECK(server.sent[2] == 2 && server.sent[1] == 1);
     CHECK(source.items[2].attempts == 2 && source.items[1].attempts == 1);
     CHECK(source.items[2].at_us - source.items[1].at_us >= 80000);
