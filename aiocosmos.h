@@ -20740,9 +20740,10 @@ struct aioc_bulk {
     uint32_t clean;            /* finished without 429 since that last changed */
     uint64_t lowered_us;
     uint64_t pulled;
-    double   ru_left, ru_each;   /* of a budget; what an operation takes, 0: not known */
-    uint64_t ru_us;              /* when ru_left was so much */
-    aioc_reactor_timer pause;    /* armed: nothing is sent until there are units again */
+    double   ru_each;            /* of a budget, what an operation takes; 0: not known */
+    uint64_t paid_us;            /* so far reaches what was spent of it */
+    uint64_t wait_until_us;      /* as a 429 has asked to */
+    aioc_reactor_timer pause;    /* armed: nothing is sent */
     aioc_reactor_timer expiry;   /* of the oldest item */
     bool waiting;         /* for the ranges */
     bool starved;         /* there was no memory for a request */
@@ -20756,7 +20757,7 @@ typedef struct aioc_bulk_list {
     uint32_t count;
     uint64_t left;             /* items */
     aioc_mem_buffer body;      /* of the request under construction */
-    char etag[256];            /* of the item that is told of; the service's have 40 bytes */
+    char etag[256];            /* of the item that is told of */
 } aioc_bulk_list;
 
 /*--- Queues ---*/
@@ -20811,7 +20812,7 @@ static void aioc_bulk_settled(aioc_account_waiter *waiter)
     ((aioc_bulk *)waiter->owner)->waiting = false;
 }
 
-/* Sorts what waits by the ranges, or waits for them. Without memory for that, all go singly from then on. */
+/* Sorts what waits by the ranges, or waits for them; without memory, all go singly from then on. */
 static void aioc_bulk_sort(aioc_bulk *bulk)
 {
     aioc_op_engine *engine = bulk->all->engine;
@@ -20851,11 +20852,15 @@ static void aioc_bulk_pause_over(aioc_reactor_timer *timer)
     (void)timer;
 }
 
-static void aioc_bulk_pause_until(aioc_bulk *bulk, uint64_t due_us)
+/* Until the longest wait for a 429 is over, and there are units again. */
+static void aioc_bulk_pause(aioc_bulk *bulk)
 {
-    if (bulk->pause.armed && bulk->pause.due_us >= due_us) return;
+    aioc_reactor *reactor = bulk->all->engine->reactor;
+    uint64_t due_us = bulk->wait_until_us;
+    if (bulk->paid_us >= reactor->now_us && bulk->paid_us + 1000u > due_us) due_us = bulk->paid_us + 1000u;
     bulk->pause.fire = aioc_bulk_pause_over;
-    aioc_reactor_timer_start(bulk->all->engine->reactor, &bulk->pause, due_us);
+    aioc_reactor_timer_stop(reactor, &bulk->pause);
+    if (due_us > reactor->now_us) aioc_reactor_timer_start(reactor, &bulk->pause, due_us);
 }
 
 /* A 429 makes the bulk pause, as each that is sent before would get one and cost units; and halves what may be under
@@ -20870,7 +20875,8 @@ static void aioc_bulk_throttled(aioc_bulk *bulk, uint64_t sent_us, uint64_t wait
         bulk->lowered_us = now_us + 1;
         bulk->clean = 0;
     }
-    if (wait_us && !last) aioc_bulk_pause_until(bulk, now_us + wait_us);
+    if (!last && now_us + wait_us > bulk->wait_until_us) bulk->wait_until_us = now_us + wait_us;
+    aioc_bulk_pause(bulk);
 }
 
 /* An item has ended without one: after as many as are allowed, a request more is. */
@@ -20882,24 +20888,16 @@ static void aioc_bulk_unthrottled(aioc_bulk *bulk)
     bulk->clean = 0;
 }
 
-/* What a budget leaves for now, which is at most a tenth of a second's. */
-static double aioc_bulk_ru_left(const aioc_bulk *bulk)
-{
-    double per_s = bulk->request.ru_per_second_max;
-    double left = bulk->ru_left + per_s * (double)(bulk->all->engine->reactor->now_us - bulk->ru_us) / 1e6;
-    return left < per_s / 10 ? left : per_s / 10;
-}
-
-/* Spends units, or with less than 0 gives back what was expected to be spent. */
+/* Spends units of a budget, or gives back what was expected to be spent. Unused ones are kept for a tenth of a second;
+ * who says that more than an hour's are spent is mistaken. */
 static void aioc_bulk_spend(aioc_bulk *bulk, double charge_ru)
 {
-    uint32_t per_s = bulk->request.ru_per_second_max;
-    if (per_s == 0) return;
-    bulk->ru_left = aioc_bulk_ru_left(bulk) - charge_ru;
-    if (bulk->ru_left < -3600.0 * per_s) bulk->ru_left = -3600.0 * per_s;  /* an hour: who says more is mistaken */
-    bulk->ru_us = bulk->all->engine->reactor->now_us;
-    if (bulk->ru_left <= 0)
-        aioc_bulk_pause_until(bulk, bulk->ru_us + 1000u + (uint64_t)(-bulk->ru_left * 1e6 / per_s));
+    double now_us = (double)bulk->all->engine->reactor->now_us, paid_us = (double)bulk->paid_us;
+    if (bulk->request.ru_per_second_max == 0) return;
+    if (paid_us < now_us - 1e5) paid_us = now_us - 1e5;
+    paid_us += charge_ru * 1e6 / bulk->request.ru_per_second_max;
+    bulk->paid_us = paid_us < 0 ? 0 : (uint64_t)(paid_us < now_us + 3600e6 ? paid_us : now_us + 3600e6);
+    aioc_bulk_pause(bulk);
 }
 
 /* Pulls leave half of the memory to requests, these an eighth to answers. */
@@ -20909,7 +20907,7 @@ static bool aioc_bulk_has_memory(const aioc_bulk *bulk, size_t eighths)
     return memory->used - memory->kept < memory->max / 8 * eighths;
 }
 
-/* How many operations may be sent. Until it is known what one takes, a budget has them go one by one. */
+/* How many operations may be sent; of a budget one, until it is known what one takes. */
 static uint32_t aioc_bulk_room(const aioc_bulk *bulk)
 {
     uint32_t unit = aioc_bulk_unit(bulk);
@@ -20917,7 +20915,8 @@ static uint32_t aioc_bulk_room(const aioc_bulk *bulk)
     if (bulk->pause.armed || bulk->starved || bulk->waiting || bulk->requests >= bulk->request.concurrency_max ||
         (bulk->requests && !aioc_bulk_has_memory(bulk, 7)) || !aioc_op_has_room_for_fetch(bulk->all->engine)) return 0;
     if (bulk->request.ru_per_second_max && room) {
-        double left = aioc_bulk_ru_left(bulk);
+        uint64_t unpaid_us = bulk->all->engine->reactor->now_us - bulk->paid_us;  /* or it would pause */
+        double left = (unpaid_us < 100000 ? (double)unpaid_us : 1e5) * bulk->request.ru_per_second_max / 1e6;
         if (bulk->ru_each <= 0) return bulk->requests ? 0 : 1;
         if (left / bulk->ru_each < room) room = 1 + (uint32_t)(left / bulk->ru_each);
     }
@@ -21117,7 +21116,7 @@ static void aioc_bulk_back_off_over(aioc_reactor_timer *timer)
     aioc_bulk_enqueue((aioc_bulk_item *)timer->owner, true);
 }
 
-/* What an answer means to one item. After a 429 it is the bulk that waits. */
+/* After a 429 it is the bulk that waits. */
 static void aioc_bulk_judge(aioc_bulk_item *item, aioc_bulk_answer *answer)
 {
     aioc_bulk *bulk = item->bulk;
@@ -21156,7 +21155,7 @@ static void aioc_bulk_judge(aioc_bulk_item *item, aioc_bulk_answer *answer)
     aioc_reactor_timer_start(engine->reactor, &item->back_off, engine->reactor->now_us + verdict.wait_us);
 }
 
-/* One item's part of an answer. No result, or a 304 that nobody asked for, says nothing, as if it had been lost. */
+/* No result, or a 304 that nobody asked for, is as good as lost. */
 static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *whole, aiocosmos_json json)
 {
     aioc_bulk_list *all = item->bulk->all;
@@ -21224,7 +21223,7 @@ static void aioc_bulk_take_answer(aioc_bulk_batch *batch, aioc_bulk_answer *whol
     }
 }
 
-/* It was not answered, but ended: with it all its items that did not only want it to be sent. */
+/* It ended without an answer, and with it all its items that did not only wait to be sent. */
 static void aioc_bulk_take_end(aioc_bulk_batch *batch, const aiocosmos_result *result)
 {
     aioc_bulk_item *item;
@@ -21400,9 +21399,7 @@ static void aioc_bulk_send(aioc_bulk *bulk)
 
 static void aioc_bulk_keep(char **at, aiocosmos_str *text)
 {
-    if (!text->ptr) return;
-    if (text->len) memcpy(*at, text->ptr, text->len);
-    text->ptr = *at;
+    if (text->ptr) text->ptr = (const char *)memcpy(*at, text->ptr, text->len);
     *at += text->len;
 }
 
@@ -21410,8 +21407,8 @@ static void aioc_bulk_keep(char **at, aiocosmos_str *text)
 static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aioc_batch_operation *what)
 {
     aioc_op_engine *engine = bulk->all->engine;
-    aiocosmos_str id = aioc_mem_str(what->id);
-    size_t size = sizeof(aioc_bulk_item) + id.len + 1 + what->pk.len + what->body.len + what->if_match.len +
+    size_t id_size = what->id ? strlen(what->id) + 1 : 0;
+    size_t size = sizeof(aioc_bulk_item) + id_size + what->pk.len + what->body.len + what->if_match.len +
                   what->if_none_match.len;
     aioc_bulk_item *item = (aioc_bulk_item *)aioc_mem_alloc(engine->memory, size);
     char *at = (char *)(item + 1);
@@ -21420,7 +21417,7 @@ static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aioc_batch_oper
     item->size = size;
     item->bulk = bulk;
     item->number = bulk->pulled;
-    item->pulled_us = engine->platform->monotonic_us(engine->platform->user_data);
+    item->pulled_us = engine->reactor->now_us;
     if (bulk->request.timeout_ms != AIOCOSMOS_OFF)
         item->deadline_us = item->pulled_us + bulk->request.timeout_ms * UINT64_C(1000);
     item->together_max = AIOC_BATCH_OPERATIONS_MAX;
@@ -21432,9 +21429,7 @@ static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aioc_batch_oper
     aioc_bulk_keep(&at, &item->what.body);
     aioc_bulk_keep(&at, &item->what.if_match);
     aioc_bulk_keep(&at, &item->what.if_none_match);
-    aioc_bulk_keep(&at, &id);
-    *at = 0;
-    item->what.id = id.ptr;
+    if (what->id) item->what.id = (const char *)memcpy(at, what->id, id_size);
     return item;
 }
 
@@ -21456,7 +21451,7 @@ static void aioc_bulk_add(aioc_bulk *bulk, aioc_bulk_item *item)
     if (!item->turn.key || aioc_mem_turn_wait(turns, &item->turn)) aioc_bulk_enqueue(item, false);
 }
 
-/* One that cannot be sent ends here, inside step, as if it had been answered. */
+/* One that cannot be sent ends here, as if it had been answered. */
 static void aioc_bulk_take(aioc_bulk *bulk, const aiocosmos_bulk_item *given)
 {
     aioc_request_builder *builder = &bulk->all->engine->builder;
@@ -21511,8 +21506,7 @@ static void aioc_bulk_pull(aioc_bulk *bulk)
 
 typedef void (*aioc_bulk_task)(aioc_bulk *bulk);
 
-/* What is to be done. NULL: nothing. As long as something can be pulled, nothing is sent, unless that
- * has to wait for the next step: `hurry`. */
+/* NULL: nothing. As long as something can be pulled, nothing is sent, unless that has to wait for the next step. */
 static aioc_bulk_task aioc_bulk_todo(const aioc_bulk *bulk, bool hurry)
 {
     if (bulk->op->stop || (bulk->ended && !bulk->left)) return bulk->left ? aioc_bulk_give_up_oldest : aioc_bulk_finish;
@@ -21529,7 +21523,7 @@ static bool aioc_bulk_has_work(const aioc_bulk_list *all)
     return node != NULL;
 }
 
-/* One thing for one bulk, and the others come first the next time. False: nothing to do. */
+/* One thing for one bulk; the others come first the next time. */
 static bool aioc_bulk_work(aioc_bulk_list *all, bool hurry)
 {
     aioc_mem_node *node = all->bulks.first;

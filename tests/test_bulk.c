@@ -168,7 +168,7 @@ TEST(a_budget_lets_one_try_first_and_then_as_many_as_it_pays_for)
 {
     open_world(10, 100, 0);
     world.bulk.request.ru_per_second_max = 1000;
-    world.bulk.ru_us = world.reactor.now_us;
+    world.bulk.paid_us = world.reactor.now_us;
     world.reactor.now_us += 10000000;                      /* unused units are kept for a tenth of a second only */
     CHECK_INT(aioc_bulk_room(&world.bulk), 1);
     world.bulk.requests = world.bulk.operations = 1;
@@ -182,6 +182,27 @@ TEST(a_budget_lets_one_try_first_and_then_as_many_as_it_pays_for)
     world.reactor.now_us += 201000;
     CHECK(aioc_reactor_timer_run_one(&world.reactor));
     CHECK_INT(aioc_bulk_room(&world.bulk), 1);
+}
+
+/* What is sent costs less than was expected: the pause ends sooner, but not before the wait for a 429. */
+TEST(units_that_come_back_shorten_a_pause)
+{
+    open_world(10, 100, 0);
+    world.bulk.request.ru_per_second_max = 1000;
+    world.bulk.paid_us = world.reactor.now_us;
+    world.bulk.ru_each = 10;
+    aioc_bulk_spend(&world.bulk, 500);
+    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 1000 + 500000);
+    aioc_bulk_spend(&world.bulk, -400);
+    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 1000 + 100000);
+    throttle_for(30000);
+    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 1000 + 100000);
+    aioc_bulk_spend(&world.bulk, -150);
+    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 30000);
+    world.reactor.now_us += 30000;
+    CHECK(aioc_reactor_timer_run_one(&world.reactor));
+    aioc_bulk_spend(&world.bulk, 0);
+    CHECK(!world.bulk.pause.armed && aioc_bulk_room(&world.bulk) > 0);
 }
 
 TEST(nothing_is_pulled_beyond_what_can_be_sent)
