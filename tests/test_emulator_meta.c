@@ -192,6 +192,7 @@ TEST(users_and_permissions_are_replaced)
     CHECK_INT(call("GET", "/dbs/D/users/ann", NULL, NULL), 404);
     CHECK_INT(call("POST", "/dbs/D/users/eve/permissions", NULL, "{\"id\":\"p\",\"permissionMode\":\"All\","
                    "\"resource\":\"dbs/D/colls/C\"}"), 201);
+    CHECK(strncmp(property("_rid"), rid, 10) == 0);        /* it begins with the user's 8 bytes: Java takes it apart */
     snprintf(rid, sizeof rid, "%s", property("_rid"));
     CHECK_INT(call("POST", "/dbs/D/users/eve/permissions", NULL, "{\"id\":\"q\",\"permissionMode\":\"All\","
                    "\"resource\":\"dbs/D/colls/C\"}"), 201);

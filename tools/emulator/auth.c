@@ -36,16 +36,17 @@ static size_t emu_sign_exactly(emu_exchange *x, aiocosmos_str link, emu_text *pa
     return aioc_text_base64_encode(mac, sizeof mac, sig);
 }
 
-/* A database or container addressed by its _rid: of the link only the last one is signed, in lower case. */
+/* What is addressed by _rids: of the link only the last one is signed, in lower case. */
 static bool emu_signed_by_rid(emu_exchange *x, aiocosmos_str given)
 {
     emu_database *database = x->segments >= 2 ? emu_find_database(x->store, x->segment[1]) : NULL;
-    emu_container *container = database && x->segments >= 4 ? emu_find_container(database, x->segment[3]) : NULL;
-    const char *rid = x->segments >= 4 ? container ? container->rid : NULL : database ? database->rid : NULL;
     char lower[EMU_RID_MAX], sig[44];
-    size_t len = rid ? strlen(rid) : 0;
-    if (!rid || !emu_is(x->segment[x->segments >= 4 ? 3 : 1], rid)) return false;
-    memcpy(lower, rid, len);
+    size_t start = x->link.len, len;
+    if (!database || !emu_is(x->segment[1], database->rid)) return false;
+    while (start > 0 && x->link.ptr[start - 1] != '/') start--;
+    len = x->link.len - start;
+    if (len > sizeof lower) return false;
+    memcpy(lower, x->link.ptr + start, len);
     emu_lower(lower, len);
     return aioc_mem_same(emu_str(sig, emu_sign_exactly(x, emu_str(lower, len), &x->core->scratch, sig)), given);
 }
@@ -170,13 +171,27 @@ static bool emu_reads_only(const emu_exchange *x)
     return x->request->verb == EMU_GET || emu_kind_asks(x->kind);
 }
 
+/* The request's link by names, as tokens have theirs, where it goes by _rids. */
+static aiocosmos_str emu_link_by_names(emu_exchange *x)
+{
+    emu_database *database = x->segments >= 4 ? emu_find_database(x->store, x->segment[1]) : NULL;
+    emu_container *container = database ? emu_find_container(database, x->segment[3]) : NULL;
+    const char *behind = x->segments >= 4 ? x->segment[3].ptr + x->segment[3].len : NULL;
+    emu_text *named = &x->core->scratch2;
+    if (!container || !emu_is(x->segment[1], database->rid) || !emu_is(x->segment[2], "colls")) return x->link;
+    emu_text_clear(named);
+    emu_put_format(named, "dbs/%s/colls/%s", database->resource.id, container->resource.id);
+    emu_put(named, behind, (size_t)(x->link.ptr + x->link.len - behind));
+    return named->failed ? x->link : emu_text_str(named);
+}
+
 /* What a resource token may do: everything with items at or below its link; reading of what is needed on the way. */
 static bool emu_token_allows(emu_exchange *x, aiocosmos_str link, bool all, aiocosmos_str key)
 {
-    bool below = link.len <= x->link.len && memcmp(link.ptr, x->link.ptr, link.len) == 0 &&
-                 (link.len == x->link.len || x->link.ptr[link.len] == '/');
-    bool above = x->link.len < link.len && memcmp(link.ptr, x->link.ptr, x->link.len) == 0 &&
-                 link.ptr[x->link.len] == '/';
+    const aiocosmos_str asked = emu_link_by_names(x);
+    bool below = link.len <= asked.len && memcmp(link.ptr, asked.ptr, link.len) == 0 &&
+                 (link.len == asked.len || asked.ptr[link.len] == '/');
+    bool above = asked.len < link.len && memcmp(link.ptr, asked.ptr, asked.len) == 0 && link.ptr[asked.len] == '/';
     bool items = emu_kind_subject(x->kind) == EMU_ITEMS || x->kind == EMU_EXECUTE_SCRIPT;
     if (x->segments == 0) return true;
     if (!below && !(above && x->request->verb == EMU_GET && !items))

@@ -101,6 +101,7 @@ static bool emu_define_unique(emu_exchange *x, emu_container *container, aiocosm
     if (!emu_names_known(x, policy, "uniqueKeyPolicy", keys, 1)) return false;
     memset(&list, 0, sizeof list);
     aioc_json_fields(policy, keys, 1, &list);
+    if (policy.type == AIOCOSMOS_JSON_OBJ && emu_is_absent(list)) return true;   /* Java writes {} where there are none */
     if (policy.type != AIOCOSMOS_JSON_OBJ || list.type != AIOCOSMOS_JSON_ARR)
         return emu_refuse(x, 400, 0, "The unique key policy is invalid: it has to be an object with 'uniqueKeys', an "
                           "array.");
@@ -333,6 +334,31 @@ static const char *const emu_container_defaults[EMU_C_COUNT] = { NULL, NULL,
     ",\"conflictResolutionPolicy\":{\"mode\":\"LastWriterWins\",\"conflictResolutionPath\":\"/_ts\","
     "\"conflictResolutionProcedure\":\"\"}", ",\"geospatialConfig\":{\"type\":\"Geography\"}", NULL, NULL, NULL };
 
+/* The service's own spelling, for whoever reads it: Java writes the version as "V2", and "Consistent". */
+static bool emu_respell(emu_core *core, emu_resource *resource)
+{
+    emu_text *whole = &core->scratch;
+    aiocosmos_json root, mode, version;
+    char *at;
+    emu_text_clear(whole);
+    emu_put(whole, resource->text, resource->text_len);
+    emu_puts(whole, "}");
+    if (whole->failed || aioc_json_parse(&core->doc2, whole->buffer.data, whole->buffer.len) < 0) return false;
+    root = aioc_json_root(&core->doc2);
+    mode = aioc_json_at(root, "/indexingPolicy/indexingMode");
+    version = aioc_json_at(root, "/partitionKey/version");
+    if (mode.type == AIOCOSMOS_JSON_STR) emu_lower(resource->text + (mode.ptr - whole->buffer.data), mode.len);
+    if (version.type != AIOCOSMOS_JSON_STR) return true;
+    at = resource->text + (version.ptr - whole->buffer.data);
+    *at = version.ptr[2];
+    memmove(at + 1, at + 4, (size_t)(resource->text + resource->text_len - (at + 4)));
+    at = (char *)aioc_mem_resize(&core->store.memory, resource->text, resource->text_len, resource->text_len - 3);
+    if (!at) return false;
+    resource->text = at;
+    resource->text_len -= 3;
+    return true;
+}
+
 bool emu_set_container_text(emu_core *core, emu_container *container, aiocosmos_str id, aiocosmos_json root,
                                    const aiocosmos_json *found)
 {
@@ -343,7 +369,7 @@ bool emu_set_container_text(emu_core *core, emu_container *container, aiocosmos_
         if (!text || found[i].type != AIOCOSMOS_JSON_NONE) continue;
         if (!emu_resource_append(&core->store, &container->resource, aioc_mem_str(text))) return false;
     }
-    return true;
+    return emu_respell(core, &container->resource);
 }
 
 bool emu_define_container(emu_exchange *x, emu_container *container, aiocosmos_json root,

@@ -80,6 +80,7 @@ struct emu_permission {
 struct emu_user {
     emu_user *next;
     emu_resource resource;
+    unsigned char raw_rid[8];
     char rid[EMU_RID_MAX];
     emu_permission *permissions;
 };

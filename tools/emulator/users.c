@@ -26,13 +26,12 @@ static emu_user *emu_find_user(emu_database *database, aiocosmos_str name)
 
 static emu_user *emu_make_user(emu_exchange *x)
 {
-    unsigned char raw[8];
     emu_user **last = &x->database->users, *user;
     user = (emu_user *)aioc_mem_zalloc(&x->store->memory, sizeof *user);
     if (!user) return NULL;
-    memcpy(raw, x->database->raw_rid, 4);
-    emu_store32be(raw + 4, ++x->store->next_user);         /* top bit clear: a user */
-    emu_rid_text(user->rid, raw, sizeof raw);
+    memcpy(user->raw_rid, x->database->raw_rid, 4);
+    emu_store32be(user->raw_rid + 4, ++x->store->next_user);         /* top bit clear: a user */
+    emu_rid_text(user->rid, user->raw_rid, sizeof user->raw_rid);
     while (*last) last = &(*last)->next;
     *last = user;
     return user;
@@ -215,8 +214,7 @@ static void emu_write_permission(emu_exchange *x, emu_user *user, emu_permission
         emu_no_memory(x);
         return;
     }
-    memset(raw, 0, sizeof raw);
-    memcpy(raw, x->database->raw_rid, 4);
+    memcpy(raw, user->raw_rid, 8);
     aioc_text_store64le(raw + 8, ++x->store->next_user);
     emu_rid_text(permission->rid, raw, sizeof raw);
     if (old) memcpy(permission->rid, old->rid, sizeof permission->rid);
