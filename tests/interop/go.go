@@ -225,7 +225,8 @@ func databases() {
 		return ids
 	}
 	check(len(ids("SELECT * FROM c")) >= 2, "too few databases")
-	same(ids("SELECT * FROM c WHERE c.id = @id", azcosmos.QueryParameter{Name: "@id", Value: "one go"}), []string{"one go"})
+	named := azcosmos.QueryParameter{Name: "@id", Value: "one go"}
+	same(ids("SELECT * FROM c WHERE c.id = @id", named), []string{"one go"})
 	must(one.Delete(ctx, nil))
 	_, err = one.Read(ctx, nil)
 	refused(err, 404)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# tests/interop/run.sh: others' software against ours: the official SDKs for JavaScript, Python and Go on our emulator,
-# our client and our tool on a server that others wrote, and a list of queries that an SDK and our tool must answer
-# alike on both. Theirs goes to build/interop; BUILD (build) is where our programs are. The last line is "N passed,
-# N failed", and ", N skipped" for what is known not to work, here or in the others' software, and for Go where that, or
-# its modules, cannot be had.
+# tests/interop/run.sh: others' software against ours: the official SDKs for JavaScript, Python, Go and Java on our
+# emulator, our client and our tool on a server that others wrote, and a list of queries that an SDK and our tool must
+# answer alike on both. Theirs goes to build/interop; BUILD (build) is where our programs are. The last line is
+# "N passed, N failed", and ", N skipped" for what is known not to work, here or in the others' software, and for Go and
+# Java where one of them, or what its SDK is made of, cannot be had.
 set -euo pipefail
 
 build=${BUILD:-build}
@@ -55,7 +55,7 @@ install_python() {
     cp $here/requirements.txt "$kept/python.done"
 }
 
-# Status 1: Go or a module cannot be had, or is too old. 2: what we wrote does not compile.
+# Status 1: Go or a module cannot be had, or is too old. Another: what we wrote does not compile.
 build_go() {
     local from=($here/go.go $here/go.mod $here/go.sum)
     export GOTOOLCHAIN=local CGO_ENABLED=0
@@ -68,19 +68,17 @@ build_go() {
     cat "${from[@]}" >"$kept/go.done"
 }
 
-# add NAME STATUS PROGRAM: the part is what is built; or it is left out, which is said in its place.
-parts=()
-add() {
-    case $2 in
-    0) parts+=("$3") ;;
-    1)
-        printf '#!/bin/sh\necho "%s: skipped: it, or what it needs, cannot be had here"\n' "$1" >"$kept/no-$1"
-        printf 'echo "%s: 0 passed, 0 failed, 1 skipped"\n' "$1" >>"$kept/no-$1"
-        chmod +x "$kept/no-$1"
-        parts+=("$kept/no-$1")
-        ;;
-    *) give_up "the part of $1 does not compile" ;;
-    esac
+# The same.
+build_java() {
+    local from=($here/Java.java $here/pom.xml)
+    up_to_date java "${from[@]}" && return
+    rm -rf "$kept/java"
+    mkdir "$kept/java"
+    cp "${from[@]}" "$kept/java"
+    javac --release 11 -version >/dev/null 2>&1 || return 1
+    (cd "$kept/java" && mvn -q -B dependency:build-classpath -Dmdep.outputFile=classpath >log 2>&1) || return 1
+    (cd "$kept/java" && javac -encoding UTF-8 -cp "$(cat classpath)" Java.java) || return 2
+    cat "${from[@]}" >"$kept/java.done"
 }
 
 # start COMMAND...: a server that runs until we end; what follows "ready" on its first line goes to $ready.
@@ -93,6 +91,32 @@ start() {
 }
 trap '{ kill "${servers[@]}"; wait; } 2>/dev/null' EXIT
 
+# part NAME COMMAND: a program that does it.
+parts=()
+part() {
+    printf '#!/bin/sh\n%s\n' "$2" >"$kept/part-$1"
+    chmod +x "$kept/part-$1"
+    parts+=("$kept/part-$1")
+}
+
+# with_emulator NAME COMMAND: the part has an emulator of its own, for there are no faults for one client alone.
+with_emulator() {
+    start "$build/aiocosmos-emulator" --port 0 --any-order
+    part "$1" "AIOCOSMOS_EMULATOR=$ready exec $2 \"\$@\""
+}
+
+# when_built NAME PID COMMAND: the part, or it is left out, which is said in its place.
+when_built() {
+    local status=0
+    wait "$2" || status=$?
+    case $status in
+    0) with_emulator "$1" "$3" ;;
+    1) part "$1" "echo '$1: skipped: it, or what it needs, cannot be had here
+$1: 0 passed, 0 failed, 1 skipped'" ;;
+    *) give_up "the part of $1 does not compile" ;;
+    esac
+}
+
 need 'node --version' nodejs
 need 'npm --version' npm
 need 'python3 -m ensurepip --version' python3 python3-venv
@@ -101,16 +125,12 @@ need 'python3 -m ensurepip --version' python3 python3-venv
 install_javascript & javascript=$!
 install_python & python=$!
 build_go & go=$!
+build_java & java=$!
 wait $javascript || go_without "npm failed"
 wait $python || go_without "pip failed"
-status=0
-wait $go || status=$?
-add go $status "$kept/go/go"
 
 export INTEROP_JS=$kept/js INTEROP_CA=$certs/ca.pem NODE_EXTRA_CA_CERTS=$certs/ca.pem PATH=$kept/venv/bin:$PATH
 export AIOCOSMOS_EMULATOR_TOKEN=an.entra.token
-start "$build/aiocosmos-emulator" --port 0 --any-order
-export AIOCOSMOS_EMULATOR=$ready
 start "$build/aiocosmos-emulator" --port 0 --any-order --aad-token $AIOCOSMOS_EMULATOR_TOKEN \
     --tls --cert "$certs/good.pem" --key-file "$certs/leaf.key"
 export AIOCOSMOS_EMULATOR_TLS=$ready
@@ -119,5 +139,11 @@ export AIOCOSMOS_EMULATOR_EIGHT=$ready
 start node $here/other_server.mjs
 export OTHER_SERVER=${ready% *} OTHER_SERVER_TLS=${ready#* }
 
-BUILD=$build tests/run.sh $here/js.mjs $here/python.py "${parts[@]}" $here/same_answers.mjs \
-    "$build/tests/interop/other_server" $here/tool.sh
+# The JVM's compiler for what runs long takes more time here than it saves.
+when_built java $java \
+    "java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp '$kept/java':\"\$(cat '$kept/java/classpath')\" Java"
+when_built go $go "'$kept/go/go'"
+with_emulator js $here/js.mjs
+with_emulator python $here/python.py
+
+BUILD=$build tests/run.sh $here/same_answers.mjs "${parts[@]}" "$build/tests/interop/other_server" $here/tool.sh
