@@ -154,6 +154,117 @@ TEST(a_transaction_is_tried_again_as_any_write)
     close_world(client);
 }
 
+/* The second one needs what the first one makes, which is refused twice for now. */
+TEST(transactions_of_one_order_key_run_one_after_the_other)
+{
+    static trade first, second;
+    aiocosmos_client *client = open_world("--partitions 1");
+    aiocosmos_bulk_item made = operation(AIOCOSMOS_CREATE_ITEM, NULL, "{\"id\":\"1\",\"pk\":\"a\",\"n\":1}");
+    aiocosmos_bulk_item raised = operation(AIOCOSMOS_PATCH_ITEM, "1", "[{\"op\":\"incr\",\"path\":\"/n\",\"value\":4}]");
+    aiocosmos_batch_request request = of_items(&made, 1);
+    answer read;
+    made.order_key = raised.order_key = 9;               /* of items, which say nothing in a transaction */
+    fault("status=429,kind=batch_items,count=2,retry_after_ms=5");
+    request.order_key = 7;
+    request.user_data = &first;
+    CHECK_INT(aiocosmos_batch(client, &request, NULL), 0);
+    request.items = &raised;
+    request.user_data = &second;
+    CHECK_INT(aiocosmos_batch(client, &request, NULL), 0);
+    drain(client);
+    CHECK(first.status == 0 && first.attempts == 3);
+    CHECK(second.status == 0 && second.attempts == 1);
+    CHECK_INT(ask(client, read_item("1", aiocosmos_s("a")), &read), 0);
+    CHECK_INT(number_in(client, read.body, "/n"), 5);
+    close_world(client);
+}
+
+/*--- Operations of a bulk, each for itself ---*/
+
+enum { IN_BULK = 9 };
+
+static struct {
+    aiocosmos_bulk_item items[IN_BULK];
+    int pulled, count, status[IN_BULK];
+    uint32_t attempts[IN_BULK];
+    char etag[IN_BULK][64];
+} several;
+
+static aiocosmos_pull pull_several(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    (void)client; (void)user_data;
+    if (several.pulled == several.count) return AIOCOSMOS_PULL_END;
+    *item = several.items[several.pulled];
+    item->pk = aiocosmos_pk1(aiocosmos_s("a"));
+    item->item_data = &several.status[several.pulled++];
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+static void keep_several(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    int *status = item_data;
+    size_t i = (size_t)(status - several.status);
+    (void)client; (void)user_data;
+    *status = result->status;
+    several.attempts[i] = result->attempts;
+    copy_text(several.etag[i], sizeof several.etag[i], result->etag);
+}
+
+static void run_several(aiocosmos_client *client, int count)
+{
+    aiocosmos_bulk_request request;
+    memset(&request, 0, sizeof request);
+    request.container = "c";
+    request.next = pull_several;
+    request.item_done = keep_several;
+    several.pulled = 0;
+    several.count = count;
+    CHECK_INT(aiocosmos_bulk(client, &request, NULL), 0);
+    drain(client);
+}
+
+TEST(operations_of_a_bulk_keep_to_their_own_conditions)
+{
+    static const int want[IN_BULK] = { 0, 412, 0, 412, 0, 412, 304, 412, 409 };
+    static char bodies[IN_BULK][40], etags[IN_BULK][64], ids[IN_BULK][2];
+    static const char raise[] = "[{\"op\":\"incr\",\"path\":\"/n\",\"value\":4}]";
+    aiocosmos_client *client = open_world("--partitions 1");
+    aiocosmos_str other = aiocosmos_text("\"00000000-0000-0000-0000-000000000000\"");
+    answer read;
+    int i;
+    memset(&several, 0, sizeof several);
+    for (i = 0; i < IN_BULK; i++) {
+        snprintf(bodies[i], sizeof bodies[i], "{\"id\":\"%d\",\"pk\":\"a\",\"n\":1}", i);
+        snprintf(ids[i], sizeof ids[i], "%d", i);
+        several.items[i] = operation(AIOCOSMOS_CREATE_ITEM, NULL, bodies[i]);
+    }
+    run_several(client, IN_BULK);
+    for (i = 0; i < IN_BULK; i++) CHECK_INT(several.status[i], 0);
+    memcpy(etags, several.etag, sizeof etags);
+    for (i = 0; i < 2; i++) {
+        several.items[i] = operation(AIOCOSMOS_REPLACE_ITEM, ids[i], i ? "{\"id\":\"1\",\"pk\":\"a\",\"n\":7}"
+                                                                      : "{\"id\":\"0\",\"pk\":\"a\",\"n\":7}");
+        several.items[2 + i] = operation(AIOCOSMOS_PATCH_ITEM, ids[2 + i], raise);
+        several.items[4 + i] = operation(AIOCOSMOS_DELETE_ITEM, ids[4 + i], NULL);
+    }
+    for (i = 0; i < 6; i++) several.items[i].if_match = i % 2 ? other : aiocosmos_text(etags[i]);
+    several.items[6] = operation(AIOCOSMOS_READ_ITEM, ids[6], NULL);
+    several.items[6].if_none_match = aiocosmos_text(etags[6]);
+    several.items[7] = operation(AIOCOSMOS_UPSERT_ITEM, NULL, bodies[7]);
+    several.items[7].if_match = other;
+    fault("status=429,kind=batch_items,count=1,retry_after_ms=1");    /* of all together, as the attempts show */
+    run_several(client, IN_BULK);
+    for (i = 0; i < IN_BULK; i++) {
+        CHECK_INT(several.status[i], want[i]);
+        CHECK_INT(several.attempts[i], 2);
+    }
+    for (i = 0; i < 6; i++) {
+        CHECK_INT(ask(client, read_item(ids[i], aiocosmos_s("a")), &read), i == 4 ? 404 : 0);
+        if (i != 4) CHECK_INT(number_in(client, read.body, "/n"), i == 0 ? 7 : i == 2 ? 5 : 1);
+    }
+    close_world(client);
+}
+
 TEST(what_is_no_transaction_is_refused_by_name)
 {
     static char big[1200000];

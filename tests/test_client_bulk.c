@@ -31,6 +31,8 @@ static struct {
     bool split;
     int whole_status;                        /* 0: results */
     int single_status;                       /* 0: 201 */
+    bool another;                            /* container has this name by now */
+    int moved;                               /* so many singles are told so */
     const char *whole_lines, *whole_body;
     int whole_count;                         /* so many batches are answered so; 0: all */
     bool (*entry)(int item, char *out, size_t cap);    /* false: the usual result */
@@ -46,6 +48,9 @@ static const char two_ranges[] =
 static const char one_range[] =
     "{\"_rid\":\"abcdAMsp2wQ=\",\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"FF\","
     "\"parents\":[]}],\"_count\":1}";
+
+static const char another_definition[] =
+    "{\"id\":\"c\",\"_rid\":\"abcdAPsp2wQ=\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2}}";
 
 static void see_operation(int item)
 {
@@ -101,9 +106,11 @@ static void answer(peer *link)
         server.ranges_asked++;
         reply(link, 200, "x-ms-activity-id: a\r\n", server.split ? two_ranges : one_range);
     } else if (heard(link, "GET /dbs/db/colls/c HTTP")) {
-        reply(link, 200, "x-ms-activity-id: a\r\n", definition);
+        reply(link, 200, "x-ms-activity-id: a\r\n", server.another ? another_definition : definition);
     } else if (heard(link, "x-ms-cosmos-is-batch-request: True\r\n")) {
         answer_batch(link);
+    } else if (server.moved && server.moved--) {
+        reply(link, 410, "x-ms-activity-id: a\r\nx-ms-substatus: 1000\r\n", "{\"code\":\"Gone\"}");
     } else {
         server.singles++;
         if (id) see_operation((int)strtol(id + 7, NULL, 10));
@@ -409,6 +416,26 @@ TEST(a_server_that_knows_no_batches_is_served_singly)
         CHECK_INT(server.batches, 0);
         close_client(client);
     }
+}
+
+TEST(batches_are_tried_anew_on_another_container)
+{
+    aiocosmos_client *client = open_world();
+    aiocosmos_bulk_request request = bulk_of(10, AIOCOSMOS_CREATE_ITEM);
+    server.whole_status = 404;
+    server.whole_body = "{\"code\":\"NotFound\"}";
+    CHECK_INT(run(client, &request), 10);
+    CHECK_INT(server.singles, 10);
+    server.whole_status = 0;
+    server.batches = server.singles = 0;
+    server.another = true;
+    server.moved = 1;
+    request = bulk_of(30, AIOCOSMOS_CREATE_ITEM);
+    request.concurrency_max = 5;
+    CHECK_INT(run(client, &request), 30);
+    CHECK_INT(server.moved, 0);
+    CHECK(server.batches > 0 && server.most > 1);
+    close_client(client);
 }
 
 TEST(a_server_that_has_answered_a_batch_knows_them)
