@@ -93,6 +93,7 @@
  *     >>many       reads of many items
  *     >>batch      transactions, and batches written and read
  *     >>bulk       bulks: many operations, as fast as the service bears
+ *     >>offers     throughput
  *     >>client     the public functions
  *========================*/
 #ifndef AIOCOSMOS_H
@@ -563,22 +564,26 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
     AIOCOSMOS_EXECUTE_PROCEDURE,       /* a stored one, as a transaction of pk's items; the body is its answer */
     /* a script, user, permission or conflict: see feed */
     AIOCOSMOS_READ_RESOURCE, AIOCOSMOS_CREATE_RESOURCE, AIOCOSMOS_REPLACE_RESOURCE, AIOCOSMOS_DELETE_RESOURCE,
+    /* of the container or, without one, the database: "/content/offerThroughput" or
+     * "/content/offerAutopilotSettings/maxThroughput", and a header x-ms-cosmos-min-throughput; 404: none of its own.
+     * May go from manual to autoscale and back; x-ms-offer-replace-pending is true while the service is at it */
+    AIOCOSMOS_READ_THROUGHPUT, AIOCOSMOS_REPLACE_THROUGHPUT,
     AIOCOSMOS_RAW,                     /* anything else that the service knows: raw_verb, raw_link */
     /* of results only */
     AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK, AIOCOSMOS_BATCH
 } aiocosmos_kind;
 
-/* What lists are of. From PROCEDURES on, what READ_RESOURCE and so on are of, with what that takes. */
+/* What lists are of. From PROCEDURES on, of what READ_RESOURCE and so on are, and what that takes. */
 typedef enum aiocosmos_feed {
     AIOCOSMOS_FEED_ITEMS,              /* of a container */
     AIOCOSMOS_FEED_CONTAINERS, AIOCOSMOS_FEED_DATABASES,
     /* partition key ranges of a container, the ones that were split among them: each has minInclusive and maxExclusive,
      * which epk_min and epk_max take */
     AIOCOSMOS_FEED_RANGES,
-    AIOCOSMOS_FEED_PROCEDURES,         /* container, id; to write one: script */
+    AIOCOSMOS_FEED_PROCEDURES,         /* container, id; script */
     AIOCOSMOS_FEED_TRIGGERS,           /* container, id; script, trigger_type, trigger_operation */
     AIOCOSMOS_FEED_FUNCTIONS,          /* container, id; script: what queries call as udf.id(...) */
-    AIOCOSMOS_FEED_CONFLICTS,          /* container, id, pk: not written, only resolved and then deleted */
+    AIOCOSMOS_FEED_CONFLICTS,          /* container, id, pk; not written, but deleted once it is resolved */
     AIOCOSMOS_FEED_USERS,              /* user */
     AIOCOSMOS_FEED_PERMISSIONS         /* user, id; permission_mode, resource, pk, expiry_s */
 } aiocosmos_feed;
@@ -594,15 +599,15 @@ struct aiocosmos_op_info {
  * requests, is the same there. What a kind takes, beside database (but READ_ACCOUNT and RAW), want_body (but RAW),
  * headers, order_key, timeout_ms and done, in capitals what has to be given; all else is refused. c container, i id, p
  * pk, b body; m if_match, n if_none_match, s session_token, x if_not_exists; t default_ttl_s and policies, k
- * partition_key_paths and unique_keys, r throughput_ru or autoscale_max_ru; f feed and what belongs to it; w raw_verb
- * and raw_link.
+ * partition_key_paths and unique_keys, r throughput_ru or autoscale_max_ru, u until_replaced; f feed and what belongs
+ * to it; w raw_verb and raw_link.
  *
  *     READ_ITEM CIPns            CREATE_ITEM CPBs           UPSERT_ITEM CPBms         REPLACE_ITEM CIPBms
  *     PATCH_ITEM CIPBms          DELETE_ITEM CIPms          READ_CONTAINER Cn         CREATE_CONTAINER CbxtKr
  *     REPLACE_CONTAINER CBmt     DELETE_CONTAINER Cm        READ_DATABASE n           CREATE_DATABASE xr
  *     DELETE_DATABASE m          READ_ACCOUNT n             DELETE_PARTITION CP       EXECUTE_PROCEDURE CIPbs
  *     READ_RESOURCE Fn           CREATE_RESOURCE Fb         REPLACE_RESOURCE Fbm      DELETE_RESOURCE Fm
- *     RAW pbmnsW
+ *     READ_THROUGHPUT c          REPLACE_THROUGHPUT cRu     RAW pbmnsW
  */
 typedef struct aiocosmos_request {
     const char *database;              /* (default: the client's default_database) */
@@ -645,8 +650,9 @@ typedef struct aiocosmos_request {
     /* create or replace container: an item is deleted so many seconds after its last write, or as its own "ttl" says;
      * -1: only where it has one; 0: never, unless body has "defaultTtl" */
     int32_t  default_ttl_s;
-    uint32_t throughput_ru;            /* create database or container: manual RU/s */
+    uint32_t throughput_ru;            /* create database or container, replace throughput: manual RU/s */
     uint32_t autoscale_max_ru;         /* or the autoscale maximum */
+    bool     until_replaced;           /* replace throughput: ends when it has been, within timeout_ms */
     aiocosmos_feed feed;               /* READ_RESOURCE ... DELETE_RESOURCE: of which it is one */
     const char *user;                  /* a user, or whose permission it is */
     /* Create or replace a resource; all else as JSON in body. */
@@ -10607,14 +10613,22 @@ typedef struct aioc_request_spec {
     void *user_data;
 } aioc_request_spec;
 
+/* What there are lists of: the type that is signed, where a list's answer has them, whose they are ("colls", "users",
+ * "": a database's, NULL: nobody's); if they have no kinds of their own, the groups of fields that name one, and of
+ * those that it has (NULL: it is not written). */
+typedef struct aioc_request_feed {
+    const char *type, *array, *owner, *names, *properties;
+} aioc_request_feed;
+
 /* Where requests are written, and why the last one was refused. */
 typedef struct aioc_request_builder {
     aioc_mem *memory;
     aioc_mem_buffer link, pk, lines, body;
     const char *tail;               /* of the path, behind `link` */
-    const char *takes;              /* the groups of fields that what is asked for takes */
+    const aioc_request_feed *feed;  /* of which what is asked for is one */
+    const char *takes;              /* the groups of fields that it takes */
     char merged[24];                /* those, where they come from several */
-    const char *name;               /* of what is asked for */
+    const char *name;               /* of it */
     aioc_mem_writer out;            /* into `body`, while the library writes one */
     aiocosmos_json_doc properties;  /* of a container */
     aioc_mem_buffer client_lines;   /* the host's, for every request */
@@ -10704,8 +10718,9 @@ static const aioc_request_field aioc_request_fields[] = {
     { 'r', AIOC_REQUEST_ALL(raw_link), "", "" },
     { 'w', AIOC_REQUEST_ALL(want_body), "", "" },
     { 'x', AIOC_REQUEST_ALL(if_not_exists), "", "" },
-    { 'x', AIOC_REQUEST_ALL(throughput_ru), "", "" },
-    { 'x', AIOC_REQUEST_ALL(autoscale_max_ru), "", "" },
+    { 'h', AIOC_REQUEST_ALL(throughput_ru), "", "" },
+    { 'h', AIOC_REQUEST_ALL(autoscale_max_ru), "", "" },
+    { 'v', AIOC_REQUEST_ALL(until_replaced), "", "" },
     { 'f', AIOC_REQUEST_ALL(feed), "", "" },
     { 'o', AIOC_REQUEST_ALL(user), "", "" },
     { 'e', AIOC_REQUEST_ALL(expiry_s), "", "" },
@@ -10727,14 +10742,7 @@ static const aioc_request_field aioc_request_fields[] = {
     { 0, "", 0, 0, "", "" }
 };
 
-static const aioc_request_field *const aioc_request_properties = aioc_request_fields + 16;
-
-/* What there are lists of: the type that is signed, where a list's answer has them, in what they are: a "colls" or
- * "users", "" a database, NULL nothing. Of those without kinds of their own, the groups of fields that name one, and
- * those that are its properties (NULL: it is not written). */
-typedef struct aioc_request_feed {
-    const char *type, *array, *owner, *names, *properties;
-} aioc_request_feed;
+static const aioc_request_field *const aioc_request_properties = aioc_request_fields + 17;
 
 enum { AIOC_REQUEST_NO_FEED = AIOCOSMOS_FEED_PERMISSIONS + 1, AIOC_REQUEST_ANY_FEED };
 
@@ -10767,11 +10775,11 @@ static const aioc_request_kind aioc_request_kinds[] = {
     { "PATCH", AIOCOSMOS_FEED_ITEMS, "dcibkmsw" },
     { "DELETE", AIOCOSMOS_FEED_ITEMS, "dcikmsw" },
     { "GET", AIOCOSMOS_FEED_CONTAINERS, "dcnw" },
-    { "POST", AIOCOSMOS_FEED_CONTAINERS, "dcbwxYup" },
+    { "POST", AIOCOSMOS_FEED_CONTAINERS, "dcbwxhYup" },
     { "PUT", AIOCOSMOS_FEED_CONTAINERS, "dcbmwp" },
     { "DELETE", AIOCOSMOS_FEED_CONTAINERS, "dcmw" },
     { "GET", AIOCOSMOS_FEED_DATABASES, "dnw" },
-    { "POST", AIOCOSMOS_FEED_DATABASES, "dwx" },
+    { "POST", AIOCOSMOS_FEED_DATABASES, "dwxh" },
     { "DELETE", AIOCOSMOS_FEED_DATABASES, "dmw" },
     { "GET", AIOC_REQUEST_NO_FEED, "nw" },
     { "POST", AIOCOSMOS_FEED_CONTAINERS, "dckw" },
@@ -10780,6 +10788,8 @@ static const aioc_request_kind aioc_request_kinds[] = {
     { "POST", AIOC_REQUEST_ANY_FEED, "fbw" },
     { "PUT", AIOC_REQUEST_ANY_FEED, "fbmw" },
     { "DELETE", AIOC_REQUEST_ANY_FEED, "fmw" },
+    { "GET", AIOCOSMOS_FEED_CONTAINERS, "dcw" },
+    { "GET", AIOCOSMOS_FEED_CONTAINERS, "dchvw" },
     { "", AIOC_REQUEST_NO_FEED, "bkmnsr" }  /* a raw one says itself what it is */
 };
 
@@ -10820,25 +10830,30 @@ static int aioc_request_check_fields(aioc_request_builder *builder, const aiocos
     for (; field->group && !(several && field->group == 's'); field++)
         if (aioc_request_is_given(request, field) && !aioc_request_takes(builder->takes, field->group))
             return aioc_request_refuse(builder, field->name, "does not belong to this kind of operation");
+    if (request->kind == AIOCOSMOS_REPLACE_THROUGHPUT && !request->throughput_ru && !request->autoscale_max_ru)
+        return aioc_request_refuse(builder, "throughput_ru", "required, or autoscale_max_ru");
     return request->throughput_ru && request->autoscale_max_ru
                ? aioc_request_refuse(builder, "autoscale_max_ru", "and throughput_ru are both given") : 0;
 }
 
-/* What it is of; what that and the kind take goes to builder->takes. NULL: refused. */
-static const aioc_request_feed *aioc_request_find_feed(aioc_request_builder *builder, const aiocosmos_request *request,
-                                                       const aioc_request_kind *kind)
+/* Into builder->feed, what it is of; into builder->takes, what that and the kind take. */
+static int aioc_request_find_feed(aioc_request_builder *builder, const aiocosmos_request *request,
+                                  const aioc_request_kind *kind)
 {
     bool body = strchr(kind->takes, 'b') != NULL;
-    unsigned at = (unsigned)request->feed, end = AIOC_REQUEST_NO_FEED;
-    const aioc_request_feed *feed = &aioc_request_feeds[at < end ? at : end];
+    unsigned at = kind->feed;
+    const aioc_request_feed *feed;
+    if (at == AIOC_REQUEST_ANY_FEED) at = request->feed;
+    else if (at == AIOCOSMOS_FEED_CONTAINERS && request->kind >= AIOCOSMOS_READ_THROUGHPUT && !request->container)
+        at = AIOCOSMOS_FEED_DATABASES;
     builder->takes = kind->takes;
-    if (kind->feed != AIOC_REQUEST_ANY_FEED) return &aioc_request_feeds[kind->feed];
-    if (!feed->names || (body && !feed->properties))
-        return aioc_request_refuse(builder, "feed", "none of this kind's"), (const aioc_request_feed *)NULL;
+    builder->feed = feed = &aioc_request_feeds[at < AIOC_REQUEST_ANY_FEED ? at : 0];
+    if (kind->feed != AIOC_REQUEST_ANY_FEED) return 0;
+    if (!feed->names || (body && !feed->properties)) return aioc_request_refuse(builder, "feed", "none of this kind's");
+    builder->takes = builder->merged;
     aioc_mem_print(builder->merged, sizeof builder->merged, "%s%s%s", kind->takes, feed->names,
                    body ? feed->properties : "");
-    builder->takes = builder->merged;
-    return feed;
+    return 0;
 }
 
 /*--- Links ---*/
@@ -10931,9 +10946,8 @@ static int aioc_request_check_etag(aioc_request_builder *builder, const char *wh
     return aioc_request_refuse(builder, what, "an ETag keeps its double quotes");
 }
 
-/* Whether a header changes how messages are framed or read, or is one that the library sets: in a raw request those of
- * any, in others those of their meaning, too. `why` says what to use instead. Each name ends with a blank, or with '='
- * and what to use; '-' before that: names that begin so. */
+/* Whether a header is the connection's, or one that the library sets: in a raw request those of any, in others those of
+ * their meaning, too. A name ends with a blank, or with '=' and what to use; '-' before that: names that begin so. */
 static bool aioc_request_is_our_header(aiocosmos_str name, bool raw, char *why, size_t cap)
 {
     static const char *const lists[] = {
@@ -11034,7 +11048,11 @@ static int aioc_request_keep_headers(aioc_request_builder *builder, aioc_mem_buf
 static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos_request *request,
                                   const aioc_request_kind *kind)
 {
+    static const char *const formats[] = { "x-ms-documentdb-expiry-seconds: %u\r\n", "x-ms-offer-throughput: %u\r\n",
+        "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}\r\n" };
+    const uint32_t numbers[] = { request->expiry_s, request->throughput_ru, request->autoscale_max_ru };
     char line[80];
+    int i;
     const char *type = request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json" : "application/json";
     bool raw = request->kind == AIOCOSMOS_RAW, sends = kind->verb[0] == 'P';
     aioc_mem_writer lines;
@@ -11044,14 +11062,9 @@ static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos
     if (request->kind == AIOCOSMOS_UPSERT_ITEM) aioc_mem_put_text(&lines, "x-ms-documentdb-is-upsert: True\r\n");
     if (sends && kind->feed == AIOCOSMOS_FEED_ITEMS && !request->want_body)
         aioc_mem_put_text(&lines, "Prefer: return=minimal\r\n");
-    if (request->throughput_ru || request->autoscale_max_ru) {
-        aioc_mem_print(line, sizeof line, request->throughput_ru ? "x-ms-offer-throughput: %u\r\n"
-                       : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}\r\n",
-                       (unsigned)(request->throughput_ru + request->autoscale_max_ru));  /* one of them is 0 */
-        aioc_mem_put_text(&lines, line);
-    }
-    if (request->expiry_s) {
-        aioc_mem_print(line, sizeof line, "x-ms-documentdb-expiry-seconds: %u\r\n", (unsigned)request->expiry_s);
+    for (i = 0; i < (sends ? 3 : 1); i++) {
+        if (!numbers[i]) continue;
+        aioc_mem_print(line, sizeof line, formats[i], (unsigned)numbers[i]);
         aioc_mem_put_text(&lines, line);
     }
     if (request->if_match.ptr) aioc_request_put_line(&lines, "If-Match: ", request->if_match);
@@ -11177,8 +11190,7 @@ static int aioc_request_write_key_paths(aioc_request_builder *builder, const cha
     return 0;
 }
 
-/* Whether at most so many letters have to be changed, added or taken away until a is b (Levenshtein); their case does
- * not count. */
+/* Whether at most so many letters have to be changed, added or taken away until a is b, in any case (Levenshtein). */
 static bool aioc_request_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
 {
     size_t row[AIOC_REQUEST_NAME_MAX + 1], i, j;
@@ -11196,9 +11208,8 @@ static bool aioc_request_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
     return row[b.len] <= most;
 }
 
-/* A member of the properties that the host gives as JSON. What we do not know is the service's affair, but not what is
- * nearly something else, such as "uniqueKeys" or "unique_key_policy", of which it may take no notice. *seen: a bit for
- * each field. */
+/* A property that the host gives as JSON. What we do not know is the service's affair, but not what is nearly something
+ * else, such as "uniqueKeys", of which it may take no notice. *seen: a bit for each field. */
 static int aioc_request_check_member(aioc_request_builder *builder, const aiocosmos_request *request,
                                      aiocosmos_json key, uint32_t *seen)
 {
@@ -11224,7 +11235,7 @@ static int aioc_request_check_member(aioc_request_builder *builder, const aiocos
     return 0;
 }
 
-/* The members of an object from the host, without its braces. Those that stand in the request itself are refused. */
+/* The members of an object from the host, without its braces. */
 static int aioc_request_write_members(aioc_request_builder *builder, const aiocosmos_request *request, uint32_t *seen)
 {
     aiocosmos_json root, key, value;
@@ -11401,17 +11412,17 @@ static int aioc_request_link_item(aioc_request_builder *builder, aiocosmos_str c
 {
     aioc_mem *memory = builder->memory;
     aioc_mem_buffer *link = &builder->link;
+    builder->feed = aioc_request_feeds;  /* that of items */
     builder->tail = id ? NULL : "docs";
     return aioc_mem_set(memory, link, container) && (!id || (aioc_mem_append_str(memory, link, "/docs/") &&
            aioc_mem_append_str(memory, link, id))) ? 0 : aioc_request_no_memory(builder);
 }
 
-/* Writes the link of what is asked for to builder->link, its name to builder->name, and what follows it in the path to
- * builder->tail: of a new one, whose name is not in the link, the type. */
+/* Fills in builder->link, ->name and ->tail. The name of a new one is not in the link, and its type is the tail. */
 static int aioc_request_link(aioc_request_builder *builder, const aiocosmos_request *request)
 {
     const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
-    const aioc_request_feed *feed = aioc_request_find_feed(builder, request, kind);
+    const aioc_request_feed *feed = builder->feed;
     bool deletes_all = request->kind == AIOCOSMOS_DELETE_PARTITION;
     bool named = strcmp(kind->verb, "POST") != 0 || strchr(kind->takes, 'i') || deletes_all;
     builder->tail = deletes_all ? "operations/partitionkeydelete" : named ? NULL : feed->type;
@@ -11430,13 +11441,11 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
                               aioc_request_spec *spec)
 {
     const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
-    const aioc_request_feed *feed;
     const aiocosmos_str *etag = &request->if_match;
     bool sends, keyed;
     memset(spec, 0, sizeof *spec);
     if (!kind) return aioc_request_refuse(builder, "kind", "required: one of aiocosmos_kind");
-    feed = aioc_request_find_feed(builder, request, kind);
-    if (!feed) return builder->status;
+    if (aioc_request_find_feed(builder, request, kind)) return builder->status;
     sends = kind->verb[0] == 'P';
     spec->is.write = kind->verb[0] != 'G';
     /* "*" is true of what the first try made of the item, too. */
@@ -11444,7 +11453,7 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
     spec->is.if_not_exists = request->if_not_exists;
     spec->is.item_data = strchr(kind->takes, 'k') && request->kind != AIOCOSMOS_RAW;
     keyed = request->kind == AIOCOSMOS_RAW ? aioc_request_has_pk(&request->pk)
-                                           : spec->is.item_data || (feed->names && strchr(feed->names, 'k'));
+                                           : spec->is.item_data || request->feed == AIOCOSMOS_FEED_CONFLICTS;
     spec->body = request->body;
     builder->pk.len = 0;
     if (aioc_request_check_fields(builder, request, several) ||
@@ -11469,7 +11478,7 @@ static int aioc_request_write(aioc_request_builder *builder, const aiocosmos_req
 {
     const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
     bool keyed = strchr(kind->takes, 'k') != NULL;
-    spec->type = aioc_request_find_feed(builder, request, kind)->type;
+    spec->type = builder->feed->type;
     if (aioc_request_add_lines(builder, request, kind) ||
         (kind->verb[0] == 'P' && !keyed && aioc_request_build_body(builder, request, &spec->body)))
         return builder->status;
@@ -11591,6 +11600,14 @@ enum {
     AIOC_OP_TEXTS
 };
 
+/* Of what takes several requests. */
+typedef struct aioc_op_course {
+    /* NULL, or takes an answer that succeeded. True: the operation goes on, or has ended. */
+    bool (*next)(aioc_op *op, const aioc_pool_outcome *outcome);
+    uint32_t step, ru;
+    bool     autoscale, until_replaced;
+} aioc_op_course;
+
 struct aioc_op {
     aioc_mem_node node;        /* of those who are ready or want a token */
     aioc_op_engine *engine;
@@ -11617,6 +11634,7 @@ struct aioc_op {
     int      stop;  /* not 0: finish with it at the next step */
     int      http_status, sub_status;
     aioc_op_past past;
+    aioc_op_course course;
     aioc_request_traits is;
     uint8_t  state, kind;
     bool     in_ready;
@@ -11743,15 +11761,6 @@ static void aioc_op_leave_ready(aioc_op *op)
     aioc_mem_list_remove(&op->engine->ready, &op->node);
 }
 
-static void aioc_op_enter_tokenless(aioc_op *op)
-{
-    aioc_op_tokens *tokens = &op->engine->tokens;
-    aioc_reactor *reactor = op->engine->reactor;
-    op->state = AIOC_OP_WANTS_TOKEN;
-    if (!tokens->waiting.first) aioc_reactor_timer_start(reactor, &tokens->timer, reactor->now_us + AIOC_OP_TOKEN_US);
-    aioc_mem_list_add(&tokens->waiting, &op->node);
-}
-
 static void aioc_op_leave_tokenless(aioc_op *op)
 {
     aioc_op_tokens *tokens = &op->engine->tokens;
@@ -11760,8 +11769,8 @@ static void aioc_op_leave_tokenless(aioc_op *op)
     op->state = AIOC_OP_READY;
 }
 
-/* Those who wait for a token and have one, or were denied it, go on; or all, because the host may have lost the
- * question. The others wait for their turn, or a host whose answers never fit would be asked for ever. */
+/* Those who have the token that they wait for, or were denied it, go on; or all, as the host may have forgotten. Others
+ * wait for their turn, or a host whose answers never fit would be asked for ever. */
 static void aioc_op_tokens_changed(aioc_op_engine *engine, bool all)
 {
     aioc_mem_node *node = engine->tokens.waiting.first, *next;
@@ -11869,8 +11878,7 @@ static bool aioc_op_copy_texts(aioc_op *op, const aioc_request_spec *spec)
     return true;
 }
 
-/* How long an attempt may be silent; 0: for ever. Metadata comes quickly or not at all, says .NET's
- * HttpTimeoutPolicyControlPlaneRetriableHotPath. */
+/* How long an attempt may be silent; 0: for ever. Metadata comes quickly or not at all, as .NET has it. */
 static uint64_t aioc_op_silence_max_us(const aioc_op *op)
 {
     uint32_t max_ms = op->engine->options->attempt_timeout_ms, first_ms = op->attempts == 0 ? 1000 : 5000;
@@ -11879,8 +11887,8 @@ static uint64_t aioc_op_silence_max_us(const aioc_op *op)
     return max_ms * UINT64_C(1000);
 }
 
-/* Starts the one timer anew: from_us is when the operation was heard of last. Whether an attempt has been silent is
- * found out only when it fires. */
+/* Starts the one timer anew; from_us: when it was heard of last. Whether an attempt is silent is found out when it
+ * fires. */
 static void aioc_op_time(aioc_op *op, uint64_t from_us)
 {
     uint64_t max_us = aioc_op_silence_max_us(op), due_us = op->deadline_us;
@@ -11896,7 +11904,7 @@ static void aioc_op_limit(aioc_op *op, uint32_t timeout_ms, uint64_t now_us)
     aioc_op_time(op, now_us);
 }
 
-/* It will complete exactly once, from a later step. NULL: no memory; the caller has seen to aioc_op_has_room(). */
+/* It will complete once, from a later step. NULL: no memory; the caller has seen to aioc_op_has_room(). */
 static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spec, const aioc_op_role *role,
                             void *owner)
 {
@@ -11939,6 +11947,18 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
 failed:
     aioc_op_free(op);
     return NULL;
+}
+
+/* Aims it at another request, in the time that is left. False: no memory. */
+static bool aioc_op_aim(aioc_op *op, const aioc_request_spec *spec)
+{
+    char *texts = op->texts;
+    size_t bytes = op->ends[AIOC_OP_OWNED] + 1;
+    if (!aioc_op_copy_texts(op, spec)) return op->texts = texts, false;
+    aioc_mem_free(op->engine->memory, texts, bytes);
+    op->is = spec->is;
+    memset(&op->past, 0, sizeof op->past);
+    return true;
 }
 
 /*--- Completion ---*/
@@ -12030,7 +12050,7 @@ static void aioc_op_log_failure(aioc_op_engine *engine, const aiocosmos_result *
                     aioc_op_delivered(result)->response ? aioc_protocol_status_text(status) : result->message.ptr);
 }
 
-/* Out of every list, then its callback, then its memory. The response, if there is one, is lent. */
+/* Out of every list, then its callback, then its memory. A response is lent. message NULL: what the status says. */
 static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const aioc_pool_outcome *outcome,
                            const char *message)
 {
@@ -12052,7 +12072,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     result.latency_us = engine->reactor->now_us > op->submitted_us ? engine->reactor->now_us - op->submitted_us : 0;
     result.activity_id = aioc_mem_str(op->activity_id);
     result.etag = aioc_mem_str("");     /* given as a condition, it is refused: not taken for none */
-    result.message = aioc_mem_str(status == 0 ? "" : message);
+    result.message = aioc_mem_str(status == 0 ? "" : message ? message : aioc_protocol_status_text(status));
     if (outcome && outcome->response) {
         const aiocosmos_str *wanted = outcome->response->wanted;
         delivery.response = outcome->response;
@@ -12080,7 +12100,7 @@ static void aioc_op_fail(aioc_op *op, int status, const char *message)
     aioc_op_finish(op, status, op->past.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT, NULL, message);
 }
 
-/* Takes an operation out of the pool; an attempt that was under way counts. Returns whether its last byte was sent. */
+/* Takes it out of the pool; an attempt under way counts. Returns whether its last byte was sent. */
 static bool aioc_op_give_up(aioc_op *op, int status)
 {
     aioc_op_attempt *attempt = op->attempt;
@@ -12125,7 +12145,7 @@ static bool aioc_op_is_sent(const aioc_op *op)
     return op->state == AIOC_OP_IN_POOL && connection && connection->sent;
 }
 
-/* In a forked child: frees, calls nobody back, sends nothing. */
+/* In a forked child. */
 static void aioc_op_abandon(aioc_op *op)
 {
     if (op->state == AIOC_OP_IN_POOL) aioc_pool_cancel(&op->attempt->endpoint->pool, &op->attempt->exchange);
@@ -12215,7 +12235,7 @@ static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
     op->activity_id[len] = 0;
 }
 
-/* Each attempt has an id by which the service's support finds it if its answer was lost; or the caller gave one. */
+/* An id by which the service's support finds an attempt; or the caller gave one. */
 static void aioc_op_put_activity(aioc_op *op, aioc_mem_writer *head)
 {
     aiocosmos_str given = aioc_http_header(aioc_op_part(op, AIOC_OP_LINES), "x-ms-activity-id");
@@ -12286,7 +12306,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     return 0;
 }
 
-/* What a token must cover: the container where there is one, so that one token serves all its items. */
+/* What a token must cover: the container where there is one, all of whose items it then serves. */
 static aiocosmos_str aioc_op_token_link(const aioc_op *op)
 {
     return op->container ? op->container->link : aioc_op_link(op);
@@ -12304,21 +12324,25 @@ static bool aioc_op_ask_host(aioc_op_engine *engine, aiocosmos_str link)
     return true;
 }
 
-/* The host is asked once for all who wait for the same token. */
+/* Once for all who wait for the same token. */
 static void aioc_op_ask_token(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
+    aioc_op_tokens *tokens = &engine->tokens;
     aiocosmos_str link = aioc_op_token_link(op);
-    aioc_mem_node *other = engine->tokens.waiting.first;
+    aioc_mem_node *other = tokens->waiting.first;
     while (other && !aioc_mem_same(aioc_op_token_link((aioc_op *)other), link)) other = other->next;
-    aioc_op_enter_tokenless(op);
+    op->state = AIOC_OP_WANTS_TOKEN;
+    if (!tokens->waiting.first)
+        aioc_reactor_timer_start(engine->reactor, &tokens->timer, engine->reactor->now_us + AIOC_OP_TOKEN_US);
+    aioc_mem_list_add(&tokens->waiting, &op->node);
     if (other || aioc_op_ask_host(engine, link)) return;
     aioc_op_leave_tokenless(op);
-    aioc_op_fail(op, AIOCOSMOS_E_NOMEM, "no memory to ask for a token");
+    aioc_op_fail(op, AIOCOSMOS_E_NOMEM, NULL);
 }
 
-/* If no token is there, it has been asked for, or the operation is over. One that will end soon is used, while the host
- * is asked for its successor. */
+/* False: it has been asked for, or the operation is over. One that will end soon is used, while the host is asked for
+ * its successor. */
 static bool aioc_op_has_token(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
@@ -12341,9 +12365,8 @@ static bool aioc_op_has_token(aioc_op *op)
     return false;
 }
 
-/* Asks for the metadata if it is of use. True: the operation waits for it, once, for the look-up is its remedy; or the
- * definition tells how an item without the key's property is named; or the tokens of all ranges, sent where its own is
- * not known, are too long. */
+/* Asks for the metadata if it is of use. True: the operation waits for it, once: it is its remedy; or tells how an item
+ * without the key's property is named; or the tokens of all ranges, sent where its own is not known, are too long. */
 static bool aioc_op_waits_for_metadata(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
@@ -12401,13 +12424,12 @@ static void aioc_op_start(aioc_op *op)
     if (aioc_op_wants_session(op) && op->container->knowledge != AIOC_ACCOUNT_KNOWN &&
         aioc_op_session_bytes(op) > AIOC_OP_COMPOSITE_MAX && !aioc_op_range(op)) {
         aioc_op_fail(op, AIOCOSMOS_E_TOO_LARGE,
-                     "the session tokens of all partition key ranges are too long to send, and which is meant cannot "
-                     "be told without the container's ranges, which cannot be had");
+                     "the session tokens of all ranges are too long to send, and the ranges cannot be had");
         return;
     }
     if (!aioc_op_open_attempt(op)) {
         if (engine->attempts_open) aioc_op_back_off(op, 10000);  /* others will give back what they hold */
-        else aioc_op_fail(op, AIOCOSMOS_E_NOMEM, aioc_protocol_status_text(AIOCOSMOS_E_NOMEM));
+        else aioc_op_fail(op, AIOCOSMOS_E_NOMEM, NULL);
         return;
     }
     op->state = AIOC_OP_IN_POOL;
@@ -12697,7 +12719,7 @@ static void aioc_op_again(aioc_op *op, const aioc_op_verdict *verdict)
     aioc_op_back_off(op, verdict->wait_us);
 }
 
-/* What to tell people of a failure, in the engine's one message buffer. */
+/* What to tell people of a failure, in engine->message. */
 static const char *aioc_op_explain(aioc_op_engine *engine, const aioc_op_outcome *seen,
                                    const aioc_op_verdict *verdict, bool write, uint32_t attempts)
 {
@@ -12806,8 +12828,8 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     again = verdict.again && !aioc_op_too_late(engine, op->deadline_us, &verdict);
     aioc_op_heed(op, &verdict, !again);
     if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_op_succeeded(op, outcome->response->body);
-    if (op->stop)
-        aioc_op_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));
+    if (op->course.next && !again && verdict.status == 0 && op->course.next(op, outcome)) return;
+    if (op->stop) aioc_op_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, NULL);
     else if (again) aioc_op_again(op, &verdict);
     else
         aioc_op_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
@@ -12935,7 +12957,7 @@ static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result)
     else aioc_op_fetched(engine, op->container, knowledge);
 }
 
-/* As the message of a result: what its callbacks call may be refused for other reasons. */
+/* As the message of a result: what callbacks call may be refused for other reasons. */
 static aiocosmos_str aioc_op_keep_refusal(aioc_op_engine *engine)
 {
     aioc_mem_print(engine->message, sizeof engine->message, "%s", engine->builder.refusal);
@@ -12957,8 +12979,7 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_request_spec *spec,
                        "full: %u operations are pending: step first", (unsigned)engine->pending);
         return AIOCOSMOS_E_FULL;
     }
-    /* The last eighth is left to answers, so that they need not wait for requests to go; to what a bulk has pulled
-     * already; and to the pages of queries, who take little and give much back. */
+    /* The last eighth is left to answers, to what a bulk has pulled already, and to pages, which give much back. */
     if (!aioc_mem_fits(engine->memory, bytes, max)) {
         if (engine->pending) aioc_request_refuse(&engine->builder, "full", "memory_max is held: step first");
         else aioc_request_refuse(&engine->builder, "memory_max is held, and nothing is pending",
@@ -21614,6 +21635,109 @@ static void aioc_bulk_close(aioc_bulk_list *bulks)
     while (bulks->bulks.first) aioc_bulk_free((aioc_bulk *)bulks->bulks.first);  /* only abandoned ones are left */
 }
 /*========================
+ * MARK: - Offers                 >>offers
+ *
+ * Throughput is an offer, which is found by the RID of what it is of. One
+ * operation reads that, queries the offer, reads it, and may write it.
+ *
+ * May call: memory, text, json, http, pool, protocol, request, operation.
+ *========================*/
+
+#define AIOC_OFFER_POLL_US 1000000u
+#define AIOC_OFFER_BYTES_MAX 2048
+
+enum { AIOC_OFFER_OWNER, AIOC_OFFER_QUERY, AIOC_OFFER_READ, AIOC_OFFER_WRITTEN, AIOC_OFFER_WRITTEN_TWICE };
+
+/* The next request; after a pause, if it asks whether the offer has been replaced. */
+static void aioc_offer_ask(aioc_op *op, const char *verb, const char *link, const char *const *headers,
+                           aiocosmos_str body)
+{
+    aioc_request_builder *builder = &op->engine->builder;
+    aiocosmos_request request;
+    aioc_request_spec spec;
+    int status;
+    memset(&request, 0, sizeof request);
+    request.kind = AIOCOSMOS_RAW;
+    request.raw_verb = verb;
+    request.raw_link = link;
+    request.headers = headers;
+    request.body = body;
+    status = aioc_request_build(builder, &request, &spec);
+    spec.is.write = verb[1] == 'U';
+    spec.is.repeatable = !spec.is.write || !*headers;  /* a migration is none the second time */
+    if (!status && !aioc_op_aim(op, &spec)) status = aioc_request_no_memory(builder);
+    if (status) {
+        aioc_op_fail(op, status, builder->refusal);
+        return;
+    }
+    op->past.doubt = op->course.step > (op->is.write ? AIOC_OFFER_WRITTEN : AIOC_OFFER_READ);
+    aioc_op_back_off(op, op->past.doubt && !op->is.write ? AIOC_OFFER_POLL_US : 0);
+}
+
+/* Once it has been read. False: that was all. Of a migration, the service chooses the value. */
+static bool aioc_offer_replace(aioc_op *op, aiocosmos_json offer, const char *link, bool pending)
+{
+    static const char *const lines[] = { "x-ms-cosmos-migrate-offer-to-manual-throughput: true",
+                                         "x-ms-cosmos-migrate-offer-to-autopilot: true" };
+    aioc_op_course *course = &op->course;
+    aiocosmos_json content = aioc_json_at(offer, "/content");
+    aiocosmos_json autoscale = aioc_json_at(content, "/offerAutopilotSettings/maxThroughput");
+    bool migrates = (autoscale.type == AIOCOSMOS_JSON_NUM) != course->autoscale;
+    const char *const headers[] = { migrates ? lines[course->autoscale] : NULL, NULL };
+    int64_t ru = -1;
+    char value[64], body[AIOC_OFFER_BYTES_MAX + sizeof value];
+    const char *behind = content.ptr + content.len;
+    aioc_json_get_i64(course->autoscale ? autoscale : aioc_json_at(content, "/offerThroughput"), &ru);
+    if (course->step > AIOC_OFFER_WRITTEN || (course->step == AIOC_OFFER_WRITTEN && !migrates && ru == course->ru)) {
+        if (!pending || !course->until_replaced) return false;
+    } else if (course->step == AIOC_OFFER_READ || !pending) {
+        course->step++;
+        aioc_mem_print(value, sizeof value, course->autoscale == migrates ? "{\"offerThroughput\":%d}"
+                       : "{\"offerAutopilotSettings\":{\"maxThroughput\":%d}}", migrates ? -1 : (int)course->ru);
+        aioc_mem_print(body, sizeof body, "%.*s%s%.*s", (int)(content.ptr - offer.ptr), offer.ptr, value,
+                       (int)(offer.ptr + offer.len - behind), behind);
+        aioc_offer_ask(op, "PUT", link, headers, aioc_mem_str(body));
+        return true;
+    }
+    aioc_offer_ask(op, "GET", link, NULL, aioc_mem_str(""));
+    return true;
+}
+
+static bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outcome)
+{
+    static const char *const query[] = { "x-ms-documentdb-isquery: True", "Content-Type: application/query+json",
+                                         NULL };
+    const aioc_http_response *response = outcome->response;
+    aiocosmos_str pending = aioc_http_header(response->head, "x-ms-offer-replace-pending");
+    aiocosmos_json root = aioc_json_none(), rid;
+    uint32_t step = op->course.step;
+    bool none, good = aioc_json_parse(&op->engine->doc, response->body.ptr, response->body.len) == 0;
+    char link[80], text[160];
+    if (good) root = aioc_json_root(&op->engine->doc);
+    rid = aioc_json_at(root, step == AIOC_OFFER_QUERY ? "/Offers/0/_rid" : "/_rid");
+    good = rid.type == AIOCOSMOS_JSON_STR && rid.len < 64;
+    none = step == AIOC_OFFER_QUERY && aioc_json_at(root, "/Offers").type == AIOCOSMOS_JSON_ARR;
+    if (step >= AIOC_OFFER_READ)
+        good = good && aioc_json_at(root, "/content").type == AIOCOSMOS_JSON_OBJ && root.len < AIOC_OFFER_BYTES_MAX;
+    if (op->stop || !good) {
+        aioc_op_finish(op, op->stop ? op->stop : none ? 404 : AIOCOSMOS_E_PROTOCOL,
+                       step > AIOC_OFFER_READ ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT, outcome,
+                       op->stop ? NULL : none ? "no throughput of its own: shared by its database, or serverless"
+                       : "an answer without what an offer has");
+        return true;
+    }
+    aioc_mem_print(link, sizeof link, "offers/%.*s", (int)rid.len - 2, rid.ptr + 1);
+    aioc_mem_print(text, sizeof text, "{\"query\":\"SELECT * FROM c WHERE c.offerResourceId = '%s'\"}", link + 7);
+    if (step >= AIOC_OFFER_READ)
+        return op->kind == AIOCOSMOS_REPLACE_THROUGHPUT &&
+               aioc_offer_replace(op, root, link, aioc_mem_same_nocase(pending, aioc_mem_str("true")));
+    op->course.step++;
+    if (step == AIOC_OFFER_OWNER) aioc_offer_ask(op, "POST", "offers", query, aioc_mem_str(text));
+    else aioc_offer_ask(op, "GET", link, NULL, aioc_mem_str(""));
+    return true;
+}
+
+/*========================
  * MARK: - Client                 >>client
  *
  * The public functions: options, the step, host loops, drain and destroy. Thin:
@@ -21775,8 +21899,8 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
 }
 
 /* The header lines that never change. x-ms-version is that of every current SDK. Capabilities: 1, ranges may merge,
- * which accounts with merges demand in every request; 2, a change feed that goes on behind a merge sends its first
- * If-Modified-Since, too. 449 is retried here, not at the gateway. */
+ * which accounts with merges demand; 2, a change feed that goes on behind a merge sends its first If-Modified-Since,
+ * too. 449 is retried here, not at the gateway. */
 static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aioc_client_endpoint *endpoint,
                                              const char *agent)
 {
@@ -21935,10 +22059,9 @@ int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocos
     if (err_cap) err[0] = 0;
     /* Until 1.0 any version may change a struct; the size also tells of other rules of packing. */
     if (version != AIOCOSMOS_VERSION || options_size != sizeof options) {
-        aioc_mem_print(err, err_cap, "aiocosmos.h %u.%u.%u (options of %u bytes) meets an implementation of "
-                       "%u.%u.%u (%u): compile both with the same", version >> 16, version >> 8 & 255u,
-                       version & 255u, (unsigned)options_size, AIOCOSMOS_VERSION >> 16,
-                       AIOCOSMOS_VERSION >> 8 & 255u, AIOCOSMOS_VERSION & 255u, (unsigned)sizeof options);
+        aioc_mem_print(err, err_cap, "aiocosmos.h of version 0x%06x (options of %u bytes) meets an implementation of "
+                       "0x%06x (%u): compile both with the same", (unsigned)version, (unsigned)options_size,
+                       (unsigned)AIOCOSMOS_VERSION, (unsigned)sizeof options);
         return AIOCOSMOS_E_ARGUMENT;
     }
     options = aioc_client_defaults(given);
@@ -22362,10 +22485,14 @@ aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value
 static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *handle,
                               const aioc_op_role *role, void *owner)
 {
+    const aioc_op_course course = { aioc_offer_next, 0, request->throughput_ru + request->autoscale_max_ru,
+                                    request->autoscale_max_ru > 0, request->until_replaced };
     aioc_request_spec spec;
     aioc_op *op;
     int refused = aioc_request_build(&client->engine.builder, request, &spec);
     if (!refused) refused = aioc_op_accept(&client->engine, &spec, role, owner, &op);
+    if (!refused && (request->kind == AIOCOSMOS_READ_THROUGHPUT || request->kind == AIOCOSMOS_REPLACE_THROUGHPUT))
+        op->course = course;
     if (!refused && handle) *handle = aioc_op_handle(op);
     return aioc_client_returns(client, refused);
 }
@@ -22424,7 +22551,7 @@ static size_t aioc_client_describe_attempt(const aiocosmos_attempt *attempt, boo
                                 (unsigned)attempt->body_us);
 }
 
-/* Says nothing twice: a message of the service's refusal has its status in it. */
+/* Not twice: a message of the service's refusal has it. */
 static void aioc_client_print_status(const aiocosmos_result *result, char *out, size_t cap)
 {
     aiocosmos_str text = result->message.len ? result->message

@@ -299,3 +299,247 @@ TEST(a_token_signs_one_request)
     aiocosmos_destroy(stranger);
     end(client);
 }
+
+/*--- Throughput ---*/
+
+static void keep_offer(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    aiocosmos_json root = aiocosmos_result_json(result);
+    aiocosmos_str least = aiocosmos_result_header(result, "x-ms-cosmos-min-throughput");
+    aiocosmos_str pending = aiocosmos_result_header(result, "x-ms-offer-replace-pending");
+    int64_t manual = 0, autoscale = 0;
+    (void)client;
+    aiocosmos_json_get_i64(aiocosmos_json_at(root, "/content/offerThroughput"), &manual);
+    aiocosmos_json_get_i64(aiocosmos_json_at(root, "/content/offerAutopilotSettings/maxThroughput"), &autoscale);
+    snprintf((char *)user_data, 128, "%d: %s%lld, least %.*s%s, %u", result->status, autoscale ? "to " : "",
+             (long long)(autoscale ? autoscale : manual), (int)least.len, least.ptr,
+             pending.len && *pending.ptr == 't' ? ", pending" : "", (unsigned)result->attempts);
+}
+
+/* "status: value, least n, attempts" */
+static const char *throughput(aiocosmos_client *client, const char *container, uint32_t manual, uint32_t autoscale,
+                              bool until_replaced)
+{
+    static char text[128];
+    aiocosmos_request request = {0};
+    request.kind = manual || autoscale ? AIOCOSMOS_REPLACE_THROUGHPUT : AIOCOSMOS_READ_THROUGHPUT;
+    request.container = container;
+    request.throughput_ru = manual;
+    request.autoscale_max_ru = autoscale;
+    request.until_replaced = until_replaced;
+    request.done = keep_offer;
+    request.user_data = text;
+    aiocosmos_run(client, &request, NULL);
+    return text;
+}
+
+static void make_container(aiocosmos_client *client, const char *id, uint32_t manual, uint32_t autoscale)
+{
+    aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_CREATE_CONTAINER;
+    request.container = id;
+    request.partition_key_paths[0] = "/pk";
+    request.throughput_ru = manual;
+    request.autoscale_max_ru = autoscale;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+}
+
+TEST(throughput_is_read_and_replaced)
+{
+    aiocosmos_client *client = begin();
+    make_container(client, "manual", 500, 0);
+    make_container(client, "auto", 0, 5000);
+    CHECK_STR(throughput(client, "manual", 0, 0, false), "0: 500, least 400, 3");
+    CHECK_STR(throughput(client, "auto", 0, 0, false), "0: to 5000, least 1000, 3");
+    CHECK_STR(throughput(client, "manual", 700, 0, false), "0: 700, least 400, 4");
+    CHECK_STR(throughput(client, "auto", 0, 7000, false), "0: to 7000, least 1000, 4");
+    /* The service chooses 4000 and 7000; the second PUT says what is wanted. */
+    CHECK_STR(throughput(client, "manual", 0, 6000, false), "0: to 6000, least 1000, 5");
+    CHECK_STR(throughput(client, "auto", 900, 0, false), "0: 900, least 400, 5");
+    CHECK_STR(throughput(client, "manual", 0, 0, false), "0: to 6000, least 1000, 3");
+    CHECK_STR(throughput(client, "manual", 6000, 0, false), "0: 6000, least 400, 4");
+    CHECK_STR(throughput(client, "manual", 1, 0, false), "400: 0, least , 4");
+    CHECK_STR(throughput(client, "none", 0, 0, false), "404: 0, least , 1");
+    end(client);
+}
+
+TEST(throughput_is_replaced_before_it_is_said_so)
+{
+    aiocosmos_client *client = begin();
+    make_container(client, "manual", 500, 0);
+    CHECK_STR(throughput(client, "manual", 20000, 0, false), "0: 20000, least 400, pending, 4");
+    CHECK_STR(throughput(client, "manual", 30000, 0, true), "0: 30000, least 400, 6");
+    end(client);
+}
+
+TEST(what_has_no_throughput_is_said_so)
+{
+    aiocosmos_client *client;
+    aiocosmos_request request = {0};
+    CHECK(open_emulator());
+    CHECK_INT(open_client(&client, "http://localhost:8081"), 0);
+    request.kind = AIOCOSMOS_CREATE_DATABASE;
+    request.throughput_ru = 800;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    make_container(client, "C", 0, 0);
+    CHECK_STR(throughput(client, NULL, 0, 0, false), "0: 800, least 400, 3");
+    CHECK_STR(throughput(client, NULL, 0, 9000, false), "0: to 9000, least 1000, 5");
+    CHECK_STR(throughput(client, "C", 0, 0, false), "404: 0, least , 2");
+    CHECK(strstr(aiocosmos_last_error(client), "no throughput of its own"));
+    end(client);
+}
+
+/*--- Each step of it may be the last ---*/
+
+static struct { unsigned calls; int status; aiocosmos_fate fate; } ended;
+
+static void on_end(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client;
+    (void)user_data;
+    ended.calls++;
+    ended.status = result->status;
+    ended.fate = result->fate;
+    CHECK_INT(result->op.id != 0, 1);
+}
+
+static aiocosmos_op begin_replacing(aiocosmos_client *client, uint32_t timeout_ms)
+{
+    aiocosmos_request request = {0};
+    aiocosmos_op op;
+    memset(&ended, 0, sizeof ended);
+    request.kind = AIOCOSMOS_REPLACE_THROUGHPUT;
+    request.container = "manual";
+    request.autoscale_max_ru = 50000;
+    request.until_replaced = true;
+    request.timeout_ms = timeout_ms;
+    request.done = on_end;
+    CHECK_INT(aiocosmos_submit(client, &request, &op), 0);
+    return op;
+}
+
+enum { CANCEL, DESTROY, FORGET };
+
+/* After so many steps. How many requests had been sent. */
+static uint64_t end_after(unsigned steps, int how)
+{
+    aiocosmos_client *client = begin();
+    aiocosmos_stats before, after;
+    aiocosmos_op op;
+    make_container(client, "manual", 500, 0);
+    aiocosmos_get_stats(client, &before);
+    op = begin_replacing(client, 0);
+    aiocosmos_set_step_budget_us(client, 1);
+    for (; steps > 0 && !ended.calls; steps--) aiocosmos_step(client, aiocosmos_next_timeout_ms(client));
+    aiocosmos_set_step_budget_us(client, 0);
+    aiocosmos_get_stats(client, &after);
+    if (how == DESTROY || ended.calls) {
+        end(client);
+        CHECK_INT(ended.calls, 1);
+        CHECK(ended.status == AIOCOSMOS_E_SHUTDOWN || ended.status == 0);
+    } else {
+        CHECK(how == CANCEL ? aiocosmos_cancel(client, op) : aiocosmos_forget(client, op));
+        CHECK_INT(aiocosmos_drain(client, 60000), 0);
+        CHECK_INT(ended.calls, how == CANCEL);
+        if (how == FORGET) CHECK_STR(throughput(client, "manual", 0, 0, false), "0: to 50000, least 1000, 3");
+        else CHECK_INT(ended.status, AIOCOSMOS_E_CANCELLED);
+        end(client);
+    }
+    /* Nothing has been written before the fourth request. */
+    if (ended.status && after.attempts - before.attempts < 4) CHECK_INT(ended.fate, AIOCOSMOS_FATE_NOT_SENT);
+    if (ended.status && after.attempts - before.attempts > 4) CHECK_INT(ended.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
+    return after.attempts - before.attempts;
+}
+
+TEST(a_replacement_ends_in_each_of_its_steps)
+{
+    uint64_t requests = 0, seen = 0;
+    unsigned steps;
+    int how;
+    for (how = CANCEL; how <= FORGET; how++) {
+        for (steps = 0, seen = requests = 0; steps < 400 && requests < 7; steps++) {
+            requests = end_after(steps, how);
+            seen |= UINT64_C(1) << requests;
+        }
+        CHECK_INT(seen & 0x7f, 0x7f);   /* in each of its requests */
+    }
+}
+
+TEST(one_timeout_is_for_all_requests)
+{
+    aiocosmos_client *client = begin();
+    make_container(client, "manual", 500, 0);
+    begin_replacing(client, 700);   /* it is pending for 2 s */
+    CHECK_INT(aiocosmos_drain(client, 60000), 0);
+    CHECK_INT(ended.status, AIOCOSMOS_E_TIMEOUT);
+    CHECK_INT(ended.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
+    end(client);
+}
+
+static void break_it(const char *rule)
+{
+    char why[200];
+    if (!aiocosmos_emulator_fault(emulator, rule, why, sizeof why)) test_fail(__FILE__, __LINE__, "%s: %s", rule, why);
+}
+
+/* What can be asked again is; a write whose answer is lost is said to be maybe applied, if it may not be repeated. */
+TEST(throughput_is_replaced_through_faults)
+{
+    static const struct { const char *rule; int status; aiocosmos_fate fate; } faults[] = {
+        { "kind=read_container,status=503,count=2", 0, AIOCOSMOS_FATE_ANSWERED },
+        { "kind=query_offers,status=429,count=2", 0, AIOCOSMOS_FATE_ANSWERED },
+        { "kind=query_offers,action=close,when=after,count=1", 0, AIOCOSMOS_FATE_ANSWERED },
+        { "kind=read_offer,action=reset,count=2", 0, AIOCOSMOS_FATE_ANSWERED },
+        { "kind=read_offer,action=close,skip=1,count=2", 0, AIOCOSMOS_FATE_ANSWERED },
+        { "kind=replace_offer,status=429,count=1", 0, AIOCOSMOS_FATE_ANSWERED },
+        { "kind=replace_offer,status=429,skip=1,count=1", 0, AIOCOSMOS_FATE_ANSWERED },
+        { "kind=replace_offer,action=close,when=after,skip=1,count=1", 0, AIOCOSMOS_FATE_ANSWERED },
+        { "kind=replace_offer,action=close,when=after,count=1", AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_MAYBE_APPLIED },
+        { "kind=replace_offer,status=403,count=1", 403, AIOCOSMOS_FATE_ANSWERED },
+        { "kind=query_offers,action=garble,at=300,count=1", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_NOT_SENT }
+    };
+    size_t i;
+    for (i = 0; i < sizeof faults / sizeof *faults; i++) {
+        aiocosmos_client *client = begin();
+        make_container(client, "manual", 500, 0);
+        break_it(faults[i].rule);
+        begin_replacing(client, 0);
+        CHECK_INT(aiocosmos_drain(client, 60000), 0);
+        if (ended.status != faults[i].status) printf("  %s\n", faults[i].rule);
+        CHECK_INT(ended.calls, 1);
+        CHECK_INT(ended.status, faults[i].status);
+        CHECK_INT(ended.fate, faults[i].fate);
+        aiocosmos_emulator_clear_faults(emulator);
+        if (ended.fate == AIOCOSMOS_FATE_MAYBE_APPLIED)
+            CHECK_STR(throughput(client, "manual", 0, 50000, true), "0: to 50000, least 1000, 6");
+        end(client);
+    }
+}
+
+/* The nth allocation fails: it ends all the same, once, and memory is all given back. */
+TEST(throughput_is_replaced_or_not_without_memory)
+{
+    unsigned long nth, failures;
+    bool failed = true;
+    for (nth = 1; failed && nth < 2000; nth++) {
+        aiocosmos_client *client = begin();
+        aiocosmos_request request = {0};
+        int refused;
+        make_container(client, "manual", 500, 0);
+        memset(&ended, 0, sizeof ended);
+        request.kind = AIOCOSMOS_REPLACE_THROUGHPUT;
+        request.container = "manual";
+        request.autoscale_max_ru = 50000;
+        request.done = on_end;
+        failures = heap.failed;
+        heap_fail(&heap, nth, 1);
+        refused = aiocosmos_submit(client, &request, NULL);
+        CHECK_INT(aiocosmos_drain(client, 60000), 0);
+        failed = heap.failed > failures;
+        heap_recover(&heap);
+        CHECK_INT(ended.calls, refused == 0);
+        if (!refused && !failed) CHECK_INT(ended.status, 0);
+        end(client);
+    }
+    CHECK(nth > 5);
+}

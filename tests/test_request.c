@@ -69,7 +69,7 @@ static const char *const kind_names[] = {
     "", "READ_ITEM", "CREATE_ITEM", "UPSERT_ITEM", "REPLACE_ITEM", "PATCH_ITEM", "DELETE_ITEM", "READ_CONTAINER",
     "CREATE_CONTAINER", "REPLACE_CONTAINER", "DELETE_CONTAINER", "READ_DATABASE", "CREATE_DATABASE", "DELETE_DATABASE",
     "READ_ACCOUNT", "DELETE_PARTITION", "EXECUTE_PROCEDURE", "READ_RESOURCE", "CREATE_RESOURCE", "REPLACE_RESOURCE",
-    "DELETE_RESOURCE", "RAW"
+    "DELETE_RESOURCE", "READ_THROUGHPUT", "REPLACE_THROUGHPUT", "RAW"
 };
 
 /* Gives the field of a column, or takes it away; whose name is in what is refused. */
@@ -105,6 +105,7 @@ static const char *set_column(aiocosmos_request *request, int column, bool given
         request->feed = given ? AIOCOSMOS_FEED_USERS : AIOCOSMOS_FEED_ITEMS;
         request->user = given ? "u" : NULL;
         return "feed";
+    case 12: request->until_replaced = given; return "until_replaced";
     default:
         request->raw_verb = given ? "POST" : NULL;
         request->raw_link = given ? "dbs/d/colls/c/docs" : NULL;
@@ -114,7 +115,7 @@ static const char *set_column(aiocosmos_request *request, int column, bool given
 
 static void check_kind(aioc_request_builder *builder, aiocosmos_kind kind, const char *letters)
 {
-    static const char columns[] = "cipbmnsxtkrfw";
+    static const char columns[] = "cipbmnsxtkrfuw";
     aiocosmos_request request;
     aioc_request_spec spec;
     int i, last = (int)strlen(columns);
@@ -729,6 +730,8 @@ static aiocosmos_request any_request(void)
     }
     if (request.kind >= AIOCOSMOS_READ_RESOURCE && request.kind <= AIOCOSMOS_DELETE_RESOURCE)
         request = resource_request(request.kind, (aiocosmos_feed)random_below(AIOCOSMOS_FEED_PERMISSIONS + 2));
+    if (request.kind == AIOCOSMOS_REPLACE_THROUGHPUT) request.throughput_ru = 400;
+    if (request.kind == AIOCOSMOS_READ_THROUGHPUT) request.container = random_below(2) ? "c" : NULL;
     if (request.kind == AIOCOSMOS_RAW) request.raw_verb = "POST", request.raw_link = "dbs/d/colls/c/docs";
     if (request.kind == AIOCOSMOS_CREATE_CONTAINER) request.partition_key_paths[0] = "/pk";
     if (request.kind >= AIOCOSMOS_CREATE_ITEM && request.kind <= AIOCOSMOS_REPLACE_ITEM)
@@ -752,6 +755,7 @@ static aiocosmos_request any_request(void)
     if (random_below(16) == 0) request.want_body = true;
     if (random_below(16) == 0) request.if_not_exists = true;
     if (random_below(16) == 0) request.throughput_ru = (uint32_t)random_number();
+    if (random_below(16) == 0) request.until_replaced = true;
     if (random_below(16) == 0) request.autoscale_max_ru = 4000;
     if (random_below(16) == 0) request.partition_key_paths[random_below(3)] = random_below(2) ? "/b" : any_text();
     if (random_below(16) == 0) request.unique_keys = keys[random_below(COUNT(keys))];

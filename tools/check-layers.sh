@@ -13,7 +13,7 @@ set -u
 
 exec awk '
 BEGIN {
-    design = " platform reactor memory text json auth resolve tls http stream pool protocol account request operation plan values rows position ranges pages queries changes many batch bulk client"
+    design = " platform reactor memory text json auth resolve tls http stream pool protocol account request operation plan values rows position ranges pages queries changes many batch bulk offers client"
     count = split(design, layers, " ")
     for (i = 1; i <= count; i++) position[layers[i]] = i
     prefix["operation"] = "op"
@@ -26,6 +26,7 @@ BEGIN {
     prefix["values"] = "val"
     prefix["rows"] = "row"
     prefix["position"] = "pos"
+    prefix["offers"] = "offer"
 }
 
 function complain(about, text) {
