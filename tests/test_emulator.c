@@ -1335,7 +1335,7 @@ TEST(faults_over_http_and_mistakes_in_them)
     CHECK_INT(call("GET", "/dbs/D", NULL, NULL), 503);
     CHECK_INT(call("GET", "/dbs", NULL, NULL), 410);
     CHECK_INT(call("GET", "/_emulator/faults", NULL, NULL), 200);
-    CHECK(says("\"hits\":1"));
+    CHECK(says("\"hits\":1") && says("\"left\":0") && says("\"left\":null"));
     CHECK_INT(call("PUT", "/_emulator/faults", NULL, "{\"nonsense\":1}"), 400);
     CHECK_INT(call("POST", "/_emulator/faults", NULL, "{\"status\":418,\"kind\":\"read_container\"}"), 204);
     CHECK_INT(call("GET", "/dbs", NULL, NULL), 410);

@@ -2,6 +2,7 @@
  * protocol as every client, and signs what it asks: there is no other way in for it, so none that others could use. */
 #include "explorer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The Makefile makes it from explorer.html. Who compiles unit.c in another way has all but the page. */
@@ -57,7 +58,7 @@ void emu_explorer(emu_exchange *x)
            "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
     for (i = 0; i < 2; i++) {
         len = strlen(x->extra);
-        len += (size_t)sprintf(x->extra + len, "; %s-src ", tags[i]);
+        len += (size_t)snprintf(x->extra + len, 16, "; %s-src ", tags[i]);
         len += emu_put_hash(x->extra + len, page, tags[i]);
         strcpy(x->extra + len, "'");
     }

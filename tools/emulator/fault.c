@@ -241,6 +241,11 @@ void emu_faults_put(emu_text *out, const emu_fault *faults)
         emu_put_json(out, aioc_mem_str(fault->kind));
         emu_puts(out, ",\"path\":");
         emu_put_json(out, aioc_mem_str(fault->path));
+        emu_put_format(out, ",\"verb\":\"%s\",\"sub_status\":%d,\"after\":%s,\"delay_ms\":%lld,\"probability\":%.6g,"
+                       "\"skip\":%llu,\"left\":", fault->verb, fault->sub_status, fault->after ? "true" : "false",
+                       (long long)fault->delay_ms, fault->probability, (unsigned long long)fault->skip);
+        if (fault->count == UINT64_MAX) emu_puts(out, "null");
+        else emu_put_format(out, "%llu", (unsigned long long)fault->count);
         emu_put_format(out, ",\"hits\":%llu}", (unsigned long long)fault->hits);
     }
     emu_puts(out, "]");
