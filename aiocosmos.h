@@ -8708,23 +8708,32 @@ static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_name
 #define AIOC_PROTOCOL_ITEM_ID_MAX 1023  /* bytes, of items */
 #define AIOC_PROTOCOL_NAME_MAX    255   /* UTF-16 units, of databases and containers */
 
+/* Whether a string cannot be sent, and `why`. The same for what else is bad, below. */
+static bool aioc_protocol_bad_string(const char *text, size_t len, size_t max_bytes, char *why, size_t cap)
+{
+    size_t bad_at;
+    if (len > max_bytes)
+        aioc_mem_print(why, cap, "%u bytes, at most %u are allowed", (unsigned)len, (unsigned)max_bytes);
+    else if (!aioc_json_utf8_ok(text, len, &bad_at))
+        aioc_mem_print(why, cap, "not UTF-8 at byte %u", (unsigned)bad_at);
+    else return false;
+    return true;
+}
+
 /* Whether an id can stand in a path; else `why` says what is wrong at which byte, from 0. '/' and '\' are the service's
  * own rule; '?' and '#' end a path on the way there; "." and ".." are steps in one (RFC 3986, 5.2.4). */
 static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, size_t cap)
 {
     static const uint64_t bad[] = {UINT64_C(0x80008008FFFFFFFF), UINT64_C(0x8000000010000000)};  /* a bit each */
-    size_t len = id ? strlen(id) : 0, i = 0, bad_at;
+    size_t len = id ? strlen(id) : 0, i = 0;
     if (cap) *why = 0;
     while (i < len && (id[i] & 0x80 || !(bad[id[i] / 64] >> id[i] % 64 & 1))) i++;
     if (i < len && strchr("/\\?#", id[i])) aioc_mem_print(why, cap, "'%.*s' at byte %u", 1, id + i, (unsigned)i);
     else if (i < len) aioc_mem_print(why, cap, "control character %d at byte %u", id[i], (unsigned)i);
     else if (len == 0) aioc_mem_print(why, cap, "%s", id ? "empty" : "missing");
-    else if (len > max_bytes)
-        aioc_mem_print(why, cap, "%u bytes, at most %u are allowed", (unsigned)len, (unsigned)max_bytes);
     else if (id[len - 1] == ' ') aioc_mem_print(why, cap, "a space at the end, byte %u", (unsigned)len - 1);
     else if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0) aioc_mem_print(why, cap, "'%s' is a step in a path", id);
-    else if (!aioc_json_utf8_ok(id, len, &bad_at)) aioc_mem_print(why, cap, "not UTF-8 at byte %u", (unsigned)bad_at);
-    else return true;
+    else return !aioc_protocol_bad_string(id, len, max_bytes, why, cap);
     return false;
 }
 
@@ -8793,18 +8802,6 @@ static aiocosmos_json aioc_protocol_scalar(aiocosmos_str text)
     return aioc_json_alone(text.ptr, text.len);
 }
 
-/* Whether a string cannot be a key, and `why`. The same for the functions below. */
-static bool aioc_protocol_bad_string(const char *text, size_t len, char *why, size_t cap)
-{
-    size_t bad_at;
-    if (len > AIOC_PROTOCOL_PK_BYTES)
-        aioc_mem_print(why, cap, "%u bytes, at most %d are allowed", (unsigned)len, AIOC_PROTOCOL_PK_BYTES);
-    else if (!aioc_json_utf8_ok(text, len, &bad_at))
-        aioc_mem_print(why, cap, "not UTF-8 at byte %u", (unsigned)bad_at);
-    else return false;
-    return true;
-}
-
 /* Keys are doubles to the service: an integer that it would round could meet another one there. */
 static bool aioc_protocol_bad_integer(aiocosmos_str number, char *why, size_t cap)
 {
@@ -8836,7 +8833,8 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
     else if (value.type == AIOCOSMOS_JSON_NUM)
         return aioc_protocol_bad_integer(aioc_text_view(value.ptr, value.len), why, cap);
     else if (value.type == AIOCOSMOS_JSON_STR)
-        return aioc_protocol_bad_string(string, aioc_json_get_str(value, string, sizeof string), why, cap);
+        return aioc_protocol_bad_string(string, aioc_json_get_str(value, string, sizeof string),
+                                        AIOC_PROTOCOL_PK_BYTES, why, cap);
     else return false;
     return true;
 }
@@ -8846,7 +8844,8 @@ static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, siz
     aiocosmos_str text = aioc_text_view(level->str, level->len);
     char digits[24];
     switch (level->type) {
-    case AIOCOSMOS_VALUE_STR: return aioc_protocol_bad_string(level->str, level->len, why, cap);
+    case AIOCOSMOS_VALUE_STR:
+        return aioc_protocol_bad_string(level->str, level->len, AIOC_PROTOCOL_PK_BYTES, why, cap);
     case AIOCOSMOS_VALUE_JSON: return aioc_protocol_bad_json(text, why, cap);
     case AIOCOSMOS_VALUE_I64:
         text = aioc_text_view(digits, aioc_json_i64_write(level->i64, digits));
