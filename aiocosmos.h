@@ -1579,16 +1579,13 @@ static size_t aioc_platform_poller_bytes(size_t cap)
 static bool aioc_platform_poller_grow(aioc_platform_poller *poller)
 {
     size_t cap = poller->cap ? poller->cap * 2 : AIOC_PLATFORM_POLL_FIRST;
-    void **sources = (void **)aioc_platform_allocate(&poller->allocator, NULL, 0, aioc_platform_poller_bytes(cap));
-    struct pollfd *entries = (struct pollfd *)(void *)(sources + cap);
+    void **sources = (void **)aioc_platform_allocate(&poller->allocator, poller->sources,
+                                                     aioc_platform_poller_bytes(poller->cap),
+                                                     aioc_platform_poller_bytes(cap));
     if (!sources) return false;
-    if (poller->cap) {
-        memcpy(sources, poller->sources, poller->count * sizeof *sources);
-        memcpy(entries, poller->entries, poller->count * sizeof *entries);
-        aioc_platform_allocate(&poller->allocator, poller->sources, aioc_platform_poller_bytes(poller->cap), 0);
-    }
+    memmove(sources + cap, sources + poller->cap, poller->count * sizeof *poller->entries);
     poller->sources = sources;
-    poller->entries = entries;
+    poller->entries = (struct pollfd *)(void *)(sources + cap);
     poller->cap = cap;
     return true;
 }
