@@ -283,7 +283,7 @@ static const emu_range *sim_range_of(sim *s, const emu_container *container, uns
     aiocosmos_value value = sim_key(number);
     if (value.type == AIOCOSMOS_VALUE_I64) value = aiocosmos_f((double)value.i64);    /* numbers are hashed as doubles */
     memset(key, 0, sizeof *key);
-    SIM_CHECK(&s->world, emu_key_from_values(container, &value, 1, key), "the model's own key");
+    SIM_CHECK(&s->world, emu_key_from_values(container, &value, 1, key, NULL), "the model's own key");
     return emu_range_of(container, emu_str(key->epk, key->epk_len));
 }
 
