@@ -4160,14 +4160,14 @@ static void aioc_json_put_string(aioc_mem_writer *out, aiocosmos_str text)
 static bool aioc_json_append_json(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text, size_t len,
                                   bool ascii, uint32_t depth_max)
 {
-    const char *at = text, *end = text + len;
+    const char *at = text, *end;
     size_t before = buffer->len;
     aioc_json_scan scan;
     aioc_json_scan_begin(&scan, text, len);
     scan.depth_max = depth_max;
     if (aioc_json_scan_text(&scan) < 0) return false;
     if (!ascii) return aioc_json_append(memory, buffer, text, len);
-    while (at < end) {
+    for (end = text + len; at < end;) {
         char piece[12] = " ";
         size_t size = aioc_json_utf8_len(at, end), put = 1;
         if ((unsigned char)*at >= 0x7F) put = aioc_json_escape(at, size, piece);
