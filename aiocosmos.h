@@ -1081,8 +1081,8 @@ static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *
     return NULL;
 }
 
-/* The rest of this layer is one filling. A port puts its own aioc_platform_system, AIOC_PLATFORM_HOSTS,
- * aioc_platform_parse_ip() and aioc_platform_print_ip() beside it. */
+/* The rest of this layer is one filling: aioc_platform_system, AIOC_PLATFORM_HOSTS, aioc_platform_parse_ip() and
+ * aioc_platform_print_ip(). A port puts its own beside it. */
 #if defined(_WIN32)
 #  error "aiocosmos is not ported to Windows yet: see >>platform"
 #else
@@ -1824,9 +1824,8 @@ static void aioc_reactor_close(aioc_reactor *reactor)
     aioc_reactor_abandon(reactor);
 }
 
-/* Watches the source for READABLE, WRITABLE or both; 0: no more, always before its descriptor is closed: while a forked
- * child holds the socket too, epoll would go on reporting it. 0; or E_NOMEM, E_CONNECT and nothing has changed.
- * Removing does not fail. */
+/* READABLE, WRITABLE or both; 0: no more, always before its descriptor is closed: while a forked child holds the socket
+ * too, epoll would go on reporting it. 0; or E_NOMEM, E_CONNECT and nothing has changed. Removing does not fail. */
 static int aioc_reactor_watch(aioc_reactor *reactor, aioc_reactor_source *source, unsigned want)
 {
     const aiocosmos_platform *platform = reactor->platform;
@@ -1866,7 +1865,7 @@ static void aioc_reactor_hang_up(aioc_reactor *reactor, aioc_reactor_source *sou
     source->fd = -1;
 }
 
-/* Opens a socket to a peer, and waits until it can be written to. 0; AGAIN: undecided; else why there is none. */
+/* Then waits until it can be written to. 0; AGAIN: undecided; else why there is no socket. */
 static int aioc_reactor_connect(aioc_reactor *reactor, aioc_reactor_source *source, bool datagram,
                                 const aiocosmos_address *peer)
 {
@@ -1891,15 +1890,15 @@ static int aioc_reactor_fetch(aioc_reactor *reactor, int timeout_ms)
     return aioc_reactor_result(count);
 }
 
-/* Waits up to timeout_ms (-1: for ever) and fills the empty batch. 0, E_NOMEM or E_CONNECT. Then tick. */
+/* Up to timeout_ms (-1: for ever). The batch is empty before. 0, E_NOMEM or E_CONNECT. Then tick. */
 static int aioc_reactor_poll(aioc_reactor *reactor, int timeout_ms)
 {
     reactor->batches = reactor->source_count / AIOC_REACTOR_BATCH;
     return aioc_reactor_fetch(reactor, timeout_ms);
 }
 
-/* Hands the next event of the batch to its source, which may do anything, even free sources that it has unwatched. A
- * full batch is followed by what did not fit it: pollers take turns, so all that are ready are heard. False: none. */
+/* The source may do anything, even free sources that it has unwatched. A full batch is followed by what did not fit it:
+ * pollers take turns, so all that are ready are heard. False: none. */
 static bool aioc_reactor_dispatch_one(aioc_reactor *reactor)
 {
     for (;;) {
@@ -1930,8 +1929,8 @@ static aioc_reactor_timer *aioc_reactor_timer_meld(aioc_reactor_timer *a, aioc_r
     return top;
 }
 
-/* Makes one heap of a list of siblings: in pairs first, which keeps removal at O(log n), amortized, then these from the
- * last to the first. */
+/* One heap of siblings: in pairs first, which keeps removal at O(log n), amortized, then these from the last to the
+ * first. */
 static aioc_reactor_timer *aioc_reactor_timer_combine(aioc_reactor_timer *first)
 {
     aioc_reactor_timer *pairs = NULL, *all = NULL;
@@ -2137,7 +2136,7 @@ static bool aioc_mem_make_room(aioc_mem *memory, size_t size)
     return true;
 }
 
-/* Asks the allocator for a block, or another size for one. What it lacks may be what we keep. */
+/* What the allocator lacks may be what we keep. */
 static void *aioc_mem_ask(aioc_mem *memory, void *ptr, size_t old_size, size_t new_size)
 {
     void *got;
@@ -2859,8 +2858,8 @@ static void aioc_text_date_of(int32_t days, int32_t date[3])
     date[2] = days - (153 * month + 2) / 5 + 1;
 }
 
-/* Reads a date by its pattern: each of "YnDhms" is one digit of that field, 'N' the name of a month, 'w' some letters,
- * '_' a blank or a digit of the day; everything else stands for itself. Fields: year, month, day and time. */
+/* Each of "YnDhms" in the pattern is one digit of that field, 'N' the name of a month, 'w' some letters, '_' a blank or
+ * a digit of the day; everything else stands for itself. Fields: year, month, day and time. */
 static bool aioc_text_scan_date(aiocosmos_str text, const char *pattern, int32_t field[6])
 {
     static const char fields[] = "YnDhms";
@@ -2972,8 +2971,8 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
 #define AIOC_JSON_NODES_MIN  64
 #define AIOC_JSON_NUMBER_MAX 32  /* the longest is -0.0000012345678901234567: 25 */
 
-/* One value or property name, in the order of the text: what a container holds stands right behind it, values, or names
- * each followed by its value. */
+/* In the order of the text: what a container holds stands right behind it, values, or names each followed by its
+ * value. */
 typedef struct aioc_json_node {
     uint32_t at, len;  /* the value's own text */
     uint32_t next;     /* so many nodes further on is the next sibling */
@@ -3110,7 +3109,7 @@ static uint32_t aioc_json_hex4(const char *at)
     return code;
 }
 
-/* Undoes an escape that was checked: writes the character and moves *at from the backslash behind it. */
+/* Of an escape that was checked: moves *at from the backslash behind it. */
 static size_t aioc_json_unescape(const char **at, const char *end, char out[4])
 {
     static const char names[] = "bfnrt", meant[] = "\b\f\n\r\t";
@@ -3363,9 +3362,9 @@ static const char *aioc_json_lacks(aioc_json_scan *scan, const char *at, unsigne
     return aioc_json_stop(scan, at, closing == '}' ? "a comma or '}' is expected" : "a comma or ']' is expected");
 }
 
-/* Reads the whole text: one value with white space around it. Compiled three times: with nodes and without for texts
- * that end in a closing bracket, and for others. end is NULL for the first two: no step can pass that last bracket
- * unseen, so none looks out for the end but strings, and what follows a closing bracket. */
+/* Reads the whole text. Compiled three times: with nodes and without for texts that end in a closing bracket, and for
+ * others. end is NULL for the first two: no step can pass that last bracket unseen, so none looks out for the end but
+ * strings, and what follows a closing bracket. */
 AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool noting, const char *end)
 {
     aioc_json_frame frames[AIOC_JSON_DEPTH_MAX], *frame = frames, *deepest = frames + scan->depth_max;
@@ -3984,8 +3983,8 @@ static size_t aioc_json_layout(const char *digits, int count, int point, char *o
     return (size_t)(at - out);
 }
 
-/* The shortest text that reads back as the same number: 5, 1.5, 1e+21 as ECMAScript writes them, but -0 keeps its
- * sign. Not NUL-terminated. 0: the number is none that JSON has. */
+/* The shortest text that reads back as the same: 5, 1.5, 1e+21 as ECMAScript writes them, but -0 keeps its sign. Not
+ * NUL-terminated. 0: JSON has no such number. */
 static size_t aioc_json_number_write(double number, char out[AIOC_JSON_NUMBER_MAX])
 {
     char digits[20];
@@ -4534,8 +4533,8 @@ static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
 }
 
 /* lifetime_us 0: it never ends. token NULL: there is none for this link, for AIOC_AUTH_DENIAL_US at most; one that is
- * held goes, unless the host was only asked for its successor. Of more than max, the least recently used goes. 0; or
- * E_ARGUMENT (no token), E_NOMEM, and what the link had stays. */
+ * held goes, unless only its successor was asked for. Of more than max, the least recently used goes. 0; or E_ARGUMENT
+ * (no token), E_NOMEM, and what the link had stays. */
 static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_mem *memory, aiocosmos_str link, const char *token,
                                 uint64_t now_us, uint64_t lifetime_us)
 {
@@ -4970,8 +4969,8 @@ typedef struct aioc_dns_record {
     aioc_dns_domain owner;
 } aioc_dns_record;
 
-/* Reads a name at *at and moves behind it. Each pointer must lead to before the labels that it ends (RFC 1035, 4.1.4):
- * there are no loops. */
+/* Moves *at behind the name. Each pointer must lead to before the labels that it ends (RFC 1035, 4.1.4): there are no
+ * loops. */
 static bool aioc_dns_read_domain(aioc_dns_message message, size_t *at, aioc_dns_domain *out)
 {
     size_t from = *at, start = *at;
@@ -5339,8 +5338,8 @@ static bool aioc_dns_lookup_next(aioc_dns_lookup *lookup)
     return true;
 }
 
-/* A query has been decided. The look-up may be over when this returns. A name exists if either family says so: there
- * are servers that answer NXDOMAIN for AAAA when there is only A (RFC 4074, 4.2). */
+/* The look-up may be over when this returns. A name exists if either family says so: there are servers that answer
+ * NXDOMAIN for AAAA when there is only A (RFC 4074, 4.2). */
 static void aioc_dns_lookup_settle(aioc_dns_lookup *lookup)
 {
     const aioc_dns_query *six = &lookup->queries[AIOC_DNS_SIX], *four = &lookup->queries[AIOC_DNS_FOUR];
@@ -5612,8 +5611,8 @@ static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
     return true;
 }
 
-/* The host's answer to its hook's question, from inside the hook or from anywhere; count 0: there is no such name. The
- * addresses keep their order. 0; E_ARGUMENT: nobody waits for it, or an address is of no family. */
+/* The host's, from inside its hook or from anywhere; count 0: there is no such name. The addresses keep their order. 0;
+ * E_ARGUMENT: nobody waits for it, or an address is of no family. */
 static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmos_address *addresses,
                            size_t count, uint32_t ttl_s)
 {
@@ -6138,8 +6137,8 @@ typedef struct aioc_tls_bear {
     aioc_tls_session base;
     br_ssl_client_context client;
     br_ec_impl curves;  /* those of the key exchange */
-    /* What BearSSL hands the bytes of the server's certificates to. They are handed on to the "minimal" engine, one
-     * whole certificate at a time, with an eye of our own on each. */
+    /* BearSSL hands this the server's certificates; they go on to the "minimal" engine, one whole certificate at a
+     * time, with an eye of our own on each. */
     const br_x509_class *checks;
     union {
         br_x509_minimal_context minimal;
@@ -6846,7 +6845,7 @@ static inline bool aioc_http_is_name(aiocosmos_str name, const char *text, size_
 
 /*--- The head ---*/
 
-/* Where the first control character but tab stands, from `from` on; len: nowhere. */
+/* Where the first but tab is, from `from` on; len: nowhere. */
 static size_t aioc_http_control(const char *text, size_t from, size_t len)
 {
     const char *at = text + from, *end = text + len;
@@ -6854,7 +6853,7 @@ static size_t aioc_http_control(const char *text, size_t from, size_t len)
     return (size_t)(at - text);
 }
 
-/* Takes the next element off a comma-separated list; empty ones do not count (RFC 9110, 5.6.1). */
+/* Of a comma-separated list; empty ones do not count (RFC 9110, 5.6.1). */
 static bool aioc_http_next(aiocosmos_str *list, aiocosmos_str *element)
 {
     while (aioc_text_split(list, ',', element)) {
@@ -7289,8 +7288,7 @@ static size_t aioc_http_room(aioc_http_parser *parser, char **where)
     return grows ? body->cap - body->len : parser->left;
 }
 
-/* Hands over a body that was collected: *size bytes of the parser's memory, response.body at their start. False: it is
- * lent, or there is none. */
+/* *size bytes of the parser's memory, response.body at their start. False: it is lent, or there is none. */
 static bool aioc_http_take_body(aioc_http_parser *parser, char **ptr, size_t *size)
 {
     if (parser->phase != AIOC_HTTP_COMPLETE || parser->body.len == 0) return false;
@@ -7420,8 +7418,8 @@ static void aioc_stream_dequeue(aioc_stream *stream)
     stream->queue = NULL;
 }
 
-/* READABLE: listens to the peer, or leaves what it says where it is. WRITABLE: until there is room, answers are still
- * read: a server may refuse a request before it has seen all of it. False: no memory. */
+/* Without READABLE, what the peer says stays where it is. WRITABLE: answers are still read: a server may refuse a
+ * request before it has seen all of it. False: no memory. */
 static bool aioc_stream_watch(aioc_stream *stream, unsigned what, bool on)
 {
     unsigned want = stream->source.want & ~what;
@@ -7530,7 +7528,7 @@ static bool aioc_stream_write_tls(aioc_stream *stream, const aiocosmos_slice sli
     }
 }
 
-/* Writes as much as goes of the len bytes in two slices, from *written on. True: the last byte has reached send(). Only
+/* As much as goes of the len bytes in two slices, from *written on. True: the last byte has reached send(). Only
  * stream->broken tells of a failure. */
 static bool aioc_stream_write(aioc_stream *stream, const aiocosmos_slice slices[2], size_t len, size_t *written)
 {
@@ -7604,7 +7602,7 @@ static void aioc_stream_used(aioc_stream *stream, size_t len)
     }
 }
 
-/* Whether that was the end. *complete: the peer says so. *why: the stream broke. */
+/* *complete: the peer says so. *why: the stream broke. */
 static bool aioc_stream_at_end(const aioc_stream *stream, bool *complete, const char **why)
 {
     const aioc_tls_session *tls = stream->tls;
@@ -8282,8 +8280,8 @@ static void aioc_pool_write(aioc_pool_connection *connection)
 
 /*--- Reading. Functions that return bool say whether the connection still is there. ---*/
 
-/* The answer is complete. clean: nothing came behind it. The callback runs while the connection belongs to nobody, and
- * may leave the place. */
+/* clean: nothing came behind the answer. The callback runs while the connection belongs to nobody, and may leave the
+ * place. */
 static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
 {
     bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->stream.broken &&
@@ -8359,8 +8357,8 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     return false;
 }
 
-/* No memory to parse the rest of what arrived, which stays in the scratch, or no place to receive more. Soon both are
- * tried again. */
+/* The rest of what arrived stays in the scratch, without memory to parse it, or there is no place to receive more. Soon
+ * both are tried again. */
 static bool aioc_pool_pause(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
@@ -8529,8 +8527,8 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
     return sent;
 }
 
-/* When a byte of the exchange was sent or heard last; now, while its answer waits for memory, which is not the server's
- * fault. 0: it has no connection yet. */
+/* When a byte was sent or heard last; now, while the answer waits for memory, which is not the server's fault. 0: no
+ * connection yet. */
 static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
 {
     const aioc_pool_connection *connection = exchange->connection;
@@ -8539,8 +8537,8 @@ static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
 }
 
 /* The endpoint has moved, says its old place: connections there end with their exchanges, the name is asked anew.
- * Callbacks may call it. False: it was left within the last second; many answers at once say the same, or the name has
- * not followed yet. */
+ * Callbacks may call it. False: left within the last second; many answers say the same, or the name has not followed
+ * yet. */
 static bool aioc_pool_leave(aioc_pool *pool)
 {
     uint64_t now_us = aioc_pool_now(pool);
@@ -8769,8 +8767,8 @@ static bool aioc_protocol_append_path(aioc_mem *memory, aioc_mem_buffer *buffer,
 
 #define AIOC_PROTOCOL_RID_SIZE 13  /* of a container, with its NUL */
 
-/* The container of a resource id: the first 8 bytes of what is base64 with '-' for '/', where the fifth has its highest
- * bit set (a user's has not). False: it is a database's, or none. */
+/* The first 8 bytes of what is base64 with '-' for '/', where the fifth has its highest bit set (a user's has not).
+ * False: it is a database's, or none. */
 static bool aioc_protocol_container_rid(aiocosmos_str rid, char out[AIOC_PROTOCOL_RID_SIZE])
 {
     char text[32];
@@ -8958,8 +8956,8 @@ static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts
 
 /*--- Partition keys of documents ---*/
 
-/* Takes the first name off a path of a container's definition: /a/b, or /"a b"/'c' where names have other characters
- * than letters, digits and '_'. False: malformed. */
+/* Takes the first name off a path: /a/b, or /"a b"/'c' where names have other characters than letters, digits and '_'.
+ * False: malformed. */
 static bool aioc_protocol_path_step(aiocosmos_str *path, char *name, size_t cap)
 {
     size_t at = 1, len = 0;
@@ -9228,8 +9226,8 @@ static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count
     return true;
 }
 
-/* The effective partition key, as hex text: where the key's items are. With fewer components than a hierarchical key
- * has levels it is the prefix that all its keys share. False: it cannot be told here, and the service has to route. */
+/* As hex text: where the key's items are. With fewer components than a hierarchical key has levels it is the prefix
+ * that all its keys share. False: it cannot be told here, and the service has to route. */
 static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_value *components, size_t count,
                               char out[AIOC_PROTOCOL_EPK_MAX], size_t *len)
 {
@@ -9366,7 +9364,7 @@ static size_t aioc_protocol_range_id_ok(aiocosmos_str id)
     return i;
 }
 
-/* Whether a text is a composite token within those limits. False: *error_at is where it is not. */
+/* A composite token within those limits. False: *error_at is where it is not. */
 static bool aioc_protocol_session_check(aiocosmos_str composite, size_t *error_at)
 {
     aiocosmos_str rest = composite, id, value;
@@ -9936,8 +9934,7 @@ static void aioc_account_want(aioc_account *account, aioc_account_container *con
     account->fetch(account->engine, container);
 }
 
-/* resume comes when the metadata is settled, or the definition, if that is all it waits for; at once if it cannot be
- * asked for. */
+/* resume comes when what it waits for is settled; at once if it cannot be asked for. */
 static void aioc_account_wait(aioc_account *account, aioc_account_container *container, aioc_account_waiter *waiter)
 {
     aioc_mem_list_add(&container->waiters, &waiter->node);
@@ -10146,8 +10143,8 @@ static bool aioc_account_drop_repeated(aioc_account_container *container)
     return true;
 }
 
-/* Ends the feed: ranges that were split or merged away are dropped, the rest sorted; they must cover "" to "FF" without
- * gap or overlap. */
+/* Ranges that were split or merged away are dropped, the rest sorted; they must cover "" to "FF" without gap or
+ * overlap. */
 static bool aioc_account_finish_ranges(aioc_account_container *container)
 {
     uint32_t i, kept = 0;
@@ -10190,8 +10187,7 @@ static const aioc_account_range *aioc_account_route(const aioc_account_container
     return &container->ranges[low];
 }
 
-/* The hash of a key, or of its first levels, given as header text. levels: how many; 0: not known. False: it cannot be
- * told. */
+/* Of a key, or its first levels, as header text. levels: how many; 0: not known. False: it cannot be told. */
 static bool aioc_account_epk(const aioc_account_container *container, aiocosmos_str pk, size_t *levels,
                              char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
 {
@@ -10247,8 +10243,8 @@ static aioc_account_token *aioc_account_token_of(const aioc_account_container *c
     return token && token->claimed == claimed && aioc_mem_same(aioc_account_token_id(token), id) ? token : NULL;
 }
 
-/* Adds a token that says nothing yet. A range that is known always has room, or reads would be stale; claims have half
- * of it. NULL: no room, or no memory. */
+/* It says nothing yet. A range that is known always has room, or reads would be stale; claims have half of it. NULL: no
+ * room, or no memory. */
 static aioc_account_token *aioc_account_token_add(aioc_account_container *container, aiocosmos_str id, bool claimed,
                                                   size_t value_len)
 {
@@ -10284,8 +10280,7 @@ static bool aioc_account_token_read(const aioc_account_token *token, aioc_protoc
     return token && aioc_protocol_session_parse(aioc_account_token_value(token), out, &bad_at);
 }
 
-/* Merges a range's value into what is held. False: no memory, or no room; but what is held can always grow: its length
- * has a limit of its own. */
+/* False: no memory, or no room; but what is held can always grow: its length has a limit of its own. */
 static bool aioc_account_token_merge(aioc_account_container *container, aiocosmos_str id, aiocosmos_str value,
                                      bool claimed)
 {
