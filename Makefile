@@ -220,7 +220,7 @@ $(B)/tests/%-clang: tests/%.c | build/bearssl
 
 $(EMBEDDING) $(addsuffix -poll,$(EMBEDDING)): $(EMULATOR)
 
-$(filter %/fuzz_emulator %/fuzz_sql,$(FUZZERS)): $(EMULATOR)
+$(filter %/fuzz_emulator %/fuzz_restore %/fuzz_sql,$(FUZZERS)): $(EMULATOR)
 ifdef FUZZING
 $(FUZZERS): LINK += -fsanitize=fuzzer
 else

@@ -327,3 +327,16 @@ TEST(restoring_bears_failing_memory)
     free(file.bytes);
     memset(&file, 0, sizeof file);
 }
+
+/* A file that had got its length when the power failed, and nothing else. */
+TEST(nothing_but_zeros_is_nothing)
+{
+    static const char zeros[100];
+    const char *error;
+    open_world(1);
+    CHECK_INT(aiocosmos_emulator_restore(w.core, zeros, 7, &error), 0);
+    CHECK(error == NULL);
+    CHECK_INT(aiocosmos_emulator_restore(w.core, zeros, sizeof zeros, &error), 0);
+    CHECK(error == NULL);
+    close_world();
+}

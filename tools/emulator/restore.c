@@ -40,6 +40,14 @@ static uint64_t emu_take_u64(emu_restoring *r)
     return aioc_text_load64le(emu_take_bytes(r, 8));
 }
 
+/* In ms. Beyond some hundred thousand years it is no time, but what would overflow. */
+static int64_t emu_take_time(emu_restoring *r)
+{
+    uint64_t ms = emu_take_u64(r);
+    if (ms >> 53) r->short_of = true;
+    return (int64_t)(ms & (UINT64_MAX >> 11));
+}
+
 static aiocosmos_str emu_take_counted(emu_restoring *r)
 {
     size_t len = emu_take_u32(r);
@@ -64,17 +72,19 @@ static bool emu_restore_one_item(emu_restoring *r)
     uint64_t number = emu_take_u64(r), etag = emu_take_u64(r), ts = emu_take_u64(r);
     aiocosmos_str text = emu_take_counted(r);
     r->core->exchange.container = container;
-    return container && !r->short_of && emu_restore_item(&r->core->exchange, text, number, etag, (int64_t)ts);
+    return container && !r->short_of && ts <= UINT32_MAX &&
+           emu_restore_item(&r->core->exchange, text, number, etag, (int64_t)ts);
 }
 
 static bool emu_restore_removal(emu_restoring *r)
 {
     emu_store *store = &r->core->store;
     emu_container *container = emu_take_container(r);
-    uint64_t number = emu_take_u64(r), now_ms = emu_take_u64(r);
+    uint64_t number = emu_take_u64(r);
+    int64_t now_ms = emu_take_time(r);
     bool expired = *emu_take_bytes(r, 1) != 0;
     emu_item *item = container && !r->short_of ? emu_find_number(container, number) : NULL;
-    return item && emu_remove_item(store, container, item, expired, (int64_t)now_ms);
+    return item && emu_remove_item(store, container, item, expired, now_ms);
 }
 
 static bool emu_restore_reshaping(emu_restoring *r)
@@ -98,7 +108,7 @@ static bool emu_restore_one_request(emu_restoring *r)
     uint32_t verb;
     bool ok;
     memset(&request, 0, sizeof request);
-    store->clock.stands_ms = (int64_t)emu_take_u64(r);
+    store->clock.stands_ms = emu_take_time(r);
     store->next_etag = emu_take_u64(r);
     store->next_database = emu_take_u32(r);
     store->next_offer = emu_take_u32(r);
@@ -165,7 +175,8 @@ size_t aiocosmos_emulator_restore(emu_core *core, const void *bytes, size_t len,
     emu_restoring r;
     const char *wrong = NULL;
     if (len < at || memcmp(bytes, EMU_JOURNAL_HEAD, at) != 0) {
-        if (len > 0 && (len >= at || memcmp(bytes, EMU_JOURNAL_HEAD, len) != 0)) wrong = no_data;
+        if ((len >= at || (len > 0 && memcmp(bytes, EMU_JOURNAL_HEAD, len) != 0)) && !emu_is_blank(all, len))
+            wrong = no_data;
         if (error) *error = wrong;
         return 0;
     }
