@@ -302,3 +302,41 @@ TEST(a_query_keeps_to_the_memory_of_the_emulator)
     CHECK(says("[40]"));
     close_world();
 }
+
+TEST(a_document_has_a_number)
+{
+    open_world(1);
+    fill(4, 2);
+    CHECK_INT(call("POST", DOCS, range_line(0), "{\"query\":\"SELECT VALUE DocumentId(c) FROM c\"}"), 200);
+    CHECK(says("[1,2,3,4]"));
+    CHECK_INT(call("POST", DOCS, range_line(0), "{\"query\":\"SELECT VALUE c.id FROM c WHERE documentid(c) > 2\"}"),
+              200);
+    CHECK(says("[\"i2\",\"i3\"]"));
+    CHECK_INT(call("POST", DOCS, range_line(0), "{\"query\":\"SELECT VALUE DocumentId(c.l) FROM c\"}"), 200);
+    CHECK_INT(count(), 0);
+    close_world();
+}
+
+TEST(numbers_are_doubles_where_that_is_asked_for)
+{
+    static const char item[] = "{\"id\":\"12345678901234567890 \\\" 1e9\",\"pk\":\"a\","
+                               "\"n\":[12345678901234567890, -0.10, 1E2,7]}";
+    static const char *const beyond[] = { "1e400", "-1e309", "[1, {\"x\": 2e999}]" };
+    aiocosmos_emulator_options options;
+    size_t i;
+    memset(&options, 0, sizeof options);
+    options.strict_numbers = true;
+    open_core(options);
+    make_container("{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"]}}");
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), item), 201);
+    CHECK(says("{\"id\":\"12345678901234567890 \\\" 1e9\",\"pk\":\"a\",\"n\":[12345678901234567000, -0.1, 100,7],"));
+    for (i = 0; i < 3; i++) {
+        CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), f("{\"id\":\"x\",\"pk\":\"a\",\"n\":%s}", beyond[i])), 400);
+        CHECK(says("out of the range of doubles"));
+    }
+    close_world();
+    open_world(1);                                         /* as it came, where it is not */
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), item), 201);
+    CHECK(says("\"n\":[12345678901234567890, -0.10, 1E2,7]"));
+    close_world();
+}

@@ -51,6 +51,7 @@ typedef struct aiocosmos_emulator_options {
     size_t      memory_max;          /* bytes; beyond them requests get 503 (no limit) */
     aiocosmos_emulator_shuffle shuffle;
     bool        any_order;           /* ORDER BY needs no index: neither its path in the policy nor a composite one */
+    bool        strict_numbers;      /* numbers of items are kept as doubles, as the service does; what is none: 400 */
     bool        merge_enabled;       /* as an account with partition merge: refuses who does not say it can follow */
     int64_t   (*now_ms)(void *user_data);    /* Unix time (the system's clock) */
     uint64_t  (*random)(void *user_data);    /* activity ids (a generator that always starts the same) */

@@ -62,6 +62,7 @@ emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error
     core->store.dropping = emu_forget;
     core->store.user = core;
     core->body.memory = core->scratch.memory = core->scratch2.memory = core->batch.memory = &core->store.memory;
+    core->doubles.memory = &core->store.memory;
     aioc_json_open(&core->doc, &core->store.memory);
     aioc_json_open(&core->doc2, &core->store.memory);
     aioc_json_open(&core->batch_doc, &core->store.memory);
@@ -96,6 +97,7 @@ void aiocosmos_emulator_close(emu_core *core)
     aioc_mem_buffer_free(&core->store.memory, &core->body.buffer);
     aioc_mem_buffer_free(&core->store.memory, &core->scratch.buffer);
     aioc_mem_buffer_free(&core->store.memory, &core->scratch2.buffer);
+    aioc_mem_buffer_free(&core->store.memory, &core->doubles.buffer);
     aioc_mem_buffer_free(&core->store.memory, &core->batch.buffer);
     aioc_mem_buffer_free(&core->store.memory, &core->batch_text);
     aioc_mem_buffer_free(&core->store.memory, &core->key_text);

@@ -77,6 +77,7 @@ struct aiocosmos_emulator {
     aiocosmos_json_doc doc, doc2;                          /* the request's body; and a document */
     emu_text body;                                         /* the answer's */
     emu_text scratch, scratch2;
+    emu_text doubles;                                      /* of strict_numbers */
     void (*watch_operation)(void *user, aiocosmos_json operation, bool done);  /* NULL: nobody looks on */
     void *watch_user;
     aiocosmos_json_doc batch_doc;                          /* of a batch: its operations */

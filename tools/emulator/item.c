@@ -107,6 +107,40 @@ static void emu_unique_hash(emu_exchange *x, aiocosmos_json root, size_t index, 
     aioc_protocol_murmur3_128(text->buffer.data, text->buffer.len, hash);
 }
 
+/* How far a string or anything else but a number goes. */
+static size_t emu_plain_len(aiocosmos_str text)
+{
+    size_t len = 0;
+    bool quoted = false;
+    for (; len < text.len; len++) {
+        char c = text.ptr[len];
+        if (c == '"') quoted = !quoted;
+        else if (c == '\\') len++;
+        else if (!quoted && (c == '-' || (c >= '0' && c <= '9'))) break;
+    }
+    return len < text.len ? len : text.len;
+}
+
+/* Each number of a JSON text as the double that it is. */
+static bool emu_put_doubles(emu_exchange *x, emu_text *out, aiocosmos_str text)
+{
+    while (text.len > 0) {
+        char number[AIOC_JSON_NUMBER_MAX];
+        double real;
+        size_t len = emu_plain_len(text);
+        emu_put(out, text.ptr, len);
+        text = emu_str(text.ptr + len, text.len - len);
+        for (len = 0; len < text.len && strchr("+-.eE0123456789", text.ptr[len]); len++) continue;
+        if (len == 0) continue;
+        if (!aioc_json_number_parse(text.ptr, len, &real))
+            return emu_refuse(x, 400, 0, "The input content is invalid: the number %.*s is out of the range of "
+                              "doubles.", len < 40 ? (int)len : 40, text.ptr);
+        emu_put(out, number, aioc_json_number_write(real, number));
+        text = emu_str(text.ptr + len, text.len - len);
+    }
+    return true;
+}
+
 typedef struct emu_draft {                                 /* an item that is about to be stored */
     char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1];
     uint64_t uniques[2 * EMU_UNIQUE_KEYS];
@@ -128,8 +162,13 @@ static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *
     draft->content.unique_count = (uint16_t)x->container->unique_count;
     emu_text_clear(&core->scratch);
     emu_put_stripped(&core->scratch, root, true);
-    draft->content.text = emu_str(core->scratch.buffer.data, core->scratch.buffer.len);
-    return !core->scratch.failed || emu_no_memory(x);
+    draft->content.text = emu_text_str(&core->scratch);
+    if (core->options.strict_numbers) {
+        emu_text_clear(&core->doubles);
+        if (!emu_put_doubles(x, &core->doubles, draft->content.text)) return false;
+        draft->content.text = emu_text_str(&core->doubles);
+    }
+    return (!core->scratch.failed && !core->doubles.failed) || emu_no_memory(x);
 }
 
 /* And against the header's key, core->header_key. */

@@ -48,6 +48,7 @@ static const char help[] =
     "  --shuffle-busy N  up to N requests answered 410/1007 or 1008 before (0)\n"
     "  --merge-enabled   as an account with partition merge: refuse clients that do not say that they can follow one\n"
     "  --any-order       ORDER BY needs no index (one of several keys needs a composite index, as in the service)\n"
+    "  --strict-numbers  keep numbers as doubles, as the service does, and refuse those out of their range\n"
     "  --tls             serve HTTPS, TLS 1.2, with\n"
     "  --cert FILE       the certificate, and those that lead to its authority behind it, in PEM\n"
     "  --key-file FILE   the certificate's key, RSA or EC, in PEM\n"
@@ -99,6 +100,10 @@ static int parse_option(const char *name, const char *value)
     }
     if (strcmp(name, "--merge-enabled") == 0) {
         options.server.core.merge_enabled = true;
+        return 1;
+    }
+    if (strcmp(name, "--strict-numbers") == 0) {
+        options.server.core.strict_numbers = true;
         return 1;
     }
     if (strcmp(name, "--any-order") == 0) {

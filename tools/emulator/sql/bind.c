@@ -225,20 +225,6 @@ static void sql_bind_select(sql_parser *parser, sql_select *select, sql_select *
  * MARK: - Queries
  *----------------------------------------------------------------------------*/
 
-/* The document's part of a _rid: the last 8 of 16 bytes, in base64 with '-' for '/'. False: it is none. */
-bool sql_rid_document(aiocosmos_str rid, uint64_t *document)
-{
-    char base64[24];
-    unsigned char bytes[16];
-    size_t i, len, error_at;
-    if (rid.len != sizeof base64) return false;
-    for (i = 0; i < sizeof base64; i++) base64[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
-    if (!aioc_text_base64_decode(sql_str(base64, sizeof base64), bytes, sizeof bytes, &len, &error_at) ||
-        len != sizeof bytes) return false;
-    *document = aioc_text_load64le(bytes + 8);
-    return true;
-}
-
 static void sql_fail_resume(sql_parser *parser) __attribute__((noreturn));
 static void sql_fail_resume(sql_parser *parser)
 {

@@ -5,7 +5,4 @@
 
 #include "parse.h"
 
-/* The document's part of a _rid: the last 8 of 16 bytes, in base64 with '-' for '/'. False: it is none. */
-EMU_PRIVATE bool sql_rid_document(aiocosmos_str rid, uint64_t *document);
-
 #endif

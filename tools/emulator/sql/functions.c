@@ -581,6 +581,16 @@ static void sql_apply_array_contains_several(sql_call *call)
         if (sql_array_has(call->arena, &call->args[0], &call->args[i], false) != all) sql_set_bool(call->out, !all);
 }
 
+/* The number of a document in its partition, by its _rid. */
+static void sql_apply_document_id(sql_call *call)
+{
+    sql_value rid;
+    uint64_t number;
+    sql_property(call->arena, &call->args[0], aioc_mem_str("_rid"), &rid);
+    if (rid.type == SQL_STRING && sql_rid_document(rid.as.string, &number) && number <= INT64_MAX)
+        sql_set_integer(call->out, (int64_t)number);
+}
+
 static void sql_apply_array_length(sql_call *call)
 {
     if (call->args[0].type == SQL_ARRAY) sql_set_integer(call->out, (int64_t)sql_count(&call->args[0]));
@@ -1256,6 +1266,7 @@ static const sql_function sql_functions[] = {
     {"DateTimeToTimestamp", 1, 1, sql_apply_date_to_number, SQL_NOW_TIMESTAMP},
     {"DAY", 1, 1, sql_apply_date_field, SQL_DAY},
     {"DEGREES", 1, 1, sql_apply_math, SQL_DEGREES},
+    {"DocumentId", 1, 1, sql_apply_document_id, 0},
     {"ENDSWITH", 2, 3, sql_apply_compare, SQL_ENDSWITH},
     {"EXP", 1, 1, sql_apply_math, SQL_EXP},
     {"FLOOR", 1, 1, sql_apply_math, SQL_FLOOR},

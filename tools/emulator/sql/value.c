@@ -685,6 +685,19 @@ bool sql_array_has(sql_arena *arena, const sql_value *array, const sql_value *wa
     return false;
 }
 
+bool sql_rid_document(aiocosmos_str rid, uint64_t *document)
+{
+    char base64[24];
+    unsigned char bytes[16];
+    size_t i, len, error_at;
+    if (rid.len != sizeof base64) return false;
+    for (i = 0; i < sizeof base64; i++) base64[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
+    if (!aioc_text_base64_decode(sql_str(base64, sizeof base64), bytes, sizeof bytes, &len, &error_at) ||
+        len != sizeof bytes) return false;
+    *document = aioc_text_load64le(bytes + 8);
+    return true;
+}
+
 /*------------------------------------------------------------------------------
  * MARK: - The order of arrays and objects
  *

@@ -130,6 +130,9 @@ EMU_PRIVATE bool     sql_equal(sql_arena *arena, const sql_value *a, const sql_v
 EMU_PRIVATE uint64_t sql_mix(uint64_t hash, uint64_t more);
 EMU_PRIVATE uint64_t sql_hash(sql_arena *arena, const sql_value *value);  /* the same for what is equal */
 
+/* The document's part of a _rid: the last 8 of 16 bytes, in base64 with '-' for '/'. False: it is none. */
+EMU_PRIVATE bool     sql_rid_document(aiocosmos_str rid, uint64_t *document);
+
 /*------------------------------------------------------------------------------
  * MARK: - The order of ORDER BY
  *----------------------------------------------------------------------------*/
