@@ -10661,7 +10661,6 @@ static int aioc_request_refuse_at(aioc_request_builder *builder, const char *wha
     return builder->status = AIOCOSMOS_E_ARGUMENT;
 }
 
-/* Says of which item of several the last refusal is. */
 static int aioc_request_refuse_item(aioc_request_builder *builder, size_t index)
 {
     char why[sizeof builder->refusal];
@@ -10670,7 +10669,6 @@ static int aioc_request_refuse_item(aioc_request_builder *builder, size_t index)
     return builder->status;
 }
 
-/* For a reason that its status says. */
 static int aioc_request_refuse_as(aioc_request_builder *builder, int status)
 {
     aioc_mem_print(builder->refusal, sizeof builder->refusal, "%s", aioc_protocol_status_text(status));
@@ -10862,7 +10860,6 @@ static int aioc_request_check_name(aioc_request_builder *builder, const char *ty
     return aioc_request_refuse(builder, names[i][1], why);
 }
 
-/* Adds a type and a name to builder->link. */
 static int aioc_request_extend_link(aioc_request_builder *builder, const char *type, const char *name)
 {
     aioc_mem_writer link = aioc_mem_write(builder->memory, &builder->link);
@@ -10913,7 +10910,7 @@ static int aioc_request_add_line(aioc_request_builder *builder, const char *name
     return aioc_request_add_text(builder, name, aioc_mem_str(value));
 }
 
-/* A header value from the host: visible ASCII, spaces and tabs (RFC 9110 5.5). */
+/* Visible ASCII, spaces and tabs (RFC 9110 5.5). */
 static int aioc_request_check_value(aioc_request_builder *builder, const char *what, aiocosmos_str value)
 {
     size_t i;
@@ -11226,7 +11223,7 @@ static int aioc_request_check_member(aioc_request_builder *builder, const aiocos
     return 0;
 }
 
-/* The members of an object from the host, without its braces. */
+/* Without the braces. */
 static int aioc_request_write_members(aioc_request_builder *builder, const aiocosmos_request *request, uint32_t *seen)
 {
     aiocosmos_json root, key, value;
@@ -11305,7 +11302,6 @@ static int aioc_request_write_property(aioc_request_builder *builder, const aioc
     return 0;
 }
 
-/* Of whatever is created or replaced under a name. */
 static int aioc_request_write_properties(aioc_request_builder *builder, const aiocosmos_request *request)
 {
     const aioc_request_field *field = aioc_request_properties;
@@ -11398,7 +11394,7 @@ static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosm
 
 /*--- Whole requests ---*/
 
-/* The link of an item of a container; id NULL: of its feed. */
+/* id NULL: of the feed. */
 static int aioc_request_link_item(aioc_request_builder *builder, aiocosmos_str container, const char *id)
 {
     aioc_mem *memory = builder->memory;
@@ -11464,7 +11460,6 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
     return aioc_request_check_session(builder, request->session_token);
 }
 
-/* The rest of what has been checked and has its link. */
 static int aioc_request_write(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
     const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
@@ -11878,8 +11873,7 @@ static uint64_t aioc_op_silence_max_us(const aioc_op *op)
     return max_ms * UINT64_C(1000);
 }
 
-/* Starts the one timer anew; from_us: when it was heard of last. Whether an attempt is silent is found out when it
- * fires. */
+/* from_us: when it was heard of last. Whether an attempt is silent is found out when the one timer fires. */
 static void aioc_op_time(aioc_op *op, uint64_t from_us)
 {
     uint64_t max_us = aioc_op_silence_max_us(op), due_us = op->deadline_us;
@@ -11940,7 +11934,7 @@ failed:
     return NULL;
 }
 
-/* Aims it at another request, in the time that is left. False: no memory. */
+/* At another request, in the time that is left. False: no memory. */
 static bool aioc_op_aim(aioc_op *op, const aioc_request_spec *spec)
 {
     char *texts = op->texts;
@@ -11976,7 +11970,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
     op->kept[(op->attempts < max ? op->attempts : max) - 1] = now;
 }
 
-/* Takes an operation out of every list. From here its handle is stale. */
+/* Out of every list. From here its handle is stale. */
 static void aioc_op_detach(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
@@ -12091,7 +12085,7 @@ static void aioc_op_fail(aioc_op *op, int status, const char *message)
     aioc_op_finish(op, status, op->past.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT, NULL, message);
 }
 
-/* Takes it out of the pool; an attempt under way counts. Returns whether its last byte was sent. */
+/* An attempt under way counts. Returns whether its last byte was sent. */
 static bool aioc_op_give_up(aioc_op *op, int status)
 {
     aioc_op_attempt *attempt = op->attempt;
@@ -12129,7 +12123,7 @@ static void aioc_op_abort(aioc_op *op, int status)
     aioc_op_fail(op, status, text);
 }
 
-/* Whether its last byte has been sent, and its answer is waited for. */
+/* And its answer is waited for. */
 static bool aioc_op_is_sent(const aioc_op *op)
 {
     const aioc_pool_connection *connection = op->attempt ? op->attempt->exchange.connection : NULL;
@@ -12204,7 +12198,7 @@ static bool aioc_op_has_own_token(const aioc_op *op)
            memcmp(lines.ptr, AIOC_REQUEST_TOKEN, sizeof AIOC_REQUEST_TOKEN - 1) == 0;
 }
 
-/* The token or signature for this attempt. len 0: none is held. */
+/* len 0: none is held. */
 static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
 {
     aioc_op_engine *engine = op->engine;
@@ -12405,7 +12399,7 @@ static bool aioc_op_open_attempt(aioc_op *op)
     return true;
 }
 
-/* Starts an attempt, or waits for what it needs first. */
+/* Or waits for what it needs first. */
 static void aioc_op_start(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
@@ -12690,7 +12684,6 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     }
 }
 
-/* Counts what is tried once more. */
 static void aioc_op_note_retry(aioc_op_engine *engine, aioc_op_past *past, const aioc_op_verdict *verdict)
 {
     engine->stats.retries++;
@@ -12700,7 +12693,6 @@ static void aioc_op_note_retry(aioc_op_engine *engine, aioc_op_past *past, const
     if (verdict->sign_anew) past->fresh_signature = true;
 }
 
-/* Carries out a verdict to try again. */
 static void aioc_op_again(aioc_op *op, const aioc_op_verdict *verdict)
 {
     aioc_op_note_retry(op->engine, &op->past, verdict);
@@ -12710,7 +12702,7 @@ static void aioc_op_again(aioc_op *op, const aioc_op_verdict *verdict)
     aioc_op_back_off(op, verdict->wait_us);
 }
 
-/* What to tell people of a failure, in engine->message. */
+/* In engine->message. */
 static const char *aioc_op_explain(aioc_op_engine *engine, const aioc_op_outcome *seen,
                                    const aioc_op_verdict *verdict, bool write, uint32_t attempts)
 {
@@ -12775,7 +12767,6 @@ static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict, bool last)
         aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt->token, true);
 }
 
-/* The pool is done with an attempt. */
 static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome)
 {
     aioc_op *op = (aioc_op *)exchange->owner;
@@ -12827,7 +12818,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
                        aioc_op_explain(engine, &seen, &verdict, op->is.write, op->attempts));
 }
 
-/* One ready operation. False: none is ready. */
+/* False: none is ready. */
 static bool aioc_op_work(aioc_op_engine *engine)
 {
     aioc_op *op = (aioc_op *)engine->ready.first;
@@ -12929,7 +12920,7 @@ static void aioc_op_fetch_container(void *owner, aioc_account_container *contain
                   aioc_text_view(NULL, 0));
 }
 
-/* Goes on in the time that is left, or ends. */
+/* In the time that is left. */
 static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_op_engine *engine = op->engine;
@@ -13202,7 +13193,6 @@ static void aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aio
 
 #define AIOC_PLAN_ALIASES_MAX 4096  /* far more than a query may name; each is looked up among all */
 
-/* The property with a name; NONE: there is none. */
 static aiocosmos_json aioc_plan_property(aiocosmos_json object, aiocosmos_str name)
 {
     aiocosmos_json found = aioc_json_none(), value = found, key;
@@ -13659,7 +13649,7 @@ static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, cons
 
 typedef struct aioc_plan_cache { aioc_plan *kept[AIOC_PLAN_KEPT]; } aioc_plan_cache;  /* used last: the first */
 
-/* Puts a plan first, and what stood before its place one further. */
+/* Puts a plan first. */
 static aioc_plan *aioc_plan_use(aioc_plan_cache *cache, aioc_plan *plan, uint32_t place)
 {
     memmove(cache->kept + 1, cache->kept, place * sizeof plan);
@@ -13681,7 +13671,7 @@ static aioc_plan *aioc_plan_recall(aioc_plan_cache *cache, aiocosmos_str key, si
     return NULL;
 }
 
-/* Keeps a plan in the place of the one that was used longest ago, unless it is too large, and takes its key over. */
+/* In the place of the one that was used longest ago, unless it is too large. Its key is taken over. */
 static void aioc_plan_keep(aioc_mem *memory, aioc_plan_cache *cache, aioc_plan *plan, aioc_mem_buffer *key,
                            aiocosmos_str sql, size_t general)
 {
@@ -13924,7 +13914,6 @@ static void aioc_val_sip_string(aioc_val_sip *sip, aiocosmos_json string)
  * time would grow with the square of the length. */
 #define AIOC_VAL_NAMES_MAX 64
 
-/* Whether a property of the same name comes behind that of a name. */
 static bool aioc_val_comes_again(aiocosmos_json object, aiocosmos_json name)
 {
     const aioc_json_node *whole = (const aioc_json_node *)object.node, *own = (const aioc_json_node *)name.node, *at;
@@ -14373,7 +14362,7 @@ static void aioc_row_cell_free(aioc_mem *memory, aioc_row_cell *cell)
     memset(cell, 0, sizeof *cell);
 }
 
-/* Keeps a value's text in place of the one before. */
+/* In place of the one before. */
 static bool aioc_row_keep_text(aioc_mem *memory, aioc_row_cell *cell, aiocosmos_json value)
 {
     aioc_mem_buffer text = {NULL, 0, 0};
@@ -14818,7 +14807,7 @@ static void aioc_row_kept_link(aioc_row_kept *rows, aioc_row *row)
     *aioc_row_kept_find(rows, row->hash) = row;
 }
 
-/* Room for one row more of at most so many. */
+/* Of at most so many. */
 static bool aioc_row_kept_reserve(aioc_row_kept *rows, uint64_t most)
 {
     size_t cap = rows->cap > 0 ? rows->cap * 2 : 16, size = 2 * sizeof *rows->array, i;
@@ -14871,7 +14860,7 @@ static void aioc_row_kept_sink(aioc_row_kept *rows, size_t at, size_t count)
     aioc_row_kept_put(rows, at, row);
 }
 
-/* Adds a row, for which there is room, or puts it in place of one that it is before. */
+/* There is room for it, or it takes the place of one that it is before. */
 static void aioc_row_kept_add(aioc_row_kept *rows, aioc_row *row, aioc_row *goes)
 {
     size_t at = goes ? goes->place : rows->stage.count++, above;
@@ -15060,7 +15049,6 @@ static bool aioc_row_rrf_put(aioc_mem_writer *sums, aiocosmos_json value)
     return true;
 }
 
-/* Appends what the row of a range says. */
 static const char *aioc_row_rrf_read_statistics(aioc_mem_writer *sums, aiocosmos_json row)
 {
     static const char *const names[] = { "documentCount", "fullTextStatistics" };
@@ -15083,7 +15071,6 @@ static const char *aioc_row_rrf_read_statistics(aioc_mem_writer *sums, aiocosmos
     return NULL;
 }
 
-/* One range's row of the statistics' query. */
 static const char *aioc_row_rrf_add_statistics(aioc_row_rrf *rrf, aiocosmos_json row)
 {
     aioc_mem_writer writer = aioc_mem_write(rrf->rows.stage.memory, &rrf->sums);
@@ -15210,7 +15197,7 @@ static const char *aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioco
     return "a score that is not a number";
 }
 
-/* The new document, added. NULL: no memory. */
+/* NULL: no memory. */
 static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aiocosmos_json *parts, const double *scores,
                                   aioc_val_hash hash)
 {
@@ -15573,7 +15560,7 @@ static size_t aioc_row_chain_bytes(const aioc_row_chain *chain)
     return bytes;
 }
 
-/* Whether rows pass as they are, from here on. */
+/* Rows pass as they are, from here on. */
 static bool aioc_row_chain_is_open(const aioc_row_chain *chain)
 {
     return !chain->first ||
@@ -15589,7 +15576,6 @@ static const char *aioc_row_pass(aioc_row_stage *stage, aiocosmos_json row)
     return passed;
 }
 
-/* Whether there may be a row to give. */
 static bool aioc_row_chain_has_more(const aioc_row_chain *chain)
 {
     const aioc_row_stage *giving = chain->giving;
@@ -15843,7 +15829,6 @@ static int aioc_pos_pass_seen(aioc_mem *memory, aioc_pos_pass *pass, aioc_val_se
     return added < 0 ? added : 0;
 }
 
-/* A JSON array, its brackets at the ends. */
 static bool aioc_pos_is_array(aiocosmos_str text)
 {
     return text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']' &&
@@ -16229,7 +16214,7 @@ static void aioc_range_stir(aioc_range_reader *reader)
     aioc_mem_list_add(&reader->all->ready, &reader->node);
 }
 
-/* Whether there is room for a request. If not, the reader has work again when there is. */
+/* For a request. If there is none, the reader has work again when there is. */
 static bool aioc_range_finds_room(aioc_range_reader *reader)
 {
     if (aioc_op_has_room_for_fetch(reader->engine)) return true;
@@ -16244,7 +16229,7 @@ static bool aioc_range_has_work(const aioc_range_readers *all)
     return all->ready.first || (all->starved.first && aioc_op_has_room_for_fetch(all->engine));
 }
 
-/* One piece of work of one reader. False: there is none. */
+/* Of one reader. False: there is none. */
 static bool aioc_range_work(aioc_range_readers *all)
 {
     aioc_range_reader *reader;
@@ -16283,7 +16268,7 @@ static void aioc_range_no_memory(aioc_range_reader *reader)
     aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "out of memory: raise the client's memory_max");
 }
 
-/* Ends an operation that was composed of what has been added up, and counts anew. */
+/* Ends what was composed of what has been added up, and counts anew. */
 static void aioc_range_tally_end(aioc_range_tally *tally, aioc_op *op, int status, const char *message)
 {
     op->charge_ru = tally->charge_ru;
@@ -16354,7 +16339,7 @@ static void aioc_range_add_costs(aioc_mem *memory, aioc_range_costs *costs, cons
     aioc_range_keep(memory, &costs->advice, aioc_range_header(result, "x-ms-cosmos-query-advice"));
 }
 
-/* The same as text. False: no memory. */
+/* False: no memory. */
 static bool aioc_range_print_metrics(aioc_mem *memory, aioc_range_costs *costs)
 {
     aioc_mem_writer out;
@@ -16393,7 +16378,7 @@ static bool aioc_range_watch_knows(const aioc_range_reader *reader)
     return reader->ranges.container->knowledge == AIOC_ACCOUNT_KNOWN;
 }
 
-/* Whether the ranges are known, or known to be out of reach. If not, waits for them. */
+/* Ranges are known, or known to be out of reach; else it waits for them. */
 static bool aioc_range_watch_ready(aioc_range_reader *reader)
 {
     aioc_range_watch *watch = &reader->ranges;
@@ -16798,7 +16783,6 @@ static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *pla
     return aioc_range_cut(reader, reader->stream_count, min, max, aioc_mem_str(""), plan) != UINT32_MAX;
 }
 
-/* The streams that a token tells of. */
 static bool aioc_range_cut_pieces(aioc_range_reader *reader, const aioc_pos *from)
 {
     uint32_t i;
@@ -16835,7 +16819,7 @@ static uint64_t aioc_range_rows_to_ask(const aioc_range_reader *reader, uint32_t
     return reader->rows.max && (rows == 0 || rows > reader->rows.max) ? reader->rows.max : rows;
 }
 
-/* How many bytes a stream's next answer may be. */
+/* In bytes. */
 static size_t aioc_range_expected(const aioc_range_stream *stream)
 {
     const aioc_range_reader *reader = stream->reader;
@@ -16845,7 +16829,7 @@ static size_t aioc_range_expected(const aioc_range_stream *stream)
     return reader->guess ? reader->guess : reader->all->guess;
 }
 
-/* Gives back the answers that a reader has not used, or not all rows of. */
+/* Gives back answers that were not used, or not all rows of. */
 static void aioc_range_yield(aioc_range_reader *reader)
 {
     uint32_t place;
@@ -17041,7 +17025,7 @@ static int aioc_range_specify_page(const aioc_range_stream *stream, const aioc_a
     return 0;
 }
 
-/* 0, or why a stream cannot be asked now. */
+/* 0, or why not now. */
 static int aioc_range_ask(aioc_range_stream *stream, const aioc_account_range *range)
 {
     static const aioc_op_role needed = { aioc_range_answer_came, NULL, NULL, true, true };
@@ -17086,7 +17070,7 @@ static bool aioc_range_wants_more(const aioc_range_reader *reader, uint32_t plac
            (any || !reader->seen.answers || ahead * (reader->seen.rows / reader->seen.answers) < reader->rows.left);
 }
 
-/* Sends a stream's request. False: not now. */
+/* False: not now. */
 static bool aioc_range_send(aioc_range_stream *stream, const aioc_account_range *range, bool needed)
 {
     aioc_range_reader *reader = stream->reader;
@@ -17500,7 +17484,7 @@ static void aioc_page_free(aioc_page_cursor *cursor)
     aioc_mem_free(memory, cursor, sizeof *cursor);
 }
 
-/* A closed cursor goes when nobody is left who would come back to it; what is under way for it is called off. */
+/* A closed cursor goes when nobody is left who would come back to it; what is under way is called off. */
 static void aioc_page_let_go(aioc_page_cursor *cursor)
 {
     if (!cursor->closed || cursor->op || cursor->busy) return;
@@ -17523,7 +17507,7 @@ static aioc_page_cursor *aioc_page_find(const aioc_page_list *pages, aiocosmos_c
     return cursor && !cursor->closed ? cursor : NULL;
 }
 
-/* A cursor in a free slot, filled as the request asks. */
+/* In a free slot. */
 static int aioc_page_open(aioc_page_list *pages, int (*fill)(aioc_page_cursor *cursor, const void *asked),
                           const void *asked, aiocosmos_cursor *handle)
 {
@@ -17643,7 +17627,7 @@ static uint32_t aioc_page_levels(const aiocosmos_query_request *request)
     return most;
 }
 
-/* Gives a cursor a way, and a reader of what is asked for. */
+/* A way, and a reader of what is asked for. */
 static int aioc_page_open_reader(aioc_page_cursor *cursor, const aioc_page_way *way,
                                  const aiocosmos_query_request *request)
 {
@@ -17688,7 +17672,7 @@ static bool aioc_page_take_fingerprint(aioc_page_cursor *cursor, const char *kin
     return out.ok;
 }
 
-/* Reads a continuation token, which is to be of this cursor. The service's own stands in one as it came. */
+/* It is to be of this cursor. The service's own stands in one as it came. */
 static int aioc_page_read_token(aioc_page_cursor *cursor, aiocosmos_str token)
 {
     aioc_op_engine *engine = cursor->engine;
@@ -17725,7 +17709,7 @@ static bool aioc_page_has_room(aioc_page_cursor *cursor, aiocosmos_json row)
            aioc_json_array_reserve(memory, &cursor->items, row);
 }
 
-/* Appends a row, for which there is room. */
+/* There is room. */
 static void aioc_page_put(aioc_page_cursor *cursor, aiocosmos_json row)
 {
     aioc_mem *memory = cursor->engine->memory;
@@ -18258,7 +18242,6 @@ static void aioc_query_note_scan(aioc_range_stream *stream, const aiocosmos_resu
     stream->rids_fall = reverse_rids ? query->info->descending[0] != 0 : reverse_scan;
 }
 
-/* Ranges and plan are to be asked for. */
 static void aioc_query_unprepare(aioc_query *query)
 {
     aioc_range_drop_all(&query->reader);
@@ -18422,7 +18405,7 @@ static bool aioc_query_before(const aioc_query *query, const aioc_range_stream *
     return order ? order < 0 : a->place < b->place;
 }
 
-/* Puts a stream whose next row is known in its place among the others. */
+/* Its next row is known. */
 static void aioc_query_line_up(aioc_query *query, aioc_range_stream *stream)
 {
     uint32_t low = 0, high = query->line_count;
@@ -18489,8 +18472,8 @@ static bool aioc_query_was_given(const aioc_query *query, aioc_range_stream *str
     return stream->skipping = order < 0 || (order == 0 && (stream->rids_fall ? rid > 0 : rid < 0));
 }
 
-/* Lines up the streams whose next row is known. False: one has failed, or one's next row is still to come, and
- * nothing can be said of the order before. */
+/* Of streams whose next row is known. False: one has failed, or one's next row is still to come, and nothing can be
+ * said of the order before. */
 static bool aioc_query_fill_line(aioc_query *query)
 {
     aioc_range_reader *reader = &query->reader;
@@ -18528,7 +18511,7 @@ static bool aioc_query_fill_line(aioc_query *query)
     return complete;
 }
 
-/* Remembers the row that was given last: a token is made of it. The same values may be written in another way. */
+/* The row that was given last: a token is made of it. The same values may be written in another way. */
 static void aioc_query_remember(aioc_query *query, const aioc_range_stream *stream)
 {
     const aioc_row_sorted *row = &stream->row;
@@ -18649,7 +18632,7 @@ static bool aioc_query_cut(aioc_query *query)
                                 ? from->rest_min : aioc_mem_str(""), aioc_mem_str("FF"));
 }
 
-/* Begins to read the ranges: a text, and what it is. */
+/* A text, and what it is. */
 static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const aioc_plan_info *info)
 {
     aioc_range_reader *reader = &query->reader;
@@ -18677,7 +18660,7 @@ static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const
     }
 }
 
-/* Begins to give rows that had to be complete first. */
+/* Rows that had to be complete first. */
 static void aioc_query_begin_giving(aioc_query *query)
 {
     query->chain.giving = query->chain.first;
@@ -18734,7 +18717,7 @@ static void aioc_query_give(aioc_query *query)
     }
 }
 
-/* Goes back to where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan. */
+/* To where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan. */
 static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
 {
     aioc_pos *from = &query->cursor->from;
@@ -18871,7 +18854,6 @@ static void aioc_query_prepare(aioc_query *query)
 
 /*--- The way to pages ---*/
 
-/* Whether the container has become another one. */
 static bool aioc_query_is_lost(aioc_query *query)
 {
     const aioc_range_reader *reader = &query->reader;
@@ -19003,7 +18985,7 @@ static int aioc_query_append_params(aioc_request_builder *builder, aioc_mem_buff
     return writer.ok ? 0 : aioc_request_no_memory(builder);
 }
 
-/* Leaves the parameters in builder->body. */
+/* The parameters stay in builder->body. */
 static int aioc_query_build_body(aioc_request_builder *builder, aioc_mem_buffer *body,
                                  const aiocosmos_query_request *request, const char *sql)
 {
@@ -19036,7 +19018,7 @@ static int aioc_query_add_lines(aioc_page_cursor *cursor, const aiocosmos_query_
     return refused ? refused : aioc_request_keep(builder, &cursor->question.lines, aioc_mem_text(&builder->lines));
 }
 
-/* Whether a query may be of several ranges: it names no key, or perhaps not all levels of one. */
+/* Of several ranges: it names no key, or perhaps not all levels of one. */
 static bool aioc_query_may_span(const aioc_page_cursor *cursor, const aiocosmos_query_request *request)
 {
     const aioc_account *account = &cursor->engine->account;
@@ -19104,7 +19086,7 @@ static void aioc_change_lost(aioc_page_cursor *cursor)
                     "under its name: read this one from its beginning");
 }
 
-/* Whether the answer is of another container than the state, which says nothing of it. */
+/* Of another container than the state, which says nothing of it. */
 static bool aioc_change_is_another(aioc_range_reader *reader, const aiocosmos_result *result)
 {
     const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
@@ -19118,7 +19100,7 @@ static bool aioc_change_is_another(aioc_range_reader *reader, const aiocosmos_re
     return another;
 }
 
-/* Whether it is not known yet where "now" is. */
+/* Where "now" is, is not known yet. */
 static bool aioc_change_is_placeless(const aioc_range_stream *stream)
 {
     return stream->reader->start[0] && aioc_range_ask_from(stream).len == 0;
