@@ -15929,26 +15929,24 @@ static int aioc_pos_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_pos
     return packed.ok && len > max ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-/* The bytes of a token into the block, less the checksum, which is right. *damaged: they are not. */
-static int aioc_pos_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_buffer *block, bool *damaged)
+/* The bytes of a token into the block, less the checksum. 0; E_NOMEM; E_ARGUMENT: they are damaged. */
+static int aioc_pos_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_buffer *block)
 {
-    size_t i, padded = (text.len + 3) / 4 * 4, decoded = 0, error_at, len = text.len * 3 / 4;
-    *damaged = text.len % 4 == 1 || len < AIOC_POS_CHECK_BYTES;
-    if (*damaged) return 0;
+    size_t i, padded = (text.len + 3) / 4 * 4, decoded, error_at, len = text.len * 3 / 4;
+    if (text.len % 4 == 1 || len < AIOC_POS_CHECK_BYTES) return AIOCOSMOS_E_ARGUMENT;
     if (!aioc_mem_reserve(memory, block, padded)) return AIOCOSMOS_E_NOMEM;
     for (i = 0; i < padded; i++) {
         char c = i < text.len ? text.ptr[i] : 'A';
         block->data[i] = c == '-' ? '+' : c == '_' ? '/' : c == '+' || c == '/' || c == '=' ? '.' : c;
     }
     /* In place: three bytes are written when four digits have been read. */
-    *damaged = !aioc_text_base64_decode(aioc_text_view(block->data, padded), (unsigned char *)block->data, padded,
-                                        &decoded, &error_at);
-    for (i = len; i < decoded; i++) *damaged = *damaged || block->data[i] != 0;  /* bits that are no byte */
-    if (*damaged) return 0;
+    if (!aioc_text_base64_decode(aioc_text_view(block->data, padded), (unsigned char *)block->data, padded, &decoded,
+                                 &error_at)) return AIOCOSMOS_E_ARGUMENT;
+    for (i = len; i < decoded; i++)
+        if (block->data[i] != 0) return AIOCOSMOS_E_ARGUMENT;  /* bits that are no byte */
     block->len = len - AIOC_POS_CHECK_BYTES;
-    *damaged = aioc_text_load64le((const unsigned char *)block->data + block->len) !=
-               aioc_pos_checksum(block->data, block->len);
-    return 0;
+    return aioc_text_load64le((const unsigned char *)block->data + block->len) ==
+           aioc_pos_checksum(block->data, block->len) ? 0 : AIOCOSMOS_E_ARGUMENT;
 }
 
 static void aioc_pos_free(aioc_mem *memory, aioc_pos *pos)
@@ -15964,7 +15962,6 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
 {
     const size_t prefix = sizeof AIOC_POS_PREFIX - 1;
     aioc_pos_pass pass = {NULL, NULL, NULL, true};
-    bool damaged = false;
     int result;
     memset(pos, 0, sizeof *pos);
     *why = "not a continuation token of this library";
@@ -15973,8 +15970,8 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
     if (memcmp(token.ptr, AIOC_POS_PREFIX, prefix) != 0) return AIOCOSMOS_E_ARGUMENT;
     *why = "a damaged continuation token";
     block->len = 0;
-    result = aioc_pos_decode(memory, aioc_text_behind(token, prefix), block, &damaged);
-    if (result == 0 && !damaged) {
+    result = aioc_pos_decode(memory, aioc_text_behind(token, prefix), block);
+    if (result == 0) {
         pass.at = block->data;
         pass.end = block->data + block->len;
         result = aioc_pos_pass_all(memory, &pass, pos);
