@@ -13891,13 +13891,11 @@ enum {
 static void aioc_val_sip_string(aioc_val_sip *sip, aiocosmos_json string)
 {
     const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
-    unsigned char held[12];  /* what is no whole word yet, and a character */
+    unsigned char held[12] = {0};  /* what is no whole word yet, and a character */
     size_t len = 0;
     if (!aioc_json_has_escapes(string)) {
         for (; end - at >= 8; at += 8) aioc_val_sip_word(sip, aioc_text_load64le((const unsigned char *)at));
-        len = (size_t)(end - at);
-        memcpy(held, at, len);
-        at = end;
+        while (at < end) held[len++] = (unsigned char)*at++;
     }
     while (at < end) {
         len += aioc_val_next_character(&at, end, (char *)held + len);
@@ -13905,8 +13903,8 @@ static void aioc_val_sip_string(aioc_val_sip *sip, aiocosmos_json string)
         aioc_val_sip_word(sip, aioc_text_load64le(held));
         len -= 8;
         memcpy(held, held + 8, 4);
+        memset(held + len, 0, sizeof held - len);
     }
-    memset(held + len, 0, 8 - len);
     aioc_val_sip_word(sip, aioc_text_load64le(held) | (0xF8 | (uint64_t)len) << 56);
 }
 
