@@ -27,7 +27,8 @@ enum {
     IMPORT_RETRIES = 100000,               /* until that time is over, or the import gives up */
     GIVE_UP_S = 30,                        /* long enough for a server to be started again */
     TRIES_MAX = 10,                        /* of a write that stays in doubt */
-    ID_BYTES = 4096                        /* an id has at most 1023 */
+    ID_BYTES = 4096,                       /* an id has at most 1023 */
+    REJECTED_BYTES_MAX = 256 * 1024        /* of lines whose rejects wait to be written together */
 };
 
 /*------------------------------------------------------------------------------
@@ -42,7 +43,11 @@ typedef struct importer {
     bool is_csv;
     aiocosmos_kind kind;
     const char *done_to_them;              /* "stored" */
-    FILE *rejects;
+    int rejects_fd;
+    FILE *rejects;                         /* those that are to be written, as text; NULL: there are none */
+    char *rejects_text;
+    size_t rejects_len, rejected_bytes;
+    struct entry *rejected;                /* the lines that they are of */
     long from_line, from_element;          /* those before it are passed over */
     aiocosmos_op bulk;
     size_t bytes_in_flight;
@@ -80,7 +85,7 @@ typedef struct entry {
     bool is_read;                          /* it is in doubt, and its item is looked at */
     unsigned tries;
     int http_status, sub_status;           /* of the last answer to it before it was read */
-    struct entry *next_doubt;
+    struct entry *next;
     char text[];
 } entry;
 
@@ -217,8 +222,8 @@ static aiocosmos_pull take_line(importer *im, aiocosmos_bulk_item *item)
 
 static void add_doubt(importer *im, entry *line)
 {
-    line->next_doubt = NULL;
-    if (im->doubts) im->last_doubt->next_doubt = line;
+    line->next = NULL;
+    if (im->doubts) im->last_doubt->next = line;
     else im->doubts = line;
     im->last_doubt = line;
 }
@@ -226,7 +231,7 @@ static void add_doubt(importer *im, entry *line)
 static entry *take_doubt(importer *im)
 {
     entry *line = im->doubts;
-    if (line) im->doubts = line->next_doubt;
+    if (line) im->doubts = line->next;
     return line;
 }
 
@@ -273,9 +278,8 @@ static aiocosmos_str reason_of(const importer *im, const entry *line, const aioc
     return reason;
 }
 
-static void put_reject(const importer *im, const entry *line, const refusal *why)
+static void put_reject(FILE *to, const entry *line, const refusal *why)
 {
-    FILE *to = im->rejects;
     fprintf(to, "{\"line\":%" PRIu64, line->line);
     if (line->element) fprintf(to, ",\"element\":%" PRIu64, line->element);
     fputs(",\"reason\":", to);
@@ -292,18 +296,46 @@ static void put_reject(const importer *im, const entry *line, const refusal *why
     fputs("}\n", to);
 }
 
+/* How much of it could be written. */
+static size_t write_text(int fd, const char *text, size_t len)
+{
+    size_t at = 0;
+    while (at < len) {
+        ssize_t put = write(fd, text + at, len - at);
+        if (put > 0) at += (size_t)put;
+        else if (put == 0 || errno != EINTR) break;
+    }
+    return at;
+}
+
 /* Where the rejects file fails, no more lines are taken, and what is in flight is told on stderr instead: each bad line
  * is named, whatever happens. */
-static void write_reject(importer *im, const entry *line, const refusal *why)
+static void write_rejects(importer *im)
 {
+    size_t at;
+    entry *line;
+    if (!im->rejected) return;
     wipe_progress(im->tool);
-    put_reject(im, line, why);
-    if (fflush(im->rejects) == 0 && !ferror(im->rejects)) return;
-    break_off(im, "cannot write the rejects, and stop; what is in flight and fails follows here", errno);
-    if (im->rejects == stderr) return;
-    fclose(im->rejects);
-    im->rejects = stderr;
-    put_reject(im, line, why);
+    if (im->rejects && fclose(im->rejects) != 0) break_off(im, "cannot tell all rejects", ENOMEM);
+    at = write_text(im->rejects_fd, im->rejects_text, im->rejects_len);
+    if (at < im->rejects_len) {
+        break_off(im, "cannot write the rejects, and stop; what is in flight and fails follows here", errno);
+        while (at > 0 && im->rejects_text[at - 1] != '\n') at--;
+        if (im->rejects_fd != STDERR_FILENO) {
+            close(im->rejects_fd);
+            im->rejects_fd = STDERR_FILENO;
+            write_text(STDERR_FILENO, im->rejects_text + at, im->rejects_len - at);
+        }
+    }
+    free(im->rejects_text);
+    im->rejects = NULL;
+    im->rejects_text = NULL;
+    im->rejects_len = im->rejected_bytes = 0;
+    while ((line = im->rejected) != NULL) {
+        im->rejected = line->next;
+        drop_line(im, line);
+    }
+    aiocosmos_bulk_resume(im->tool->client, im->bulk);
 }
 
 /* What would happen to any other document too: no access, no container, no service. Lost connections are another
@@ -331,13 +363,18 @@ static void count_failure(importer *im, const refusal *why)
     }
 }
 
+/* Those of one step are written together; until then the line is in flight for whoever ends the import at once. */
 static void reject(importer *im, entry *line, const refusal *why)
 {
     im->failed++;
     if (why->maybe_stored) im->maybe_stored++;
-    write_reject(im, line, why);
+    if (!im->rejects) im->rejects = open_memstream(&im->rejects_text, &im->rejects_len);
+    put_reject(im->rejects ? im->rejects : stderr, line, why);
     count_failure(im, why);
-    drop_line(im, line);
+    line->next = im->rejected;
+    im->rejected = line;
+    im->rejected_bytes += line->len;
+    if (im->rejected_bytes >= REJECTED_BYTES_MAX) write_rejects(im);
 }
 
 static void accept_line(importer *im, entry *line)
@@ -552,6 +589,7 @@ static void run_import(importer *im)
             aiocosmos_bulk_resume(client, im->bulk);
             aiocosmos_step(client, TICK_MS);
         }
+        write_rejects(im);
         if (!silent && server_is_silent(im)) {
             silent = true;
             give_up(im);
@@ -569,9 +607,8 @@ static bool open_rejects(importer *im)
     const char *path = t->option[OPT_REJECTS];
     struct stat from, to;
     int fd;
-    im->rejects = stderr;
+    im->rejects_fd = STDERR_FILENO;
     if (!path) return true;
-    im->rejects = NULL;
     fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0666);
     if (fd >= 0 && fstat(fd, &to) == 0 && fstat(im->in.fd, &from) == 0 && to.st_dev == from.st_dev &&
         to.st_ino == from.st_ino && S_ISREG(to.st_mode)) {
@@ -584,9 +621,9 @@ static bool open_rejects(importer *im)
         close(fd);
         return false;
     }
-    if (fd >= 0) im->rejects = fdopen(fd, "w");
-    if (!im->rejects) say(t, "--rejects %s: cannot write it: %s", path, strerror(errno));
-    return im->rejects != NULL;
+    if (fd < 0) say(t, "--rejects %s: cannot write it: %s", path, strerror(errno));
+    im->rejects_fd = fd;
+    return fd >= 0;
 }
 
 static int report_import(importer *im)
@@ -664,7 +701,7 @@ int import(tool *t)
     im.is_csv = has(t, OPT_CSV);
     if (!input_open(&im.in, fd)) say(t, "no memory");
     else if (open_rejects(&im)) status = import_lines(&im, (uint32_t)concurrency);
-    if (im.rejects && im.rejects != stderr) fclose(im.rejects);
+    if (im.rejects_fd > STDERR_FILENO) close(im.rejects_fd);
     input_close(&im.in);
     csv_free(&im.csv);
     return status;

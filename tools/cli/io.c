@@ -69,17 +69,19 @@ size_t utf8_length(const char *text, size_t len)
 /* Any bytes as a JSON string; those that are not UTF-8 become U+FFFD. */
 void put_string(FILE *to, const char *text, size_t len)
 {
+    size_t at = 0, put = 0, step;
     fputc('"', to);
-    while (len > 0) {
-        size_t step = utf8_length(text, len);
-        unsigned char c = (unsigned char)*text;
+    for (; at < len; at += step ? step : 1) {
+        unsigned char c = (unsigned char)text[at];
+        step = c < 0x80 ? 1 : utf8_length(text + at, len - at);
+        if (step && c >= 0x20 && c != '"' && c != '\\') continue;
+        fwrite(text + put, 1, at - put, to);
+        put = at + 1;
         if (step == 0) fputs("\\ufffd", to);
         else if (c < 0x20) fprintf(to, "\\u%04x", c);
-        else if (c == '"' || c == '\\') fprintf(to, "\\%c", c);
-        else fwrite(text, 1, step, to);
-        text += step ? step : 1;
-        len -= step ? step : 1;
+        else fprintf(to, "\\%c", c);
     }
+    fwrite(text + put, 1, len - put, to);
     fputc('"', to);
 }
 
