@@ -483,6 +483,9 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, a
  * says why: body is no JSON object, an object or array is where the key should be, or the definition is not known yet:
  * AIOCOSMOS_READ_CONTAINER makes it known, before its callback; creating one does not. */
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body);
+/* Where a key's items stand in the key space, in hex as epk_min has it; of first levels: where they begin. strcmp()
+ * orders such texts, and so tells whether a span lies in another. Lent until the next call. len 0: as above. */
+AIOCOSMOS_API aiocosmos_str aiocosmos_epk_of(aiocosmos_client *client, const char *container, aiocosmos_pk pk);
 
 /*------------------------
  * MARK: - JSON
@@ -21737,7 +21740,7 @@ struct aiocosmos_client {
     aiocosmos_options options;            /* with their defaults; of pointers, only those to callbacks and their data */
     bool stepping;
     uint64_t full_at;  /* on_room is to be called when more operations than that have ended; UINT64_MAX: it is not */
-    aioc_mem_buffer session_text;     /* lent by aiocosmos_session_get() */
+    aioc_mem_buffer lent_text;        /* by aiocosmos_session_get() and so on */
 };
 
 /*--- Create ---*/
@@ -22074,7 +22077,7 @@ static void aioc_client_free(aiocosmos_client *client)
     aioc_mem_wipe(&engine->signer, sizeof engine->signer);
     client->tls.table->trust_close(&client->trust, &client->memory);
     aioc_reactor_close(&client->reactor);
-    aioc_mem_buffer_free(&client->memory, &client->session_text);
+    aioc_mem_buffer_free(&client->memory, &client->lent_text);
     aioc_mem_free(&client->memory, client->scratch, AIOC_CLIENT_SCRATCH_BYTES);
     aioc_mem_buffer_free(&client->memory, &client->host);
     aioc_mem_buffer_free(&client->memory, &client->default_database);
@@ -22654,33 +22657,49 @@ size_t aiocosmos_forget_all(aiocosmos_client *client, const void *user_data)
 
 /*--- Partition keys of items ---*/
 
-static int aioc_client_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body, aiocosmos_pk *pk)
+/* NULL: refused. */
+static const aioc_account_container *aioc_client_known(aiocosmos_client *client, const char *container)
 {
     aioc_request_builder *builder = &client->engine.builder;
     const aioc_account_container *known;
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS], link = aioc_mem_str(container);
-    size_t count;
-    char why[400];
     if (!container || !strchr(container, '/')) {
-        if (aioc_request_build_link(builder, NULL, "colls", container)) return builder->status;
+        if (aioc_request_build_link(builder, NULL, "colls", container)) return NULL;
         link = aioc_mem_text(&builder->link);
     }
     known = aioc_account_find(&client->engine.account, link);
-    count = known ? aioc_account_key_paths(known, paths) : 0;
-    if (count == 0)
-        return aioc_request_refuse(builder, "container",
-                                   "its definition is not known yet: AIOCOSMOS_READ_CONTAINER reads it");
-    if (aioc_request_parse(builder, body)) return builder->status;
-    if (aioc_protocol_pk_from_document(aioc_json_root(&builder->properties), paths, count, pk, why, sizeof why) == 0)
-        return 0;
-    return aioc_request_refuse(builder, "body", why);
+    if (known && aioc_account_key_paths(known, paths)) return known;
+    aioc_request_refuse(builder, "container", "its definition is not known yet: AIOCOSMOS_READ_CONTAINER reads it");
+    return NULL;
 }
 
 aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body)
 {
+    aioc_request_builder *builder = &client->engine.builder;
+    const aioc_account_container *known = aioc_client_known(client, container);
+    aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS];
     aiocosmos_pk pk;
-    if (aioc_client_returns(client, aioc_client_pk_of(client, container, body, &pk)) != 0) memset(&pk, 0, sizeof pk);
+    char why[400];
+    int status = known ? aioc_request_parse(builder, body) : AIOCOSMOS_E_ARGUMENT;
+    if (status == 0 && aioc_protocol_pk_from_document(aioc_json_root(&builder->properties), paths,
+                                                      aioc_account_key_paths(known, paths), &pk, why, sizeof why) != 0)
+        status = aioc_request_refuse(builder, "body", why);
+    if (aioc_client_returns(client, status) != 0) memset(&pk, 0, sizeof pk);
     return pk;
+}
+
+aiocosmos_str aiocosmos_epk_of(aiocosmos_client *client, const char *container, aiocosmos_pk pk)
+{
+    aioc_request_builder *builder = &client->engine.builder;
+    const aioc_account_container *known = aioc_client_known(client, container);
+    char epk[AIOC_PROTOCOL_EPK_MAX];
+    size_t levels, len = 0;
+    int status = known ? aioc_request_add_pk(builder, &pk) : AIOCOSMOS_E_ARGUMENT;
+    if (status == 0 && (!aioc_account_epk(known, aioc_mem_text(&builder->pk), &levels, epk, &len) ||
+                        levels > known->pk_def.path_count))
+        status = aioc_request_refuse(builder, "pk", "not the container's");
+    if (status == 0) status = aioc_request_keep(builder, &client->lent_text, aioc_text_view(epk, len));
+    return aioc_client_returns(client, status) ? aioc_mem_str("") : aioc_mem_text(&client->lent_text);
 }
 
 /*--- Session tokens ---*/
@@ -22689,12 +22708,12 @@ aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *databa
 {
     aioc_op_engine *engine = &client->engine;
     aioc_account_container *known = NULL;
-    client->session_text.len = 0;
+    client->lent_text.len = 0;
     if (aioc_request_build_link(&engine->builder, database, "colls", container) == 0)
         known = aioc_account_find(&engine->account, aioc_mem_text(&engine->builder.link));
-    if (!known || !aioc_account_session_for(known, NULL, aioc_mem_str(""), &client->session_text))
+    if (!known || !aioc_account_session_for(known, NULL, aioc_mem_str(""), &client->lent_text))
         return aioc_mem_str("");
-    return aioc_mem_text(&client->session_text);
+    return aioc_mem_text(&client->lent_text);
 }
 
 int aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container, aiocosmos_str token)

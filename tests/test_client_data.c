@@ -131,21 +131,27 @@ static int status_of_page(aiocosmos_client *client, const aiocosmos_query_reques
     return status;
 }
 
-/* How many there are in a list. */
-static int listed(aiocosmos_client *client, aiocosmos_feed feed, const char *sql)
+/* How many items a query's first page has. */
+static int count_of(aiocosmos_client *client, const aiocosmos_query_request *request)
 {
-    aiocosmos_query_request request = {0};
     aiocosmos_cursor cursor;
     int count = 0;
-    request.feed = feed;
-    request.sql = sql;
-    if (feed == AIOCOSMOS_FEED_PERMISSIONS) request.user = "ann";
-    else if (feed != AIOCOSMOS_FEED_USERS) request.container = "C";
-    CHECK_INT(aiocosmos_query_open(client, &request, &cursor), 0);
+    CHECK_INT(aiocosmos_query_open(client, request, &cursor), 0);
     CHECK_INT(aiocosmos_cursor_next(client, cursor, count_page, &count), 0);
     CHECK_INT(aiocosmos_drain(client, 10000), 0);
     aiocosmos_cursor_close(client, cursor);
     return count;
+}
+
+/* How many there are in a list. */
+static int listed(aiocosmos_client *client, aiocosmos_feed feed, const char *sql)
+{
+    aiocosmos_query_request request = {0};
+    request.feed = feed;
+    request.sql = sql;
+    if (feed == AIOCOSMOS_FEED_PERMISSIONS) request.user = "ann";
+    else if (feed != AIOCOSMOS_FEED_USERS) request.container = "C";
+    return count_of(client, &request);
 }
 
 TEST(scripts_are_created_read_replaced_listed_and_deleted)
@@ -542,4 +548,89 @@ TEST(throughput_is_replaced_or_not_without_memory)
         end(client);
     }
     CHECK(nth > 5);
+}
+
+/*--- Keys and tokens ---*/
+
+static int read_definition(aiocosmos_client *client, const char *container)
+{
+    aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_READ_CONTAINER;
+    request.container = container;
+    return aiocosmos_run(client, &request, NULL);
+}
+
+TEST(where_a_key_stands)
+{
+    aiocosmos_client *client = begin();
+    aiocosmos_request request = {0};
+    aiocosmos_query_request query = {0};
+    aiocosmos_str epk = aiocosmos_epk_of(client, "C", aiocosmos_pk_s("a"));
+    char first[80], from[80], to[80];
+    size_t i;
+    CHECK_INT(epk.len, 0);
+    CHECK(strstr(aiocosmos_last_error(client), "not known yet"));
+    CHECK_INT(read_definition(client, "C"), 0);
+    CHECK_INT(aiocosmos_epk_of(client, "C", aiocosmos_pk_s(NULL)).len, 0);
+    CHECK_STR(aiocosmos_last_error(client), "pk: required");
+    CHECK_INT(aiocosmos_epk_of(client, "C", aiocosmos_pk2(aiocosmos_s("a"), aiocosmos_s("b"))).len, 0);
+    CHECK(strstr(aiocosmos_last_error(client), "pk: "));
+    request.kind = AIOCOSMOS_CREATE_ITEM;
+    request.container = "C";
+    request.pk = aiocosmos_pk_s("b");
+    request.body = aiocosmos_text("{\"id\":\"b\"}");
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    epk = aiocosmos_epk_of(client, "C", aiocosmos_pk_s("a"));
+    snprintf(first, sizeof first, "%.*s", (int)epk.len, epk.ptr);
+    epk = aiocosmos_epk_of(client, "dbs/D/colls/C", aiocosmos_pk_s("b"));
+    CHECK_INT(epk.len, 32);
+    snprintf(from, sizeof from, "%.*s", (int)epk.len, epk.ptr);
+    memcpy(to, from, sizeof to);
+    for (i = epk.len; to[i - 1] == 'F'; i--) to[i - 1] = '0';
+    to[i - 1] = to[i - 1] == '9' ? 'A' : (char)(to[i - 1] + 1);
+    query.container = "C";
+    query.sql = "SELECT * FROM c";
+    query.skip_empty = true;
+    query.epk_min = from;
+    query.epk_max = to;
+    CHECK_INT(count_of(client, &query), 1);    /* and not that of "a" */
+    query.epk_min = NULL;
+    query.epk_max = from;
+    CHECK_INT(count_of(client, &query), memcmp(first, from, 32) < 0);
+    query.epk_min = to;
+    query.epk_max = "FF";
+    CHECK_INT(count_of(client, &query), memcmp(first, from, 32) > 0);
+    end(client);
+}
+
+TEST(keys_of_several_levels_stand_behind_their_first)
+{
+    aiocosmos_client *client = begin();
+    aiocosmos_request request = {0};
+    aiocosmos_str epk;
+    char first[80];
+    request.kind = AIOCOSMOS_CREATE_CONTAINER;
+    request.container = "H";
+    request.partition_key_paths[0] = "/a";
+    request.partition_key_paths[1] = "/b";
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    CHECK_INT(read_definition(client, "H"), 0);
+    epk = aiocosmos_epk_of(client, "H", aiocosmos_pk_s("x"));
+    CHECK_INT(epk.len, 32);
+    snprintf(first, sizeof first, "%.*s", (int)epk.len, epk.ptr);
+    epk = aiocosmos_epk_of(client, "H", aiocosmos_pk2(aiocosmos_s("x"), aiocosmos_i(1)));
+    CHECK_INT(epk.len, 64);
+    CHECK_MEM(epk.ptr, first, 32);
+    end(client);
+}
+
+/* Several tokens are one, with commas between them. */
+TEST(session_tokens_are_merged)
+{
+    aiocosmos_client *client = begin();
+    aiocosmos_str token;
+    CHECK_INT(aiocosmos_session_merge(client, "D", "other", aiocosmos_text("0:-1#5,1:-1#7,0:-1#9,1:-1#6")), 0);
+    token = aiocosmos_session_get(client, "D", "other");
+    CHECK(token.len == 13 && memcmp(token.ptr, "0:-1#9,1:-1#7", 13) == 0);
+    end(client);
 }
