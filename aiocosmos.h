@@ -544,7 +544,7 @@ AIOCOSMOS_API void aiocosmos_jw_array(aiocosmos_jw *w, const char *key);
 AIOCOSMOS_API void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value);
 #define aiocosmos_jw_str(w, key, text)       aiocosmos_jw_value(w, key, aiocosmos_s(text))
 #define aiocosmos_jw_strn(w, key, text, len) aiocosmos_jw_value(w, key, aiocosmos_sn(text, len))
-#define aiocosmos_jw_raw(w, key, json, len)  aiocosmos_jw_value(w, key, aiocosmos_json_text(json, len))
+#define aiocosmos_jw_raw(w, key, json, len)  aiocosmos_jw_value(w, key, aiocosmos_json_text(json, len)) /* checked */
 #define aiocosmos_jw_i64(w, key, number)     aiocosmos_jw_value(w, key, aiocosmos_i(number))
 #define aiocosmos_jw_f64(w, key, number)     aiocosmos_jw_value(w, key, aiocosmos_f(number))
 #define aiocosmos_jw_bool(w, key, truth)     aiocosmos_jw_value(w, key, aiocosmos_b(truth))
@@ -922,13 +922,13 @@ typedef struct aiocosmos_changes_request {
     const char *epk_min, *epk_max;     /* instead of pk: of a part of the key space, as in aiocosmos_query_request */
     aiocosmos_changes_from from;       /* (default: AIOCOSMOS_FROM_BEGINNING); not looked at with a continuation */
     int64_t  from_time_s;              /* since 1970, UTC */
-    bool     all_versions;             /* from now, or with a continuation, only */
+    bool     all_versions;             /* from now, or with a continuation, only; wants a change_feed_policy */
     /* (default: as the service); what one transaction changed is never torn apart, so that a page may hold more */
     uint32_t page_items_max;
     uint32_t parallel_max;             /* ranges that are asked at a time (DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per page */
-    /* not 0: a page of status 304, the first of FROM_NOW too, is not called back: it stays owed, also for drain, and is
-     * asked for again after it, with timeout_ms anew */
+    /* not 0: a page of status 304, the first of FROM_NOW too, whose position nobody gets, is not called back: it stays
+     * owed, also for drain, and is asked for again after it, with timeout_ms anew */
     uint32_t poll_ms;
     size_t   memory_max;               /* bytes of answers read ahead (DEFAULT_QUERY_MEMORY) */
     aiocosmos_str continuation;        /* go on where the page with this token ended */
@@ -975,7 +975,7 @@ typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; its texts mus
 typedef struct aiocosmos_bulk_totals {
     uint64_t succeeded, failed;        /* items; failed includes maybe_applied */
     uint64_t maybe_applied;            /* items that failed and may yet be stored */
-    uint64_t retries, throttled;       /* attempts beyond the first; answers with 429 */
+    uint64_t retries, throttled;       /* items' attempts beyond the first; items answered with 429 */
     double   charge_ru;
     /* so many of the items pulled, from the first on, have all ended, well or not; in item_done, that one has. A slow
      * one holds it back, however many go on */
@@ -1019,7 +1019,7 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
 /* 1 to 100 operations on items of one partition key, at most 2 MB: all are carried out, in order, or none. Each sees
  * what those before it have done: an item may be created and then patched. */
 typedef struct aiocosmos_batch_result {
-    int      status, sub_status;       /* 0: done; 424: not, as another failed; else why it failed */
+    int      status, sub_status;       /* 0: done; 304: read, unchanged; 424: not, as another failed; else why */
     double   charge_ru;
     aiocosmos_str etag;                /* with its quotes */
     aiocosmos_json item;               /* of a read, or with want_body */
