@@ -3,6 +3,7 @@
 // directory with what drives the browser. Arguments: only the tests whose names contain one of them.
 
 import assert from "node:assert/strict";
+import { AsyncLocalStorage } from "node:async_hooks";
 import { spawn } from "node:child_process";
 import http from "node:http";
 import { createRequire } from "node:module";
@@ -26,15 +27,20 @@ const start = async (...options) => {
 
 const { url } = await start();
 const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM, args: ["--disable-gpu", ...process.getuid() === 0 ? ["--no-sandbox"] : []],
+    executablePath: process.env.CHROMIUM,
+    args: ["--disable-gpu", "--renderer-process-limit=2", ...process.getuid() === 0 ? ["--no-sandbox"] : []],
 });
 process.on("exit", () => emulators.forEach(emulator => emulator.kill()));
 
 /** A page of its own, at a place of the explorer. What it complains of on its console is a failure. */
 const complaints = [];
+const context = await browser.newContext();
+const opened = new AsyncLocalStorage();                    // pages of the test at hand
 const open = async (place = "/", { at = url, size = [1280, 800], ...more } = {}) => {
-    const context = await browser.newContext({ viewport: { width: size[0], height: size[1] }, ...more });
     const page = await context.newPage();
+    opened.getStore().push(page);
+    await page.setViewportSize({ width: size[0], height: size[1] });
+    await page.emulateMedia(more);
     page.setDefaultTimeout(PATIENCE_MS);
     page.on("pageerror", error => complaints.push(error.stack));
     page.on("console", message => {
@@ -487,7 +493,8 @@ const left = tests.filter(({ name }) => !wanted.length || wanted.some(part => na
 const worker = async () => {
     for (let next; (next = left.shift());) {
         const begin = Date.now();
-        const error = await next.run().then(() => null, error => error);
+        const pages = [], error = await opened.run(pages, next.run).then(() => null, error => error);
+        await Promise.all(pages.map(page => page.close()));
         if (process.env.TIMES) console.log(`${Date.now() - begin} ms: ${next.name}`);
         if (error) console.log(`explorer: ${next.name}: ${error.stack}`);
         if (error) failed++;
