@@ -931,7 +931,7 @@ part_unsettled() {
 part_missed() {
     players missed
     documents 100 >"$work/many"
-    exits 0 "$tool" import game missed "$work/many" --timeout 1
+    exits 0 "$tool" import game missed "$work/many" --timeout 3
     is "$(total ok),$(total failed)" 100,0 'ok, failed'
     is "$(count missed)" 100 items
 }
