@@ -1,7 +1,8 @@
 /* bench/server.c: the server that `make bench` loads: one thread, one epoll, no work but HTTP. It answers every POST as
  * the service answers an insert with Prefer: return=minimal, so that a client has the usual headers to read; session
  * token, LSN, ETag and activity id differ in each answer, as they do there. A batch of inserts is answered with a result
- * for each, with an ETag of its own; a container has four partition key ranges. GET /stats tells what it has done.
+ * for each, with an ETag of its own; a container has four partition key ranges. What official SDKs ask before they
+ * insert is answered, too: the account, and that no ranges are newer. GET /stats tells what it has done.
  *
  *     server [PORT]      prints "ready URL" when it accepts connections; port 0, the default, is a free one */
 #define _GNU_SOURCE
@@ -36,6 +37,7 @@ typedef struct peer {                                      /* one connection */
 
 typedef struct server {
     int listener, epoll;
+    int port;
     uint64_t posts, inserts, bytes, connections;
     time_t date_of;                                        /* the second that the answer's date tells */
     char number[NUMBER_DIGITS];
@@ -67,7 +69,7 @@ static const char batch_result[] =
     "{\"statusCode\":201,\"requestCharge\":6.29,\"eTag\":\"\\\"0000d826-0000-0700-0000-00" NUMBER "\\\"\"}";
 
 static const char definition[] =
-    "{\"id\":\"events\",\"_rid\":\"abcdAMsp2wQ=\","
+    "{\"id\":\"events\",\"_rid\":\"abcdAMsp2wQ=\",\"_self\":\"dbs/abcdAA==/colls/abcdAMsp2wQ=/\","
     "\"partitionKey\":{\"paths\":[\"/deviceId\"],\"kind\":\"Hash\",\"version\":2}}";
 static const char ranges[] =
     "{\"_rid\":\"abcdAMsp2wQ=\",\"PartitionKeyRanges\":["
@@ -78,6 +80,15 @@ static const char ranges[] =
     "\"maxExclusive\":\"2FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\"},"
     "{\"id\":\"3\",\"minInclusive\":\"2FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\",\"maxExclusive\":\"FF\"}],\"_count\":4}";
 
+static const char account[] =
+    "{\"id\":\"bench\",\"_rid\":\"bench\",\"writableLocations\":[{\"name\":\"here\",\"databaseAccountEndpoint\":"
+    "\"http://127.0.0.1:%d/\"}],\"readableLocations\":[{\"name\":\"here\",\"databaseAccountEndpoint\":"
+    "\"http://127.0.0.1:%d/\"}],\"enableMultipleWriteLocations\":false,"
+    "\"userReplicationPolicy\":{\"maxReplicasetSize\":4},\"userConsistencyPolicy\":{\"defaultConsistencyLevel\":\"Session\"},\"systemReplicationPolicy\":"
+    "{\"maxReplicasetSize\":4},\"readPolicy\":{\"primaryReadCoefficient\":1,\"secondaryReadCoefficient\":1},"
+    "\"queryEngineConfiguration\":\"{}\"}";
+
+static const char not_modified[] = "HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\netag: \"1\"\r\n\r\n";
 static const char not_found[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nx-ms-request-charge: 1.00\r\n\r\n";
 
 /*--- Answers ----------------------------------------------------------------*/
@@ -168,15 +179,32 @@ static bool peer_answer_batch(server *s, peer *p, const char *body, const char *
 
 static bool peer_answer_json(peer *p, const char *json)
 {
-    char text[1024];
+    char text[1536];
     return peer_send(p, text, (size_t)sprintf(text, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                                              "etag: \"1\"\r\nx-ms-alt-content-path: dbs/bench\r\n"
                                               "x-ms-request-charge: 1.00\r\nContent-Length: %zu\r\n\r\n%s",
                                               strlen(json), json));
 }
 
+/* What clients read before they insert. */
+static bool peer_answer_get(const server *s, peer *p, size_t head_bytes)
+{
+    char text[1024];
+    const char *line_end = (const char *)memchr(p->bytes, '\r', head_bytes);
+    if (memcmp(p->bytes, "GET / ", 6) == 0) {
+        snprintf(text, sizeof text, account, s->port, s->port);
+        return peer_answer_json(p, text);
+    }
+    if (memcmp(p->bytes, "GET /stats ", 11) == 0) return peer_send(p, text, stats_print(s, text, sizeof text));
+    if (memcmp(p->bytes, "GET /dbs/", 9) != 0) return peer_send(p, not_found, sizeof not_found - 1);
+    if (!memmem(p->bytes, (size_t)(line_end - p->bytes), "/pkranges", 9)) return peer_answer_json(p, definition);
+    p->bytes[head_bytes - 1] = 0;                          /* in place of the last line feed: a text */
+    if (strcasestr(line_end, "\r\nif-none-match:")) return peer_send(p, not_modified, sizeof not_modified - 1);
+    return peer_answer_json(p, ranges);
+}
+
 static bool peer_answer(server *s, peer *p, size_t request_bytes)
 {
-    char text[512];
     const char *end = p->bytes + request_bytes;
     const char *head_end = (const char *)memmem(p->bytes, request_bytes, "\r\n\r\n", 4);
     if (memcmp(p->bytes, "POST ", 5) == 0 &&
@@ -185,11 +213,6 @@ static bool peer_answer(server *s, peer *p, size_t request_bytes)
         s->bytes += request_bytes;
         return peer_answer_batch(s, p, head_end, end);
     }
-    if (memcmp(p->bytes, "GET /dbs/", 9) == 0) {
-        const char *line_end = (const char *)memchr(p->bytes, '\r', request_bytes);
-        const size_t line_len = (size_t)(line_end - p->bytes);
-        return peer_answer_json(p, memmem(p->bytes, line_len, "/pkranges", 9) ? ranges : definition);
-    }
     if (memcmp(p->bytes, "POST ", 5) == 0) {
         s->posts++;
         s->inserts++;
@@ -197,8 +220,7 @@ static bool peer_answer(server *s, peer *p, size_t request_bytes)
         answer_count(s);
         return peer_send(p, answer, sizeof answer - 1);
     }
-    if (memcmp(p->bytes, "GET /stats ", 11) == 0) return peer_send(p, text, stats_print(s, text, sizeof text));
-    return peer_send(p, not_found, sizeof not_found - 1);
+    return peer_answer_get(s, p, (size_t)(head_end - p->bytes) + 4);
 }
 
 /*--- Requests ---------------------------------------------------------------*/
@@ -309,14 +331,14 @@ static int server_listen(server *s, int port)
 int main(int argc, char **argv)
 {
     static server s;
-    int port = server_listen(&s, argc > 1 ? atoi(argv[1]) : 0);
-    if (port < 0) {
+    s.port = server_listen(&s, argc > 1 ? atoi(argv[1]) : 0);
+    if (s.port < 0) {
         perror("bench/server");
         return 1;
     }
     memcpy(s.number, NUMBER, NUMBER_DIGITS);
     answer_prepare();
-    printf("ready http://127.0.0.1:%d\n", port);
+    printf("ready http://127.0.0.1:%d\n", s.port);
     fflush(stdout);
     serve(&s);
     return 0;
