@@ -812,6 +812,7 @@ typedef struct aiocosmos_query_request {
     const char *const *headers;
     bool skip_empty;                   /* call back only with a page that has items, is the last, or is out of time */
     bool want_metrics;                 /* the service measures: see aiocosmos_cursor_get_stats() */
+    bool local_scores;                 /* FullTextScore() counts in the ranges asked only, not in the whole container */
     bool want_index_metrics;           /* the service says which indexes were used, and which would have helped */
 } aiocosmos_query_request;
 
@@ -18101,6 +18102,7 @@ typedef struct aioc_query {
     aiocosmos_json_doc from_doc;
     aiocosmos_json from_items;  /* sort values of the last row given before */
     bool anew;  /* it has begun anew, for the container is another one */
+    bool local_scores;
     uint8_t stage;
     aioc_row_chain chain;  /* what rows pass on their way to pages */
     uint64_t key[2];  /* of all hashes */
@@ -18614,7 +18616,7 @@ static bool aioc_query_cut_side(aioc_query *query, aioc_plan_side side, aiocosmo
 static bool aioc_query_cut(aioc_query *query)
 {
     const aioc_pos *from = &query->cursor->from;
-    bool whole = query->plan && query->plan->hybrid &&  /* of all that is there, not of what is asked for */
+    bool whole = query->plan && query->plan->hybrid && !query->local_scores &&  /* of all, not what is asked for */
                  query->chain.u.rrf.reading == AIOC_ROW_STATISTICS;
     if (query->reader.by_key)
         return aioc_range_stream_new(&query->reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), aioc_mem_str("")) != NULL;
@@ -19036,6 +19038,7 @@ static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_reque
     query->cursor = cursor;
     query->memory = engine->memory;
     query->reader.take = aioc_query_take;
+    query->local_scores = request->local_scores;
     query->info = &query->plain;
     query->plain.take = UINT64_MAX;
     query->key[0] = aioc_text_random(&engine->random_state);

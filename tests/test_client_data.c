@@ -634,3 +634,41 @@ TEST(session_tokens_are_merged)
     CHECK(token.len == 13 && memcmp(token.ptr, "0:-1#9,1:-1#7", 13) == 0);
     end(client);
 }
+
+/*--- Queries ---*/
+
+static uint64_t requests_of(aiocosmos_client *client, bool local_scores)
+{
+    aiocosmos_query_request request = {0};
+    aiocosmos_cursor_stats stats;
+    aiocosmos_cursor cursor;
+    int count = 0;
+    request.container = "C";
+    request.sql = "SELECT TOP 3 c.id FROM c WHERE c.id = 'a' ORDER BY RANK FullTextScore(c.t, 'x')";
+    request.local_scores = local_scores;
+    request.skip_empty = true;
+    CHECK_INT(aiocosmos_query_open(client, &request, &cursor), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, cursor, count_page, &count), 0);
+    CHECK_INT(aiocosmos_drain(client, 10000), 0);
+    CHECK_INT(count, 1);
+    CHECK(aiocosmos_cursor_get_stats(client, cursor, &stats));
+    aiocosmos_cursor_close(client, cursor);
+    return stats.requests;
+}
+
+/* The statistics are of all ranges, or of those that the query is about. */
+TEST(full_text_is_scored_where_it_is_asked)
+{
+    aiocosmos_client *client;
+    aiocosmos_emulator_options options = {0};
+    options.allocate = heap_fn;
+    options.partitions = 4;
+    emulator = aiocosmos_emulator_open(&options, NULL);
+    CHECK(emulator != NULL);
+    CHECK_INT(open_client(&client, "http://localhost:8081"), 0);
+    CHECK_INT(make(client), 0);
+    CHECK_INT(run(client, AIOCOSMOS_CREATE_ITEM, "{\"id\":\"a\",\"t\":\"x y\"}", 0), 0);
+    CHECK_INT(requests_of(client, false), 6);   /* the plan, four for the statistics, the one range asked */
+    CHECK_INT(requests_of(client, true), 2);    /* by the same plan */
+    end(client);
+}
