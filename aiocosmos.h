@@ -14351,7 +14351,6 @@ static size_t aioc_row_cell_bytes(const aioc_row_cell *cell)
     return sizeof *list + list->text.cap + aioc_val_set_bytes(&list->seen);
 }
 
-/* Then it is zeroed again. */
 static void aioc_row_cell_free(aioc_mem *memory, aioc_row_cell *cell)
 {
     aioc_row_list *list = cell->u.list;
@@ -14988,12 +14987,10 @@ static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, const aioc
     best->most = most;
 }
 
-/*------------------------
- * Hybrid search: several rankings of the same documents, fused by reciprocal rank
- *
- * Every range of the container gives its statistics, which are added up; every component's query, with the sums in
- * it, goes to every range; when all rows are there they are ranked.
- *------------------------*/
+/*--- Hybrid search: several rankings of the same documents, fused by reciprocal rank ---*/
+
+/* Every range gives its statistics, which are added up; every component's query, with the sums in it, goes to every
+ * range; when all rows are there they are ranked. */
 
 #define AIOC_ROW_STATISTICS   UINT32_MAX
 #define AIOC_ROW_RRF          60  /* added to each rank, as the service and all clients do */
@@ -15017,7 +15014,6 @@ typedef enum aioc_row_hole_kind {
 
 typedef struct aioc_row_hole { aioc_row_hole_kind kind; uint64_t number; size_t at, end; } aioc_row_hole;
 
-/* The next place that a text keeps free for statistics. */
 static aioc_row_hole aioc_row_next_hole(aiocosmos_str sql, size_t at)
 {
     static const char *const names[] = { "totaldocumentcount", "totalwordcount", "hitcountsarray" };  /* by kind */
@@ -16456,7 +16452,6 @@ static bool aioc_range_is_out_of_reach(int status)
 
 /*--- Requests and answers ---*/
 
-/* Fills in what is asked for. */
 static int aioc_range_fill(aioc_request_builder *builder, aioc_range_question *question, const char *database,
                            const char *type, const char *name, aiocosmos_str session, uint32_t timeout_ms)
 {
@@ -16657,7 +16652,6 @@ static void aioc_range_remove(aioc_range_reader *reader, uint32_t place)
             (reader->stream_count - place) * sizeof *reader->streams);
 }
 
-/* The continuation that a stream's next request goes on from. */
 static aiocosmos_str aioc_range_ask_from(const aioc_range_stream *stream)
 {
     return aioc_mem_text(stream->last ? &stream->last->behind : &stream->position);
@@ -16885,7 +16879,7 @@ static bool aioc_range_is_any_under_way(const aioc_op_engine *engine)
     return false;
 }
 
-/* An answer has been used, or a page made of some: the next may be larger again. */
+/* The next may be larger again. */
 static void aioc_range_grow(aioc_range_reader *reader)
 {
     if (reader->rows.max) reader->rows.max = reader->rows.max < AIOC_RANGE_ROWS_MAX ? reader->rows.max * 2 : 0;
@@ -17172,7 +17166,6 @@ static int aioc_range_take(aioc_range_stream *stream, const aiocosmos_result *re
     return 0;
 }
 
-/* The answer is none that can be used. */
 static void aioc_range_failed(aioc_range_stream *stream, const aiocosmos_result *result, int status)
 {
     aioc_range_reader *reader = stream->reader;
@@ -17587,7 +17580,6 @@ static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_
     return aioc_page_check_span(builder, request);
 }
 
-/* What is read, and how. */
 static int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
 {
     const aioc_request_feed *feed = &aioc_request_feeds[request->feed];
@@ -17911,7 +17903,6 @@ static bool aioc_page_show(aioc_page_cursor *cursor)
     return true;
 }
 
-/* Gives a page that was made what is lent with it. */
 static aiocosmos_json aioc_page_lend(aioc_page_cursor *cursor, aiocosmos_result *result)
 {
     aioc_op_delivery *delivery = (aioc_op_delivery *)(uintptr_t)result->internal;
@@ -17938,8 +17929,8 @@ static void aioc_page_made(aioc_op *op, const aiocosmos_result *result)
     aioc_page_deliver(cursor, &page);
 }
 
-/* A piece of work for a cursor that has a reader. The first failure ends the page that is owed, and the cursor, if it
- * would come again; but rows that are there already are a page of their own, before that. */
+/* The first failure ends the page that is owed, and the cursor, if it would come again; but rows that are there already
+ * are a page of their own, before that. */
 static void aioc_page_work(void *owner)
 {
     aioc_page_cursor *cursor = (aioc_page_cursor *)owner;
@@ -18769,7 +18760,7 @@ static void aioc_query_begin_again(aioc_query *query)
     reader->yielded = reader->tally.status != 0;
 }
 
-/* Composes what rows pass, and goes back to where a token says. 0, or why not. */
+/* 0, or why not. */
 static int aioc_query_begin_chain(aioc_query *query, const aioc_plan_info *info)
 {
     aioc_pos *from = &query->cursor->from;
@@ -19081,22 +19072,30 @@ static int aioc_query_fill(aioc_page_cursor *cursor, const void *asked)
 
 /*--- Answers ---*/
 
-static void aioc_change_lost(aioc_page_cursor *cursor)
+/* Another container: if nothing was told of the one that was known, perhaps of long ago, begins anew. */
+static void aioc_change_lost(aioc_page_cursor *cursor, const char *rid)
 {
-    aioc_page_break(cursor, AIOCOSMOS_E_ARGUMENT, "continuation: of a container that was deleted, and created anew "
-                    "under its name: read this one from its beginning");
+    aioc_range_reader *reader = cursor->reader;
+    if (!rid || cursor->from.place || cursor->continuation_out.len) {
+        aioc_page_break(cursor, AIOCOSMOS_E_ARGUMENT, "continuation: of a container that was deleted, and created anew "
+                        "under its name: read this one from its beginning");
+        return;
+    }
+    aioc_range_drop_all(reader);
+    cursor->begun = false;
+    aioc_mem_print(reader->rid, sizeof reader->rid, "%s", rid);
+    aioc_range_stir(reader);
 }
 
 /* Of another container than the state, which says nothing of it. */
 static bool aioc_change_is_another(aioc_range_reader *reader, const aiocosmos_result *result)
 {
-    const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
+    const aioc_http_response *response = aioc_op_delivered(result)->response;
     char rid[AIOC_PROTOCOL_RID_SIZE];
     bool another;
-    if (!delivery->response ||
-        !aioc_protocol_container_rid(delivery->response->wanted[AIOC_PROTOCOL_H_OWNER_RID], rid)) return false;
+    if (!response || !aioc_protocol_container_rid(response->wanted[AIOC_PROTOCOL_H_OWNER_RID], rid)) return false;
     another = !aioc_range_same_rid(reader->rid, rid);
-    if (another) aioc_change_lost((aioc_page_cursor *)reader->owner);
+    if (another) aioc_change_lost((aioc_page_cursor *)reader->owner, rid);
     else memcpy(reader->rid, rid, sizeof rid);
     return another;
 }
@@ -19149,7 +19148,7 @@ static int aioc_change_take(aioc_range_stream *stream, const aiocosmos_result *r
 
 /*--- Whom to ask ---*/
 
-/* The streams, from where a token says, or from the beginning. False: no memory. */
+/* From where a token says, or from the beginning. False: no memory. */
 static bool aioc_change_cut(aioc_page_cursor *cursor)
 {
     aioc_range_reader *reader = cursor->reader;
@@ -19182,7 +19181,7 @@ static void aioc_change_prepare(aioc_page_cursor *cursor)
         aioc_range_watch_fails(reader);
     } else if (known && !aioc_range_same_rid(reader->rid, container->rid)) {
         if (reader->ranges.waited) {
-            aioc_change_lost(cursor);
+            aioc_change_lost(cursor, NULL);
             return;
         }
         aioc_account_forget_ranges(container);  /* ours may be the old one */
@@ -19220,7 +19219,7 @@ static void aioc_change_fetch(aioc_page_cursor *cursor)
         int asked;
         if (place == UINT32_MAX) return;
         if (!aioc_range_same_rid(reader->rid, reader->ranges.container->rid)) {
-            aioc_change_lost(cursor);
+            aioc_change_lost(cursor, "");
             return;
         }
         asked = aioc_range_ask_at(reader, place, aioc_range_is_owed(reader) && !reader->held && !reader->in_flight);

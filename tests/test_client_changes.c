@@ -871,6 +871,34 @@ TEST(a_container_created_anew_has_other_changes)
     close_world(client);
 }
 
+/* Nothing was told of the container that the client remembers. */
+TEST(a_feed_that_gave_no_page_is_of_the_new_container)
+{
+    static reader r;
+    aiocosmos_client *client = open_world("--partitions 2"), *other;
+    aiocosmos_options options = usual_options();
+    aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_BEGINNING);
+    int by_key;
+    for (by_key = 0; by_key < 2; by_key++) {
+        forget_history();
+        if (by_key) request.pk = aiocosmos_pk1(key_of(1));
+        put_all(client);
+        begin_reader(client, &r, &request);
+        catch_up(client, &r);
+        aiocosmos_cursor_close(client, r.query);
+        make_container_anew();
+        forget_history();
+        other = open_client(&options);
+        put_all(other);
+        aiocosmos_destroy(other);
+        begin_reader(client, &r, &request);
+        catch_up(client, &r);
+        CHECK_INT(r.items, by_key ? 4 : ITEMS);
+        aiocosmos_cursor_close(client, r.query);
+    }
+    close_world(client);
+}
+
 /* The other way round: the client remembers the old container, and the state is of the new one. */
 TEST(a_state_of_the_new_container_is_good_for_who_remembers_the_old_one)
 {
