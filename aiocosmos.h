@@ -964,14 +964,14 @@ typedef enum aiocosmos_pull {
     AIOCOSMOS_PULL_FAIL                /* stop: finish what is in flight, then E_CANCELLED */
 } aiocosmos_pull;
 typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; its texts must last until the next callback */
-    void *item_data;                   /* handed to item_done */
+    void *item_data;                   /* of a bulk: handed to item_done */
     aiocosmos_kind kind;               /* (default: AIOCOSMOS_CREATE_ITEM) any item kind */
     const char *id;                    /* replace, patch, delete, read; NULL for create and upsert */
     aiocosmos_pk pk;
     aiocosmos_str body;
     aiocosmos_str if_match;
     aiocosmos_str if_none_match;
-    uint64_t order_key;                /* among all operations' */
+    uint64_t order_key;                /* of a bulk: among all operations' */
 } aiocosmos_bulk_item;
 typedef struct aiocosmos_bulk_totals {
     uint64_t succeeded, failed;        /* items; failed includes maybe_applied */
@@ -19552,7 +19552,7 @@ static bool aioc_many_give_pair(aioc_many *many, uint32_t pair, int status, aioc
     return !many->op->stop && !engine->closing;
 }
 
-/* The requests are called off, and every pair that is left will be answered with this status. */
+/* The requests are called off; every pair that is left will be answered so. */
 static void aioc_many_end(aioc_many *many, int status)
 {
     aioc_range_fail(&many->failure, status, aioc_protocol_status_text(status));
@@ -20778,7 +20778,7 @@ static void aioc_bulk_remove(aioc_bulk_item *item)
     queue->count--;
 }
 
-/* What it is to be sorted by: the version of the ranges; 0: all go singly, as is wanted or as it must be. */
+/* The version of the ranges that it is to be sorted by; 0: all go singly. */
 static uint32_t aioc_bulk_version(const aioc_bulk *bulk)
 {
     const aioc_account_container *container = bulk->container;
@@ -21364,7 +21364,7 @@ static uint32_t aioc_bulk_under_way(const aioc_bulk *bulk, uint32_t share)
     return count;
 }
 
-/* The fullest queue, which is sent from next. NULL: none now. */
+/* The fullest queue, sent from next. NULL: none now. */
 static aioc_bulk_queue *aioc_bulk_next(const aioc_bulk *bulk)
 {
     const aioc_bulk_queue *best = NULL;
