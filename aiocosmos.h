@@ -569,7 +569,8 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
     AIOCOSMOS_READ_RESOURCE, AIOCOSMOS_CREATE_RESOURCE, AIOCOSMOS_REPLACE_RESOURCE, AIOCOSMOS_DELETE_RESOURCE,
     /* of the container or, without one, the database: "/content/offerThroughput" or
      * "/content/offerAutopilotSettings/maxThroughput", and a header x-ms-cosmos-min-throughput; 404: none of its own.
-     * May go from manual to autoscale and back; x-ms-offer-replace-pending is true while the service is at it */
+     * May go from manual to autoscale and back; x-ms-offer-replace-pending is true while the service is at it. Several
+     * requests, of which headers and token are for the first only */
     AIOCOSMOS_READ_THROUGHPUT, AIOCOSMOS_REPLACE_THROUGHPUT,
     AIOCOSMOS_RAW,                     /* anything else that the service knows: raw_verb, raw_link */
     /* of results only */
