@@ -266,11 +266,13 @@ TEST(a_path_asked_for_twice_is_indexed)
         { "SELECT * FROM c WHERE STARTSWITH(c.s, 's9') AND c.n >= 0", 132 }, { "SELECT * FROM c WHERE c.n = 'x'", 0 },
         { "SELECT VALUE COUNT(1) FROM c WHERE c.s = 's5'", 12 }, { "SELECT TOP 5 * FROM c ORDER BY c.n DESC", 32 },
         { "SELECT TOP 1 * FROM c WHERE c.n < 600 ORDER BY c.n DESC", 32 },
-        { "SELECT * FROM c WHERE c.s = 's5' ORDER BY c.n", 12 }
+        { "SELECT * FROM c WHERE c.s = 's5' ORDER BY c.n", 12 },
+        { "SELECT TOP 5 * FROM c ORDER BY c.pk", 32 }, { "SELECT TOP 5 * FROM c ORDER BY c.pk DESC", 32 }
     };
     size_t i;
     open_many(1200);
     CHECK_INT(read_by("SELECT TOP 1 * FROM c ORDER BY c.n"), 1200);
+    CHECK_INT(read_by("SELECT TOP 1 * FROM c ORDER BY c.pk"), 1200);
     CHECK_INT(read_by("SELECT VALUE COUNT(1) FROM c WHERE c.s = 's5'"), 1200);
     CHECK_INT(read_by("SELECT VALUE COUNT(1) FROM c WHERE c.id = 's5'"), 1200);
     for (i = 0; i < sizeof queries / sizeof *queries; i++) {

@@ -148,8 +148,11 @@ bool emu_lookup_choose(emu_exchange *x, emu_lookup *lookup, const emu_sql_shape 
         lookup->condition = of_order;
         lookup->walks = true;
         lookup->descending = shape->descending;
+        lookup->alone = shape->sorted_count == 1;
         lookup->from_len = shape->resume.len;
+        lookup->from_number = 0;
         if (shape->resume.len) memcpy(lookup->from, shape->resume.ptr, shape->resume.len);
+        if (shape->resume.len && emu_sql_is_exact(shape->resume)) lookup->from_number = shape->resume_number;
         lookup->part = rows < EMU_PART_LEAST ? EMU_PART_LEAST : rows > EMU_PART_MOST ? EMU_PART_MOST : (uint32_t)rows;
         return true;
     }
@@ -218,42 +221,72 @@ static aiocosmos_str emu_lookup_key(const unsigned char *bytes, size_t len)
     return emu_str((const char *)bytes, len);
 }
 
-/* The part is full, and this key is none of its last one: then it is where the next one goes on. */
-static bool emu_part_ends(emu_lookup *lookup, aiocosmos_str key, aiocosmos_str last)
+/* The part is full, and what is in it sorts before this entry: then it is where the next one goes on. Entries of one
+ * key sort by number if the key says all of their values. */
+static bool emu_part_ends(emu_lookup *lookup, const emu_entry *entry, aiocosmos_str last)
 {
-    if (lookup->found.count < lookup->part || emu_compare_keys(key, last) == 0) return false;
+    aiocosmos_str key = emu_entry_key(entry);
+    if (lookup->found.count < lookup->part) return false;
+    if (emu_compare_keys(key, last) == 0 && !(lookup->alone && emu_sql_is_exact(key))) return false;
     memcpy(lookup->next, key.ptr, key.len);
     lookup->next_len = key.len;
-    if (lookup->descending) lookup->next[lookup->next_len++] = 0;
+    lookup->next_number = emu_entry_item(entry)->number;
     lookup->through = false;
     return true;
 }
 
 /* False: the part is full. */
-static bool emu_find_between(emu_finder *finder, aiocosmos_str low, aiocosmos_str high)
+static bool emu_find_until(emu_finder *finder, const emu_entry *entry, const emu_entry *end)
 {
-    emu_lookup *lookup = finder->lookup;
-    aiocosmos_str from = emu_lookup_key(lookup->from, lookup->from_len), last = emu_str("", 0);
-    bool down = lookup->descending;
-    emu_entry *entry, *end = NULL;
-    if (down && from.len && (!high.len || emu_compare_keys(from, high) < 0)) high = from;
-    if (!down && emu_compare_keys(from, low) > 0) low = from;
-    if (down) {
-        emu_index_seek(lookup->index, high.len ? high : emu_str("\377", 1), 0, NULL, &entry);
-        emu_index_seek(lookup->index, low, 0, NULL, &end);
-    } else {
-        emu_index_seek(lookup->index, low, 0, &entry, NULL);
-        if (high.len) emu_index_seek(lookup->index, high, 0, &end, NULL);
-        if (high.len && emu_compare_keys(low, high) > 0) entry = end;
-    }
-    for (; entry && entry != end && !finder->failed; entry = down ? emu_entry_before(entry) : emu_entry_next(entry)) {
-        aiocosmos_str key = emu_entry_key(entry);
-        if (down && emu_compare_keys(key, low) < 0) break;
-        if (emu_part_ends(lookup, key, last)) return false;
-        last = key;
+    aiocosmos_str last = emu_str("", 0);
+    for (; entry && entry != end && !finder->failed; entry = emu_entry_next(entry)) {
+        if (emu_part_ends(finder->lookup, entry, last)) return false;
+        last = emu_entry_key(entry);
         emu_find(finder, entry);
     }
     return !finder->failed;
+}
+
+/* high.len 0: to the end. */
+static bool emu_find_up(emu_finder *finder, aiocosmos_str low, aiocosmos_str high)
+{
+    const emu_lookup *lookup = finder->lookup;
+    aiocosmos_str from = emu_lookup_key(lookup->from, lookup->from_len);
+    bool within = from.len && emu_compare_keys(from, low) >= 0;
+    emu_entry *entry, *end = NULL;
+    if (within && high.len && emu_compare_keys(from, high) >= 0) return true;
+    emu_index_seek(lookup->index, within ? from : low, within ? lookup->from_number : 0, &entry, NULL);
+    if (high.len) emu_index_seek(lookup->index, high, 0, &end, NULL);
+    return emu_find_until(finder, entry, end);
+}
+
+/* Key by key from the highest, of each by number. */
+static bool emu_find_down(emu_finder *finder, aiocosmos_str low, aiocosmos_str high)
+{
+    const emu_lookup *lookup = finder->lookup;
+    aiocosmos_str from = emu_lookup_key(lookup->from, lookup->from_len);
+    uint64_t number = 0;
+    emu_entry *entry, *end, *before;
+    if (from.len && (!high.len || emu_compare_keys(from, high) < 0)) {
+        emu_index_seek(lookup->index, from, UINT64_MAX, NULL, &before);
+        if (before && emu_compare_keys(emu_entry_key(before), from) == 0) number = lookup->from_number;
+    } else {
+        emu_index_seek(lookup->index, high.len ? high : emu_str("\377", 1), 0, NULL, &before);
+    }
+    while (before && emu_compare_keys(emu_entry_key(before), low) >= 0) {
+        aiocosmos_str key = emu_entry_key(before);
+        end = emu_entry_next(before);
+        emu_index_seek(lookup->index, key, 0, &entry, &before);
+        if (number) emu_index_seek(lookup->index, key, number, &entry, NULL);
+        if (!emu_find_until(finder, entry, end)) return false;
+        number = 0;
+    }
+    return true;
+}
+
+static bool emu_find_between(emu_finder *finder, aiocosmos_str low, aiocosmos_str high)
+{
+    return (finder->lookup->descending ? emu_find_down : emu_find_up)(finder, low, high);
 }
 
 static void emu_find_part(emu_finder *finder)
@@ -297,6 +330,7 @@ bool emu_lookup_next(emu_lookup *lookup)
     if (!lookup->walks || lookup->through) return false;
     memcpy(lookup->from, lookup->next, lookup->next_len);
     lookup->from_len = lookup->next_len;
+    lookup->from_number = lookup->next_number;
     if (lookup->part < EMU_PART_MOST) lookup->part *= 2;
     lookup->current = false;
     return true;

@@ -12,10 +12,12 @@ typedef struct emu_lookup {
     emu_list found;                                        /* in the order of numbers */
     uint64_t changes;                                      /* of the container, when these were looked up */
     bool current;
-    /* In the order of keys: those found are a part, all with the keys from one on; or, descending, before one. */
+    /* In the order of keys, and of numbers where they are the same: those found are a part. */
     bool walks, descending, through;                       /* through: there are none behind them */
-    unsigned char from[EMU_SQL_KEY_MAX + 1], next[EMU_SQL_KEY_MAX + 1];
-    size_t from_len, next_len;                             /* descending, 0: from the last */
+    bool alone;                                            /* ORDER BY has no further keys */
+    unsigned char from[EMU_SQL_KEY_MAX], next[EMU_SQL_KEY_MAX];
+    size_t from_len, next_len;                             /* from_len 0: from the first, descending the last */
+    uint64_t from_number, next_number;
     uint32_t part;                                         /* how many items make one */
 } emu_lookup;
 

@@ -36,6 +36,17 @@ size_t emu_sql_string_key(aiocosmos_str text, unsigned char out[EMU_SQL_KEY_MAX]
     return len + 1;
 }
 
+bool emu_sql_is_exact(aiocosmos_str key)
+{
+    uint64_t bits = 0;
+    int i;
+    if (key.ptr[0] == SQL_STRING) return key.len < EMU_SQL_KEY_MAX;
+    if (key.ptr[0] != SQL_NUMBER) return key.ptr[0] < SQL_NUMBER;
+    for (i = 1; i <= 8; i++) bits = bits << 8 | (unsigned char)key.ptr[i];
+    bits = bits >> 63 ? bits ^ UINT64_C(1) << 63 : ~bits;
+    return bits >> 52 < 1023 + 53;                         /* from 2^53 on integers share doubles */
+}
+
 static size_t sql_value_key(const sql_value *value, unsigned char out[EMU_SQL_KEY_MAX])
 {
     if (value->type == SQL_NUMBER) return emu_sql_number_key(value->as.number.real, out);
@@ -473,8 +484,8 @@ static void sql_take_order(sql_shaper *shaper, const emu_sql_query *query, emu_s
         !sql_path_of(shaper, select->orders[0].node, &shape->order_path)) return;
     shape->descending = select->orders[0].descending;
     if (!resume->values) return;
-    if (shape->descending) shape->resume = sql_high(shaper, &resume->values[0].value);
-    else shape->resume = sql_low(shaper, &resume->values[0].value);
+    shape->resume = sql_low(shaper, &resume->values[0].value);
+    if (resume->has_rid && select->order_count == 1) shape->resume_number = resume->rid;
 }
 
 /* As a composite index has them. */

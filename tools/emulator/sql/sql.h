@@ -83,7 +83,8 @@ typedef struct emu_sql_shape {
     size_t condition_count;
     const char *order_path;            /* rows are wanted in the order of its keys first; NULL: of none */
     bool descending;
-    aiocosmos_str resume;              /* with keys from here on; descending: with keys before this; len 0: with all */
+    aiocosmos_str resume;              /* from this key on; len 0: from the first */
+    uint64_t resume_number;            /* of that key from the document with this number on, if it is exact */
     const char **conjuncts;            /* of WHERE: the paths by which an index would serve them; NULL: none would,
                                         * "": it is always true */
     size_t conjunct_count;
@@ -100,6 +101,8 @@ typedef struct emu_sql_shape {
 EMU_PRIVATE const emu_sql_shape *emu_sql_shape_of(emu_sql_query *query);
 /* The key of what a document has at a path. Returns its length. */
 EMU_PRIVATE size_t emu_sql_key_of(aiocosmos_json document, const char *path, unsigned char out[EMU_SQL_KEY_MAX]);
+/* Only values that sort the same have this key. */
+EMU_PRIVATE bool emu_sql_is_exact(aiocosmos_str key);
 EMU_PRIVATE size_t emu_sql_number_key(double real, unsigned char out[EMU_SQL_KEY_MAX]);
 EMU_PRIVATE size_t emu_sql_string_key(aiocosmos_str text, unsigned char out[EMU_SQL_KEY_MAX]);
 
