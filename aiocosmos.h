@@ -2678,7 +2678,8 @@ static bool aioc_text_seek(aiocosmos_str *text, const char *what)
     aiocosmos_str wanted = aioc_mem_str(what);
     size_t at;
     for (at = wanted.len; at <= text->len; at++) {
-        if (!aioc_mem_same_nocase(aioc_text_view(text->ptr + at - wanted.len, wanted.len), wanted)) continue;
+        const char *from = text->ptr + at - wanted.len;
+        if ((*from ^ *what) & 0xDF || !aioc_mem_same_nocase(aioc_text_view(from, wanted.len), wanted)) continue;
         *text = aioc_text_behind(*text, at);
         return true;
     }
