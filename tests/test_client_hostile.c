@@ -29,11 +29,15 @@ static const char *batch_results(const peer *link)
     return text;
 }
 
+#define OFFER "{\"id\":\"x1Yz\",\"_rid\":\"x1Yz\",\"content\":{\"offerThroughput\":400}}"
+
 static const char *fitting_body(const peer *link)
 {
     if (heard(link, "x-ms-cosmos-is-batch-request: True")) return batch_results(link);
     if (heard(link, "/pkranges ")) return one_range;
     if (heard(link, "GET /dbs/db/colls/c HTTP")) return definition;
+    if (heard(link, "POST /offers HTTP")) return "{\"Offers\":[" OFFER "],\"_count\":1}";
+    if (heard(link, " /offers/")) return OFFER;
     if (heard(link, "x-ms-max-item-count")) return some_page;
     return "{\"id\":\"a\",\"pk\":\"p\"}";
 }
@@ -165,6 +169,10 @@ static aiocosmos_request of_kind(int kind)
         request.container = "c";
         request.pk = aiocosmos_pk1(aiocosmos_s("p"));
         break;
+    case AIOCOSMOS_REPLACE_THROUGHPUT:
+        request.throughput_ru = 400;
+        /* fall through */
+    case AIOCOSMOS_READ_THROUGHPUT: request.container = "c"; break;
     case AIOCOSMOS_CREATE_RESOURCE: case AIOCOSMOS_REPLACE_RESOURCE:
         request.script = "function () {}";
         /* fall through */
@@ -3623,7 +3631,7 @@ TEST(a_header_of_another_version_is_refused)
     CHECK_INT(aiocosmos_create_checked(AIOCOSMOS_VERSION + 0x10203, sizeof options, &options, &client, why, sizeof why),
               AIOCOSMOS_E_ARGUMENT);
     CHECK(client == NULL);
-    CHECK(strstr(why, "aiocosmos.h 1.3.3 (") != NULL && strstr(why, "implementation of 0.1.0 (") != NULL);
+    CHECK(strstr(why, "aiocosmos.h of version 0x010303 (") && strstr(why, "implementation of 0x000100 ("));
     CHECK_INT(aiocosmos_create_checked(AIOCOSMOS_VERSION, sizeof options - 8, &options, &client, why, sizeof why),
               AIOCOSMOS_E_ARGUMENT);
     CHECK_INT(aiocosmos_create_checked(0, 0, NULL, &client, NULL, 0), AIOCOSMOS_E_ARGUMENT);
