@@ -3185,7 +3185,6 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_escape(aioc_json_scan *scan, const c
     return i == 4 ? at : aioc_json_stop(scan, at, "a hex digit is expected");
 }
 
-/* The rest of a string that is not all plain. */
 static const char *aioc_json_scan_mixed(aioc_json_scan *scan, const char *at)
 {
     scan->escaped = 0;
@@ -3906,7 +3905,6 @@ static bool aioc_json_f64(const char *text, const char *end, double *out)
     return bits < UINT64_C(2047) << 52;
 }
 
-/* The whole text is a JSON number. */
 static bool aioc_json_number_parse(const char *text, size_t len, double *out)
 {
     aioc_json_scan scan;
@@ -21705,7 +21703,7 @@ static bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outcome)
     aioc_mem_print(text, sizeof text, "{\"query\":\"SELECT * FROM c WHERE c.offerResourceId = '%s'\"}", link + 7);
     if (step >= AIOC_OFFER_READ)
         return op->kind == AIOCOSMOS_REPLACE_THROUGHPUT &&
-               aioc_offer_replace(op, root, link, aioc_mem_same_nocase(pending, aioc_mem_str("true")));
+               aioc_offer_replace(op, root, link, aioc_mem_is_nocase(pending, "true"));
     op->course.step++;
     if (step == AIOC_OFFER_OWNER) aioc_offer_ask(op, "POST", "offers", query, aioc_mem_str(text));
     else aioc_offer_ask(op, "GET", link, NULL, aioc_mem_str(""));
