@@ -34,7 +34,7 @@ mutant() {
 mutant "449 is not tried again" 's/\{ 449, +-1, AIOC_OP_GONE,/{ 449, -1, AIOC_OP_FINAL,/'
 mutant "429 is waited for without an end" 's/now->past.throttle_wait_ms \+ .* > now->throttle_wait_max_ms/false/'
 mutant "a bulk does not halve" 's/bulk->allowed = bulk->allowed > 1 .*//'
-mutant "a bulk does not pause" '/^static void aioc_bulk_throttled/,/^}/s/^.*aioc_bulk_pause_until\(.*//'
+mutant "a bulk does not pause" 's/.*bulk->wait_until_us = now_us.*//'
 mutant "a bulk forgets its retries" 's/.*bulk->totals.retries \+=.*//'
 mutant "a bulk forgets what may have been applied" 's/.*bulk->totals.maybe_applied\+\+.*//'
 mutant "a bulk forgets what was throttled" 's/.*bulk->totals.throttled\+\+.*//'
