@@ -18,6 +18,8 @@
 #define GEO_NEAR      1e-14                                /* radians: less is nothing */
 #define GEO_PI        3.14159265358979323846
 #define GEO_STEPS     4                                    /* that a look at one edge takes */
+#define GEO_ROUGH_STEPS  200                               /* a length */
+#define GEO_SEARCH_STEPS 10000                             /* the shortest of many */
 
 typedef struct geo_spot { double x, y, z; } geo_spot;      /* a direction, of length 1 */
 
@@ -279,7 +281,7 @@ static double geo_metres_to_edge(geo_spot a, geo_spot b, geo_spot spot)
     double whole = geo_angle(a, b), at = geo_angle(a, near), reach = 0.01 * geo_angle(near, spot) + 1e-9;
     double low = at - reach > 0 ? at - reach : 0, high = at + reach < whole ? at + reach : whole;
     int i;
-    for (i = 0; i < 48 && high - low > 1e-10; i++) {       /* the golden section would spare a third of it */
+    for (i = 0; i < 48 && high - low > 1e-9; i++) {       /* the golden section would spare a third of it */
         double one = low + (high - low) / 3, other = high - (high - low) / 3;
         geo_spot first = geo_add(geo_at(a.x * cos(one), a.y * cos(one), a.z * cos(one)), w, sin(one));
         geo_spot second = geo_add(geo_at(a.x * cos(other), a.y * cos(other), a.z * cos(other)), w, sin(other));
@@ -290,28 +292,54 @@ static double geo_metres_to_edge(geo_spot a, geo_spot b, geo_spot spot)
     return geo_metres(geo_add(geo_at(a.x * cos(at), a.y * cos(at), a.z * cos(at)), w, sin(at)), spot);
 }
 
-/* From a spot to a path: seen from the Earth's middle all angles are within a hundredth of what they are in metres, so
- * that only edges about as near as the nearest can be it. */
-static double geo_metres_to_path(const geo_path *path, geo_spot spot, double least)
+/* Two paths that do not meet: an end of an edge is nearest. Seen from the Earth's middle all angles are within a
+ * hundredth of what they are in metres: only edges about as near as the nearest can be it. And what is nearest on a
+ * sphere is at most some hundred-thousandths farther than what is on the ellipsoid: of these, only few are sought. */
+typedef struct geo_search { double near, rough, least; } geo_search;
+
+static double geo_angle_to_edge(const geo_path *path, size_t edge, geo_spot spot)
 {
-    double near = 4, angle;
-    size_t i;
-    if (path->edges == 0) {
-        near = geo_metres(path->spot[0], spot);
-        return near < least ? near : least;
+    if (path->edges == 0) return geo_angle(path->spot[0], spot);
+    return geo_angle(geo_nearest(geo_from(path, edge), geo_to(path, edge), spot), spot);
+}
+
+static void geo_look_around(const geo_path *ends, const geo_path *path, geo_search *search)
+{
+    size_t i, k;
+    for (i = 0; i < ends->count; i++) {
+        for (k = 0; k < path->edges + (path->edges == 0); k++) {
+            double angle = geo_angle_to_edge(path, k, ends->spot[i]);
+            if (angle < search->near) search->near = angle;
+        }
     }
-    for (i = 0; i < path->edges; i++) {
-        angle = geo_angle(geo_nearest(geo_from(path, i), geo_to(path, i), spot), spot);
-        if (angle < near) near = angle;
+}
+
+static double geo_rough_metres(const geo_path *path, size_t edge, geo_spot spot)
+{
+    if (path->edges == 0) return geo_metres(path->spot[0], spot);
+    return geo_metres(geo_nearest(geo_from(path, edge), geo_to(path, edge), spot), spot);
+}
+
+/* Of the edges that can be nearest; at first roughly. */
+static void geo_measure(sql_env *env, const geo_path *ends, const geo_path *path, geo_search *search, bool roughly)
+{
+    size_t i, k;
+    for (i = 0; i < ends->count; i++) {
+        for (k = 0; k < path->edges + (path->edges == 0); k++) {
+            geo_spot spot = ends->spot[i];
+            double metres;
+            if (geo_angle_to_edge(path, k, spot) > search->near * 1.02 + 1e-12) continue;
+            sql_spend(env, GEO_ROUGH_STEPS);
+            metres = geo_rough_metres(path, k, spot);
+            if (roughly && metres < search->rough) search->rough = metres;
+            if (roughly || metres > search->rough * 1.00005) continue;
+            if (path->edges) {
+                sql_spend(env, GEO_SEARCH_STEPS);
+                metres = geo_metres_to_edge(geo_from(path, k), geo_to(path, k), spot);
+            }
+            if (metres < search->least) search->least = metres;
+        }
     }
-    if (near * GEO_EQUATOR_M * 0.98 > least) return least;
-    for (i = 0; i < path->edges; i++) {
-        angle = geo_angle(geo_nearest(geo_from(path, i), geo_to(path, i), spot), spot);
-        if (angle > near * 1.02 + 1e-12) continue;
-        angle = geo_metres_to_edge(geo_from(path, i), geo_to(path, i), spot);
-        if (angle < least) least = angle;
-    }
-    return least;
 }
 
 /*------------------------------------------------------------------------------
@@ -393,18 +421,27 @@ bool sql_geometry_intersects(sql_env *env, const sql_geometry *a, const sql_geom
 
 double sql_geometry_distance(sql_env *env, const sql_geometry *a, const sql_geometry *b)
 {
-    double least = INFINITY;
+    geo_search search;
     geo_pair pair;
-    size_t i;
+    int pass;
     if (a->dimensions == 0 && b->dimensions == 0) return geo_metres(a->shape->path->spot[0], b->shape->path->spot[0]);
     if (sql_geometry_intersects(env, a, b)) return 0;
+    search.near = 4;
+    search.rough = search.least = INFINITY;
     memset(&pair, 0, sizeof pair);
-    while (geo_next(a, b, &pair)) {                        /* of two edges that do not meet, an end is nearest */
-        geo_spend(env, 4 * pair.a->count * (pair.b->count + 1));
-        for (i = 0; i < pair.a->count; i++) least = geo_metres_to_path(pair.b, pair.a->spot[i], least);
-        for (i = 0; i < pair.b->count; i++) least = geo_metres_to_path(pair.a, pair.b->spot[i], least);
+    while (geo_next(a, b, &pair)) {
+        geo_spend(env, 4 * pair.a->count * pair.b->count);
+        geo_look_around(pair.a, pair.b, &search);
+        geo_look_around(pair.b, pair.a, &search);
     }
-    return least;
+    for (pass = 0; pass < 2; pass++) {
+        memset(&pair, 0, sizeof pair);
+        while (geo_next(a, b, &pair)) {
+            geo_measure(env, pair.a, pair.b, &search, pass == 0);
+            geo_measure(env, pair.b, pair.a, &search, pass == 0);
+        }
+    }
+    return search.least;
 }
 
 static size_t geo_corners(const geo_shape *shape)
