@@ -155,10 +155,10 @@ typedef enum aiocosmos_error {
     AIOCOSMOS_E_AUTH = -14        /* the host's token callback gave no token */
 } aiocosmos_error;
 
-/* THE ERROR GUIDE. R, W: how often a read and a write were tried again before this became the result (+: as
- * retries_max and the deadline let them). Fate: of a write, A: answered, not applied; N: not sent; M: maybe applied:
- * look at the item before you repeat it. With an ETag in if_match it is repeated for you: a 404, 409 or 412 of fate M
- * may be the echo of its own first try.
+/* THE ERROR GUIDE. R, W: how often a read and a write were tried again before this became the result (+: as retries_max
+ * and the deadline let them). Fate: of a write, A: answered, not applied; N: not sent; M: maybe applied: look at the
+ * item before you repeat it. With an ETag in if_match it is repeated for you: a 404, 409 or 412 of fate M may be the
+ * echo of its own first try.
  *
  *     status       R W fate  what it means, and what to do
  *     304          - - A     unchanged since if_none_match, or no changes in a feed
@@ -345,14 +345,11 @@ typedef struct aiocosmos_options {
     /* Behaviour. */
     bool     retry_writes;             /* send a maybe-applied write again (default: only with an ETag in if_match) */
     bool     no_session;               /* keep and send no session tokens: for accounts without Session consistency */
-    /* attempts after the first (DEFAULT_RETRIES; OFF: none); while an account moves to another region 120
-     * more, 1 s apart */
+    /* attempts after the first (DEFAULT_RETRIES; OFF: none); 120 more, 1 s apart, while an account changes regions */
     uint32_t retries_max;
-    /* total wait on 429 per operation, then its status is 429 (DEFAULT_THROTTLE_WAIT_MS; OFF: up to the
-     * operation's deadline) */
+    /* total wait on 429 per operation, then its status is 429 (DEFAULT_THROTTLE_WAIT_MS; OFF: to its deadline) */
     uint32_t throttle_wait_ms;
-    /* an operation, queue and retries included; an item of a bulk; a page (DEFAULT_REQUEST_TIMEOUT_MS; OFF:
-     * none) */
+    /* an operation, queue and retries included; an item of a bulk; a page (DEFAULT_REQUEST_TIMEOUT_MS; OFF: none) */
     uint32_t request_timeout_ms;
     /* an attempt without a byte sent or heard, then its answer counts as lost; not of writes of databases and
      * containers (DEFAULT_ATTEMPT_TIMEOUT_MS; OFF: none) */
@@ -367,8 +364,7 @@ typedef struct aiocosmos_options {
     uint32_t pending_max;
     size_t   memory_max;               /* all that the client holds (DEFAULT_MEMORY) */
     uint32_t response_bytes_max;       /* a larger body is E_TOO_LARGE (DEFAULT_RESPONSE_BYTES) */
-    /* containers whose definition, ranges and session tokens are kept (DEFAULT_CONTAINERS); the least
-     * recently used is forgotten */
+    /* containers whose definition, ranges and session tokens are kept (DEFAULT_CONTAINERS); the longest unused goes */
     uint32_t containers_max;
     uint32_t step_budget_us;           /* a step takes no new work after this long (default: no budget) */
 
@@ -405,8 +401,8 @@ AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client);
 AIOCOSMOS_API int  aiocosmos_step(aiocosmos_client *client, int timeout_ms);
 /* For a host with its own loop: it waits until the descriptor, which stays the same, is readable, or the timeout is
  * over, then calls aiocosmos_step(client, 0). The descriptor speaks for sockets and wake (-1 without epoll: see
- * aiocosmos_poll_fds()); the timeout, to be asked after every step and submit, for all the rest: timers, new submits,
- * a spent budget. 0: step now; -1: no need. A host needs both. */
+ * aiocosmos_poll_fds()); the timeout, to be asked after every step and submit, for all the rest: timers, new submits, a
+ * spent budget. 0: step now; -1: no need. A host needs both. */
 AIOCOSMOS_API intptr_t aiocosmos_fd(const aiocosmos_client *client);
 AIOCOSMOS_API int  aiocosmos_next_timeout_ms(const aiocosmos_client *client);
 /* For hosts that poll by themselves: fills at most cap entries, returns how many there are. */
@@ -423,8 +419,8 @@ AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32
 AIOCOSMOS_API int  aiocosmos_set_key(aiocosmos_client *client, const char *key);
 /* A token that covers resource_link and all below it ("" for everything), for lifetime_s seconds (0: until replaced).
  * token NULL: there is none: operations that need it fail with E_AUTH, for 5 s (or lifetime_s, if less), then token_fn
- * is asked again; one held for this link goes, unless its successor was asked for. With token_fn, the
- * containers_max + 64 most recently used are kept. 0, E_ARGUMENT, E_NOMEM. */
+ * is asked again; one held for this link goes, unless its successor was asked for. With token_fn, the containers_max +
+ * 64 most recently used are kept. 0, E_ARGUMENT, E_NOMEM. */
 AIOCOSMOS_API int  aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token,
                                        uint32_t lifetime_s);
 /* The answer to resolve_fn. count 0: the name has no address. ttl_s is held to 1 to 300. Ports are ignored. 0, or
@@ -601,8 +597,8 @@ struct aiocosmos_op_info {
 
 /* One struct for every operation with one answer. Strings are UTF-8 and copied. What has its name below, in other
  * requests, is the same there. What a kind takes, beside database (but READ_ACCOUNT and RAW), want_body (but RAW),
- * headers, order_key, timeout_ms and done, in capitals what has to be given; all else is refused. c container, i id, p
- * pk, b body; m if_match, n if_none_match, s session_token, x if_not_exists; t default_ttl_s and policies, k
+ * token, headers, order_key, timeout_ms and done, in capitals what has to be given; all else is refused. c container, i
+ * id, p pk, b body; m if_match, n if_none_match, s session_token, x if_not_exists; t default_ttl_s and policies, k
  * partition_key_paths and unique_keys, r throughput_ru or autoscale_max_ru, u until_replaced; f feed and what belongs
  * to it; w raw_verb and raw_link.
  *
@@ -803,8 +799,8 @@ typedef struct aiocosmos_query_request {
     /* bytes of answers read ahead, but one of each range that is merged; and of groups and of hashes of distinct rows,
      * which end the query with E_TOO_LARGE (DEFAULT_QUERY_MEMORY) */
     size_t   memory_max;
-    /* go on behind the page with this token, with the same container, sql, params, key or span; len 0: from the
-     * start. One of something else is refused; one of a container that was created anew fails the first page, with
+    /* go on behind the page with this token, with the same container, sql, params, key or span; len 0: from the start.
+     * One of something else is refused; one of a container that was created anew fails the first page, with
      * E_ARGUMENT */
     aiocosmos_str continuation;
     uint32_t continuation_bytes_max;   /* a longer token is not made (DEFAULT_CONTINUATION_BYTES) */
@@ -1028,8 +1024,8 @@ typedef struct aiocosmos_batch_result {
 } aiocosmos_batch_result;
 /* result->status 0: all were done. Else nothing was: it is that of the first that failed, which the message names; or
  * of the whole, with a fate as of any write, and count is 0 (E_NOMEM, ANSWERED: all were done). Once it may have been
- * applied it is sent again only if every write has an ETag in if_match. results: in the order of items, lent as
- * result is. */
+ * applied it is sent again only if every write has an ETag in if_match. results: in the order of items, lent as result
+ * is. */
 typedef void (*aiocosmos_batch_fn)(aiocosmos_client *client, const aiocosmos_result *result,
                                    const aiocosmos_batch_result *results, size_t count, void *user_data);
 typedef struct aiocosmos_batch_request {
@@ -3923,10 +3919,10 @@ static uint64_t aioc_json_scale_odd(uint64_t digits, uint64_t high, uint64_t low
     return product[2] | (product[1] > 1);
 }
 
-/* The shortest decimal number, digits * 10^*ten, that reads back as this double (positive, finite), and of several
- * the nearest. After R. Giulietti, "The Schubfach way to render doubles": what rounds to the double is an interval;
- * 10^ten is as large as can be while it surely holds a multiple of that. Then one or two multiples of 10^ten are
- * inside, and perhaps one of 10^(ten + 1). All is counted in quarters of 10^ten. */
+/* The shortest decimal number, digits * 10^*ten, that reads back as this double (positive, finite), and of several the
+ * nearest. After R. Giulietti, "The Schubfach way to render doubles": what rounds to the double is an interval; 10^ten
+ * is as large as can be while it surely holds a multiple of that. Then one or two multiples of 10^ten are inside, and
+ * perhaps one of 10^(ten + 1). All is counted in quarters of 10^ten. */
 static uint64_t aioc_json_shortest(uint64_t bits, int *ten)
 {
     uint64_t fraction = bits & ((UINT64_C(1) << 52) - 1), mantissa, high, low, below, exact, above, units, tens;
@@ -13621,8 +13617,8 @@ static void aioc_plan_put_behind(aioc_mem_writer *writer, aiocosmos_str expressi
 
 /* The filter for what a range still has when the row with these sort values was the last that was given: rows behind
  * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems, as far as the first
- * array or object. "true" where an expression is not known. Whoever reads the range drops what was given before.
- * False: no memory, and nothing is appended. */
+ * array or object. "true" where an expression is not known. Whoever reads the range drops what was given before. False:
+ * no memory, and nothing is appended. */
 static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, const aioc_plan_info *info,
                                     aiocosmos_json items, aioc_plan_side side)
 {
@@ -15954,8 +15950,8 @@ static void aioc_pos_free(aioc_mem *memory, aioc_pos *pos)
     memset(pos, 0, sizeof *pos);
 }
 
-/* 0, and *pos, whose texts are in the block: the caller frees both. E_NOMEM; E_ARGUMENT and *why: then there is
- * nothing to free. The block must be empty. */
+/* 0, and *pos, whose texts are in the block: the caller frees both. E_NOMEM; E_ARGUMENT and *why: then there is nothing
+ * to free. The block must be empty. */
 static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer *block, aioc_pos *pos, const char **why)
 {
     const size_t prefix = sizeof AIOC_POS_PREFIX - 1;
