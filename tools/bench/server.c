@@ -84,7 +84,8 @@ static const char account[] =
     "{\"id\":\"bench\",\"_rid\":\"bench\",\"writableLocations\":[{\"name\":\"here\",\"databaseAccountEndpoint\":"
     "\"http://127.0.0.1:%d/\"}],\"readableLocations\":[{\"name\":\"here\",\"databaseAccountEndpoint\":"
     "\"http://127.0.0.1:%d/\"}],\"enableMultipleWriteLocations\":false,"
-    "\"userReplicationPolicy\":{\"maxReplicasetSize\":4},\"userConsistencyPolicy\":{\"defaultConsistencyLevel\":\"Session\"},\"systemReplicationPolicy\":"
+    "\"userReplicationPolicy\":{\"maxReplicasetSize\":4},\"userConsistencyPolicy\":"
+    "{\"defaultConsistencyLevel\":\"Session\"},\"systemReplicationPolicy\":"
     "{\"maxReplicasetSize\":4},\"readPolicy\":{\"primaryReadCoefficient\":1,\"secondaryReadCoefficient\":1},"
     "\"queryEngineConfiguration\":\"{}\"}";
 
