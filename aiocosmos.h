@@ -16758,7 +16758,7 @@ static bool aioc_range_cut_key(aioc_range_reader *reader, const aioc_plan *plan,
     return aioc_range_cut(reader, low, min, max, aioc_mem_str(""), plan) != UINT32_MAX;
 }
 
-/* Streams for what is asked for of [min, max), behind those that there are. */
+/* Behind those that there are. */
 static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str min, aiocosmos_str max)
 {
     aiocosmos_str asked_max = aioc_range_max(&reader->edges), rest = aioc_mem_text(&reader->question->pk), key;
@@ -16993,7 +16993,7 @@ static bool aioc_range_append_edges(const aioc_range_stream *stream, const aioc_
     return writer.ok;
 }
 
-/* A request for a stream's next page: of its range or, without one, by partition key. 0, or E_NOMEM. */
+/* Of its range or, without one, by partition key. 0, or E_NOMEM. */
 static int aioc_range_specify_page(const aioc_range_stream *stream, const aioc_account_range *range,
                                    aioc_request_spec *spec)
 {
@@ -17099,7 +17099,11 @@ static void aioc_range_ask_some(aioc_range_reader *reader, bool needed)
     uint32_t place;
     if (reader->yielded || reader->tally.status || !reader->rows.left) return;
     for (place = 0; place < reader->stream_count && reader->in_flight < reader->parallel_max; place++) {
-        int asked = aioc_range_wants_more(reader, place, needed) ? aioc_range_ask_at(reader, place, needed) : 1;
+        int asked;
+        /* There may be thousands, each of a key. */
+        if (needed ? place > 0 && reader->order == AIOC_RANGE_LEFTMOST
+                   : reader->order != AIOC_RANGE_MERGED && reader->ahead + reader->in_flight >= reader->window) return;
+        asked = aioc_range_wants_more(reader, place, needed) ? aioc_range_ask_at(reader, place, needed) : 1;
         if (asked == 0) return;
         if (asked < 0 && aioc_range_is_spent(reader->streams[place])) aioc_range_remove(reader, place--);
     }
@@ -17107,7 +17111,6 @@ static void aioc_range_ask_some(aioc_range_reader *reader, bool needed)
 
 /*--- What is answered ---*/
 
-/* What an answer, of whatever kind, adds to the page that is made. */
 static void aioc_range_account_for(aioc_range_reader *reader, const aiocosmos_result *result)
 {
     aioc_range_add_costs(reader->memory, reader->costs, result);
@@ -17231,7 +17234,6 @@ static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result)
     else aioc_range_watch_gone(reader, stream->version);
 }
 
-/* The first answer of a stream has been used up. */
 static aioc_range_answer *aioc_range_shift(aioc_range_stream *stream)
 {
     aioc_range_reader *reader = stream->reader;
@@ -17243,7 +17245,7 @@ static aioc_range_answer *aioc_range_shift(aioc_range_stream *stream)
     return answer;
 }
 
-/* Makes the rows of a stream's first answer readable. False: not now, or never. */
+/* False: not now, or never. */
 static bool aioc_range_open_first(aioc_range_stream *stream)
 {
     aioc_range_reader *reader = stream->reader;
@@ -17959,7 +17961,6 @@ static void aioc_page_work(void *owner)
     aioc_page_let_go(cursor);
 }
 
-/* The page that is owed is out of time, called off, or shut down. */
 static void aioc_page_stop(aioc_op *op)
 {
     aioc_page_cursor *cursor = (aioc_page_cursor *)op->owner;
