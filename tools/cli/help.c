@@ -592,7 +592,8 @@ void print_manual(void)
     for (i = 0; i < command_count; i++) man_command(&commands[i]);
     printf(".SH OPTIONS OF EVERY COMMAND\n");
     man_options(OPTIONS_OF_ALL);
-    printf(".TP\n\\-\\-help\nwhat stands here about the command, on the terminal\n.TP\n\\-\\-version\nthe version\n");
+    printf(".TP\n\\-\\-help\nwhat stands here about the command, on the terminal\n.TP\n\\-\\-version\nthe version\n"
+           ".TP\n\\-\\-completion\nwhat bash needs to complete command lines: source <(aiocosmos \\-\\-completion)\n");
     printf(".SH ENVIRONMENT\n");
     man_text(text_settings);
     printf(".SH EXIT STATUS\n");
