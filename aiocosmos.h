@@ -21620,7 +21620,7 @@ enum { AIOC_OFFER_OWNER, AIOC_OFFER_QUERY, AIOC_OFFER_READ, AIOC_OFFER_WRITTEN, 
 
 /* The next request; after a pause, if it asks whether the offer has been replaced. */
 static void aioc_offer_ask(aioc_op *op, const char *verb, const char *link, const char *const *headers,
-                           aiocosmos_str body)
+                           const char *body)
 {
     aioc_request_builder *builder = &op->engine->builder;
     aiocosmos_request request;
@@ -21631,17 +21631,14 @@ static void aioc_offer_ask(aioc_op *op, const char *verb, const char *link, cons
     request.raw_verb = verb;
     request.raw_link = link;
     request.headers = headers;
-    request.body = body;
+    request.body = aioc_mem_str(body);
     status = aioc_request_build(builder, &request, &spec);
     spec.is.write = verb[1] == 'U';
     spec.is.repeatable = !spec.is.write || !*headers;  /* a migration is none the second time */
-    if (!status && !aioc_op_aim(op, &spec)) status = aioc_request_no_memory(builder);
-    if (status) {
-        aioc_op_fail(op, status, builder->refusal);
-        return;
-    }
-    op->past.doubt = op->course.step > (op->is.write ? AIOC_OFFER_WRITTEN : AIOC_OFFER_READ);
-    aioc_op_back_off(op, op->past.doubt && !op->is.write ? AIOC_OFFER_POLL_US : 0);
+    if (!status && !aioc_op_aim(op, &spec)) status = AIOCOSMOS_E_NOMEM;
+    op->past.doubt = op->course.step > (spec.is.write ? AIOC_OFFER_WRITTEN : AIOC_OFFER_READ);
+    if (status) aioc_op_fail(op, status, NULL);
+    else aioc_op_back_off(op, op->past.doubt && !op->is.write ? AIOC_OFFER_POLL_US : 0);
 }
 
 /* Once it has been read. False: that was all. Of a migration, the service chooses the value. */
@@ -21662,14 +21659,14 @@ static bool aioc_offer_replace(aioc_op *op, aiocosmos_json offer, const char *li
         if (!pending || !course->until_replaced) return false;
     } else if (course->step == AIOC_OFFER_READ || !pending) {
         course->step++;
-        aioc_mem_print(value, sizeof value, course->autoscale == migrates ? "{\"offerThroughput\":%d}"
-                       : "{\"offerAutopilotSettings\":{\"maxThroughput\":%d}}", migrates ? -1 : (int)course->ru);
+        aioc_mem_print(value, sizeof value, course->autoscale == migrates ? "{\"offerThroughput\":%lld}"
+                       : "{\"offerAutopilotSettings\":{\"maxThroughput\":%lld}}", migrates ? -1LL : course->ru);
         aioc_mem_print(body, sizeof body, "%.*s%s%.*s", (int)(content.ptr - offer.ptr), offer.ptr, value,
                        (int)(offer.ptr + offer.len - behind), behind);
-        aioc_offer_ask(op, "PUT", link, headers, aioc_mem_str(body));
+        aioc_offer_ask(op, "PUT", link, headers, body);
         return true;
     }
-    aioc_offer_ask(op, "GET", link, NULL, aioc_mem_str(""));
+    aioc_offer_ask(op, "GET", link, NULL, "");
     return true;
 }
 
@@ -21678,15 +21675,17 @@ static bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outcome)
     static const char *const query[] = { "x-ms-documentdb-isquery: True", "Content-Type: application/query+json",
                                          NULL };
     const aioc_http_response *response = outcome->response;
-    aiocosmos_str pending = aioc_http_header(response->head, "x-ms-offer-replace-pending");
     aiocosmos_json root = aioc_json_none(), rid;
     uint32_t step = op->course.step;
     bool none, good = aioc_json_parse(&op->engine->doc, response->body.ptr, response->body.len) == 0;
-    char link[80], text[160];
+    char link[80] = "offers/", text[160];
     if (good) root = aioc_json_root(&op->engine->doc);
     rid = aioc_json_at(root, step == AIOC_OFFER_QUERY ? "/Offers/0/_rid" : "/_rid");
-    good = rid.type == AIOCOSMOS_JSON_STR && rid.len < 64;
-    none = step == AIOC_OFFER_QUERY && aioc_json_at(root, "/Offers").type == AIOCOSMOS_JSON_ARR;
+    if (rid.type == AIOCOSMOS_JSON_STR && rid.len < 64)
+        aioc_mem_print(link + 7, sizeof link - 7, "%.*s", (int)rid.len - 2, rid.ptr + 1);
+    good = aioc_protocol_id_ok(link + 7, 64, text, sizeof text);
+    none = step == AIOC_OFFER_QUERY && aioc_json_at(root, "/Offers").type == AIOCOSMOS_JSON_ARR &&
+           !aioc_json_at(root, "/Offers/0").ptr;
     if (step >= AIOC_OFFER_READ)
         good = good && aioc_json_at(root, "/content").type == AIOCOSMOS_JSON_OBJ && root.len < AIOC_OFFER_BYTES_MAX;
     if (op->stop || !good) {
@@ -21696,14 +21695,13 @@ static bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outcome)
                        : "an answer without what an offer has");
         return true;
     }
-    aioc_mem_print(link, sizeof link, "offers/%.*s", (int)rid.len - 2, rid.ptr + 1);
     aioc_mem_print(text, sizeof text, "{\"query\":\"SELECT * FROM c WHERE c.offerResourceId = '%s'\"}", link + 7);
     if (step >= AIOC_OFFER_READ)
-        return op->kind == AIOCOSMOS_REPLACE_THROUGHPUT &&
-               aioc_offer_replace(op, root, link, aioc_mem_is_nocase(pending, "true"));
+        return op->kind == AIOCOSMOS_REPLACE_THROUGHPUT && aioc_offer_replace(op, root, link,
+               aioc_mem_is_nocase(aioc_http_header(response->head, "x-ms-offer-replace-pending"), "true"));
     op->course.step++;
-    if (step == AIOC_OFFER_OWNER) aioc_offer_ask(op, "POST", "offers", query, aioc_mem_str(text));
-    else aioc_offer_ask(op, "GET", link, NULL, aioc_mem_str(""));
+    if (step == AIOC_OFFER_OWNER) aioc_offer_ask(op, "POST", "offers", query, text);
+    else aioc_offer_ask(op, "GET", link, NULL, "");
     return true;
 }
 

@@ -984,6 +984,105 @@ TEST(a_page_without_its_array_is_refused)
     close_client(client);
 }
 
+/*--- Offers that are none ----------------------------------------------------------------------*/
+
+enum { OF_OWNER, OF_QUERY, OF_OFFER, NOWHERE };
+
+static struct { const char *rid; int wrong, pending, puts; char last[512]; } offer;
+
+static void answer_with_offer(peer *link)
+{
+    char body[256];
+    int place = heard(link, "POST /offers HTTP") ? OF_QUERY : heard(link, " /offers/") ? OF_OFFER : OF_OWNER;
+    const char *rid = place == offer.wrong ? offer.rid : "\"x1Yz\"";
+    bool waits = false;
+    if (heard(link, "PUT /offers/")) {
+        offer.puts++;
+        snprintf(offer.last, sizeof offer.last, "%s", strstr(link->heard, "\r\n\r\n") + 4);
+    }
+    if (offer.puts && offer.pending > 0) waits = offer.pending--;
+    snprintf(body, sizeof body, place == OF_QUERY ? "{\"Offers\":[{\"_rid\":%s}]}"
+             : "{\"_rid\":%s,\"content\":{\"offerThroughput\":400}}", rid);
+    reply(link, 200, waits ? "x-ms-offer-replace-pending: true\r\n" : "", body);
+}
+
+static int replace_throughput(aiocosmos_client *client, uint32_t ru, answer *got)
+{
+    aiocosmos_request request = of_kind(AIOCOSMOS_REPLACE_THROUGHPUT);
+    int status;
+    memset(got, 0, sizeof *got);
+    request.throughput_ru = ru;
+    request.until_replaced = true;
+    request.done = on_done;
+    request.user_data = got;
+    status = aiocosmos_submit(client, &request, NULL);
+    if (status) return status;
+    drain(client);
+    CHECK_INT(got->calls, 1);
+    return got->status;
+}
+
+TEST(an_offer_without_a_rid_is_none)
+{
+    static const char *const rids[] = { "\"\"", "\"a/b\"", "\"..\"", "\"?\"", "\"#\"", "\"\\\\\"", "\"\\u0000\"",
+        "\"a \"", "7", "null", "[\"x\"]", "\"0123456789012345678901234567890123456789012345678901234567890123\"" };
+    size_t i;
+    answer got;
+    for (i = 0; i < sizeof rids / sizeof *rids; i++) {
+        for (offer.wrong = OF_OWNER; offer.wrong < NOWHERE; offer.wrong++) {
+            aiocosmos_client *client;
+            net_begin(answer_with_offer);
+            client = open_usual();
+            offer.rid = rids[i];
+            offer.puts = 0;
+            CHECK_INT(replace_throughput(client, 400, &got), AIOCOSMOS_E_PROTOCOL);
+            CHECK_INT(got.fate, AIOCOSMOS_FATE_NOT_SENT);
+            CHECK_STR(got.message, "an answer without what an offer has");
+            CHECK_INT(offer.puts, 0);
+            close_client(client);
+        }
+    }
+}
+
+TEST(a_throughput_of_32_bits_is_written_as_it_is)
+{
+    aiocosmos_client *client;
+    answer got;
+    net_begin(answer_with_offer);
+    client = open_usual();
+    offer.wrong = NOWHERE;
+    replace_throughput(client, 4000000000u, &got);
+    CHECK(strstr(offer.last, "\"content\":{\"offerThroughput\":4000000000}") != NULL);
+    close_client(client);
+}
+
+/* Whichever allocation fails, what was written is not said to be not sent. */
+TEST(a_replacement_that_runs_out_of_memory_says_what_it_has_done)
+{
+    unsigned long at;
+    int failed = 0;
+    answer got;
+    offer.wrong = NOWHERE;
+    for (at = 1; at < 100; at++) {
+        aiocosmos_client *client;
+        int status;
+        net_begin(answer_with_offer);
+        client = open_usual();
+        client->memory.kept_max = 0;
+        offer.pending = 2;
+        offer.puts = 0;
+        heap_fail(&heap, at, 1);
+        status = replace_throughput(client, 400, &got);
+        heap_recover(&heap);
+        if (status && got.calls && offer.puts) {
+            CHECK(got.fate != AIOCOSMOS_FATE_NOT_SENT);
+            failed++;
+        }
+        close_client(client);
+    }
+    CHECK(failed > 0);
+}
+
 /* In a page, in an item, in an error; arrays, objects, and both. */
 TEST(json_that_is_200000_deep_is_refused)
 {
