@@ -9226,8 +9226,14 @@ static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count
     return true;
 }
 
+/* Else the service has to route. */
+static bool aioc_protocol_is_hashed(const aioc_protocol_pk_def *def)
+{
+    return def->kind != AIOC_PROTOCOL_RANGE && def->version > 0;
+}
+
 /* As hex text: where the key's items are. With fewer components than a hierarchical key has levels it is the prefix
- * that all its keys share. False: it cannot be told here, and the service has to route. */
+ * that all its keys share. False: it cannot be told here. */
 static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_value *components, size_t count,
                               char out[AIOC_PROTOCOL_EPK_MAX], size_t *len)
 {
@@ -9235,8 +9241,7 @@ static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_v
     size_t i, size = 0;
     *len = 0;
     out[0] = 0;
-    if (def->kind == AIOC_PROTOCOL_RANGE || def->version < 1 || def->version > 2 || count > AIOC_PROTOCOL_PK_LEVELS)
-        return false;
+    if (!aioc_protocol_is_hashed(def) || count > AIOC_PROTOCOL_PK_LEVELS) return false;
     if (count == 0 || (def->system_key && count == 1 && components[0].type == AIOCOSMOS_VALUE_NONE))
         return def->system_key;
     if (def->kind == AIOC_PROTOCOL_MULTI_HASH) {
@@ -16784,7 +16789,9 @@ static bool aioc_range_cut_pieces(aioc_range_reader *reader, const aioc_pos *fro
 /* One key, with all its levels, the service finds by itself. */
 static bool aioc_range_asks_key(const aioc_range_reader *reader)
 {
-    return reader->levels && !reader->several && reader->levels >= reader->ranges.container->pk_def.path_count;
+    const aioc_protocol_pk_def *def = &reader->ranges.container->pk_def;
+    return reader->levels && !reader->several &&
+           (reader->levels >= def->path_count || def->kind == AIOC_PROTOCOL_HASH || !aioc_protocol_is_hashed(def));
 }
 
 /*--- Memory ---*/
@@ -18821,9 +18828,11 @@ static void aioc_query_prepare(aioc_query *query)
         aioc_range_watch_fails(reader);
     } else if (!known) {
         aioc_query_go_direct(query, failure, container->failure_why.len ? container->failure_why.data : "");
-    } else if (reader->several && reader->levels > container->pk_def.path_count) {
+    } else if (reader->several && (reader->levels > container->pk_def.path_count ||
+                                   !aioc_protocol_is_hashed(&container->pk_def))) {
         if (reader->ranges.waited)
-            aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT, "pks: one has more levels than the container's keys");
+            aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT,
+                            "pks: one has more levels than the container's keys, or these are not hashed");
         else aioc_account_forget_ranges(reader->ranges.container);  /* perhaps those of an older container */
         aioc_range_watch_ready(reader);
     } else if (aioc_range_asks_key(reader) || (container->no_plans && query->sql.len)) {

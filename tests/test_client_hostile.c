@@ -48,8 +48,9 @@ static void answer_well(peer *link)
     else reply(link, 200, "", fitting_body(link));
 }
 
-/* All ways to use the client: the kinds of requests, then these. */
-enum { USE_QUERY = AIOCOSMOS_RAW + 1, USE_QUERY_OF_KEY, USE_CONTAINERS, USE_DATABASES, USE_BULK, USE_BULK_SINGLY, USES };
+/* All ways to use the client: the kinds of requests, then these; and what not every server can do. */
+enum { USE_QUERY = AIOCOSMOS_RAW + 1, USE_QUERY_OF_KEY, USE_CONTAINERS, USE_DATABASES, USE_BULK, USE_BULK_SINGLY, USES,
+       USE_QUERY_OF_KEYS };
 
 typedef struct answer {
     int calls;                               /* of the last callback that is owed: one, when all is well */
@@ -198,6 +199,7 @@ static int begin(aiocosmos_client *client, int use, answer *later)
 {
     aiocosmos_query_request query;
     aiocosmos_bulk_request bulk;
+    aiocosmos_pk keys[2];
     int status;
     memset(later, 0, sizeof *later);
     if (use < USE_QUERY) {
@@ -206,7 +208,7 @@ static int begin(aiocosmos_client *client, int use, answer *later)
         request.user_data = later;
         return aiocosmos_submit(client, &request, NULL);
     }
-    if (use >= USE_BULK) {
+    if (use == USE_BULK || use == USE_BULK_SINGLY) {
         memset(&bulk, 0, sizeof bulk);
         bulk.container = "c";
         bulk.next = on_pull;
@@ -217,7 +219,13 @@ static int begin(aiocosmos_client *client, int use, answer *later)
         return aiocosmos_bulk(client, &bulk, NULL);
     }
     memset(&query, 0, sizeof query);
-    if (use == USE_QUERY || use == USE_QUERY_OF_KEY) query.container = "c";
+    if (use != USE_CONTAINERS && use != USE_DATABASES) query.container = "c";
+    if (use == USE_QUERY_OF_KEYS) {
+        keys[0] = aiocosmos_pk_s("p");
+        keys[1] = aiocosmos_pk_s("q");
+        query.pks = keys;
+        query.pk_count = 2;
+    }
     if (use == USE_QUERY) query.sql = "SELECT * FROM c WHERE c.x = 1";
     if (use == USE_QUERY_OF_KEY) query.pk = aiocosmos_pk1(aiocosmos_s("p"));
     if (use == USE_CONTAINERS) query.feed = AIOCOSMOS_FEED_CONTAINERS;
@@ -236,7 +244,7 @@ static int ask(aiocosmos_client *client, int use, answer *got)
     if (status != 0) CHECK_STR(aiocosmos_last_error(client), "accepted");
     drain(client);
     CHECK_INT(got->calls, 1);
-    if (use >= USE_BULK) CHECK_INT(got->item_calls, BULK_ITEMS);
+    if (use == USE_BULK || use == USE_BULK_SINGLY) CHECK_INT(got->item_calls, BULK_ITEMS);
     return got->status;
 }
 
@@ -1809,6 +1817,8 @@ static void works_with_feed(const char *definition_text, const char *ranges, int
         CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
         if (ask(client, USE_QUERY, &got) != 0) CHECK(garbled && got.status == AIOCOSMOS_E_PROTOCOL);
         if (ask(client, USE_QUERY_OF_KEY, &got) != 0) CHECK(garbled && got.status == AIOCOSMOS_E_PROTOCOL);
+        if (ask(client, USE_QUERY_OF_KEYS, &got) != 0)
+            CHECK(got.status == AIOCOSMOS_E_ARGUMENT || (garbled && got.status == AIOCOSMOS_E_PROTOCOL));
     }
     limits_held(client, &options);
     close_client(client);
