@@ -9229,7 +9229,7 @@ static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count
 /* Else the service has to route. */
 static bool aioc_protocol_is_hashed(const aioc_protocol_pk_def *def)
 {
-    return def->kind != AIOC_PROTOCOL_RANGE && def->version > 0;
+    return def->kind != AIOC_PROTOCOL_RANGE && (def->version == 1 || def->version == 2);
 }
 
 /* As hex text: where the key's items are. With fewer components than a hierarchical key has levels it is the prefix
