@@ -4450,7 +4450,7 @@ static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, 
     aioc_auth_slot *slot = &signer->slots[signer->last];
     size_t head, len;
     AIOCOSMOS_ASSERT(strlen(verb) + strlen(type) + 2 <= sizeof text);
-    if (!signer->has_key) return aioc_text_view(NULL, 0);
+    if (!signer->has_key) return aioc_mem_str(NULL);
     aioc_auth_signer_date(signer, wall_s);
     head = aioc_auth_put_line(text, verb);
     head += aioc_auth_put_line(text + head, type);
@@ -5208,7 +5208,7 @@ static int aioc_dns_hosts(aioc_dns *resolver, aioc_dns_name *name)
                                AIOC_DNS_FILE_MAX, &file);
     if (result < 0) return result;
     six.count = four.count = 0;
-    aioc_dns_parse_hosts(aioc_text_view(file.data, file.len), aioc_mem_str(name->host), &six, &four);
+    aioc_dns_parse_hosts(aioc_mem_text(&file), aioc_mem_str(name->host), &six, &four);
     aioc_mem_buffer_free(resolver->memory, &file);
     if (six.count + four.count == 0) return 0;
     name->count = aioc_dns_interleave(&six, &four, name->addresses);
@@ -5583,7 +5583,7 @@ static void aioc_dns_lookup_begin(aioc_reactor_timer *timer)
         aioc_dns_lookup_fail(lookup, "out of memory");
         return;
     }
-    aioc_dns_parse_config(aioc_text_view(file.data, file.len), platform, &lookup->config);
+    aioc_dns_parse_config(aioc_mem_text(&file), platform, &lookup->config);
     aioc_mem_buffer_free(resolver->memory, &file);
     aioc_dns_lookup_wait(lookup);
     aioc_dns_lookup_next(lookup);  /* the name as it is can be asked for: that was checked */
@@ -7015,7 +7015,7 @@ static void aioc_http_reset(aioc_http_parser *parser)
     if (parser->head.cap) aioc_mem_buffer_free(parser->memory, &parser->head);
     if (parser->body.cap) aioc_mem_buffer_free(parser->memory, &parser->body);
     memset(parser->response.wanted, 0, parser->names->count * sizeof parser->response.wanted[0]);
-    parser->response.head = parser->response.body = aioc_text_view(NULL, 0);
+    parser->response.head = parser->response.body = aioc_mem_str(NULL);
     parser->phase = AIOC_HTTP_HEAD;
     parser->line = parser->scan = 0;
     parser->lines = 0;
@@ -7102,7 +7102,7 @@ static aioc_http_state aioc_http_complete(aioc_http_parser *parser)
 {
     parser->phase = AIOC_HTTP_COMPLETE;
     if (parser->response.body.len == 0 && parser->body.len > 0) {
-        parser->response.body = aioc_text_view(parser->body.data, parser->body.len);
+        parser->response.body = aioc_mem_text(&parser->body);
     }
     return AIOC_HTTP_DONE;
 }
@@ -7307,7 +7307,7 @@ static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
         if (!aioc_mem_same_nocase(aioc_text_view(line.ptr, wanted.len), wanted)) continue;
         return aioc_text_trim(aioc_text_behind(line, wanted.len + 1));
     }
-    return aioc_text_view(NULL, 0);
+    return aioc_mem_str(NULL);
 }
 
 static void aioc_http_drain(aioc_http_parser *parser)
@@ -10592,15 +10592,15 @@ typedef struct aioc_request_traits {
 
 /* What is asked for. Texts are lent: those of a builder until it builds the next. */
 typedef struct aioc_request_spec {
-    aiocosmos_kind kind;      /* 0: nobody outside hears of it */
+    aiocosmos_kind kind;  /* 0: nobody outside hears of it */
     const char *verb, *type;  /* "POST", "docs": the resource type that is signed */
-    aiocosmos_str link;       /* the resource link that is signed: ids not percent-encoded */
-    const char *tail;         /* what follows it in the path: of a feed, its type; NULL: nothing */
-    aiocosmos_str owned;      /* the type and what follows it, with their NULs, if it is no constant */
+    aiocosmos_str link;  /* the resource link that is signed: ids not percent-encoded */
+    const char *tail;  /* what follows it in the path: of a feed, its type; NULL: nothing */
+    aiocosmos_str owned;  /* the type and what follows it, with their NULs, if it is no constant */
     aioc_request_traits is;
     aiocosmos_str container_link;  /* whose session tokens apply; len 0: none */
-    aiocosmos_str pk_text;         /* partition key header value; len 0: none */
-    aiocosmos_str lines;           /* header lines of this request, each ending in CR LF */
+    aiocosmos_str pk_text;  /* partition key header value; len 0: none */
+    aiocosmos_str lines;  /* header lines of this request, each ending in CR LF */
     aiocosmos_str session_token;
     aiocosmos_str body;
     uint64_t order_key;
@@ -10620,18 +10620,18 @@ typedef struct aioc_request_feed {
 typedef struct aioc_request_builder {
     aioc_mem *memory;
     aioc_mem_buffer link, pk, lines, body;
-    const char *tail;               /* of the path, behind `link` */
+    const char *tail;  /* of the path, behind `link` */
     const aioc_request_feed *feed;  /* of which what is asked for is one */
-    const char *takes;              /* the groups of fields that it takes */
-    char merged[24];                /* those, where they come from several */
-    const char *name;               /* of it */
-    aioc_mem_writer out;            /* into `body`, while the library writes one */
+    const char *takes;  /* the groups of fields that it takes */
+    char merged[24];  /* those, where they come from several */
+    const char *name;  /* of it */
+    aioc_mem_writer out;  /* into `body`, while the library writes one */
     aiocosmos_json_doc properties;  /* of a container */
-    aioc_mem_buffer client_lines;   /* the host's, for every request */
-    aiocosmos_str default_lines;    /* for the next one: those, or its bulk's */
+    aioc_mem_buffer client_lines;  /* the host's, for every request */
+    aiocosmos_str default_lines;  /* for the next one: those, or its bulk's */
     const char *default_database;
-    uint32_t timeout_ms;            /* of a request that names none */
-    int status;                     /* of the last refusal */
+    uint32_t timeout_ms;  /* of a request that names none */
+    int status;  /* of the last refusal */
     char refusal[512];
 } aioc_request_builder;
 
@@ -10689,11 +10689,11 @@ static int aioc_request_no_memory(aioc_request_builder *builder)
 
 /* A field of a request. */
 typedef struct aioc_request_field {
-    char group;            /* as kinds name it */
+    char group;  /* as kinds name it */
     const char *name;
-    size_t at, size;       /* what is 0 where it is not given */
+    size_t at, size;  /* what is 0 where it is not given */
     const char *property;  /* in a body, the one that it is; */
-    const char *opens;     /* a JSON text that begins so, or a string, one of these; "": something else */
+    const char *opens;  /* a JSON text that begins so, or a string, one of these; "": something else */
 } aioc_request_field;
 
 #define AIOC_REQUEST_ALL(name) #name, offsetof(aiocosmos_request, name), sizeof(((aiocosmos_request *)0)->name)
@@ -10736,10 +10736,11 @@ static const aioc_request_field aioc_request_fields[] = {
     { 0, "", 0, 0, "", "" }
 };
 
-static const aioc_request_field *const aioc_request_properties = aioc_request_fields + 17;
+static const aioc_request_field *const aioc_request_properties = aioc_request_fields + 17;  /* those of bodies */
 
 enum { AIOC_REQUEST_NO_FEED = AIOCOSMOS_FEED_PERMISSIONS + 1, AIOC_REQUEST_ANY_FEED };
 
+/* In the order of aiocosmos_feed. */
 static const aioc_request_feed aioc_request_feeds[] = {
     { "docs", "/Documents", "colls", NULL, NULL },
     { "colls", "/DocumentCollections", "", NULL, NULL },
@@ -10756,7 +10757,7 @@ static const aioc_request_feed aioc_request_feeds[] = {
 
 typedef struct aioc_request_kind {
     const char *verb;
-    unsigned feed;      /* of what */
+    unsigned feed;  /* of what */
     const char *takes;  /* the groups of fields that belong to it; in capitals: of properties that have to be there */
 } aioc_request_kind;
 
@@ -10818,6 +10819,7 @@ static bool aioc_request_takes(const char *takes, char group)
     return strchr(takes, group) || strchr(takes, group - 'a' + 'A');
 }
 
+/* several: one of many has none but what stands before the session token, and a key, which all take. */
 static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request, bool several)
 {
     const aioc_request_field *field = aioc_request_fields;
@@ -11231,11 +11233,10 @@ static int aioc_request_check_member(aioc_request_builder *builder, const aiocos
 /* Without the braces. */
 static int aioc_request_write_members(aioc_request_builder *builder, const aiocosmos_request *request, uint32_t *seen)
 {
-    aiocosmos_json root, key, value;
+    aiocosmos_json root, key, value = aioc_json_none();
     if (aioc_request_parse(builder, request->body)) return builder->status;
     root = aioc_json_root(&builder->properties);
     if (root.type != AIOCOSMOS_JSON_OBJ) return aioc_request_refuse(builder, "body", "properties are a JSON object");
-    memset(&value, 0, sizeof value);
     while (aioc_json_next(root, &key, &value)) {
         if (aioc_json_is_str(key, "id")) {
             if (!aioc_json_is_str(value, builder->name))
@@ -12213,7 +12214,7 @@ static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
         return aioc_auth_sign(&engine->signer, op->verb, op->type,
                               aioc_protocol_signed_link(op->type, aioc_op_link(op)), wall_s);
     token = aioc_auth_tokens_find(&engine->tokens.held, aioc_op_link(op), engine->reactor->now_us);
-    if (!token) return aioc_text_view(NULL, 0);
+    if (!token) return aioc_mem_str(NULL);
     op->attempt->token = token->serial;
     return aioc_text_view((const char *)(token + 1) + token->link_len, token->value_len);
 }
@@ -12922,7 +12923,7 @@ static void aioc_op_fetch(aioc_op_engine *engine, aioc_account_container *contai
 static void aioc_op_fetch_container(void *owner, aioc_account_container *container)
 {
     aioc_op_fetch((aioc_op_engine *)owner, container, container->ranges_etag.len == 0, AIOC_OP_METADATA_TIMEOUT_MS,
-                  aioc_text_view(NULL, 0));
+                  aioc_mem_str(NULL));
 }
 
 /* In the time that is left. */
@@ -12933,9 +12934,8 @@ static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result)
     uint32_t left_ms = op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us) / 1000u) : 0;
     bool definition = strcmp(op->type, "colls") == 0, some = result->status == 0;
     aiocosmos_str continuation = aioc_mem_str("");
-    aiocosmos_json body;
+    aiocosmos_json body = aioc_json_none();
     aioc_account_knowledge knowledge;
-    memset(&body, 0, sizeof body);
     engine->memory->refused = 0;
     if (some) body = aioc_op_result_json(result);
     if (some && !definition) continuation = aioc_op_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
@@ -13669,7 +13669,7 @@ static aioc_plan *aioc_plan_recall(aioc_plan_cache *cache, aiocosmos_str key, si
     uint32_t i;
     for (i = 0; i < AIOC_PLAN_KEPT; i++) {
         aioc_plan *plan = cache->kept[i];
-        if (!plan || !aioc_mem_same(aioc_text_view(plan->key.data, plan->key.len),
+        if (!plan || !aioc_mem_same(aioc_mem_text(&plan->key),
                                     aioc_text_view(key.ptr, plan->general ? general : key.len))) continue;
         return aioc_plan_use(cache, plan, i);
     }
@@ -14385,7 +14385,7 @@ static bool aioc_row_keep_text(aioc_mem *memory, aioc_row_cell *cell, aiocosmos_
 static aiocosmos_str aioc_row_accumulated_text(const aioc_row_cell *cell)
 {
     if (cell->state == AIOC_ROW_BRIEF) return aioc_text_view(cell->u.brief, cell->len);
-    return aioc_text_view(cell->u.text.data, cell->u.text.len);
+    return aioc_mem_text(&cell->u.text);
 }
 
 static void aioc_row_add_number(aioc_row_cell *cell, aiocosmos_json value)
@@ -16456,13 +16456,11 @@ static bool aioc_range_is_out_of_reach(int status)
 static int aioc_range_fill(aioc_request_builder *builder, aioc_range_question *question, const char *database,
                            const char *type, const char *name, aiocosmos_str session, uint32_t timeout_ms)
 {
-    int refused = aioc_request_build_link(builder, database, type, name);
-    if (!refused) refused = aioc_request_check_session(builder, session);
-    if (!refused) refused = aioc_request_keep(builder, &question->link, aioc_mem_text(&builder->link));
-    if (!refused) refused = aioc_request_keep(builder, &question->session, session);
     question->verb = "GET";
     question->timeout_ms = timeout_ms ? timeout_ms : builder->timeout_ms;
-    return refused;
+    return aioc_request_build_link(builder, database, type, name) || aioc_request_check_session(builder, session) ||
+           aioc_request_keep(builder, &question->link, aioc_mem_text(&builder->link)) ||
+           aioc_request_keep(builder, &question->session, session) ? builder->status : 0;
 }
 
 static void aioc_range_unfill(aioc_mem *memory, aioc_range_question *question)
@@ -17551,9 +17549,9 @@ static int aioc_page_check_edge(aioc_request_builder *builder, const char *what,
 
 static int aioc_page_check_span(aioc_request_builder *builder, const aiocosmos_query_request *request)
 {
-    int refused = aioc_page_check_edge(builder, "epk_min", request->epk_min);
-    if (!refused) refused = aioc_page_check_edge(builder, "epk_max", request->epk_max);
-    if (refused || (!request->epk_min && !request->epk_max)) return refused;
+    if (aioc_page_check_edge(builder, "epk_min", request->epk_min) ||
+        aioc_page_check_edge(builder, "epk_max", request->epk_max)) return builder->status;
+    if (!request->epk_min && !request->epk_max) return 0;
     if (aioc_request_has_pk(&request->pk) || request->pk_count)
         return aioc_request_refuse(builder, "epk_min", "and pk are both given");
     if (request->epk_min && request->epk_max &&
@@ -17591,19 +17589,17 @@ static int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_reques
     aioc_request_builder *builder = &cursor->engine->builder;
     const aiocosmos_pk *keys = request->pk_count ? request->pks : &request->pk;
     size_t count = request->pk_count ? request->pk_count : aioc_request_has_pk(keys), i;
-    int refused = aioc_page_check_query(builder, request);
-    if (!refused)
-        refused = aioc_range_fill(builder, &cursor->question, request->database, feed->owner,
-                                  request->user ? request->user : request->container, request->session_token,
-                                  request->timeout_ms);
-    for (i = 0; !refused && i < count; i++) {
+    if (aioc_page_check_query(builder, request) ||
+        aioc_range_fill(builder, &cursor->question, request->database, feed->owner,
+                        request->user ? request->user : request->container, request->session_token,
+                        request->timeout_ms)) return builder->status;
+    for (i = 0; i < count; i++) {
         aioc_mem_writer writer = aioc_mem_write(builder->memory, &cursor->question.pk);
-        refused = aioc_request_add_pk(builder, &keys[i]);
+        if (aioc_request_add_pk(builder, &keys[i])) return builder->status;
         aioc_mem_put_bytes(&writer, "", i > 0);
         aioc_mem_put(&writer, aioc_mem_text(&builder->pk));
-        if (!refused && !writer.ok) refused = aioc_request_no_memory(builder);
+        if (!writer.ok) return aioc_request_no_memory(builder);
     }
-    if (refused) return refused;
     cursor->type = feed->type;
     cursor->array = feed->array;
     cursor->of_items = request->feed == AIOCOSMOS_FEED_ITEMS;
@@ -17910,7 +17906,7 @@ static bool aioc_page_show(aioc_page_cursor *cursor)
 
 static aiocosmos_json aioc_page_lend(aioc_page_cursor *cursor, aiocosmos_result *result)
 {
-    aioc_op_delivery *delivery = (aioc_op_delivery *)(uintptr_t)result->internal;
+    aioc_op_delivery *delivery = aioc_op_delivered(result);
     const aioc_range_answer *shown = cursor->shown;
     result->session_token = aioc_mem_str(cursor->reader->session_token);
     if (result->status) return aioc_json_none();
@@ -19391,9 +19387,8 @@ static int aioc_change_place_at(aioc_page_cursor *cursor, const aiocosmos_change
 static int aioc_change_fill(aioc_page_cursor *cursor, const void *asked)
 {
     const aiocosmos_changes_request *request = (const aiocosmos_changes_request *)asked;
-    aioc_op_engine *engine = cursor->engine;
+    aioc_request_builder *builder = &cursor->engine->builder;
     aiocosmos_query_request common;
-    int refused = aioc_change_check(&engine->builder, request);
     memset(&common, 0, sizeof common);
     common.database = request->database;
     common.container = request->container;
@@ -19405,17 +19400,14 @@ static int aioc_change_fill(aioc_page_cursor *cursor, const void *asked)
     common.page_items_max = request->page_items_max;
     common.parallel_max = request->parallel_max;
     common.memory_max = request->memory_max;
-    if (!refused) refused = aioc_page_fill(cursor, &common);
-    if (refused) return refused;
-    refused = aioc_page_open_reader(cursor, &aioc_change_way, &common);
-    if (refused) return refused;
+    if (aioc_change_check(builder, request) || aioc_page_fill(cursor, &common) ||
+        aioc_page_open_reader(cursor, &aioc_change_way, &common)) return builder->status;
     cursor->continuation_max = UINT32_MAX;  /* there is always a state */
     cursor->poll_ms = request->poll_ms;
     cursor->reader->take = aioc_change_take;
     cursor->reader->etags = true;
     cursor->reader->order = AIOC_RANGE_ANY;
-    refused = aioc_change_place_at(cursor, request);
-    return refused ? refused : aioc_change_add_lines(cursor, request);
+    return aioc_change_place_at(cursor, request) ? builder->status : aioc_change_add_lines(cursor, request);
 }
 
 /*========================
@@ -20611,7 +20603,7 @@ static int aioc_batch_add(aioc_request_builder *builder, const aiocosmos_batch_r
     if (aioc_batch_check(builder, &request->items[i], &request->pk, &what)) return builder->status;
     if (!aioc_mem_same(what.pk, aioc_text_view(texts->data, pk_len)))
         return aioc_request_refuse(builder, "pk", "not that of the transaction");
-    what.pk = aioc_text_view(NULL, 0);
+    what.pk = aioc_mem_str(NULL);
     is->write = is->write || what.is.write;
     is->repeatable = is->repeatable && (what.is.repeatable || !what.is.write);
     return aioc_batch_append(builder->memory, texts, &what, request->want_body) ? 0 : aioc_request_no_memory(builder);
@@ -20703,15 +20695,15 @@ typedef struct aioc_bulk_item {
     aioc_bulk *bulk;
     aioc_bulk_queue *queue;  /* NULL: it waits for its turn or backs off */
     aioc_bulk_batch *batch;  /* under way in this, */
-    uint32_t place;          /* at this place */
-    uint32_t together_max;   /* in a batch of at most so many operations */
+    uint32_t place;  /* at this place */
+    uint32_t together_max;  /* in a batch of at most so many operations */
     aioc_mem_turn turn;
     aioc_reactor_timer back_off;
     aioc_op_situation now;
     aioc_batch_operation what;
     void    *item_data;
     uint64_t number, pulled_us, throttled_us;
-    uint64_t deadline_us;    /* 0: none */
+    uint64_t deadline_us;  /* 0: none */
     double   charge_ru;
     uint32_t attempts;
     int      http_status, sub_status;
@@ -20721,43 +20713,43 @@ typedef struct aioc_bulk_item {
 struct aioc_bulk {
     aioc_mem_node node;  /* of the client's */
     struct aioc_bulk_list *all;
-    aioc_op *op;            /* carries its id, its deadline and its end */
+    aioc_op *op;  /* carries its id, its deadline and its end */
     aioc_account_container *container;
     aioc_account_waiter waiter;
     aioc_mem_buffer token;  /* of the session */
     aioc_mem_buffer lines;  /* of the host's headers */
     aiocosmos_bulk_request request;
     aiocosmos_bulk_totals totals;
-    aioc_mem_list items;       /* that have not ended */
-    uint32_t left;             /* so many */
+    aioc_mem_list items;  /* that have not ended */
+    uint32_t left;  /* so many */
     aioc_mem_list batches;
     uint32_t requests, operations;  /* under way */
-    aioc_bulk_queue singles;   /* each in a request of its own, once it is sorted */
-    aioc_bulk_queue *shares;   /* by range */
+    aioc_bulk_queue singles;  /* each in a request of its own, once it is sorted */
+    aioc_bulk_queue *shares;  /* by range */
     uint32_t share_count;
-    uint32_t version;          /* of the ranges that it is sorted by; 0: by none */
-    uint32_t allowed;          /* operations that may be under way now */
-    uint32_t clean;            /* finished without 429 since that last changed */
-    uint64_t lowered_us;
-    uint64_t pulled;
-    double   ru_each;            /* of a budget, what an operation takes; 0: not known */
-    uint64_t paid_us;            /* so far reaches what was spent of it */
-    uint64_t wait_until_us;      /* as a 429 has asked to */
-    aioc_reactor_timer pause;    /* armed: nothing is sent */
-    aioc_reactor_timer expiry;   /* of the oldest item */
-    bool waiting;         /* for the ranges */
-    bool starved;         /* there was no memory for a request */
-    bool ended, later;    /* nothing more to pull; nothing now */
-    bool failed;          /* the host has given it up */
+    uint32_t version;  /* of the ranges that it is sorted by; 0: by none */
+    uint32_t allowed;  /* operations that may be under way now */
+    uint32_t clean;  /* ended without a 429 since that was changed */
+    uint64_t lowered_us;  /* when that was */
+    uint64_t pulled;  /* items, so far */
+    double   ru_each;  /* of a budget, what an operation takes; 0: not known */
+    uint64_t paid_us;  /* so far reaches what was spent of it */
+    uint64_t wait_until_us;  /* as a 429 has asked to */
+    aioc_reactor_timer pause;  /* armed: nothing is sent */
+    aioc_reactor_timer expiry;  /* of the oldest item */
+    bool waiting;  /* for the ranges */
+    bool starved;  /* there was no memory for a request */
+    bool ended, later;  /* nothing more to pull; nothing now */
+    bool failed;  /* the host has given it up */
 };
 
 typedef struct aioc_bulk_list {
     aioc_op_engine *engine;
-    aioc_mem_list bulks;       /* the next one whose turn it is first */
+    aioc_mem_list bulks;  /* the next one whose turn it is first */
     uint32_t count;
-    uint64_t left;             /* items */
-    aioc_mem_buffer body;      /* of the request under construction */
-    char etag[256];            /* of the item that is told of */
+    uint64_t left;  /* items */
+    aioc_mem_buffer body;  /* of the request under construction */
+    char etag[256];  /* of the item that is told of */
 } aioc_bulk_list;
 
 /*--- Queues ---*/
@@ -20988,7 +20980,6 @@ static void aioc_bulk_finish(aioc_bulk *bulk)
 }
 
 typedef struct aioc_bulk_answer {
-    aioc_op *op;
     aioc_op_outcome seen;
     aiocosmos_result result;
     aioc_op_delivery delivery;
@@ -21134,9 +21125,9 @@ static void aioc_bulk_judge(aioc_bulk_item *item, aioc_bulk_answer *answer)
     again = verdict.again && !bulk->op->stop && !aioc_op_too_late(engine, item->deadline_us, &verdict);
     /* Of a range that is not known any more nobody learns anything. */
     if (verdict.status && (!(verdict.flags & AIOC_OP_DOUBT) || item->batch->version == bulk->container->ranges_version))
-        aioc_op_heed(answer->op, &verdict, !again);
+        aioc_op_heed(answer->delivery.op, &verdict, !again);
     if (verdict.reason == AIOC_OP_THROTTLE) {
-        aioc_bulk_throttled(bulk, answer->op->attempt_us, verdict.wait_us, !again);
+        aioc_bulk_throttled(bulk, answer->delivery.op->attempt_us, verdict.wait_us, !again);
         if (again) item->throttled_us += verdict.wait_us;
     }
     if (!again) {
@@ -21249,7 +21240,6 @@ static void aioc_bulk_came(aioc_op *op, const aiocosmos_result *result)
     for (; item; item = item->next) item->attempts += op->attempts;
     if (op->seen) {
         aioc_bulk_answer whole;
-        whole.op = op;
         whole.seen = *op->seen;
         whole.result = *result;
         whole.delivery = *aioc_op_delivered(result);
@@ -21340,8 +21330,8 @@ static int aioc_bulk_send_some(aioc_bulk *bulk, aioc_bulk_queue *queue, uint32_t
         spec.is = queue->first->now.is;
         spec.body = what->body;
         spec.pk_text = what->pk;
-        refused = aioc_request_link_item(&engine->builder, bulk->container->link, single.id);
-        if (!refused) refused = aioc_request_write(&engine->builder, &single, &spec);
+        refused = aioc_request_link_item(&engine->builder, bulk->container->link, single.id) ||
+                  aioc_request_write(&engine->builder, &single, &spec) ? engine->builder.status : 0;
         spec.kind = (aiocosmos_kind)0;
     } else {
         refused = aioc_bulk_fill(bulk, queue, most, &spec, &count);

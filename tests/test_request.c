@@ -827,6 +827,28 @@ static void check_spec(const aiocosmos_request *request, const aioc_request_spec
 }
 
 /* Built or refused by name; built twice, it is the same; without memory, it is told so, and the next one is built. */
+/* Code counts on where a row of a table stands. */
+TEST(tables_are_in_their_order)
+{
+    static const char *const types[] = { "docs", "colls", "dbs", "pkranges", "sprocs", "triggers", "udfs", "conflicts",
+                                         "users", "permissions" };
+    const aioc_request_field *field = aioc_request_fields;
+    unsigned i;
+    for (i = 0; field->group != 's'; i++, field++) CHECK(i < 6 && field->group == "dcibmn"[i]);
+    CHECK_INT(i, 6);
+    for (; field < aioc_request_properties; field++) CHECK_STR(field->property, "");
+    CHECK_STR(field->property, "partitionKey");
+    for (; field->group; field++) CHECK(*field->property);
+    CHECK(field - aioc_request_properties <= 32);           /* a bit each, of those that were seen */
+    CHECK_INT(sizeof aioc_request_feeds / sizeof *aioc_request_feeds, AIOC_REQUEST_NO_FEED + 1);
+    for (i = 0; i < AIOC_REQUEST_NO_FEED; i++) CHECK_STR(aioc_request_feeds[i].type, types[i]);
+    CHECK_STR(types[AIOCOSMOS_FEED_RANGES], "pkranges");
+    CHECK_STR(types[AIOCOSMOS_FEED_CONFLICTS], "conflicts");
+    CHECK_INT(sizeof aioc_request_kinds / sizeof *aioc_request_kinds, AIOCOSMOS_RAW - AIOCOSMOS_READ_ITEM + 1);
+    CHECK_STR(aioc_request_kind_of(AIOCOSMOS_PATCH_ITEM)->verb, "PATCH");
+    CHECK_STR(aioc_request_kind_of(AIOCOSMOS_RAW)->verb, "");
+}
+
 TEST(whatever_is_given_is_built_whole_or_refused_by_name)
 {
     unsigned built[AIOCOSMOS_RAW + 1] = { 0 }, refusals = 0, hungry = 0;
