@@ -16,19 +16,21 @@
 #define EMU_RU_ENTRY     0.0001                            /* of an index */
 #define EMU_RU_KB_GIVEN  0.05
 
-static double emu_kb_beyond(size_t bytes)
+/* Along the line from what 1 KB, or less, costs to what 100 KB cost. */
+static double emu_by_size(double one_kb, double hundred_kb, size_t bytes)
 {
-    return bytes <= 1024 ? 0 : (double)bytes / 1024 - 1;
+    double kb = bytes <= 1024 ? 1 : (double)bytes / 1024;
+    return one_kb + (hundred_kb - one_kb) * (kb - 1) / 99;
 }
 
 double emu_bill_read(size_t bytes)
 {
-    return 1 + 9.0 / 99 * emu_kb_beyond(bytes);
+    return emu_by_size(1, 10, bytes);
 }
 
 double emu_bill_write(size_t bytes)
 {
-    return 5.7 + 45.0 / 99 * emu_kb_beyond(bytes);
+    return emu_by_size(EMU_RU_DELETE, EMU_RU_DELETE + 45, bytes);
 }
 
 double emu_bill_page(const emu_bill *bill, const emu_work *work, bool first)
