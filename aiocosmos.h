@@ -10599,6 +10599,7 @@ typedef struct aioc_request_spec {
     aiocosmos_str owned;  /* the type and what follows it, with their NULs, if it is no constant */
     aioc_request_traits is;
     aiocosmos_str container_link;  /* whose session tokens apply; len 0: none */
+    aiocosmos_str subject;  /* the link of what the host asked for, where it is another */
     aiocosmos_str pk_text;  /* partition key header value; len 0: none */
     aiocosmos_str lines;  /* header lines of this request, each ending in CR LF */
     aiocosmos_str session_token;
@@ -11588,8 +11589,8 @@ typedef struct aioc_op_attempt {
 
 /* The texts of an operation stand one behind the other, in one block. */
 enum {
-    AIOC_OP_LINK, AIOC_OP_TAIL, AIOC_OP_PK, AIOC_OP_LINES, AIOC_OP_SESSION_TOKEN, AIOC_OP_BODY, AIOC_OP_OWNED,
-    AIOC_OP_TEXTS
+    AIOC_OP_LINK, AIOC_OP_TAIL, AIOC_OP_PK, AIOC_OP_LINES, AIOC_OP_SESSION_TOKEN, AIOC_OP_BODY, AIOC_OP_SUBJECT,
+    AIOC_OP_OWNED, AIOC_OP_TEXTS
 };
 
 /* Of what takes several requests. */
@@ -11847,13 +11848,14 @@ static const aioc_op_role aioc_op_metadata = { aioc_op_metadata_came, NULL, NULL
 static size_t aioc_op_texts_len(const aioc_request_spec *spec)
 {
     return spec->link.len + aioc_mem_str(spec->tail).len + spec->pk_text.len + spec->lines.len +
-           spec->session_token.len + spec->body.len + spec->owned.len + (spec->tail && spec->link.len);
+           spec->session_token.len + spec->body.len + spec->subject.len + spec->owned.len +
+           (spec->tail && spec->link.len);
 }
 
 static bool aioc_op_copy_texts(aioc_op *op, const aioc_request_spec *spec)
 {
     const aiocosmos_str texts[AIOC_OP_TEXTS] = { spec->link, aioc_mem_str(spec->tail), spec->pk_text, spec->lines,
-                                                 spec->session_token, spec->body, spec->owned };
+                                                 spec->session_token, spec->body, spec->subject, spec->owned };
     char *at = (char *)aioc_mem_alloc(op->engine->memory, aioc_op_texts_len(spec) + 1);
     int i;
     op->texts = at;
@@ -12010,7 +12012,8 @@ static void aioc_op_tell(const aiocosmos_result *result)
     aiocosmos_op_info info;
     engine->told = result;
     if (engine->options->on_result) {
-        aioc_protocol_read_link(aioc_op_link(delivery->op), &info);
+        aiocosmos_str subject = aioc_op_part(delivery->op, AIOC_OP_SUBJECT);
+        aioc_protocol_read_link(subject.len ? subject : aioc_op_link(delivery->op), &info);
         info.kind = delivery->kind;
         if (delivery->id) info.id = aioc_mem_str(delivery->id);
         engine->callbacks++;
@@ -21632,7 +21635,8 @@ static void aioc_offer_ask(aioc_op *op, const char *verb, const char *link, cons
     request.headers = headers;
     request.body = aioc_mem_str(body);
     status = aioc_request_build(builder, &request, &spec);
-    spec.is.write = verb[1] == 'U';
+    spec.subject = aioc_op_part(op, op->course.step == AIOC_OFFER_QUERY ? AIOC_OP_LINK : AIOC_OP_SUBJECT);
+    spec.is.write = strcmp(verb, "PUT") == 0;          /* POST is the query */
     spec.is.repeatable = !spec.is.write || !*headers;  /* a migration is none the second time */
     if (!status && !aioc_op_aim(op, &spec)) status = AIOCOSMOS_E_NOMEM;
     op->past.doubt = op->course.step > (spec.is.write ? AIOC_OFFER_WRITTEN : AIOC_OFFER_READ);

@@ -1061,6 +1061,17 @@ TEST(on_result_sees_each_result_once_and_first_and_knows_what_it_is_of)
     see_op(client, of_kind(AIOCOSMOS_CREATE_DATABASE), "\n12 || 0 C");            /* named by the body */
     see_op(client, create_container("c", "/pk"), "\n8 db|| 0 C");
     see_op(client, of_kind(AIOCOSMOS_READ_CONTAINER), "\n7 db|c| 0 C");
+    request = of_kind(AIOCOSMOS_READ_THROUGHPUT);                                  /* not of the offers that it asks */
+    see_op(client, request, "\n21 db|| 404 FC");
+    request.container = "c";
+    see_op(client, request, "\n21 db|c| 0 C");
+    request = create_container("t", "/pk");
+    request.throughput_ru = 500;
+    see_op(client, request, "\n8 db|| 0 C");
+    request = of_kind(AIOCOSMOS_REPLACE_THROUGHPUT);
+    request.container = "t";
+    request.throughput_ru = 700;
+    see_op(client, request, "\n22 db|t| 0 C");
     see_op(client, write_a(), "\n2 db|c| 0 C");
     see_op(client, read_a(), "\n1 db|c|a 0 C");
     see_op(client, read_item("b", aiocosmos_s("p")), "\n1 db|c|b 404 FC");
