@@ -786,8 +786,8 @@ typedef struct aiocosmos_query_request {
     const aiocosmos_param *params; size_t param_count;
     aiocosmos_feed feed;               /* of what (default: the items of a container) */
     aiocosmos_pk pk;                   /* the items of this partition key only; unset: of all */
-    /* instead of pk, any number: the items of each key, or of all that begin so, once; asked one by one, and merged as
-     * ranges are */
+    /* instead of pk, any number but none: the items of each key, or of all that begin so, once; asked one by one, and
+     * merged as ranges are */
     const aiocosmos_pk *pks; size_t pk_count;
     /* instead of pk: a part of the key space, [epk_min, epk_max), in hex as a list of AIOCOSMOS_FEED_RANGES has it, for
      * one of several that share the work */
@@ -17579,8 +17579,8 @@ static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_
            : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
            : request->database && !owner ? "database" : NULL;
     if (what) return aioc_request_refuse(builder, what, "does not belong to this feed");
-    if (request->pk_count && (!request->pks || aioc_request_has_pk(&request->pk)))
-        return aioc_request_refuse(builder, "pks", "required with pk_count, and instead of pk");
+    if (!request->pks != !request->pk_count || (request->pks && aioc_request_has_pk(&request->pk)))
+        return aioc_request_refuse(builder, "pks", "at least one, with pk_count, and instead of pk");
     if (!request->sql && request->param_count) return aioc_request_refuse(builder, "params", "there is no sql");
     if (request->page_items_max > INT32_MAX) return aioc_request_refuse(builder, "page_items_max", "over 2^31-1");
     return aioc_page_check_span(builder, request);

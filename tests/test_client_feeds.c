@@ -361,11 +361,14 @@ TEST_TWICE(the_items_of_many_keys_are_merged_and_resumed)
     CHECK_INT(read_all(client, &query, &all), 0);
     CHECK_INT(all.items, 50);
     query.pk = keys[0];
-    CHECK_STR(refusal_of_query(client, &query), "pks: required with pk_count, and instead of pk");
+    CHECK_STR(refusal_of_query(client, &query), "pks: at least one, with pk_count, and instead of pk");
     memset(&query.pk, 0, sizeof query.pk);
     query.pks = NULL;
-    CHECK_STR(refusal_of_query(client, &query), "pks: required with pk_count, and instead of pk");
+    CHECK_STR(refusal_of_query(client, &query), "pks: at least one, with pk_count, and instead of pk");
     query.pks = keys;
+    query.pk_count = 0;                          /* no key's items are not everybody's */
+    CHECK_STR(refusal_of_query(client, &query), "pks: at least one, with pk_count, and instead of pk");
+    query.pk_count = 300;
     keys[17] = aiocosmos_pk2(aiocosmos_s("one level"), aiocosmos_s("too many"));
     CHECK_INT(read_all(client, &query, &all), AIOCOSMOS_E_ARGUMENT);
     memset(&keys[17], 0, sizeof keys[17]);
