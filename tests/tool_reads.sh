@@ -483,6 +483,13 @@ part_token() {
     says 'AIOCOSMOS_TOKEN'
     exits 2 env AIOCOSMOS_TOKEN=secret AIOCOSMOS_KEY=AAAA "$tool" db list
     says 'unset one'
+    account="AccountEndpoint=$AIOCOSMOS_ENDPOINT;"
+    account="${account}AccountKey=C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==;"
+    exits 2 env AIOCOSMOS_TOKEN=wrong AIOCOSMOS_CONNECTION_STRING="$account" "$tool" db list
+    says 'AIOCOSMOS_CONNECTION_STRING and AIOCOSMOS_TOKEN are both set: unset one'
+    exits 2 env -u AIOCOSMOS_ENDPOINT AIOCOSMOS_TOKEN=wrong AIOCOSMOS_PROFILE=some "$tool" db list
+    says 'AIOCOSMOS_PROFILE and AIOCOSMOS_TOKEN are both set'
+    exits 0 env AIOCOSMOS_TOKEN=wrong "$tool" db list --connection-string "$account"
     exits 2 "$tool" db list --token secret --key AAAA
     exits 2 "$tool" db list --token ''
     echo 'C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==' >"$work/key"
