@@ -9663,7 +9663,7 @@ static bool aioc_protocol_is_service(const aioc_http_response *response, bool lo
     return loopback && (json || response->status == 304);
 }
 
-/* "dbs/DATABASE/colls/CONTAINER/docs/ID", as far as it goes. */
+/* "dbs/DATABASE/colls/CONTAINER/docs/ID" or "dbs/DATABASE/users/ID/permissions/ID", as far as it goes. */
 static void aioc_protocol_read_link(aiocosmos_str link, aiocosmos_op_info *info)
 {
     static const char *const types[] = { "dbs", "colls" };
@@ -9672,8 +9672,9 @@ static void aioc_protocol_read_link(aiocosmos_str link, aiocosmos_op_info *info)
     unsigned i;
     memset(info, 0, sizeof *info);
     for (i = 0; i < 3 && aioc_text_split(&link, '/', &part); i++) {
-        if (i < 2 && !aioc_mem_is(part, types[i])) break;
-        aioc_text_split(&link, '/', names[i]);
+        bool user = i == 1 && aioc_mem_is(part, "users");
+        if (i < 2 && !user && !aioc_mem_is(part, types[i])) break;
+        aioc_text_split(&link, '/', user ? &info->id : names[i]);
     }
 }
 
