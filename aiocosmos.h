@@ -18264,8 +18264,7 @@ static void aioc_query_unserved(aioc_query *query, const aiocosmos_result *resul
 static bool aioc_query_begin_anew(aioc_query *query)
 {
     aioc_range_reader *reader = &query->reader;
-    if (reader->seen.answers || query->cursor->from.place || aioc_range_max(&reader->edges).len || query->anew)
-        return false;
+    if (reader->seen.answers || query->cursor->from.place || reader->edges.len > 1 || query->anew) return false;
     aioc_query_unprepare(query);
     aioc_row_chain_close(&query->chain);
     aioc_plan_release(query->memory, query->plan);

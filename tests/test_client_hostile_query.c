@@ -764,6 +764,32 @@ TEST(a_query_begins_anew_in_a_container_made_anew)
     close_client(client);
 }
 
+/* Nor does what was said of the old one: a place in it, a part of its keys. */
+TEST(what_is_of_a_container_does_not_hold_for_the_one_made_anew)
+{
+    static char token[65536];
+    static reading got;
+    int i, k;
+    for (i = 0; i < 3; i++) {
+        aiocosmos_query_request request = usual_request();
+        aiocosmos_client *client;
+        serve_shape(&shapes[0]);
+        client = open_usual();
+        read_all(client, &request, &got, i ? 100 : 1);
+        CHECK_STR(got.message, "");
+        memcpy(token, got.token, sizeof token);
+        for (k = 0; k < 5; k++) aiocosmos_step(client, 10);  /* what was read ahead is there */
+        made_anew_elsewhere();
+        if (i == 0) request.continuation = aiocosmos_text(token);
+        if (i == 1) request.epk_max = "80";
+        if (i == 2) request.epk_min = "80";
+        read_all(client, &request, &got, 100);
+        CHECK(got.status == 400 || got.status == AIOCOSMOS_E_ARGUMENT);
+        CHECK_INT(got.items, 0);
+        close_client(client);
+    }
+}
+
 /* The gateway knows no part of the key space: it would give all rows. */
 TEST(a_part_of_the_keys_is_not_left_to_the_gateway)
 {
