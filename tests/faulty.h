@@ -6,6 +6,7 @@
 #  define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -17,7 +18,8 @@
 #endif
 
 enum {
-    FAULTY_NONE, FAULTY_READ, FAULTY_FSTAT, FAULTY_SENDMSG, FAULTY_RECV, FAULTY_WAIT, FAULTY_GETRANDOM
+    FAULTY_NONE, FAULTY_READ, FAULTY_WRITE, FAULTY_FSTAT, FAULTY_FCNTL, FAULTY_SEND, FAULTY_RECV, FAULTY_WAIT,
+    FAULTY_GETRANDOM
 };
 
 static struct { int call, error; unsigned long calls, from, to; } faulty;
@@ -40,11 +42,21 @@ static inline bool faulty_fails(int call)
     return true;
 }
 
-#define FAULTY(CALL, REAL) (faulty_fails(CALL) ? (faulty.error ? -1 : 0) : (REAL))
+static inline int faulty_value(void) { return faulty.error ? -1 : 0; }
 
+#define FAULTY(CALL, REAL) (faulty_fails(CALL) ? faulty_value() : (REAL))
+
+static inline ssize_t faulty_write(int fd, const void *bytes, size_t len)
+{
+    return FAULTY(FAULTY_WRITE, write(fd, bytes, len));
+}
+
+#define write                            faulty_write      /* there are others of that name, with other arguments */
 #define read(FD, OUT, CAP)               FAULTY(FAULTY_READ, read(FD, OUT, CAP))
 #define fstat(FD, OUT)                   FAULTY(FAULTY_FSTAT, fstat(FD, OUT))
-#define sendmsg(FD, MESSAGE, FLAGS)      FAULTY(FAULTY_SENDMSG, sendmsg(FD, MESSAGE, FLAGS))
+#define fcntl(...)                       FAULTY(FAULTY_FCNTL, fcntl(__VA_ARGS__))
+#define send(FD, BYTES, LEN, FLAGS)      FAULTY(FAULTY_SEND, send(FD, BYTES, LEN, FLAGS))
+#define sendmsg(FD, MESSAGE, FLAGS)      FAULTY(FAULTY_SEND, sendmsg(FD, MESSAGE, FLAGS))
 #define recv(FD, OUT, CAP, FLAGS)        FAULTY(FAULTY_RECV, recv(FD, OUT, CAP, FLAGS))
 #define poll(FDS, COUNT, TIMEOUT)        FAULTY(FAULTY_WAIT, poll(FDS, COUNT, TIMEOUT))
 #define epoll_wait(FD, OUT, CAP, TIMEOUT) FAULTY(FAULTY_WAIT, epoll_wait(FD, OUT, CAP, TIMEOUT))

@@ -647,6 +647,23 @@ TEST(poller_survives_each_refused_allocation)
     CHECK_INT(refusals, EPOLL ? 1 : 5);                /* poll: the poller, and room for 16, 32, 64, 128 */
 }
 
+/* Where a pipe is what wakes, it has to be told not to block, and not to be inherited. */
+TEST(poller_whose_pipe_cannot_be_tamed_is_none)
+{
+    heap_state c;
+    aiocosmos_allocator allocator = { heap_fn, &c };
+    int before = first_free_fd(), nth;
+    for (nth = 1; nth <= 6 && !EPOLL; nth++) {
+        void *poller = NULL;
+        memset(&c, 0, sizeof c);
+        fail_calls(FAULTY_FCNTL, (unsigned long)nth, 1, EMFILE);
+        CHECK(SYSTEM->poller_create(NULL, &allocator, &poller) < 0);
+        fail_calls(FAULTY_NONE, 0, 0, 0);
+        CHECK_INT(c.bytes, 0);
+        CHECK_INT(first_free_fd(), before);
+    }
+}
+
 TEST(poller_without_a_hook_uses_realloc)
 {
     aiocosmos_allocator none = {NULL, NULL};
@@ -727,19 +744,25 @@ static void *wake_from_thread(void *poller)
 TEST(calls_that_a_signal_interrupts_are_made_again)
 {
     aiocosmos_event event;
-    aiocosmos_slice slice = {"x", 1};
+    aiocosmos_slice slices[] = { { "x", 1 }, { "z", 1 } };
     heap_state c;
     char byte;
-    int peer;
+    int peer, count;
     intptr_t socket = connected(4, &peer);
     void *poller = poller_new(&c);
+    fail_calls(FAULTY_WRITE, 1, 1, EINTR);
     SYSTEM->poller_wake(NULL, poller);
+    CHECK(readable(SYSTEM->poller_wake_fd(NULL, poller), 0));
     fail_calls(FAULTY_WAIT, 1, 1, EINTR);                       /* the host may have something to do */
     CHECK_INT(wait_one(poller, &event, 0), 0);
     fail_calls(FAULTY_WAIT, 1, 1, EBADF);
     CHECK_INT(wait_one(poller, &event, 0), AIOCOSMOS_IO_FAILED);
-    fail_calls(FAULTY_SENDMSG, 1, 1, EINTR);
-    CHECK_INT(SYSTEM->socket_send(NULL, socket, &slice, 1), 1);
+    for (count = 1; count <= 2; count++) {
+        fail_calls(FAULTY_SEND, 1, 1, EINTR);
+        CHECK_INT(SYSTEM->socket_send(NULL, socket, slices, (size_t)count), count);
+        fail_calls(FAULTY_SEND, 1, 1, ENOBUFS);
+        CHECK(SYSTEM->socket_send(NULL, socket, slices, (size_t)count) < 0);
+    }
     fail_calls(FAULTY_NONE, 0, 0, 0);
     CHECK(readable(peer, 5000));
     CHECK_INT(recv(peer, &byte, 1, 0), 1);
