@@ -269,6 +269,7 @@ TEST(what_is_no_transaction_is_refused_by_name)
 {
     static char big[1200000];
     static aiocosmos_bulk_item many[101];
+    static const char *const ours[] = { "Content-Length: 7", NULL };
     aiocosmos_client *client = open_world("--partitions 1");
     aiocosmos_bulk_item items[2];
     aiocosmos_batch_request request = of_items(items, 2);
@@ -285,6 +286,9 @@ TEST(what_is_no_transaction_is_refused_by_name)
     request = of_items(items, 2);
     request.container = NULL;
     CHECK_STR(refusal_of_trade(client, request), "container: required");
+    request = of_items(items, 2);
+    request.headers = ours;
+    CHECK(strstr(refusal_of_trade(client, request), "headers: ") != NULL);
     items[1].pk = aiocosmos_pk1(aiocosmos_s("b"));
     CHECK_STR(refusal_of_trade(client, of_items(items, 2)),
               "items[1]: pk: not that of the transaction");

@@ -124,10 +124,15 @@ TEST(what_does_not_belong_to_a_feed_is_refused)
     CHECK_STR(refusal_of_query(client, &query), "epk_max: not an even number of upper-case hexadecimal digits");
     query.epk_max = "0A0";
     CHECK_STR(refusal_of_query(client, &query), "epk_max: not an even number of upper-case hexadecimal digits");
+    query.epk_min = "0g";
+    CHECK_STR(refusal_of_query(client, &query), "epk_min: not an even number of upper-case hexadecimal digits");
     query.epk_max = query.epk_min = "0A";
     CHECK_STR(refusal_of_query(client, &query), "epk_max: not behind epk_min");
     query.pk = aiocosmos_pk1(aiocosmos_s("eu"));
     CHECK_STR(refusal_of_query(client, &query), "epk_min: and pk are both given");
+    query = plain;
+    query.token = "no\nline";
+    CHECK_STR(refusal_of_query(client, &query), "token: empty, too long, or not ASCII");
     close_world(client);
 }
 
@@ -155,6 +160,8 @@ TEST(a_query_that_cannot_be_sent_is_refused_with_the_reason)
     CHECK_STR(refusal_of_query(client, &query), "params[0]: a name starts with '@'");
     param.name = "@name";
     param.value = aiocosmos_s(NULL);
+    CHECK_STR(refusal_of_query(client, &query), "params[0]: no value is given");
+    param.value = aiocosmos_none();
     CHECK_STR(refusal_of_query(client, &query), "params[0]: no value is given");
     param.value = aiocosmos_f((double)INFINITY);
     CHECK(strncmp(refusal_of_query(client, &query), "params[0]: ", 11) == 0);
@@ -417,6 +424,7 @@ TEST(a_query_says_what_it_has_cost)
     fill(client, "b", 10, 20);
     query.want_metrics = true;
     query.want_index_metrics = true;
+    query.parallel_max = UINT32_MAX;
     open = open_query(client, &query);
     memset(&all, 0, sizeof all);
     while (read_page(client, open, &all) == 0 && all.more) continue;
@@ -438,6 +446,14 @@ TEST(a_query_says_what_it_has_cost)
     CHECK(!aiocosmos_cursor_get_range(client, open, i, &range));
     aiocosmos_cursor_close(client, open);
     CHECK(!aiocosmos_cursor_get_stats(client, open, &stats));
+    CHECK(!aiocosmos_cursor_get_range(client, open, 0, &range));
+    query = query_in("a", "SELECT * FROM c");                /* the service merges it */
+    open = open_query(client, &query);
+    CHECK_INT(read_page(client, open, &all), 0);
+    CHECK(aiocosmos_cursor_get_stats(client, open, &stats));
+    CHECK_INT(stats.items, 10);
+    CHECK(stats.requests == 1 && stats.plan.len == 0 && stats.memory_used == 0);
+    aiocosmos_cursor_close(client, open);
     close_world(client);
 }
 
@@ -568,6 +584,25 @@ TEST(one_page_is_owed_at_a_time)
     aiocosmos_cursor_close(client, query);
     drain(client);
     CHECK_INT(all.calls, 1);
+    close_world(client);
+}
+
+static void forget_too_late(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    const aiocosmos_cursor *query = user_data;
+    CHECK_INT(page->result->status, AIOCOSMOS_E_CANCELLED);
+    CHECK(!aiocosmos_cursor_forget(client, *query));
+    CHECK_INT(aiocosmos_cursor_next(client, *query, forget_too_late, NULL), AIOCOSMOS_E_ARGUMENT);
+}
+
+TEST(a_query_that_is_closed_is_unknown_in_its_last_callback)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request request = query_in("eu", "SELECT * FROM c");
+    aiocosmos_cursor query = open_query(client, &request);
+    CHECK_INT(aiocosmos_cursor_next(client, query, forget_too_late, &query), 0);
+    aiocosmos_cursor_close(client, query);
+    drain(client);
     close_world(client);
 }
 

@@ -3,11 +3,16 @@
 
 static const char *said_body;
 static int said_status;
+static bool breaks_off;
 
 static void answer_batch(peer *link)
 {
+    CHECK(!heard(link, "ifMatch") || heard(link, "\"ifMatch\":\"\\\"a\\tb\\\"\""));
     if (!heard(link, "x-ms-cosmos-batch-atomic: True")) reply(link, 200, "x-ms-activity-id: a\r\n", definition);
-    else reply(link, said_status, "x-ms-activity-id: a\r\n", said_body);
+    else if (breaks_off) {
+        say(link, "HTTP/1.1 200 OK\r\nx-ms-activity-id: a\r\nContent-Length: 100\r\n\r\n%s", said_body);
+        link->closed = true;
+    } else reply(link, said_status, "x-ms-activity-id: a\r\n", said_body);
 }
 
 static struct { int calls, status, fate; size_t count; int of[4]; double charge_ru; } got;
@@ -38,6 +43,8 @@ static int trade_two(aiocosmos_client *client)
     items[0].body = aiocosmos_text("{\"id\":\"1\",\"pk\":\"a\"}");
     items[1].kind = AIOCOSMOS_DELETE_ITEM;
     items[1].id = "2";
+    items[1].if_match = aiocosmos_text("\"a\tb\"");
+    request.timeout_ms = 20000;
     request.database = "db";
     request.container = "c";
     request.pk = aiocosmos_pk1(aiocosmos_s("a"));
@@ -56,7 +63,11 @@ TEST(an_answer_that_is_no_result_of_a_transaction_is_told_by_its_fate)
         { 200, "[{\"statusCode\":201},{\"statusCode\":204}]", 0, AIOCOSMOS_FATE_ANSWERED, 2 },
         { 200, "[{\"statusCode\":201,\"requestCharge\":1e400},{\"statusCode\":204,\"subStatusCode\":-1}]", 0,
           AIOCOSMOS_FATE_ANSWERED, 2 },
+        { 200, "[{\"statusCode\":201,\"requestCharge\":-1,\"retryAfterMilliseconds\":-5},{\"statusCode\":304,"
+          "\"subStatusCode\":99999999999,\"requestCharge\":\"x\"}]", 0, AIOCOSMOS_FATE_ANSWERED, 2 },
         { 207, "[{\"statusCode\":424},{\"statusCode\":404}]", 404, AIOCOSMOS_FATE_ANSWERED, 2 },
+        { 207, "[{\"statusCode\":404,\"resourceBody\":{\"message\":\"no\"},\"retryAfterMilliseconds\":7},"
+          "{\"statusCode\":409}]", 404, AIOCOSMOS_FATE_ANSWERED, 2 },
         { 200, "[{\"statusCode\":201},{\"statusCode\":409}]", 409, AIOCOSMOS_FATE_ANSWERED, 2 },
         { 207, "[{\"statusCode\":424},{\"statusCode\":301}]", 301, AIOCOSMOS_FATE_ANSWERED, 2 },
         { 207, "[{\"statusCode\":424},{\"statusCode\":424}]", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
@@ -90,10 +101,27 @@ TEST(an_answer_that_is_no_result_of_a_transaction_is_told_by_its_fate)
     }
 }
 
+TEST(a_transaction_whose_answer_breaks_off_may_have_been_applied)
+{
+    aiocosmos_client *client;
+    net_begin(answer_batch);
+    said_body = "[{\"statusCode\":201},";
+    breaks_off = true;
+    client = open_usual();
+    CHECK(trade_two(client) < 0);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
+    CHECK_INT(got.count, 0);
+    breaks_off = false;
+    close_client(client);
+}
+
 /* Whichever allocation fails, the transaction is refused or called back once, and nothing is left. */
 TEST(a_transaction_survives_every_allocation_that_fails)
 {
+    static char large[100000];
     unsigned long at;
+    sprintf(large, "[{\"statusCode\":201,\"eTag\":\"x\",\"resourceBody\":%090000d}]", 0);
+    large[strlen(large) - 90002] = '1';      /* no number begins with more zeros */
     for (at = 1; at < 400; at++) {
         aiocosmos_bulk_item items[1];
         aiocosmos_batch_request request;
@@ -101,6 +129,7 @@ TEST(a_transaction_survives_every_allocation_that_fails)
         net_begin(answer_batch);
         said_status = at % 2 ? 207 : 200;
         said_body = at % 2 ? "[{\"statusCode\":409,\"eTag\":\"x\"}]" : "[{\"statusCode\":201,\"eTag\":\"x\"}]";
+        if (at % 4 == 0) said_body = large;
         client = open_usual();
         memset(items, 0, sizeof items);
         memset(&request, 0, sizeof request);

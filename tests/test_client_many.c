@@ -609,6 +609,9 @@ TEST(what_cannot_be_asked_for_is_refused_with_its_number)
     got->request.items = NULL;
     CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "items: required: item_count is set");
     got->request.items = got->items;
+    got->request.item_count = UINT32_MAX;
+    CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "item_count: 2^32-1 or more");
+    got->request.item_count = 10;
     got->request.item = NULL;
     CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "item: required");
     got->request.item = keep_item;
