@@ -799,7 +799,7 @@ typedef struct aiocosmos_query_request {
     /* bytes of answers read ahead, but one of each range that is merged; and of groups and of hashes of distinct rows,
      * which end the query with E_TOO_LARGE (DEFAULT_QUERY_MEMORY) */
     size_t   memory_max;
-    /* go on behind the page with this token, with the same container, sql, params, key or span; len 0: from the start.
+    /* go on behind the page with this token, with the same container, sql, params, keys or span; len 0: from the start.
      * One of something else is refused; one of a container that was created anew fails the first page, with
      * E_ARGUMENT */
     aiocosmos_str continuation;
@@ -9501,9 +9501,9 @@ static const aioc_protocol_hint aioc_protocol_hints[] = {
     { 403, 5300,  "Entra roles cannot change databases, containers or throughput: use an account key" },
     { 403, 0,     "not allowed: a read-only key, a token for another resource, the account's firewall, a wrong clock" },
     { 404, 1002,  "no replica here has seen the session token yet, or it is another container's; the item may exist" },
-    { 404, 1003,  "the database or container does not exist" },
+    { 404, 1003,  "the database, container or user does not exist" },
     { 404, 1013,  "the container is still being created: try again" },
-    { 404, 0,     "there is none of this name; an item is found only with its own partition key" },
+    { 404, 0,     "there is none of this name; of an item: with this partition key" },
     { 409, 3301,  "another item has the same unique key" },
     { 409, 3302,  "the hash of this partition key is taken for this id" },
     { 409, 0,     "this id is taken" },
@@ -9569,11 +9569,10 @@ static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
     return aioc_text_trim(text);
 }
 
-/* Out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."}, in `room`; a body that is
- * no such JSON speaks for itself. */
+/* Out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."}, in `room`; of SQL, it is
+ * {\"errors\":[{...,\"message\":\"...\"}]}. A body that is no such JSON speaks for itself. */
 static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, size_t cap)
 {
-    static const char wrapper[] = "Message: {\"Errors\":[\"";
     aiocosmos_json value;
     size_t len;
     aiocosmos_str text, first;
@@ -9582,8 +9581,9 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
         value.type != AIOCOSMOS_JSON_STR) return body;
     len = aioc_json_get_str(value, room, cap);
     text = aioc_text_view(room, len < cap ? len : cap - 1);
-    if (text.len < sizeof wrapper || memcmp(room, wrapper, sizeof wrapper - 1) != 0) return text;
-    text = aioc_text_behind(text, sizeof wrapper - 1);
+    if (!aioc_text_seek(&text, "Message: {\"errors\":[")) return text;
+    aioc_text_seek(&text, "\"message\":");
+    aioc_text_split(&text, '"', &first);
     aioc_text_split(&text, '"', &first);
     return first;
 }
@@ -17680,7 +17680,7 @@ static int aioc_page_read_token(aioc_page_cursor *cursor, aiocosmos_str token)
         wrong = changes ? "of a query, not of a change feed" : "of a change feed, not of a query";
     else if (cursor->from.question != cursor->fingerprint)
         wrong = changes ? "of another container, another part of it, or another kind of change feed"
-                        : "of another query or container";
+                        : "of another query, container or list of keys";
     else if (cursor->from.place != AIOC_POS_AT_SERVICE && !cursor->way)
         wrong = "of a query across partitions";
     if (wrong) return aioc_request_refuse(&engine->builder, "continuation", wrong);

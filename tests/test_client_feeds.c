@@ -256,10 +256,10 @@ TEST(a_continuation_of_something_else_is_refused_by_name)
     CHECK_STR(refusal_of_query(client, &query), "continuation: not a continuation token of this library");
     query.continuation = aiocosmos_text(token);
     query.sql = "SELECT * FROM c ORDER BY c.m";
-    CHECK_STR(refusal_of_query(client, &query), "continuation: of another query or container");
+    CHECK_STR(refusal_of_query(client, &query), "continuation: of another query, container or list of keys");
     query.sql = "SELECT * FROM c ORDER BY c.n";
     query.container = "other";
-    CHECK_STR(refusal_of_query(client, &query), "continuation: of another query or container");
+    CHECK_STR(refusal_of_query(client, &query), "continuation: of another query, container or list of keys");
     query.container = "c";
     token[strlen(token) / 2]++;
     CHECK(strncmp(refusal_of_query(client, &query), "continuation: ", 14) == 0);

@@ -1435,11 +1435,20 @@ TEST(messages_say_what_to_do)
     check_message(413, 0, "", "413 Content Too Large: the item or request is over 2 MB");
     check_message(418, 7, "", "418/7 unknown status");
     check_message(404, 0, "{\"code\":\"NotFound\",\"message\":\"Entity with the specified id does not exist.\"}",
-                  "404 Not Found: there is none of this name; an item is found only with its own partition key; the "
+                  "404 Not Found: there is none of this name; of an item: with this partition key; the "
                   "service: Entity with the specified id does not exist.");
     check_message(409, 0, "{\"message\":\"Message: {\\\"Errors\\\":[\\\"Resource with specified id exists.\\\"]}\\r\\n"
                           "ActivityId: 1\"}",
                   "409 Conflict: this id is taken; the service: Resource with specified id exists.");
+    check_message(418, 0, "{\"message\":\"Message: {\\\"Errors\\\":[\\\"a \\\\\\\"message\\\\\\\":b\\\"]}\"}",
+                  "418 unknown status; the service: a \\");
+    check_message(400, 0, "{\"code\":\"BadRequest\",\"message\":\"Message: {\\\"errors\\\":[{\\\"severity\\\":"
+                          "\\\"Error\\\",\\\"location\\\":{\\\"start\\\":0,\\\"end\\\":5},\\\"code\\\":"
+                          "\\\"SC1001\\\",\\\"message\\\":"
+                          "\\\"Syntax error, incorrect syntax near 'SELEC'.\\\"}]}\\r\\nActivityId: 1\"}",
+                  "400 Bad Request; the service: Syntax error, incorrect syntax near 'SELEC'.");
+    check_message(418, 0, "{\"message\":\"Message: {\\\"errors\\\":[]}\"}", "418 unknown status");
+    check_message(418, 0, "{\"message\":\"Message: {\\\"errors\\\":[\"}", "418 unknown status");
     check_message(418, 0, "{\"message\":\"first\\nsecond\"}", "418 unknown status; the service: first");
     check_message(418, 0, "{\"message\":5}", "418 unknown status; the service: {\"message\":5}");
     check_message(418, 0, "  plain words\r\nmore", "418 unknown status; the service: plain words");
