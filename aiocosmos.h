@@ -652,7 +652,8 @@ typedef struct aiocosmos_request {
     int32_t  default_ttl_s;
     uint32_t throughput_ru;            /* create database or container, replace throughput: manual RU/s */
     uint32_t autoscale_max_ru;         /* or the autoscale maximum */
-    bool     until_replaced;           /* replace throughput: ends when it has been, within timeout_ms */
+    /* replace throughput: ends when it has been, within timeout_ms; E_TIMEOUT, MAYBE_APPLIED: it may go on there */
+    bool     until_replaced;
     aiocosmos_feed feed;               /* READ_RESOURCE ... DELETE_RESOURCE: of which it is one */
     const char *user;                  /* a user, or whose permission it is */
     /* Create or replace a resource; all else as JSON in body. */
@@ -660,8 +661,9 @@ typedef struct aiocosmos_request {
     const char *trigger_type;          /* Pre, Post */
     const char *trigger_operation;     /* All, Create, Update, Replace, Upsert, Delete */
     const char *permission_mode;       /* Read, All */
-    const char *resource;              /* that is permitted: the link of a container or of what it holds, in it of pk */
-    uint32_t expiry_s;                 /* of the token in a permission's answer, "_token" (default: as the service) */
+    /* that is permitted: "dbs/shop/colls/orders" or, in it, ".../docs/ann"; with pk: that key's items only */
+    const char *resource;
+    uint32_t expiry_s;                 /* of the "_token" of a permission's answer: up to 86400 (default: 3600) */
     uint32_t timeout_ms;               /* (default: the client's request_timeout_ms; OFF: none) */
     aiocosmos_done_fn done; void *user_data;    /* done NULL: fire and forget */
 } aiocosmos_request;
@@ -711,7 +713,7 @@ struct aiocosmos_result {              /* everything here is lent until the call
     /* of the last answer seen (201 for a create), 0 if none: kept even when status is E_TIMEOUT */
     int      http_status, sub_status;
     aiocosmos_fate fate;
-    uint32_t attempts;                 /* how often it was sent, or tried to be: see aiocosmos_result_attempt() */
+    uint32_t attempts;                 /* how often its requests were sent or tried to be: aiocosmos_result_attempt() */
     uint64_t latency_us;               /* from submit to this callback */
     uint64_t throttled_us;             /* of which waiting because of 429 */
     double   charge_ru;                /* request units of all attempts together */
@@ -10826,7 +10828,9 @@ static int aioc_request_check_fields(aioc_request_builder *builder, const aiocos
     const aioc_request_field *field = aioc_request_fields;
     for (; field->group && !(several && field->group == 's'); field++)
         if (aioc_request_is_given(request, field) && !aioc_request_takes(builder->takes, field->group))
-            return aioc_request_refuse(builder, field->name, "does not belong to this kind of operation");
+            return aioc_request_refuse(builder, field->name, request->feed == AIOCOSMOS_FEED_USERS
+                                       ? "not of a user, whose name goes into user"
+                                       : "does not belong to this kind of operation");
     if (request->kind == AIOCOSMOS_REPLACE_THROUGHPUT && !request->throughput_ru && !request->autoscale_max_ru)
         return aioc_request_refuse(builder, "throughput_ru", "required, or autoscale_max_ru");
     return request->throughput_ru && request->autoscale_max_ru
@@ -11565,6 +11569,7 @@ typedef struct aioc_op_past {
     bool fresh_signature;  /* a corrected clock or a new token: tried once */
     uint8_t tries[AIOC_OP_REASONS];
     uint32_t retries, throttle_wait_ms;
+    uint32_t before;       /* attempts at requests before this one */
 } aioc_op_past;
 
 /* Where attempts go: the account's address. */
@@ -11951,6 +11956,7 @@ static bool aioc_op_aim(aioc_op *op, const aioc_request_spec *spec)
     aioc_mem_free(op->engine->memory, texts, bytes);
     op->is = spec->is;
     memset(&op->past, 0, sizeof op->past);
+    op->past.before = op->attempts;
     return true;
 }
 
@@ -12114,7 +12120,7 @@ static void aioc_op_abort(aioc_op *op, int status)
     char text[160];
     static const char *const where[] = { "ready to be sent", "waiting for the operation before it in its order",
         "waiting for a token", "waiting for the container's partition key ranges", "waiting for the answer",
-        "waiting to try again", "under way" };
+        "waiting to ask again", "under way" };
     const char *place = where[op->state];
     if (op->state == AIOC_OP_COMPOSED) {
         op->stop = status;
@@ -12824,7 +12830,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     else if (again) aioc_op_again(op, &verdict);
     else
         aioc_op_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
-                       aioc_op_explain(engine, &seen, &verdict, op->is.write, op->attempts));
+                       aioc_op_explain(engine, &seen, &verdict, op->is.write, op->attempts - op->past.before));
 }
 
 /* False: none is ready. */

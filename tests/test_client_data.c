@@ -201,6 +201,9 @@ TEST(users_and_permissions_and_conflicts)
     request.user = "ann";
     CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
     CHECK_INT(listed(client, AIOCOSMOS_FEED_USERS, NULL), 1);
+    request.id = "bob";
+    CHECK_INT(aiocosmos_run(client, &request, NULL), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "id: not of a user, whose name goes into user");
     request = resource(AIOCOSMOS_CREATE_RESOURCE, AIOCOSMOS_FEED_PERMISSIONS, "hers");
     request.permission_mode = "Read";
     request.resource = "dbs/D/colls/C";
@@ -397,7 +400,7 @@ TEST(what_has_no_throughput_is_said_so)
 
 /*--- Each step of it may be the last ---*/
 
-static struct { unsigned calls; int status; aiocosmos_fate fate; } ended;
+static struct { unsigned calls; int status; aiocosmos_fate fate; char message[512]; } ended;
 
 static void on_end(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
 {
@@ -406,6 +409,7 @@ static void on_end(aiocosmos_client *client, const aiocosmos_result *result, voi
     ended.calls++;
     ended.status = result->status;
     ended.fate = result->fate;
+    snprintf(ended.message, sizeof ended.message, "%.*s", (int)result->message.len, result->message.ptr);
     CHECK_INT(result->op.id != 0, 1);
 }
 
@@ -479,6 +483,7 @@ TEST(one_timeout_is_for_all_requests)
     CHECK_INT(aiocosmos_drain(client, 60000), 0);
     CHECK_INT(ended.status, AIOCOSMOS_E_TIMEOUT);
     CHECK_INT(ended.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
+    CHECK_STR(ended.message, "timed out after 5 attempts while waiting to ask again");
     end(client);
 }
 
@@ -486,6 +491,19 @@ static void break_it(const char *rule)
 {
     char why[200];
     if (!aiocosmos_emulator_fault(emulator, rule, why, sizeof why)) test_fail(__FILE__, __LINE__, "%s: %s", rule, why);
+}
+
+TEST(what_is_said_of_repeats_counts_those_of_one_request)
+{
+    aiocosmos_client *client = begin();
+    make_container(client, "manual", 500, 0);
+    CHECK_STR(throughput(client, "manual", 1, 0, false), "400: 0, least , 4");
+    CHECK(!strstr(aiocosmos_last_error(client), "(attempt"));
+    break_it("kind=replace_offer,status=429,count=1");
+    CHECK_STR(throughput(client, "manual", 1, 0, false), "400: 0, least , 5");
+    CHECK(strstr(aiocosmos_last_error(client), " (attempt 2)"));
+    aiocosmos_emulator_clear_faults(emulator);
+    end(client);
 }
 
 /* What can be asked again is; a write whose answer is lost is said to be maybe applied, if it may not be repeated. */
