@@ -53,13 +53,7 @@ double emu_bill_page(const emu_bill *bill, const emu_work *work, bool first)
 /* path NULL: nothing that an index has. */
 static bool emu_bill_serves(aiocosmos_json policy, const char *path)
 {
-    char pattern[EMU_POLICY_PATH];
-    size_t len = path ? strlen(path) : 0;
-    if (!path || len + 3 > sizeof pattern) return false;
-    if (len == 0) return true;
-    memcpy(pattern, path, len);
-    memcpy(pattern + len, "/?", 3);
-    return emu_policy_indexes(policy, pattern);
+    return path && (!*path || emu_policy_indexes_value(policy, path));
 }
 
 static void emu_bill_fill(aiocosmos_json policy, const emu_sql_shape *shape, emu_bill *bill)

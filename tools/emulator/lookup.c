@@ -54,13 +54,10 @@ static bool emu_path_is_known(const char *path)
 
 static bool emu_path_is_indexed(emu_exchange *x, const char *path)
 {
-    char pattern[EMU_POLICY_PATH];
     aiocosmos_json_doc doc;
     bool is;
     aioc_json_open(&doc, &x->store->memory);
-    memcpy(pattern, path, strlen(path));
-    memcpy(pattern + strlen(path), "/?", 3);
-    is = emu_policy_indexes(emu_policy(x, &doc), pattern);
+    is = emu_policy_indexes_value(emu_policy(x, &doc), path);
     aioc_json_close(&doc);
     return is;
 }
@@ -112,6 +109,22 @@ static uint64_t emu_count_keys(const emu_index *index, const emu_sql_condition *
 /* Reading an item takes some times as long as finding it. */
 #define EMU_IS_WORTH(found, read) (4 * (found) <= (read) + 32)
 
+/* In the order of keys of this index, of those keys only that meet the condition. */
+static void emu_lookup_walk(emu_lookup *lookup, const emu_sql_shape *shape, emu_index *index,
+                            const emu_sql_condition *condition, int64_t rows)
+{
+    lookup->index = index;
+    lookup->condition = condition;
+    lookup->walks = true;
+    lookup->descending = shape->descending;
+    lookup->alone = shape->sorted_count == 1;
+    lookup->from_len = shape->resume.len;
+    lookup->from_number = 0;
+    if (shape->resume.len) memcpy(lookup->from, shape->resume.ptr, shape->resume.len);
+    if (shape->resume.len && emu_sql_is_exact(shape->resume)) lookup->from_number = shape->resume_number;
+    lookup->part = rows < EMU_PART_LEAST ? EMU_PART_LEAST : rows > EMU_PART_MOST ? EMU_PART_MOST : (uint32_t)rows;
+}
+
 bool emu_lookup_choose(emu_exchange *x, emu_lookup *lookup, const emu_sql_shape *shape, const emu_scope *scope,
                        bool count, int64_t rows, bool sorted, uint64_t *steps)
 {
@@ -144,16 +157,7 @@ bool emu_lookup_choose(emu_exchange *x, emu_lookup *lookup, const emu_sql_shape 
     lookup->chosen = true;
     if (order && rows >= 0 && EMU_IS_WORTH((uint64_t)rows * (all / (other + 1) + 1) * (all / in_scope / 8 + 1),
                                            best < in_scope ? best : in_scope)) {
-        lookup->index = order;
-        lookup->condition = of_order;
-        lookup->walks = true;
-        lookup->descending = shape->descending;
-        lookup->alone = shape->sorted_count == 1;
-        lookup->from_len = shape->resume.len;
-        lookup->from_number = 0;
-        if (shape->resume.len) memcpy(lookup->from, shape->resume.ptr, shape->resume.len);
-        if (shape->resume.len && emu_sql_is_exact(shape->resume)) lookup->from_number = shape->resume_number;
-        lookup->part = rows < EMU_PART_LEAST ? EMU_PART_LEAST : rows > EMU_PART_MOST ? EMU_PART_MOST : (uint32_t)rows;
+        emu_lookup_walk(lookup, shape, order, of_order, rows);
         return true;
     }
     if (!sorted && rows >= 0 && (uint64_t)rows * (all / (best + 1) + 1) < read)

@@ -36,13 +36,13 @@ static size_t emu_policy_plain(aiocosmos_json path, char plain[EMU_POLICY_PATH])
     return n;
 }
 
-/* How much of the path the pattern names ("/a/x" has 4 of "/a/x/?" but for the end); 0: it is another. */
+/* How much of the path the pattern names, which is the more exact the more that is; 0: it is of another. */
 static size_t emu_policy_fits(aiocosmos_json pattern, const char *path)
 {
     char plain[EMU_POLICY_PATH];
     size_t n = emu_policy_plain(pattern, plain);
     if (n == 0) return 0;
-    if (n > 0 && plain[n - 1] == '*') return strncmp(plain, path, n - 1) == 0 ? n : 0;
+    if (plain[n - 1] == '*') return strncmp(plain, path, n - 1) == 0 ? n : 0;
     return n == strlen(path) && memcmp(plain, path, n) == 0 ? n + 1 : 0;
 }
 
@@ -68,6 +68,16 @@ bool emu_policy_indexes(aiocosmos_json policy, const char *path)
     if (aioc_mem_same_nocase(emu_str(mode.ptr, mode.len), aioc_mem_str("\"none\""))) return false;
     if (strcmp(path, "/id/?") == 0 || strcmp(path, "/_ts/?") == 0) return true;    /* in all indexes */
     return in > out;
+}
+
+bool emu_policy_indexes_value(aiocosmos_json policy, const char *path)
+{
+    char pattern[EMU_POLICY_PATH];
+    size_t len = strlen(path);
+    if (len + 3 > sizeof pattern) return false;
+    memcpy(pattern, path, len);
+    memcpy(pattern + len, "/?", 3);
+    return emu_policy_indexes(policy, pattern);
 }
 
 bool emu_policy_composes(aiocosmos_json policy, const char *const *sorted, size_t count)

@@ -10,6 +10,8 @@
 EMU_PRIVATE aiocosmos_json emu_policy(emu_exchange *x, aiocosmos_json_doc *doc);
 /* path as a policy writes it: "/a/b/?". */
 EMU_PRIVATE bool emu_policy_indexes(aiocosmos_json policy, const char *path);
+/* path: "/a/b". One that is too long is not indexed. */
+EMU_PRIVATE bool emu_policy_indexes_value(aiocosmos_json policy, const char *path);
 /* Whether a composite index has these paths ("/a/b ASC"), all in their order or all in the other. */
 EMU_PRIVATE bool emu_policy_composes(aiocosmos_json policy, const char *const *sorted, size_t count);
 
