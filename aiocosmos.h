@@ -6146,19 +6146,19 @@ typedef struct aioc_tls_bear {
         br_x509_minimal_context minimal;
         br_x509_decoder_context decoder;  /* when insecure: just takes the key out */
     } engine;
-    aioc_mem_buffer der;               /* the certificate that is arriving, */
+    aioc_mem_buffer der;  /* the certificate that is arriving, */
     aioc_tls_certificate certificate;  /* and what it says */
     unsigned certificates;  /* so far */
-    int verdict;            /* BR_ERR_X509_…; 0: none yet */
-    int leaf_verdict;       /* on name and purpose; it counts when the chain is good */
+    int verdict;  /* BR_ERR_X509_…; 0: none yet */
+    int leaf_verdict;  /* on name and purpose; it counts when the chain is good */
     aioc_mem *memory;
     const aioc_tls_config *config;
     aioc_tls_resumption *resumption;
     int64_t wall_s;
-    bool offered;                      /* to resume */
+    bool offered;  /* to resume */
     unsigned char seen_len, seen[11];  /* first bytes received: two headers, version */
-    aiocosmos_address address;         /* of a host that is a literal; family 0: a name */
-    char host[256];                    /* without the dot that may end a name */
+    aiocosmos_address address;  /* of a host that is a literal; family 0: a name */
+    char host[256];  /* without the dot that may end a name */
     unsigned char in[BR_SSL_BUFSIZE_INPUT];
     unsigned char out[BR_SSL_BUFSIZE_OUTPUT];
 } aioc_tls_bear;
@@ -6792,22 +6792,22 @@ typedef struct aioc_http_parser {
     aioc_mem *memory;
     const aioc_http_names *names;
     size_t head_max, body_max;
-    size_t spare;                   /* of the memory, not for this answer: another may need it */
+    size_t spare;  /* of the memory, not for this answer: another may need it */
     aioc_http_response response;
-    aioc_mem_buffer head, body;     /* of a response that does not come in one piece */
-    size_t line, scan;              /* of the head's current line: where it begins, where to look for its end */
-    uint64_t length;                /* by Content-Length */
-    size_t left;                    /* of the body or the chunk, still to come */
-    size_t overhead;                /* bytes of chunk extensions and trailers */
+    aioc_mem_buffer head, body;  /* of a response that does not come in one piece */
+    size_t line, scan;  /* of the head's current line: where it begins, where to look for its end */
+    uint64_t length;  /* by Content-Length */
+    size_t left;  /* of the body or the chunk, still to come */
+    size_t overhead;  /* bytes of chunk extensions and trailers */
     const char *error;  /* why it failed, for people */
-    int error_status;   /* E_PROTOCOL or E_TOO_LARGE */
+    int error_status;  /* E_PROTOCOL or E_TOO_LARGE */
     uint16_t lines;  /* header lines so far */
     uint8_t phase, interim, digits;
     bool has_length, chunked, close, keep;  /* what the head said */
     bool no_body;  /* it answers a HEAD request: set by whoever knows */
     bool draining;
     bool cr;  /* of a chunk's framing or a trailer: only LF may follow */
-    uint64_t name_lens;             /* bit n: a name of n bytes, modulo 64, is looked for */
+    uint64_t name_lens;  /* bit n: a name of n bytes, modulo 64, is looked for */
 } aioc_http_parser;
 
 static aioc_http_state aioc_http_fail(aioc_http_parser *parser, int status, const char *why)
@@ -21317,37 +21317,43 @@ static void aioc_bulk_load(aioc_bulk_batch *batch, aioc_bulk_queue *queue, uint3
     aioc_bulk_spend(bulk, batch->charge_ru);
 }
 
+static int aioc_bulk_specify_single(const aioc_bulk *bulk, const aioc_bulk_item *item, aioc_request_spec *spec)
+{
+    aioc_request_builder *builder = &bulk->all->engine->builder;
+    const aioc_batch_operation *what = &item->what;
+    aiocosmos_request single;
+    memset(&single, 0, sizeof single);
+    memset(spec, 0, sizeof *spec);
+    single.kind = what->kind;
+    single.id = what->id;
+    single.if_match = what->if_match;
+    single.if_none_match = what->if_none_match;
+    single.want_body = bulk->request.want_body;
+    spec->is = item->now.is;
+    spec->body = what->body;
+    spec->pk_text = what->pk;
+    if (aioc_request_link_item(builder, bulk->container->link, what->id) ||
+        aioc_request_write(builder, &single, spec)) return builder->status;
+    spec->kind = (aiocosmos_kind)0;
+    return 0;
+}
+
 static int aioc_bulk_send_some(aioc_bulk *bulk, aioc_bulk_queue *queue, uint32_t most)
 {
     aioc_op_engine *engine = bulk->all->engine;
+    aioc_request_builder *builder = &engine->builder;
     aioc_bulk_batch *batch;
     aioc_request_spec spec;
     uint32_t count = 1;
     int refused;
-    engine->builder.default_lines = aioc_mem_text(&bulk->lines);
-    if (queue == &bulk->singles || queue->count == 1 || queue->first->together_max == 1) {
-        const aioc_batch_operation *what = &queue->first->what;
-        aiocosmos_request single;
-        memset(&single, 0, sizeof single);
-        memset(&spec, 0, sizeof spec);
-        single.kind = what->kind;
-        single.id = what->id;
-        single.if_match = what->if_match;
-        single.if_none_match = what->if_none_match;
-        single.want_body = bulk->request.want_body;
-        spec.is = queue->first->now.is;
-        spec.body = what->body;
-        spec.pk_text = what->pk;
-        refused = aioc_request_link_item(&engine->builder, bulk->container->link, single.id) ||
-                  aioc_request_write(&engine->builder, &single, &spec) ? engine->builder.status : 0;
-        spec.kind = (aiocosmos_kind)0;
-    } else {
-        refused = aioc_bulk_fill(bulk, queue, most, &spec, &count);
-    }
-    engine->builder.default_lines = aioc_mem_text(&engine->builder.client_lines);
+    builder->default_lines = aioc_mem_text(&bulk->lines);
+    refused = queue == &bulk->singles || queue->count == 1 || queue->first->together_max == 1
+                  ? aioc_bulk_specify_single(bulk, queue->first, &spec)
+                  : aioc_bulk_fill(bulk, queue, most, &spec, &count);
+    builder->default_lines = aioc_mem_text(&builder->client_lines);
     if (refused) return refused;
     batch = (aioc_bulk_batch *)aioc_mem_zalloc(engine->memory, sizeof *batch);
-    if (!batch) return aioc_request_no_memory(&engine->builder);
+    if (!batch) return aioc_request_no_memory(builder);
     batch->bulk = bulk;
     spec.session_token = bulk->request.session_token;
     spec.timeout_ms = AIOCOSMOS_OFF;
@@ -21641,7 +21647,7 @@ static void aioc_offer_ask(aioc_op *op, const char *verb, const char *link, cons
     request.body = aioc_mem_str(body);
     status = aioc_request_build(builder, &request, &spec);
     spec.subject = aioc_op_part(op, op->course.step == AIOC_OFFER_QUERY ? AIOC_OP_LINK : AIOC_OP_SUBJECT);
-    spec.is.write = strcmp(verb, "PUT") == 0;          /* POST is the query */
+    spec.is.write = strcmp(verb, "PUT") == 0;  /* POST is the query */
     spec.is.repeatable = !spec.is.write || !*headers;  /* a migration is none the second time */
     if (!status && !aioc_op_aim(op, &spec)) status = AIOCOSMOS_E_NOMEM;
     op->past.doubt = op->course.step > (spec.is.write ? AIOC_OFFER_WRITTEN : AIOC_OFFER_READ);
