@@ -16688,10 +16688,9 @@ static aiocosmos_str aioc_range_greater(aiocosmos_str a, aiocosmos_str b)
 }
 
 /* Cuts [min, max) at the borders of the ranges into streams from a place on: for each range one, as wide as the plan's
- * spans in it, for what lies between them the query leaves out by itself. The place behind them, or UINT32_MAX: no
- * memory. */
-static uint32_t aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocosmos_str min, aiocosmos_str max,
-                               aiocosmos_str continuation, const aioc_plan *plan)
+ * spans in it, for what lies between them the query leaves out by itself. False: no memory. */
+static bool aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocosmos_str min, aiocosmos_str max,
+                           aiocosmos_str continuation, const aioc_plan *plan)
 {
     const aioc_account_container *container = reader->ranges.container;
     const aioc_account_range *range = aioc_account_route(container, min);
@@ -16709,10 +16708,9 @@ static uint32_t aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocos
             to = aioc_range_lesser(to, last[-1].max);
             span = last - 1;  /* which may reach into the next range */
         }
-        if (!aioc_range_stream_new(reader, place, from, to, continuation)) return UINT32_MAX;
-        place++;
+        if (!aioc_range_stream_new(reader, place++, from, to, continuation)) return false;
     }
-    return place;
+    return true;
 }
 
 /* The stream's range is not one any more: it goes on as several, each from where it stood. What it has of answers stays
@@ -16720,9 +16718,9 @@ static uint32_t aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocos
 static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
 {
     aioc_range_stream *old = reader->streams[place];
-    uint32_t end = aioc_range_cut(reader, place + 1, old->min, old->max, aioc_range_ask_from(old), NULL), i;
-    bool ok = end != UINT32_MAX;
-    for (i = place + 1; ok && i < end; i++) {
+    uint32_t before = reader->stream_count, i;
+    bool ok = aioc_range_cut(reader, place + 1, old->min, old->max, aioc_range_ask_from(old), NULL);
+    for (i = place + 1; ok && i <= place + reader->stream_count - before; i++) {
         aioc_range_stream *heir = reader->streams[i];
         heir->batch = old->batch;
         heir->side = old->side;
@@ -16735,9 +16733,7 @@ static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
         ok = aioc_mem_set(reader->memory, &heir->kin, aioc_range_kin(old));
     }
     if (!ok) {  /* as it was: it is tried again for the next page */
-        while (reader->stream_count > place + 1 &&
-               aioc_protocol_epk_compare(reader->streams[place + 1]->min, old->max) < 0)
-            aioc_range_remove(reader, place + 1);
+        while (reader->stream_count > before) aioc_range_remove(reader, place + 1);
         return false;
     }
     old->asked_all = old->split = true;
@@ -16745,7 +16741,7 @@ static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
 }
 
 /* A stream for what a key, or all that begin with it, has of [min, max), in its place among the others, unless another
- * key has it. False: no memory. */
+ * key has it. False: no memory, or it says why. */
 static bool aioc_range_cut_key(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str key, aiocosmos_str min,
                                aiocosmos_str max)
 {
@@ -16753,7 +16749,11 @@ static bool aioc_range_cut_key(aioc_range_reader *reader, const aioc_plan *plan,
     char epk[AIOC_PROTOCOL_EPK_MAX], end[AIOC_PROTOCOL_EPK_MAX];
     size_t levels, len, end_len;
     uint32_t low = 0, high = reader->stream_count;
-    if (!aioc_account_epk(container, key, &levels, epk, &len)) return false;
+    if (!aioc_account_epk(container, key, &levels, epk, &len)) {
+        if (levels)
+            aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT, "pks: only the service can hash one of them");
+        return false;
+    }
     memcpy(end, epk, sizeof end);
     end_len = len;
     aioc_protocol_epk_end(levels >= container->pk_def.path_count, end, &end_len);
@@ -16767,7 +16767,7 @@ static bool aioc_range_cut_key(aioc_range_reader *reader, const aioc_plan *plan,
     if (low > 0 && aioc_protocol_epk_compare(min, reader->streams[low - 1]->max) < 0) return true;
     while (low < reader->stream_count && aioc_protocol_epk_compare(reader->streams[low]->min, max) < 0)
         aioc_range_remove(reader, low);
-    return aioc_range_cut(reader, low, min, max, aioc_mem_str(""), plan) != UINT32_MAX;
+    return aioc_range_cut(reader, low, min, max, aioc_mem_str(""), plan);
 }
 
 /* Behind those that there are. */
@@ -16781,19 +16781,19 @@ static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *pla
     }
     min = aioc_range_greater(min, aioc_range_min(&reader->edges));
     if (asked_max.len) max = aioc_range_lesser(max, asked_max);
-    return aioc_range_cut(reader, reader->stream_count, min, max, aioc_mem_str(""), plan) != UINT32_MAX;
+    return aioc_range_cut(reader, reader->stream_count, min, max, aioc_mem_str(""), plan);
 }
 
 static bool aioc_range_cut_pieces(aioc_range_reader *reader, const aioc_pos *from)
 {
     uint32_t i;
     for (i = 0; i < from->piece_count; i++)
-        if (aioc_range_cut(reader, reader->stream_count, from->pieces[i].min, from->pieces[i].max,
-                           from->pieces[i].continuation, NULL) == UINT32_MAX) return false;
+        if (!aioc_range_cut(reader, reader->stream_count, from->pieces[i].min, from->pieces[i].max,
+                            from->pieces[i].continuation, NULL)) return false;
     return true;
 }
 
-/* One key, with all its levels, the service finds by itself. */
+/* One key, with all its levels or not hashed here, the service finds by itself. */
 static bool aioc_range_asks_key(const aioc_range_reader *reader)
 {
     const aioc_protocol_pk_def *def = &reader->ranges.container->pk_def;
@@ -18615,20 +18615,19 @@ static bool aioc_query_cut_side(aioc_query *query, aioc_plan_side side, aiocosmo
 static bool aioc_query_cut(aioc_query *query)
 {
     const aioc_pos *from = &query->cursor->from;
+    aiocosmos_str min = aioc_mem_str(""), max = aioc_mem_str("FF");
     bool whole = query->plan && query->plan->hybrid && !query->local_scores &&  /* of all, not what is asked for */
                  query->chain.u.rrf.reading == AIOC_ROW_STATISTICS;
     if (query->reader.by_key)
-        return aioc_range_stream_new(&query->reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), aioc_mem_str("")) != NULL;
-    if (whole)
-        return aioc_range_cut(&query->reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), aioc_mem_str(""), NULL) !=
-               UINT32_MAX;
+        return aioc_range_stream_new(&query->reader, 0, min, max, aioc_mem_str("")) != NULL;
+    if (whole) return aioc_range_cut(&query->reader, 0, min, max, aioc_mem_str(""), NULL);
     if (query->from_items.type == AIOCOSMOS_JSON_ARR)
-        return aioc_query_cut_side(query, AIOC_PLAN_LEFT, aioc_mem_str(""), from->min) &&
+        return aioc_query_cut_side(query, AIOC_PLAN_LEFT, min, from->min) &&
                aioc_query_cut_side(query, AIOC_PLAN_TARGET, from->min, from->max) &&
-               aioc_query_cut_side(query, AIOC_PLAN_RIGHT, from->max, aioc_mem_str("FF"));
+               aioc_query_cut_side(query, AIOC_PLAN_RIGHT, from->max, max);
     if (from->place == AIOC_POS_IN_SEQUENCE && !aioc_range_cut_pieces(&query->reader, from)) return false;
-    return aioc_range_cut_asked(&query->reader, query->plan, from->place == AIOC_POS_IN_SEQUENCE
-                                ? from->rest_min : aioc_mem_str(""), aioc_mem_str("FF"));
+    return aioc_range_cut_asked(&query->reader, query->plan,
+                                from->place == AIOC_POS_IN_SEQUENCE ? from->rest_min : min, max);
 }
 
 /* A text, and what it is. */
@@ -18819,7 +18818,7 @@ static void aioc_query_begin(aioc_query *query)
 static void aioc_query_prepare(aioc_query *query)
 {
     aioc_range_reader *reader = &query->reader;
-    const aioc_account_container *container = reader->ranges.container;
+    aioc_account_container *container = reader->ranges.container;
     int refused, failure = container->failure;
     bool known, without;
     if (query->cursor->plan_op || !aioc_range_watch_ready(reader)) return;  /* the plan's coming stirs */
@@ -18837,7 +18836,7 @@ static void aioc_query_prepare(aioc_query *query)
         if (reader->ranges.waited)
             aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT,
                             "pks: one has more levels than the container's keys, or these are not hashed");
-        else aioc_account_forget_ranges(reader->ranges.container);  /* perhaps those of an older container */
+        else aioc_account_forget_ranges(container);  /* perhaps those of an older container */
         aioc_range_watch_ready(reader);
     } else if (aioc_range_asks_key(reader) || (container->no_plans && query->sql.len)) {
         aioc_query_go_direct(query, 0, "");  /* of one whole key, or the gateway knows better */

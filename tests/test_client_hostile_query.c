@@ -286,6 +286,40 @@ static void rows_of_shape(const shape *which, int rows, reading *got)
     close_client(client);
 }
 
+/* What its version hashes in nobody's way, or is a version that nobody knows: no client could say which ranges. */
+TEST(keys_that_only_the_service_can_hash_are_no_lack_of_memory)
+{
+    static const char *const definitions[] = {
+        "{\"id\":\"c\",\"_rid\":\"abcdAMsp2wU=\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\"}}",
+        "{\"id\":\"c\",\"_rid\":\"abcdAMsp2wU=\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\","
+        "\"version\":3}}",
+        "{\"id\":\"c\",\"_rid\":\"abcdAMsp2wU=\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Range\"}}"
+    };
+    static char wide[121];
+    aiocosmos_pk keys[2];
+    static reading got;
+    size_t i;
+    for (i = 0; i < 60; i++) memcpy(wide + 2 * i, "\xC3\xA9", 2);
+    keys[0] = aiocosmos_pk_s("a");
+    keys[1] = aiocosmos_pk_s(wide);
+    for (i = 0; i < sizeof definitions / sizeof *definitions; i++) {
+        aiocosmos_query_request request = usual_request();
+        aiocosmos_client *client;
+        serve_shape(&shapes[0]);
+        server.definition = definitions[i];
+        client = open_usual();
+        request.pks = keys;
+        request.pk_count = 2;
+        read_all(client, &request, &got, 1);
+        CHECK_INT(got.status, AIOCOSMOS_E_ARGUMENT);
+        if (i == 0) CHECK_STR(got.message, "pks: only the service can hash one of them");
+        request.pk_count = 1;
+        read_all(client, &request, &got, 1);
+        CHECK(got.status != AIOCOSMOS_E_NOMEM);
+        close_client(client);
+    }
+}
+
 /*--- How much is asked, and when ---------------------------------------------------------------------*/
 
 static struct asking { int trips, waits, largest; } asking;    /* trips: requests under way together are one */
