@@ -322,6 +322,14 @@ part_columns() {
     exits 0 "$tool" import game back "$work/csv" --csv
     exits 0 "$tool" query game back "$all" --csv
     is "$(cksum <"$work/out")" "$(cksum <"$work/csv")" 'what came back'
+    echo '{"id":"n","region":"n","v":0.30000000000000004,"w":1796064510123456,"x":"1796064510123456"}' >"$work/numbers"
+    "$tool" import game mixed "$work/numbers" >/dev/null 2>&1
+    exits 0 "$tool" query game mixed 'SELECT c.id, c.region, c.v, c.w, c.x FROM c' --pk '"n"' --csv
+    cp "$work/out" "$work/csv"
+    exits 0 "$tool" import game back "$work/csv" --csv
+    exits 0 "$tool" query game back 'SELECT c.id, c.region, c.v, c.w, c.x FROM c' --pk '"n"'
+    is "$(cat "$work/out")" "$(cat "$work/numbers")" 'numbers that came back'
+    exits 0 "$tool" item delete game mixed n --pk '"n"'
     exits 0 "$tool" query game mixed 'SELECT VALUE c.level FROM c ORDER BY c.id' --csv
     is "$(tr -d '\r' <"$work/out" | tr '\n' ' ')" 'value 12.5 7 null 123456789 ' 'values'
     exits 3 "$tool" query game mixed 'SELECT * FROM c' --pk '"eu"' --page-size 1 --csv

@@ -1,11 +1,13 @@
 /* csv.c: comma-separated values, as RFC 4180 has them. */
 #include "csv.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     DIGITS_MAX = 15,                       /* of a number that a double has as it is written, whatever the number */
+    SHORTEST_BYTES_MAX = 32,               /* of a number that nobody writes longer */
     JSON_BYTES = DOCUMENT_BYTES_MAX + 8    /* of a document in the making; longer ones are refused */
 };
 
@@ -121,10 +123,48 @@ static size_t digits(const char *text, size_t len, size_t at)
     return at - from;
 }
 
-/* RFC 8259, 6: so that 007 and +49 stay what they are; and so do long numbers of cards and accounts. */
+/* The digits of a number without the zeros around them. Returns where its point stands, from the first of them. */
+static long digits_of(const char *text, char *out)
+{
+    size_t count = 0;
+    long point = 0;
+    bool behind = false;
+    for (; *text && *text != 'e' && *text != 'E'; text++) {
+        bool leads = count == 0 && *text == '0';
+        behind = behind || *text == '.';
+        if (*text < '0' || *text > '9') continue;
+        if (!leads) out[count++] = *text;
+        point += behind ? -(long)leads : (long)!leads;
+    }
+    while (count && out[count - 1] == '0') count--;
+    out[count] = 0;
+    return count ? (*text ? strtol(text + 1, NULL, 10) : 0) + point : 0;
+}
+
+/* Whether a double has it as it is written: no shorter number means this double. */
+static bool is_shortest(const char *text, size_t len)
+{
+    char own[SHORTEST_BYTES_MAX + 1], again[40], digits[SHORTEST_BYTES_MAX + 1], its_digits[40];
+    double value;
+    long point;
+    int count;
+    if (len > SHORTEST_BYTES_MAX) return false;
+    memcpy(own, text, len);
+    own[len] = 0;
+    value = strtod(own, NULL);
+    point = digits_of(own, digits);
+    count = (int)strlen(digits);
+    if (count == 0) return true;
+    snprintf(again, sizeof again, "%.*e", count - 1, value);
+    if (digits_of(again, its_digits) != point || strcmp(digits, its_digits) != 0) return false;
+    if (count > 1) snprintf(again, sizeof again, "%.*e", count - 2, value);
+    return count == 1 || strtod(again, NULL) != value;
+}
+
+/* RFC 8259, 6: so that 007 and +49 stay what they are; and so do numbers of accounts that a double cannot hold. */
 static bool is_number(const char *text, size_t len)
 {
-    size_t at = len && text[0] == '-', whole = digits(text, len, at), part = 0, exponent;
+    size_t at = len && text[0] == '-', whole = digits(text, len, at), part = 0, exponent = 0;
     if (whole == 0 || (whole > 1 && text[at] == '0')) return false;
     at += whole;
     if (at < len && text[at] == '.') {
@@ -136,10 +176,10 @@ static bool is_number(const char *text, size_t len)
         at++;
         at += at < len && (text[at] == '+' || text[at] == '-');
         exponent = digits(text, len, at);
-        if (exponent == 0 || exponent > 2) return false;
+        if (exponent == 0 || exponent > 3) return false;
         at += exponent;
     }
-    return at == len && whole + part <= DIGITS_MAX;
+    return at == len && ((whole + part <= DIGITS_MAX && exponent < 3) || is_shortest(text, len));
 }
 
 bool csv_is_bare(const char *text, size_t len)

@@ -20,8 +20,9 @@ typedef struct csv {
     char *json;                            /* the record as a document */
 } csv;
 
-/* The next record as a JSON document. An unquoted field that is a JSON number of at most 15 digits, true, false or null
- * is that; one that is empty is no property; all others are strings, and so are quoted ones and the column "id". */
+/* The next record as a JSON document. An unquoted field that is true, false, null or a JSON number that a double has as
+ * it is written (any of 15 digits, or the shortest that means this double) is that; one that is empty is no property;
+ * all others are strings, and so are quoted ones and the column "id". */
 taken csv_take(csv *c, input *in, document *out);
 void csv_free(csv *c);
 /* Whether a field without quotes is a number or a literal, and no string. */
