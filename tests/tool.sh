@@ -829,7 +829,14 @@ part_interrupt_in_flight() {
     says "no line after $(count flying) is taken"
     is "$(total failed)" 0 failed
     is "$(total ok)" "$(count flying)" ok
+    exits 124 timeout 0.3 "$tool" import game flying "$work/many" --upsert --single --concurrency 10
+    is "$(grep -c 'ended at once' "$work/err")" 0 'an import that timeout(1) ends'
+    is "$([ "$(total ok)" -gt 0 ] && echo some)" some ok
     says "stopped after line $(count flying):"
+}
+
+now_ms() {
+    date +%s%3N
 }
 
 # Only the first create is answered here.
@@ -847,7 +854,14 @@ part_interrupt_twice() {
     await_text '{"line":6,'                                # then those before it are on their way
     kill -INT $importer
     await_text 'no line after 6 is taken'
-    kill -INT $importer
+    kill -INT $importer                                    # the same once more, as of timeout(1)
+    interrupted=$(now_ms)
+    tries=0
+    until grep -qF 'ended at once' "$work/err" || [ $tries -eq 5000 ]; do
+        kill -INT $importer
+        tries=$((tries + 1))
+    done
+    is "$([ $(($(now_ms) - interrupted)) -ge 300 ] && echo later)" later 'a signal right behind the first'
     wait $importer 2>/dev/null
     is $? 130 'status after the second Ctrl-C'
     says 'These lines were in flight, and may be stored or not: 2-5.'

@@ -1,5 +1,6 @@
 /* flight.c: the lines of an import that are on their way, what Ctrl-C says of them, and how to go on. */
 #include "flight.h"
+#include "interrupt.h"
 #include "io.h"
 
 #include <errno.h>
@@ -196,11 +197,12 @@ static void note_ending(void)
 static void on_interrupt(int signal_number)
 {
     int kept = errno;
-    if (!flight.interrupted) {
+    interruption which = interruption_of_signal();
+    if (which == INTERRUPT_FIRST) {
         flight.interrupted = signal_number;
         note_stopping();
         aiocosmos_wake(flight.client);
-    } else {
+    } else if (which == INTERRUPT_AGAIN) {
         signal(signal_number, SIG_DFL);
         note_ending();
         raise(signal_number);

@@ -5,16 +5,35 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/select.h>
+#include <time.h>
+
+enum { ECHO_MS = 500 };                    /* nobody presses Ctrl-C again so soon and means it */
 
 static struct interrupt {
     volatile sig_atomic_t came;
     aiocosmos_client *volatile client, *volatile other;
 } interrupt;
 
+interruption interruption_of_signal(void)
+{
+    static struct timespec first;
+    static volatile sig_atomic_t seen;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!seen) first = now;
+    else return (now.tv_sec - first.tv_sec) * 1000 + (now.tv_nsec - first.tv_nsec) / 1000000 < ECHO_MS
+                    ? INTERRUPT_ECHO : INTERRUPT_AGAIN;
+    seen = 1;
+    return INTERRUPT_FIRST;
+}
+
 static void on_signal(int signal_number)
 {
     int kept = errno;
-    (void)signal_number;
+    if (interruption_of_signal() == INTERRUPT_AGAIN) {
+        signal(signal_number, SIG_DFL);
+        raise(signal_number);
+    }
     interrupt.came = 1;
     aiocosmos_wake(interrupt.client);
     if (interrupt.other) aiocosmos_wake(interrupt.other);
@@ -27,8 +46,10 @@ void catch_interrupts(aiocosmos_client *client, aiocosmos_client *other)
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
-    action.sa_flags = (int)(SA_RESTART | SA_RESETHAND);
+    action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGINT);
+    sigaddset(&action.sa_mask, SIGTERM);
     interrupt.client = client;
     interrupt.other = other;
     sigaction(SIGINT, &action, NULL);
