@@ -340,6 +340,9 @@ part_columns() {
     exits 0 "$tool" query game mixed 'SELECT * FROM c WHERE false' --csv
     is "$(cat "$work/out")" '' 'no rows'
     exits 2 "$tool" query game mixed "$all" --csv --table
+    exits 2 "$tool" query game mixed "$all" --explain --table
+    says '--explain prints no rows'
+    exits 2 "$tool" query game mixed "$all" --explain --csv
 
     exits 0 "$tool" query game mixed 'SELECT c.id, c.level, c.name FROM c ORDER BY c.id' --table
     is "$(sed -n 1,2p "$work/out" | tr '\n' '|')" \

@@ -18,6 +18,10 @@ int query(tool *t)
     ok = ok && columns_of_options(t, &f.columns) && pk_of_option(t, &request.pk) &&
          number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size) &&
          number_of(t, OPT_PAGES, 1, INT32_MAX, &pages);
+    if (ok && f.columns && has(t, OPT_EXPLAIN)) {
+        say(t, "--explain prints no rows: --csv and --table do not go with it");
+        ok = false;
+    }
     request.database = t->operand[0];
     request.container = t->operand[1];
     request.sql = t->operand[2];
