@@ -405,6 +405,7 @@ END
     prints '{"status":424,'
     prints '{"status":409,'
     says 409
+    says 'element 2, so that nothing was done'
     is "$(count bank)" 2 'items after a transaction that failed'
     echo '{"op":"delete","id":"bob","if_match":"\"x\""}' | exits 1 "$tool" batch game bank --pk '"eu"'
     prints '{"status":412,'
@@ -413,6 +414,8 @@ END
         echo "$wrong" | exits 2 "$tool" batch game bank --pk '"eu"'
         is "$(cat "$work/out")" '' "what is printed of $wrong"
     done
+    printf '%s\n' '{"op":"read","id":"bob"}' '' '{"op":"delete"}' | exits 2 "$tool" batch game bank --pk '"eu"'
+    says 'batch: line 3: id: '
     exits 2 "$tool" batch game bank --pk '"eu"' /dev/null
     awk 'BEGIN { for (i = 0; i < 101; i++) print "{\"op\":\"read\",\"id\":\"a\"}" }' |
         exits 2 "$tool" batch game bank --pk '"eu"'

@@ -14,6 +14,7 @@ typedef struct operation {
     char *text;                            /* as it was read */
     aiocosmos_json_doc *doc;
     char *id, *etag;                       /* NULL: not given */
+    unsigned line, element;                /* where it begins, and its place in a JSON array, or 0 */
 } operation;
 
 typedef struct transaction {
@@ -72,6 +73,8 @@ static const char *add_operation(transaction *x, const document *at)
     if (x->count == OPERATIONS_MAX) return "a transaction has at most 100 operations";
     op->text = text_of(at->text);
     if (!op->text) return "no memory";
+    op->line = (unsigned)at->line;
+    op->element = (unsigned)at->element;
     return read_operation(op, &x->items[x->count++], at->text.len);
 }
 
@@ -100,10 +103,29 @@ static bool read_all_operations(transaction *x, const char *path)
 
 /*--- What was done ------------------------------------------------------------*/
 
+/* A text of the library, which counts the operations from 0, as who wrote them does. To be freed; NULL: no memory. */
+static char *by_lines(const transaction *x, aiocosmos_str from)
+{
+    static const char counted[] = "items[";
+    char *text = text_of(from), *at = text ? strstr(text, counted) : NULL, *end = NULL, *to = NULL;
+    size_t number = at ? strtoul(at + sizeof counted - 1, &end, 10) : 0, cap = from.len + 32;
+    const operation *op;
+    if (!at || *end != ']' || number >= x->count) return text;
+    op = &x->operations[number];
+    to = malloc(cap);
+    if (to)
+        snprintf(to, cap, "%.*s%s %u%s", (int)(at - text), text, op->element ? "element" : "line",
+                 op->element ? op->element : op->line, end + 1);
+    free(text);
+    return to;
+}
+
 static void print_results(aiocosmos_client *client, const aiocosmos_result *result,
                           const aiocosmos_batch_result *results, size_t count, void *user_data)
 {
     transaction *x = user_data;
+    aiocosmos_result failure = *result;
+    char *text;
     size_t i;
     (void)client;
     for (i = 0; i < count; i++) {
@@ -120,8 +142,23 @@ static void print_results(aiocosmos_client *client, const aiocosmos_result *resu
         puts("}");
     }
     if (result->status == 0) return;
-    say_failure(x->tool, result);
+    text = by_lines(x, result->message);
+    if (text) failure.message = aiocosmos_text(text);
+    say_failure(x->tool, &failure);
+    free(text);
     x->status = EXIT_REFUSED;
+}
+
+static int refused_by_library(const transaction *x, int refused)
+{
+    const char *why = aiocosmos_last_error(x->tool->client);
+    char *text = strncmp(why, "items[", 6) == 0 ? by_lines(x, aiocosmos_text(why)) : NULL;
+    if (!text) return say_refusal(x->tool, refused);
+    fputs("aiocosmos: batch: ", stderr);
+    say_text(text, strlen(text));
+    fputc('\n', stderr);
+    free(text);
+    return see_help(x->tool);
 }
 
 static int run_transaction(transaction *x, const aiocosmos_pk *pk)
@@ -138,7 +175,7 @@ static int run_transaction(transaction *x, const aiocosmos_pk *pk)
     request.done = print_results;
     request.user_data = x;
     refused = aiocosmos_batch(t->client, &request, NULL);
-    if (refused != 0) return say_refusal(t, refused);
+    if (refused != 0) return refused_by_library(x, refused);
     aiocosmos_drain(t->client, -1);
     if (!stdout_works(t)) x->status = EXIT_REFUSED;
     say_cost(t, "");
