@@ -572,6 +572,7 @@ part_resumed_copy() {
     is "$(count other)" 3000 'items in the end'
     exits 0 "$tool" copy game many game other --state "$work/state"
     is "$(total ok)" 0 'copied when all is'
+    says "all was read by an earlier run: remove $work/state to begin anew"
     players third
     exits 2 "$tool" copy game many game third --state "$work/state"
 }

@@ -25,8 +25,7 @@ static void say_rest(scan *s)
 {
     tool *t = s->rows.tool;
     bool state = has(t, OPT_STATE);
-    if (s->rows.status == EXIT_DONE && s->rows.pages == 0 && state)
-        say(t, "all was read by an earlier run: remove %s to begin anew", t->option[OPT_STATE]);
+    scan_say_all_read(s);
     if (s->rows.status == EXIT_DONE || s->rows.pages == 0) return;
     if (was_interrupted()) say(t, "interrupted: what has been printed is whole, and is not all");
     if (s->stuck) return;

@@ -380,6 +380,13 @@ int scan_end(scan *s)
     return s->rows.status;
 }
 
+void scan_say_all_read(const scan *s)
+{
+    tool *t = s->rows.tool;
+    if (s->rows.status == EXIT_DONE && s->rows.pages == 0 && has(t, OPT_STATE))
+        say(t, "all was read by an earlier run: remove %s to begin anew", t->option[OPT_STATE]);
+}
+
 /* It has time: see --timeout. */
 void scan_prepare(aiocosmos_options *o)
 {

@@ -53,6 +53,8 @@ bool scan_is_over(const scan *s);
 void scan_stop(scan *s);
 /* What came with a page, or the end of a part, has been dealt with. Writes --state now and then. */
 void scan_settle(part *p, aiocosmos_str token, bool last);
+/* Behind scan_end(): that nothing was left to be read, if so. */
+void scan_say_all_read(const scan *s);
 /* Closes what is open, writes the state, and forgets all but rows. Returns the exit status. */
 int  scan_end(scan *s);
 

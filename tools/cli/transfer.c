@@ -278,6 +278,7 @@ static int report(transfer *tr, int status)
     if (tr->to->client == t->client) totals.charge_ru += tr->scan.rows.charge_ru;
     wipe_progress(t);
     if (status == EXIT_INCOMPLETE) say(t, "interrupted: not all has been done");
+    scan_say_all_read(&tr->scan);
     if (status != EXIT_DONE && has(t, OPT_STATE) && !tr->scan.stuck)
         fputs("To go on, repeat the command.\n", stderr);
     put_totals(&totals, tr->seconds);
