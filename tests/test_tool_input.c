@@ -171,7 +171,6 @@ TEST(where_to_go_on)
 
 TEST(records_as_documents)
 {
-    CSV("", "");
     CSV("id\n", "");
     CSV("id,n\r\na,1\r\nb,2", "2:{\"id\":\"a\",\"n\":1};3:{\"id\":\"b\",\"n\":2};");
     CSV("\xEF\xBB\xBF\"id\",\"a \"\"b\"\"\"\n1,x\n", "2:{\"id\":\"1\",\"a \\\"b\\\"\":\"x\"};");
@@ -225,7 +224,8 @@ TEST(records_that_are_refused)
         "2(a quote that is not closed)(75 bytes);3:{\"id\":\"1\"};");
     CSV("id\n\"\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\"\n",
         "2(as JSON it is too long for an item):\"\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\";");
-    CSV("a,b\n", "1(the header, which is the first line, has no column \"id\")");
+    CSV("id;\1a\n", "1(the header, which is the first line, has no column \"id\", and commas separate columns: id;?a)");
+    CSV("", "1(there is no header, a first line that names the columns)");
     CSV("id,\n", "1(the header has a column without a name)");
     CSV("id,id\n", "1(the header names a column twice)");
     CSV("id,a\"\n", "1(a quote in a field that does not begin with one)");

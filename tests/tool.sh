@@ -676,6 +676,13 @@ layouts() {
     echo 'region,n' >"$work/laid"
     exits 1 "$tool" import game laid "$work/laid" --csv
     says 'laid: line 1: the header, which is the first line, has no column "id"'
+    printf 'id;region\n1;eu\n' >"$work/laid.csv"
+    exits 1 "$tool" import game laid "$work/laid.csv" --csv
+    says 'and commas separate columns: id;region'
+    exits 3 "$tool" import game laid "$work/laid.csv" --rejects /dev/null
+    says "if $work/laid.csv holds comma-separated values, --csv reads them"
+    exits 1 "$tool" import game laid /dev/null --csv
+    says '/dev/null: line 1: there is no header'
     {
         printf 'id,x\n1,"'
         head -c 5000000 /dev/zero | tr '\0' x

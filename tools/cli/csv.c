@@ -240,6 +240,20 @@ static const char *add_name(csv *c, const field *f)
     return NULL;
 }
 
+/* Repeats so much of it as shows what is wrong. */
+static const char *no_id(csv *c, aiocosmos_str line)
+{
+    size_t shown = line.len < 100 ? line.len : 100, i;
+    char *text = c->wrong_header;
+    while (shown < line.len && shown && ((unsigned char)line.ptr[shown] & 0xC0) == 0x80) shown--;
+    i = (size_t)snprintf(text, sizeof c->wrong_header,
+                         "the header, which is the first line, has no column \"id\", and commas separate columns: ");
+    snprintf(text + i, sizeof c->wrong_header - i, "%.*s%s", (int)shown, line.ptr, shown < line.len ? "..." : "");
+    for (; text[i]; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F) text[i] = '?';
+    return text;
+}
+
 /* NULL: it is one that documents can be made by. */
 static const char *take_header(csv *c, aiocosmos_str line)
 {
@@ -253,7 +267,7 @@ static const char *take_header(csv *c, aiocosmos_str line)
     }
     for (i = 0; !why && i < c->name_count; i++)
         if (strcmp(c->names[i], "\"id\"") == 0) return NULL;
-    return why ? why : "the header, which is the first line, has no column \"id\"";
+    return why ? why : no_id(c, line);
 }
 
 /*------------------------------------------------------------------------------
@@ -351,6 +365,11 @@ taken csv_take(csv *c, input *in, document *out)
         if (got == TAKEN_NONE_YET && input_fill(in)) continue;
         memset(out, 0, sizeof *out);
         if (!c->json) out->why = "no memory";
+        if (got == TAKEN_END && !c->begun) {
+            out->why = "there is no header, a first line that names the columns";
+            out->line = c->line;
+            return TAKEN_ERROR;
+        }
         return got == TAKEN_NONE_YET && in->error ? TAKEN_ERROR : got;
     }
 }

@@ -17,6 +17,7 @@ typedef struct csv {
     uint64_t lines_inside;                 /* of the record, in quotes */
     uint64_t dropped;                      /* bytes of a record that is too long to keep */
     const char *why;                       /* it is refused */
+    char wrong_header[256];                /* the same of the header, which it repeats */
     char *json;                            /* the record as a document */
 } csv;
 

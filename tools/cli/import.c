@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -626,6 +627,12 @@ static bool open_rejects(importer *im)
     return fd >= 0;
 }
 
+static bool is_named_csv(const char *path)
+{
+    size_t len = strlen(path);
+    return len > 4 && strcasecmp(path + len - 4, ".csv") == 0;
+}
+
 static int report_import(importer *im)
 {
     tool *t = im->tool;
@@ -638,6 +645,8 @@ static int report_import(importer *im)
     if (totals->failed && has(t, OPT_REJECTS)) fprintf(stderr, ": see %s", t->option[OPT_REJECTS]);
     fprintf(stderr, "; %.2f RU, %" PRIu64 " retries, %.2f s, %.0f a second\n", totals->charge_ru, totals->retries,
             im->seconds, per_second);
+    if (totals->succeeded == 0 && totals->failed && !im->is_csv && is_named_csv(t->operand[2]))
+        say(t, "if %s holds comma-separated values, --csv reads them", t->operand[2]);
     put_totals(totals, im->seconds);
     if (!stdout_works(t) || im->broken) return EXIT_REFUSED;
     if (im->given_up && totals->failed == 0) return EXIT_REFUSED;
