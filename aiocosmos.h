@@ -10822,13 +10822,14 @@ static bool aioc_request_takes(const char *takes, char group)
     return strchr(takes, group) || strchr(takes, group - 'a' + 'A');
 }
 
-/* several: one of many has none but what stands before the session token, and a key, which all take. */
+/* several: each has only those before the session token, and a key, which all take. */
 static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request, bool several)
 {
     const aioc_request_field *field = aioc_request_fields;
     for (; field->group && !(several && field->group == 's'); field++)
         if (aioc_request_is_given(request, field) && !aioc_request_takes(builder->takes, field->group))
-            return aioc_request_refuse(builder, field->name, request->feed == AIOCOSMOS_FEED_USERS
+            return aioc_request_refuse(builder, field->name,
+                                       request->feed == AIOCOSMOS_FEED_USERS && field->group == 'i'
                                        ? "not of a user, whose name goes into user"
                                        : "does not belong to this kind of operation");
     if (request->kind == AIOCOSMOS_REPLACE_THROUGHPUT && !request->throughput_ru && !request->autoscale_max_ru)
@@ -11434,7 +11435,7 @@ static int aioc_request_link(aioc_request_builder *builder, const aiocosmos_requ
 }
 
 /* Whether it is a good one, but for what is checked as it is written: names, headers, a container's properties. Fills
- * in traits, body and key. several: one of many, with their fields only. */
+ * in traits, body and key. */
 static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_request *request, bool several,
                               aioc_request_spec *spec)
 {

@@ -574,6 +574,9 @@ TEST(bad_resources_are_refused_by_name)
     request.user = "u";
     request.container = "C";
     refused(builder, &request, "container: does not belong");
+    request.container = NULL;
+    request.id = "u";
+    refused(builder, &request, "id: not of a user, whose name goes into user");
     request = resource_request(AIOCOSMOS_CREATE_RESOURCE, AIOCOSMOS_FEED_PERMISSIONS);
     request.pk = aiocosmos_pk1(aiocosmos_f(HUGE_VAL));
     refused(builder, &request, "pk: ");
