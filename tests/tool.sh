@@ -390,6 +390,15 @@ part_resources() {
     exits 0 "$tool" trigger show game players other
     prints '"triggerType":"Pre"'
     prints '"triggerOperation":"All"'
+    exits 0 "$tool" trigger replace game players after "$work/script.js" --operation create
+    prints '"triggerType":"Post"'
+    prints '"triggerOperation":"Create"'
+    exits 0 "$tool" trigger replace game players after "$work/script.js"
+    prints '"triggerType":"Post"'
+    prints '"triggerOperation":"Create"'
+    exits 0 "$tool" trigger replace game players after "$work/script.js" --type pre
+    prints '"triggerType":"Pre"'
+    prints '"triggerOperation":"Create"'
     exits 2 "$tool" trigger create game players x "$work/script.js" --type never
     says '--type never: it is one of pre|post'
     exits 2 "$tool" trigger create game players x "$work/script.js" --operation never

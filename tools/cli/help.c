@@ -391,7 +391,7 @@ const command commands[] = {
       "    aiocosmos trigger create game players stamp stamp.js --operation create\n" },
     { "trigger replace", "DB CONTAINER ID [FILE]", BIT(OPT_TYPE) | BIT(OPT_OPERATION), 0, AIOCOSMOS_REPLACE_RESOURCE,
         script_write, NULL, "store another JavaScript for a trigger",
-      "As 'trigger create', of one that is there. What the options do not say is reset.\n" },
+      "As 'trigger create', of one that is there. What the options do not say stays.\n" },
     { "trigger delete", "DB CONTAINER ID", 0, 0, AIOCOSMOS_DELETE_RESOURCE, resource_by_id, NULL, "delete a trigger",
       "" },
     { "udf list", "DB CONTAINER", 0, 0, 0, resource_list, NULL, "list the functions that queries can call",

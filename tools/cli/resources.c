@@ -58,15 +58,47 @@ static bool word_of(tool *t, option_id option, const char *const *words, const c
 
 /*--- Scripts ------------------------------------------------------------------*/
 
+/* The first ones are meant where none is given. */
+static const char *const trigger_types[] = { "Pre", "Post", NULL };
+static const char *const trigger_operations[] = { "All", "Create", "Replace", "Update", "Upsert", "Delete", NULL };
+
 static bool trigger_of(tool *t, aiocosmos_request *request)
 {
-    static const char *const types[] = { "Pre", "Post", NULL };
-    static const char *const operations[] = { "All", "Create", "Replace", "Update", "Upsert", "Delete", NULL };
-    if (request->feed != AIOCOSMOS_FEED_TRIGGERS) return true;
-    request->trigger_type = types[0];
-    request->trigger_operation = operations[0];
-    return word_of(t, OPT_TYPE, types, &request->trigger_type) &&
-           word_of(t, OPT_OPERATION, operations, &request->trigger_operation);
+    return word_of(t, OPT_TYPE, trigger_types, &request->trigger_type) &&
+           word_of(t, OPT_OPERATION, trigger_operations, &request->trigger_operation);
+}
+
+static void keep_word(aiocosmos_json has, const char *const *words, const char **out)
+{
+    for (; *words && !*out; words++)
+        if (aiocosmos_json_is_str(has, *words)) *out = *words;
+}
+
+static int keep_trigger(tool *t, const aiocosmos_result *result, void *user_data)
+{
+    aiocosmos_request *request = user_data;
+    aiocosmos_json root = aiocosmos_result_json(result);
+    (void)t;
+    keep_word(aiocosmos_json_at(root, "/triggerType"), trigger_types, &request->trigger_type);
+    keep_word(aiocosmos_json_at(root, "/triggerOperation"), trigger_operations, &request->trigger_operation);
+    return EXIT_DONE;
+}
+
+/* What the options do not say of a trigger: it stays as it is, and of a new one it is the default. Returns the exit
+ * status. */
+static int complete_trigger(tool *t, aiocosmos_request *request)
+{
+    aiocosmos_request read = {0};
+    int status = EXIT_DONE;
+    if (request->feed != AIOCOSMOS_FEED_TRIGGERS) return EXIT_DONE;
+    if (request->kind == AIOCOSMOS_REPLACE_RESOURCE && !(request->trigger_type && request->trigger_operation)) {
+        name_resource(t, &read);
+        read.kind = AIOCOSMOS_READ_RESOURCE;
+        status = perform(t, &read, keep_trigger, request);
+    }
+    if (!request->trigger_type) request->trigger_type = trigger_types[0];
+    if (!request->trigger_operation) request->trigger_operation = trigger_operations[0];
+    return status;
 }
 
 /* As the library takes it: a text that ends at its first zero byte. */
@@ -89,7 +121,8 @@ int script_write(tool *t)
         see_help(t);
     } else if (read_all(t, t->operand[3], text, DOCUMENT_BYTES_MAX, &script.len) && is_script(t, text, script.len)) {
         request.script = without_mark(script).ptr;
-        status = perform_and_print(t, &request);
+        status = complete_trigger(t, &request);
+        if (status == EXIT_DONE) status = perform_and_print(t, &request);
     }
     free(text);
     return status;
