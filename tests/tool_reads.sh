@@ -442,6 +442,14 @@ END
 query game players 'SELECT
 END
     says 'a quote is not closed'
+    exits 0 "$tool" shell --endpoint "$endpoint" <<'END'
+item create game players
+  # 'of a script
+help
+END
+    says 'item create: stdin holds the commands of the shell: name a file to read from'
+    prints '  help [COMMAND]'
+    exits 2 sh -c "echo 'batch game players --pk 1 -' | '$tool' shell --endpoint '$endpoint'"
     exits 1 sh -c "echo 'container show game none' | '$tool' shell --endpoint '$endpoint'"
     exits 2 sh -c "echo shell | '$tool' shell --endpoint '$endpoint'"
     command -v script >/dev/null || return

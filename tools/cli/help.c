@@ -436,7 +436,10 @@ const command commands[] = {
       "stand in no quotes. On a terminal there is a history, Tab completes commands,\n"
       "options and the names of databases and containers, and long answers go through\n"
       "PAGER, or less. Ctrl-C ends a command, and Ctrl-D or 'exit' the shell. A line\n"
-      "that names a key is not written into the history.\n" }
+      "that names a key is not written into the history.\n"
+      "\n"
+      "From a pipe, the exit status is that of the last command, what a command reads\n"
+      "has to be in a file, and lines that begin with '#' are passed over.\n" }
 };
 
 const unsigned command_count = sizeof commands / sizeof *commands;
@@ -519,6 +522,7 @@ void help_on_all(const char *group)
 {
     printf("aiocosmos %s\n\n  aiocosmos COMMAND [operands] [options]\n\nCommands:\n", about);
     put_commands(group);
+    printf("  %-20s %s\n", "help [COMMAND]", "what stands here, or about a command");
     printf("\n'aiocosmos COMMAND --help' tells all about one, and --version the version. For bash\n"
            "to complete command lines: source <(aiocosmos --completion)\n\n%s\nOptions of every command:\n", text_data);
     put_options(OPTIONS_OF_ALL);

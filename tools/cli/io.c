@@ -110,11 +110,19 @@ static bool is_stdin(const char *path)
     return !path || strcmp(path, "-") == 0;
 }
 
+bool stdin_is_free(tool *t)
+{
+    if (!t->shell || isatty(STDIN_FILENO)) return true;
+    say(t, "%s: stdin holds the commands of the shell: name a file to read from", t->command->name);
+    return false;
+}
+
 /* < 0: it cannot be read, and that has been said. */
 int open_input(tool *t, const char *path)
 {
     struct stat about;
     int fd = is_stdin(path) ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd == STDIN_FILENO && !stdin_is_free(t)) return -1;
     if (fd >= 0 && fstat(fd, &about) == 0 && S_ISDIR(about.st_mode)) {
         close(fd);
         fd = -1;

@@ -23,6 +23,8 @@ void put_argument(FILE *to, const char *text);
 void put_totals(const aiocosmos_bulk_totals *totals, double seconds);
 bool stdout_works(tool *t);
 
+/* False: the commands of the shell come from there, and that has been said. */
+bool stdin_is_free(tool *t);
 int open_input(tool *t, const char *path);
 bool read_all(tool *t, const char *path, char *out, size_t cap, size_t *len);
 /* The length of the byte order mark that text begins with, also if less of it is there; 0: it does not. */

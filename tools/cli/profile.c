@@ -138,6 +138,7 @@ static bool ask_for_key(tool *t, char *key, size_t cap)
 {
     struct termios before, silent;
     bool terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &before) == 0, ok;
+    if (!stdin_is_free(t)) return false;
     if (terminal) {
         fputs("The account's key (it is not shown): ", stderr);
         silent = before;

@@ -320,7 +320,7 @@ int shell(tool *t)
     signal(SIGINT, SIG_IGN);               /* it is for the command that runs */
     while (editor_read(&e, prompt)) {
         cut_words(&w, e.line, e.len);
-        if (w.count == 0) continue;
+        if (w.count == 0 || w.word[0][0] == '#') continue;
         editor_remember(&e, e.line);
         if (strcmp(w.word[0], "exit") == 0 || strcmp(w.word[0], "quit") == 0) break;
         if (w.open) say(t, "a quote is not closed");
