@@ -480,7 +480,7 @@ static sql_node *sql_parse_word(sql_parser *parser)
     if (token.word) sql_fail_near(parser, &token);
     if (sql_before_mark(parser, '(')) return sql_parse_call(parser);
     if (token.text.len == 3 && memcmp(token.text.ptr, "udf", 3) == 0 && sql_before_mark(parser, '.'))
-        sql_fail_at(parser, "SC2005", token.start, token.end, "The emulator has no user-defined functions.");
+        sql_fail_at(parser, "SC2005", token.start, token.end, "The emulator stores functions, but runs none.");
     sql_advance(parser);
     for (i = 0; i < (int)(sizeof literals / sizeof literals[0]); i++) {
         if (!aioc_mem_same(token.text, aioc_mem_str(literals[i]))) continue;
