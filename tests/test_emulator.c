@@ -1368,6 +1368,11 @@ TEST(the_explorer_is_one_page_for_this_machine)
     CHECK(strstr(policy, "; script-src 'sha256-") && !strstr(policy, "unsafe"));
     CHECK_INT(call("GET", "/_emulator/explorer", "authorization: none\r\nOrigin: http://other.example\r\n", NULL), 403);
     CHECK_INT(call("POST", "/_emulator/explorer", NULL, "{}"), 404);
+    CHECK_INT(call("GET", "/", "authorization:\r\nAccept: text/html,application/xml;q=0.9\r\n", NULL), 302);
+    CHECK_STR(header("location"), "/_emulator/explorer");
+    CHECK_INT(call("GET", "/", "authorization:\r\nAccept: application/json\r\n", NULL), 401);
+    CHECK_INT(call("GET", "/", "Accept: text/html\r\n", NULL), 200);
+    CHECK_INT(call("GET", "/dbs", "authorization:\r\nAccept: text/html\r\n", NULL), 401);
     close_world();
 }
 

@@ -207,6 +207,22 @@ static const emu_control emu_controls[] = {
     { "partitions", 4, EMU_VERB(EMU_GET), emu_control_partitions }
 };
 
+bool emu_sends_to_page(emu_exchange *x)
+{
+    static const char page[] = "text/html";
+    aiocosmos_str accept = x->request->header[EMU_H_ACCEPT];
+    bool wants = false;
+    size_t i;
+    if (x->segments || x->request->verb != EMU_GET || x->request->header[EMU_H_AUTHORIZATION].len) return false;
+    for (i = 0; i + sizeof page - 1 <= accept.len && !wants; i++)
+        wants = memcmp(accept.ptr + i, page, sizeof page - 1) == 0;
+    if (!wants) return false;
+    x->kind = EMU_CONTROL;
+    x->status = 302;
+    strcpy(x->extra, "Location: /_emulator/explorer");
+    return true;
+}
+
 void emu_control_route(emu_exchange *x)
 {
     size_t i;

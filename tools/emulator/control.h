@@ -5,5 +5,7 @@
 #include "exchange.h"
 
 EMU_PRIVATE void emu_control_route(emu_exchange *x);
+/* A browser that opens the address which the emulator prints goes on to the explorer: no client asks for a page. */
+EMU_PRIVATE bool emu_sends_to_page(emu_exchange *x);
 
 #endif

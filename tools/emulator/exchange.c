@@ -12,6 +12,7 @@
 
 const char *emu_status_text(int status)
 {
+    if (status == 302) return "Found";
     return status == 207 ? "Multi-Status" : status == 429 ? "Too Many Requests" : aioc_protocol_status_text(status);
 }
 

@@ -54,7 +54,7 @@ static const char *const emu_header_names[EMU_H_COUNT] = {
     "x-ms-cosmos-populateindexmetrics-v2", "x-ms-cosmos-sdk-supportedcapabilities", "x-ms-cosmos-batch-atomic",
     "x-ms-cosmos-batch-continue-on-error", "origin", "x-ms-documentdb-pre-trigger-include",
     "x-ms-documentdb-post-trigger-include", "x-ms-indexing-directive",
-    "x-ms-documentdb-script-enable-logging", "x-emulator-merged"
+    "x-ms-documentdb-script-enable-logging", "x-emulator-merged", "accept"
 };
 
 static size_t emu_header_hash(const char *name, size_t len)

@@ -63,8 +63,9 @@ static const char help[] =
     "/_emulator/merge makes one of it and its right neighbour, of /_emulator/shuffle with\n"
     "{\"every\":N,\"min\":A,\"max\":B,\"busy\":M} makes both happen as --shuffle does, of /_emulator/clock with\n"
     "{\"ahead_ms\":N} moves its clock. They are for who calls it localhost on this machine, or signed\n"
-    "as other requests are; GET of /_emulator/health is for everybody. For people, /_emulator/explorer is\n"
-    "a page for the browser.\n"
+    "as other requests are, and so is GET of /_emulator/stats, which counts requests, memory and splits; GET of\n"
+    "/_emulator/health is for everybody. For people, /_emulator/explorer is a page for the browser, which\n"
+    "finds it by the URL alone.\n"
     "\n"
     "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C.\n";
 

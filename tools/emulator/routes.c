@@ -297,6 +297,7 @@ static void emu_serve_request(emu_exchange *x, emu_fault **fault)
         emu_control_route(x);
         return;
     }
+    if (emu_sends_to_page(x)) return;
     if (!emu_find_kind(x)) return;
     if (!x->job) *fault = core->faults ? emu_fault_find(core, x) : NULL;
     if (!*fault || (*fault)->after || (*fault)->action >= EMU_FAULT_TRUNCATE) emu_carry_out(x);
