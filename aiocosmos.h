@@ -9645,9 +9645,9 @@ static bool aioc_protocol_is_news(int status)
     return status == 304 || status == 404 || status == 409 || status == 412;
 }
 
-/* Proof that the service itself answered is a header that only it sends. On this machine JSON is enough: there are
- * emulators that send none with a failure. A success is believed from afar, too, if it is in JSON: the account's own
- * document comes without. Here it is unless it is a page: the log-in page of some network has done nothing. */
+/* Proof that the service itself answered is a header that only it sends. On this machine JSON is enough: some
+ * emulators send none with a failure. A success is believed from afar, too, if it is in JSON: the account's own
+ * document comes without. Here it is unless it is a page: a network's log-in page has done nothing. */
 static bool aioc_protocol_is_service(const aioc_http_response *response, bool loopback, bool whole)
 {
     static const char json_type[] = "application/json";
@@ -9660,7 +9660,7 @@ static bool aioc_protocol_is_service(const aioc_http_response *response, bool lo
     body = aioc_text_trim(response->body);
     if (type.len > sizeof json_type - 1) type.len = sizeof json_type - 1;
     page = body.len && *body.ptr == '<';
-    json = body.len && !page && (strchr("{[", *body.ptr) || aioc_mem_is_nocase(type, json_type));
+    json = body.len && !page && (*body.ptr == '{' || *body.ptr == '[' || aioc_mem_is_nocase(type, json_type));
     if (response->status < 300) return loopback ? !page : json;
     return loopback && (json || response->status == 304);
 }

@@ -729,6 +729,23 @@ static aiocosmos_client *open_remote(void)
     return open_client(&options);
 }
 
+static void answer_with_a_nul(peer *link)
+{
+    say_text(link, "HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\n");
+    say_bytes(link, "\0{}\n", 4);
+}
+
+TEST(a_body_that_begins_with_a_nul_is_no_json)
+{
+    aiocosmos_client *client;
+    answer got;
+    net_begin(answer_with_a_nul);
+    client = open_remote();
+    CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), AIOCOSMOS_E_PROTOCOL);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
+    close_client(client);
+}
+
 /* Whatever a proxy says, and in whatever form: nothing that it says is missing, there already or unchanged, no write
  * that may have got through is sent again, and none is said not to have been applied. */
 TEST(what_a_proxy_says_is_not_taken_for_the_services_word)
