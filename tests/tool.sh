@@ -441,6 +441,8 @@ part_resources() {
     says "there is no permission 'one'"
     exits 1 "$tool" permission create game bob reads --on players --mode read
     says "there is no user 'bob' in the database 'game'"
+    exits 1 "$tool" permission create game ann lost --on nosuch --mode read
+    says "404 Not Found: there is no 'nosuch' in the database 'game', which --on names"
     exits 2 "$tool" permission create game ann reads --on players
     says '--mode read|all is missing'
     exits 2 "$tool" permission create game ann reads --on players --mode write

@@ -301,6 +301,12 @@ part_processor() {
 
 #--- Rows in columns -----------------------------------------------------------
 
+# selected SQL COLUMNS: whatever the first page has of them.
+selected() {
+    exits 0 "$tool" query game mixed "$1" --page-size 1 --csv
+    is "$(head -n 1 "$work/out" | tr -d '\r')" "$2" "columns of $1"
+}
+
 part_columns() {
     players mixed
     {
@@ -312,11 +318,11 @@ part_columns() {
     "$tool" import game mixed "$work/mixed" >/dev/null 2>&1
     all='SELECT c.id, c.region, c.level, c.name, c.x, c.n, c.ok FROM c ORDER BY c.id'
     exits 0 "$tool" query game mixed "$all" --csv
-    is "$(head -n 1 "$work/out")" "$(printf 'id,region,level,name,ok,x,n\r')" 'the header'
-    prints "$(printf '007,eu,12.5,\346\227\245\346\234\254,true,,\r')"
-    prints "$(printf 'ann,eu,7,"Ann, ""the"" one",,"{""a"":[1,2]}",\r')"
-    prints "$(printf 'd,eu,123456789,%s,,,"5"\r' "$(head -c 70 /dev/zero | tr '\0' x)")"
-    prints "$(printf 'b\033[31m",true,,""\r' | sed 's/true/"true"/')"
+    is "$(head -n 1 "$work/out")" "$(printf 'id,region,level,name,x,n,ok\r')" 'the header'
+    prints "$(printf '007,eu,12.5,\346\227\245\346\234\254,,,true\r')"
+    prints "$(printf 'ann,eu,7,"Ann, ""the"" one","{""a"":[1,2]}",,\r')"
+    prints "$(printf 'd,eu,123456789,%s,,"5",\r' "$(head -c 70 /dev/zero | tr '\0' x)")"
+    prints "$(printf 'b\033[31m",,"",true\r' | sed 's/true/"true"/')"
     cp "$work/out" "$work/csv"
     players back
     exits 0 "$tool" import game back "$work/csv" --csv
@@ -334,6 +340,17 @@ part_columns() {
     is "$(tr -d '\r' <"$work/out" | tr '\n' ' ')" 'value 12.5 7 null 123456789 ' 'values'
     exits 3 "$tool" query game mixed 'SELECT * FROM c' --pk '"eu"' --page-size 1 --csv
     says 'and no column is for'
+    says 'What a SELECT list names has a column from the start'
+    selected "SELECT c.id, c.n, c['x'] , c.x.a FROM c" id,n,x,a
+    selected 'select distinct top 9 c.id, c.x.a[0], c.x.a[0].b, c.name = "x, FROM", true from c' 'id,b,$1,$2,$3'
+    selected "SELECT TOP 1 c.id -- , c.no
+        , c.level+1 AS next, LOWER(c.name) low, (SELECT VALUE 1 FROM e IN c.l) AS sub, 'a, b' AS text FROM c" \
+        id,next,low,sub,text
+    selected 'SELECT c.region, COUNT(1) AS players, MAX(c.none) most FROM c GROUP BY c.region' region,players,most
+    exits 0 "$tool" export game mixed --csv --page-size 1 --query 'SELECT c.id, c.ok, c.x FROM c'
+    is "$(head -n 1 "$work/out")" "$(printf 'id,ok,x\r')" 'the header of an export'
+    exits 0 "$tool" query game mixed 'SELECT c.id, c.ok FROM c ORDER BY c.id DESC' --page-size 1 --table
+    is "$(head -n 1 "$work/out")" 'id    ok' 'the head of a table'
     exits 3 "$tool" export game mixed --csv --page-size 1
     exits 0 "$tool" export game mixed --csv
     is "$(tr -d '\r' <"$work/out" | head -n 1 | cut -d , -f 1-4)" id,region,level,name 'the header'
@@ -505,6 +522,13 @@ part_token() {
     says 'AIOCOSMOS_TOKEN'
     exits 2 env AIOCOSMOS_TOKEN=secret AIOCOSMOS_KEY=AAAA "$tool" db list
     says 'unset one'
+    account="AccountEndpoint=$AIOCOSMOS_ENDPOINT;"
+    account="${account}AccountKey=C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==;"
+    exits 2 env AIOCOSMOS_TOKEN=wrong AIOCOSMOS_CONNECTION_STRING="$account" "$tool" db list
+    says 'AIOCOSMOS_CONNECTION_STRING and AIOCOSMOS_TOKEN are both set: unset one'
+    exits 2 env -u AIOCOSMOS_ENDPOINT AIOCOSMOS_TOKEN=wrong AIOCOSMOS_PROFILE=some "$tool" db list
+    says 'AIOCOSMOS_PROFILE and AIOCOSMOS_TOKEN are both set'
+    exits 0 env AIOCOSMOS_TOKEN=wrong "$tool" db list --connection-string "$account"
     exits 2 "$tool" db list --token secret --key AAAA
     exits 2 "$tool" db list --token ''
     echo 'C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==' >"$work/key"

@@ -440,6 +440,13 @@ const views = ["items", "items/new", `items/${encodeURIComponent('["k0"]')}/i0`,
     "definition"];
 const places = name => ["/", "/faults", "/nowhere", "/db/tests", ...views.map(view => `/db/tests/${name}/${view}`)];
 
+test("an address that nobody can have linked says that nothing is there", async () => {
+    for (const place of ["/db/%", "/somewhere"]) {
+        const page = await open(place);
+        await page.getByRole("heading", { name: "Nothing is here" }).waitFor();
+    }
+});
+
 test("nothing is wider than a narrow screen", async () => {
     const page = await open("/", { size: [360, 640], colorScheme: "dark" });
     const long = JSON.stringify({ id: "long".repeat(60), pk: "w".repeat(200) });

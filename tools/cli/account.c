@@ -64,6 +64,14 @@ static bool refuse_keys(tool *t, const char *variable)
     return say(t, "a key or token is given without --endpoint, and %s names another key", variable), false;
 }
 
+/* A token that would be passed over for the account's key would seem to allow what the key does. */
+static bool has_own_key(tool *t, const char *variable)
+{
+    if (t->endpoint_from != variable || !setting("AIOCOSMOS_TOKEN")) return true;
+    return say(t, "%s and AIOCOSMOS_TOKEN are both set: unset one; a token goes with AIOCOSMOS_ENDPOINT", variable),
+           false;
+}
+
 /* By its name, from an option or the environment, which must not name another account then. */
 static bool choose_profile(tool *t, aiocosmos_options *o, bool keyed)
 {
@@ -76,7 +84,7 @@ static bool choose_profile(tool *t, aiocosmos_options *o, bool keyed)
     if (keyed) return refuse_keys(t, variable);
     t->key_from = t->endpoint_from;
     o->connection_string = t->profile;
-    return read_profile(t, name, t->profile, sizeof t->profile);
+    return has_own_key(t, variable) && read_profile(t, name, t->profile, sizeof t->profile);
 }
 
 /* Which account: what is given here, else what the environment says, else the local emulator. */
@@ -92,7 +100,7 @@ static bool choose_account(tool *t, aiocosmos_options *o)
     if (!has(t, OPT_ENDPOINT)) o->connection_string = given(t, OPT_CONNECTION_STRING, variable, &t->endpoint_from);
     if (o->connection_string) {
         t->key_from = t->endpoint_from;
-        return !keyed || refuse_keys(t, variable);
+        return keyed ? refuse_keys(t, variable) : has_own_key(t, variable);
     }
     o->endpoint = given(t, OPT_ENDPOINT, "AIOCOSMOS_ENDPOINT", &t->endpoint_from);
     t->local_by_default = !o->endpoint;

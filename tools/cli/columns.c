@@ -2,6 +2,7 @@
 #include "columns.h"
 #include "csv.h"
 #include "io.h"
+#include "selected.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -62,10 +63,22 @@ static void add_column(columns *c, aiocosmos_json name)
     c->slots[slot] = (uint16_t)++c->count;
 }
 
+/* A column of the SELECT list, whatever the first rows have. */
+static void add_selected(void *user_data, aiocosmos_str name)
+{
+    char text[1024];
+    aiocosmos_json quoted = {0};
+    if (name.len + 3 > sizeof text) return;
+    quoted.len = (size_t)snprintf(text, sizeof text, "\"%.*s\"", (int)name.len, name.ptr);
+    quoted.ptr = text;
+    add_column(user_data, quoted);
+}
+
 static void find_columns(columns *c, aiocosmos_json rows)
 {
     static const char value_name[] = "\"value\"";
     aiocosmos_json row = {0}, name, value, only = {0};
+    if (c->sql) selected_names(c->sql, add_selected, c);
     while (aiocosmos_json_next(rows, NULL, &row)) {
         memset(&value, 0, sizeof value);
         while (aiocosmos_json_next(row, &name, &value) && row.type == AIOCOSMOS_JSON_OBJ) add_column(c, name);
@@ -329,11 +342,12 @@ void columns_put(columns *c, aiocosmos_json rows)
     }
 }
 
-bool columns_of_options(tool *t, columns **c)
+bool columns_of_options(tool *t, const char *sql, columns **c)
 {
     static columns only;                   /* zeroed */
     if (has(t, OPT_CSV) && has(t, OPT_TABLE)) return say(t, "--csv and --table are both given: choose one"), false;
     only.tool = t;
+    only.sql = sql;
     only.as_table = has(t, OPT_TABLE);
     *c = has(t, OPT_CSV) || has(t, OPT_TABLE) ? &only : NULL;
     return true;
@@ -348,6 +362,7 @@ bool columns_end(columns *c)
     if (c->rows_cut == 0) return true;
     say(c->tool, "%" PRIu64 " rows have what the rows of the first page had not, and no column is for%s%s", c->rows_cut,
         c->missing[0] ? ", such as " : "", c->missing);
-    fputs("A query that names its columns has them all: SELECT c.id, c.name FROM c\n", stderr);
+    fputs("What a SELECT list names has a column from the start, a property or what stands behind AS:\n"
+          "  SELECT c.id, c.level + 1 AS next FROM c\n", stderr);
     return false;
 }

@@ -9,6 +9,7 @@ enum { COLUMNS_MAX = 1000, COLUMN_SLOTS = 4096 };
 /* Zeroed but for what the user gives: */
 typedef struct columns {
     tool *tool;                            /* the user's */
+    const char *sql;                       /* the user's: the query that the rows are of; NULL: none */
     bool as_table;                         /* the user's; or else CSV */
     bool begun;                            /* the header has been printed, and no column joins any more */
     bool of_values;                        /* rows are no objects, and there is one column */
@@ -22,8 +23,9 @@ typedef struct columns {
 } columns;
 
 /* --csv or --table of the command, to *c; NULL: neither is given. False: both are. */
-bool columns_of_options(tool *t, columns **c);
-/* Prints the rows of a page. The columns are the properties of the first page's rows. */
+bool columns_of_options(tool *t, const char *sql, columns **c);
+/* Prints the rows of a page. The columns are what the query names, then the other properties of the first page's rows.
+ */
 void columns_put(columns *c, aiocosmos_json rows);
 /* False: something had no column, and that has been said. */
 bool columns_end(columns *c);

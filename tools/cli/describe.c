@@ -207,7 +207,7 @@ int container_describe(tool *t)
     long sample = SAMPLE;
     int status;
     if (!number_of(t, OPT_SAMPLE, 1, SAMPLE_MAX, &sample) || !pk_of_option(t, &d.scan.pk) ||
-        !columns_of_options(t, &d.scan.rows.columns)) return see_help(t);
+        !columns_of_options(t, NULL, &d.scan.rows.columns)) return see_help(t);
     d.scan.rows.tool = t;
     d.scan.at_a_time = DESCRIBE_RANGES;
     d.scan.take = take_items;

@@ -57,7 +57,7 @@ int export_items(tool *t)
     long page_size = 0, at_a_time = EXPORT_RANGES;
     int status;
     if (!number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size) || !params_of(t, &query) ||
-        !columns_of_options(t, &s.rows.columns) || !pk_of_option(t, &s.pk) ||
+        !columns_of_options(t, t->option[OPT_QUERY], &s.rows.columns) || !pk_of_option(t, &s.pk) ||
         !number_of(t, OPT_CONCURRENCY, 1, EXPORT_RANGES_MAX, &at_a_time)) return see_help(t);
     if (has(t, OPT_CSV) && has(t, OPT_STATE)) {
         say(t, "--csv and --state: a run that goes on would put another header among the rows; choose one");

@@ -15,7 +15,7 @@ int query(tool *t)
     long page_size = 0, pages = 0;
     feed f = {0};
     int status;
-    ok = ok && columns_of_options(t, &f.columns) && pk_of_option(t, &request.pk) &&
+    ok = ok && columns_of_options(t, t->operand[2], &f.columns) && pk_of_option(t, &request.pk) &&
          number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size) &&
          number_of(t, OPT_PAGES, 1, INT32_MAX, &pages);
     if (ok && f.columns && has(t, OPT_EXPLAIN)) {

@@ -179,7 +179,8 @@ double seconds_since(struct timespec then)
 /*--- What is missing, when the service says 404 -----------------------------*/
 
 typedef enum missing {
-    MISSING_UNCLEAR, MISSING_DATABASE, MISSING_CONTAINER, MISSING_EITHER, MISSING_ITEM, MISSING_RESOURCE, MISSING_USER
+    MISSING_UNCLEAR, MISSING_DATABASE, MISSING_CONTAINER, MISSING_EITHER, MISSING_ITEM, MISSING_RESOURCE, MISSING_USER,
+    MISSING_TARGET
 } missing;
 
 bool is_of(const command *c, const char *group)
@@ -212,7 +213,8 @@ static missing what_is_missing(const tool *t, const aiocosmos_result *result)
     if (resource && !owner && t->command->kind && t->command->kind != AIOCOSMOS_CREATE_RESOURCE)
         return MISSING_RESOURCE;
     if (resource && resource->feed == AIOCOSMOS_FEED_USERS) return MISSING_DATABASE;
-    if (resource && resource->feed == AIOCOSMOS_FEED_PERMISSIONS) return MISSING_USER;
+    if (resource && resource->feed == AIOCOSMOS_FEED_PERMISSIONS)
+        return has(t, OPT_ON) && !owner ? MISSING_TARGET : MISSING_USER;
     if (owner) return MISSING_EITHER;
     return is_of(t->command, "item") ? MISSING_ITEM : MISSING_CONTAINER;
 }
@@ -238,6 +240,10 @@ static void say_missing(tool *t, missing what, const aiocosmos_result *result)
         break;
     case MISSING_USER:
         snprintf(text, sizeof text, "there is no user '%s' in the database '%s', or not even that database", container,
+                 database);
+        break;
+    case MISSING_TARGET:
+        snprintf(text, sizeof text, "there is no '%s' in the database '%s', which --on names", t->option[OPT_ON],
                  database);
         break;
     default:
