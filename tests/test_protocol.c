@@ -1428,6 +1428,7 @@ TEST(messages_say_what_to_do)
     check_message(403, 3, "", "403/3 Forbidden: this region takes no writes, as after a failover: another region does");
     check_message(404, 1002, "", "404/1002 Not Found: no replica here has seen the session token yet, or it is another "
                                  "container's; the item may exist");
+    check_message(404, 1003, "", "404/1003 Not Found: the database, container or user does not exist");
     check_message(410, 1002, "", "410/1002 Gone: the partition was split or merged");
     check_message(429, 3200, "", "429/3200 Too Many Requests: over the request units a second provisioned: send less, "
                                  "or raise the throughput");
