@@ -11281,7 +11281,7 @@ static int aioc_request_write_unique_keys(aioc_request_builder *builder, const c
 static int aioc_request_write_text(aioc_request_builder *builder, const aiocosmos_request *request,
                                    const aioc_request_field *field)
 {
-    const char *at = (const char *)request + field->at;
+    const char *at = (const char *)request + field->at, *given;
     aiocosmos_str words = aioc_mem_str(field->opens + 1), word, text;
     char why[80];
     bool ok = words.len == 0;
@@ -11291,8 +11291,8 @@ static int aioc_request_write_text(aioc_request_builder *builder, const aiocosmo
         return aioc_request_check_json(builder, field->name, text, field->opens,
                                        *field->opens == '[' ? "not an array" : "not an object", "", NULL);
     }
-    memcpy(&at, at, sizeof at);
-    text = aioc_mem_str(at);
+    memcpy(&given, at, sizeof given);
+    text = aioc_mem_str(given);
     aioc_mem_print(why, sizeof why, "one of: %s", words.ptr);
     while (!ok && aioc_text_split(&words, ' ', &word)) ok = aioc_mem_same(word, text);
     return ok ? aioc_request_write_string(builder, field->name, text) : aioc_request_refuse(builder, field->name, why);
@@ -11420,7 +11420,7 @@ static int aioc_request_link_item(aioc_request_builder *builder, aiocosmos_str c
 /* Fills in builder->link, ->name and ->tail. The name of a new one is not in the link, and its type is the tail. */
 static int aioc_request_link(aioc_request_builder *builder, const aiocosmos_request *request)
 {
-    const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
+    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
     const aioc_request_feed *feed = builder->feed;
     bool deletes_all = request->kind == AIOCOSMOS_DELETE_PARTITION;
     bool named = strcmp(kind->verb, "POST") != 0 || strchr(kind->takes, 'i') || deletes_all;
@@ -11439,7 +11439,7 @@ static int aioc_request_link(aioc_request_builder *builder, const aiocosmos_requ
 static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_request *request, bool several,
                               aioc_request_spec *spec)
 {
-    const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
+    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
     const aiocosmos_str *etag = &request->if_match;
     bool sends, keyed;
     memset(spec, 0, sizeof *spec);
@@ -11474,7 +11474,7 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
 
 static int aioc_request_write(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
-    const aioc_request_kind *kind = aioc_request_kind_of(request->kind);
+    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
     bool keyed = strchr(kind->takes, 'k') != NULL;
     spec->type = builder->feed->type;
     if (aioc_request_add_lines(builder, request, kind) ||
