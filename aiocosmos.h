@@ -1002,7 +1002,8 @@ typedef struct aiocosmos_bulk_request {
     bool single_items;                 /* one request an item */
     bool priority_low;                 /* throttled before what is High, where the account has priorities */
     uint32_t throughput_bucket;        /* of the container's, 1 to 5 (default: none) */
-    uint32_t ru_per_second_max;        /* spends no more than that (default: no limit) */
+    /* spends no more, but a tenth of a second's units at once, and pulls about a second's ahead (default: no limit) */
+    uint32_t ru_per_second_max;
 } aiocosmos_bulk_request;
 /* As submit. Cancelled, its items that are not answered yet end so too, then done. */
 AIOCOSMOS_API int  aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op);
@@ -20740,7 +20741,7 @@ struct aioc_bulk {
     uint32_t clean;  /* ended without a 429 since that was changed */
     uint64_t lowered_us;  /* when that was */
     uint64_t pulled;  /* items, so far */
-    double   ru_each;  /* of a budget, what an operation takes; 0: not known */
+    double   ru_each;  /* of a budget, what an operation takes: at first all */
     uint64_t paid_us;  /* so far reaches what was spent of it */
     uint64_t wait_until_us;  /* as a 429 has asked to */
     aioc_reactor_timer pause;  /* armed: nothing is sent */
@@ -20847,18 +20848,12 @@ static uint32_t aioc_bulk_unit(const aioc_bulk *bulk)
     return bulk->share_count ? AIOC_BATCH_OPERATIONS_MAX : 1;
 }
 
-static void aioc_bulk_pause_over(aioc_reactor_timer *timer)
-{
-    (void)timer;
-}
-
-/* Until the longest wait for a 429 is over, and there are units again. */
+/* Until the longest wait for a 429 is over, and all is paid. */
 static void aioc_bulk_pause(aioc_bulk *bulk)
 {
     aioc_reactor *reactor = bulk->all->engine->reactor;
     uint64_t due_us = bulk->wait_until_us;
-    if (bulk->paid_us >= reactor->now_us && bulk->paid_us + 1000u > due_us) due_us = bulk->paid_us + 1000u;
-    bulk->pause.fire = aioc_bulk_pause_over;
+    if (bulk->paid_us > due_us) due_us = bulk->paid_us;
     aioc_reactor_timer_stop(reactor, &bulk->pause);
     if (due_us > reactor->now_us) aioc_reactor_timer_start(reactor, &bulk->pause, due_us);
 }
@@ -20888,13 +20883,12 @@ static void aioc_bulk_unthrottled(aioc_bulk *bulk)
     bulk->clean = 0;
 }
 
-/* Spends units of a budget, or gives back what was expected to be spent. Unused ones are kept for a tenth of a second;
- * who says that more than an hour's are spent is mistaken. */
+/* Spends units of a budget, or gives back expected ones. Unused ones last a tenth of a second, no debt over an hour. */
 static void aioc_bulk_spend(aioc_bulk *bulk, double charge_ru)
 {
     double now_us = (double)bulk->all->engine->reactor->now_us, paid_us = (double)bulk->paid_us;
     if (bulk->request.ru_per_second_max == 0) return;
-    if (paid_us < now_us - 1e5) paid_us = now_us - 1e5;
+    if (paid_us < now_us - 1e5) paid_us = paid_us > 0 ? now_us - 1e5 : now_us;
     paid_us += charge_ru * 1e6 / bulk->request.ru_per_second_max;
     bulk->paid_us = paid_us < 0 ? 0 : (uint64_t)(paid_us < now_us + 3600e6 ? paid_us : now_us + 3600e6);
     aioc_bulk_pause(bulk);
@@ -20907,19 +20901,21 @@ static bool aioc_bulk_has_memory(const aioc_bulk *bulk, size_t eighths)
     return memory->used - memory->kept < memory->max / 8 * eighths;
 }
 
-/* How many operations may be sent; of a budget one, until it is known what one takes. */
+/* What a budget pays for in that time; one at least. */
+static uint32_t aioc_bulk_affords(const aioc_bulk *bulk, uint32_t ms, uint32_t most)
+{
+    double count = bulk->request.ru_per_second_max / 1e3 * ms;
+    if (bulk->request.ru_per_second_max == 0 || count > bulk->ru_each * most) return most;
+    return count < bulk->ru_each ? 1 : (uint32_t)(count / bulk->ru_each);
+}
+
+/* How many operations may be sent. What waits until they are paid then goes together. */
 static uint32_t aioc_bulk_room(const aioc_bulk *bulk)
 {
-    uint32_t unit = aioc_bulk_unit(bulk);
+    uint32_t unit = aioc_bulk_affords(bulk, 100, aioc_bulk_unit(bulk));
     uint32_t room = bulk->allowed > bulk->operations ? bulk->allowed - bulk->operations : 0;
     if (bulk->pause.armed || bulk->starved || bulk->waiting || bulk->requests >= bulk->request.concurrency_max ||
         (bulk->requests && !aioc_bulk_has_memory(bulk, 7)) || !aioc_op_has_room_for_fetch(bulk->all->engine)) return 0;
-    if (bulk->request.ru_per_second_max && room) {
-        uint64_t unpaid_us = bulk->all->engine->reactor->now_us - bulk->paid_us;  /* or it would pause */
-        double left = (unpaid_us < 100000 ? (double)unpaid_us : 1e5) * bulk->request.ru_per_second_max / 1e6;
-        if (bulk->ru_each <= 0) return bulk->requests ? 0 : 1;
-        if (left / bulk->ru_each < room) room = 1 + (uint32_t)(left / bulk->ru_each);
-    }
     return room < unit ? room : unit;
 }
 
@@ -20959,7 +20955,7 @@ static aiocosmos_bulk_totals aioc_bulk_totals(const aioc_bulk *bulk)
     aiocosmos_bulk_totals totals = bulk->totals;
     uint32_t unit = aioc_bulk_unit(bulk);
     totals.settled = bulk->items.first ? ((aioc_bulk_item *)bulk->items.first)->number : bulk->pulled;
-    totals.concurrency = bulk->allowed / unit + (bulk->allowed % unit != 0);
+    totals.concurrency = (bulk->allowed + unit - 1) / unit;
     if (totals.concurrency > bulk->request.concurrency_max) totals.concurrency = bulk->request.concurrency_max;
     return totals;
 }
@@ -20999,7 +20995,6 @@ static void aioc_bulk_tell(const aioc_bulk_item *item, aioc_bulk_answer *answer,
 {
     aioc_bulk *bulk = item->bulk;
     aioc_op_engine *engine = bulk->all->engine;
-    uint64_t now_us = engine->reactor->now_us;
     aioc_bulk_answer none;
     aiocosmos_result *result = answer ? &answer->result : &none.result;
     if (!answer) {
@@ -21019,7 +21014,7 @@ static void aioc_bulk_tell(const aioc_bulk_item *item, aioc_bulk_answer *answer,
     result->attempts = item->attempts;
     result->throttled_us = item->throttled_us;
     result->charge_ru = item->charge_ru;
-    result->latency_us = now_us > item->pulled_us ? now_us - item->pulled_us : 0;
+    result->latency_us = engine->reactor->now_us - item->pulled_us;
     result->message = message;
     if (status == 0 || status == 304) bulk->totals.succeeded++;
     else bulk->totals.failed++;
@@ -21244,7 +21239,6 @@ static void aioc_bulk_came(aioc_op *op, const aiocosmos_result *result)
     bulk->requests--;
     bulk->starved = false;
     aioc_bulk_spend(bulk, result->charge_ru - batch->charge_ru);
-    if (result->charge_ru > 0) bulk->ru_each = result->charge_ru / batch->count;
     for (; item; item = item->next) item->attempts += op->attempts;
     if (op->seen) {
         aioc_bulk_answer whole;
@@ -21255,6 +21249,8 @@ static void aioc_bulk_came(aioc_op *op, const aiocosmos_result *result)
     } else {
         aioc_bulk_take_end(batch, result);
     }
+    if (result->charge_ru > 0 && bulk->wait_until_us <= bulk->all->engine->reactor->now_us)
+        bulk->ru_each = result->charge_ru / batch->count;
     bulk->operations -= batch->count;
     aioc_mem_free(bulk->all->engine->memory, batch, sizeof *batch);
 }
@@ -21477,15 +21473,17 @@ static void aioc_bulk_take(aioc_bulk *bulk, const aiocosmos_bulk_item *given)
     aioc_bulk_tell(&bad, NULL, builder->status, AIOCOSMOS_FATE_NOT_SENT, aioc_op_keep_refusal(bulk->all->engine));
 }
 
-/* As many as the next requests take. Where nothing under way gives memory back, only trying helps. */
+/* As many as the next requests take, and a budget pays for in a 32nd of their time. Where nothing under way gives
+ * memory back, only trying helps. */
 static bool aioc_bulk_may_pull(const aioc_bulk *bulk)
 {
     const aioc_op_engine *engine = bulk->all->engine;
-    uint32_t batches = bulk->share_count ? bulk->share_count : 1;
+    uint32_t ahead = aioc_bulk_affords(bulk, bulk->request.timeout_ms / 32,
+                                       (bulk->share_count ? bulk->share_count : 1) * AIOC_BATCH_OPERATIONS_MAX);
     if (bulk->ended || bulk->later || bulk->pause.armed) return false;
     if (!bulk->share_count && aioc_bulk_is_sorted(bulk)
             ? bulk->singles.count || bulk->left >= bulk->request.concurrency_max || !aioc_bulk_room(bulk)
-            : bulk->left >= bulk->operations + batches * AIOC_BATCH_OPERATIONS_MAX) return false;
+            : bulk->left >= bulk->operations + ahead) return false;
     return (bulk->all->left == 0 && engine->pending == bulk->all->count) || aioc_bulk_has_memory(bulk, 4);
 }
 
@@ -21564,6 +21562,7 @@ static int aioc_bulk_begin(aioc_bulk *bulk, const aiocosmos_bulk_request *reques
     if (bulk->request.timeout_ms == 0) bulk->request.timeout_ms = builder->timeout_ms;
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
     bulk->allowed = INT32_MAX;
+    bulk->ru_each = request->ru_per_second_max;
     bulk->waiter.resume = aioc_bulk_settled;
     bulk->expiry.fire = aioc_bulk_expired;
     bulk->waiter.owner = bulk->expiry.owner = bulk;

@@ -50,7 +50,7 @@ static void open_world(uint32_t requests, uint32_t unit, uint32_t operations)
     bulk->request.single_items = unit == 1;
     bulk->share_count = unit == 1 ? 0 : requests;
     bulk->shares = world.shares;
-    bulk->allowed = UINT32_MAX;
+    bulk->allowed = INT32_MAX;
     bulk->operations = operations;
     bulk->requests = (operations + unit - 1) / unit;
     bulk->left = operations;
@@ -168,20 +168,31 @@ TEST(a_budget_lets_one_try_first_and_then_as_many_as_it_pays_for)
 {
     open_world(10, 100, 0);
     world.bulk.request.ru_per_second_max = 1000;
-    world.bulk.paid_us = world.reactor.now_us;
-    world.reactor.now_us += 10000000;                      /* unused units are kept for a tenth of a second only */
+    world.bulk.request.timeout_ms = 32000;
+    world.bulk.ru_each = 1000;
     CHECK_INT(aioc_bulk_room(&world.bulk), 1);
-    world.bulk.requests = world.bulk.operations = 1;
+    CHECK(aioc_bulk_may_pull(&world.bulk));
+    world.bulk.left = 1;                                   /* until it has been answered, it is alone */
+    CHECK(!aioc_bulk_may_pull(&world.bulk));
+    aioc_bulk_spend(&world.bulk, 1000);
     CHECK_INT(aioc_bulk_room(&world.bulk), 0);
-    world.bulk.requests = world.bulk.operations = 0;
+    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 1000000);   /* it begins with none */
+    aioc_bulk_spend(&world.bulk, 10 - 1000);
     world.bulk.ru_each = 10;
-    CHECK_INT(aioc_bulk_room(&world.bulk), 1 + 10);
+    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 10000);
+    world.reactor.now_us += 10000000;                      /* unused units are kept for a tenth of a second only */
+    CHECK(aioc_reactor_timer_run_one(&world.reactor));
+    CHECK_INT(aioc_bulk_room(&world.bulk), 10);
     aioc_bulk_spend(&world.bulk, 300);
     CHECK_INT(aioc_bulk_room(&world.bulk), 0);
-    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 1000 + 200000);
-    world.reactor.now_us += 201000;
+    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 200000);
+    world.reactor.now_us += 200000;
     CHECK(aioc_reactor_timer_run_one(&world.reactor));
-    CHECK_INT(aioc_bulk_room(&world.bulk), 1);
+    CHECK_INT(aioc_bulk_room(&world.bulk), 10);
+    world.bulk.left = 99;                                  /* of a second, a 32nd of their time */
+    CHECK(aioc_bulk_may_pull(&world.bulk));
+    world.bulk.left = 100;
+    CHECK(!aioc_bulk_may_pull(&world.bulk));
 }
 
 /* What is sent costs less than was expected: the pause ends sooner, but not before the wait for a 429. */
@@ -192,11 +203,11 @@ TEST(units_that_come_back_shorten_a_pause)
     world.bulk.paid_us = world.reactor.now_us;
     world.bulk.ru_each = 10;
     aioc_bulk_spend(&world.bulk, 500);
-    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 1000 + 500000);
+    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 500000);
     aioc_bulk_spend(&world.bulk, -400);
-    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 1000 + 100000);
+    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 100000);
     throttle_for(30000);
-    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 1000 + 100000);
+    CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 100000);
     aioc_bulk_spend(&world.bulk, -150);
     CHECK_INT(world.bulk.pause.due_us, world.reactor.now_us + 30000);
     world.reactor.now_us += 30000;
