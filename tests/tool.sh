@@ -204,7 +204,7 @@ part_commands() {
     exits 1 "$tool" throughput set game players 450
     says 400
     exits 1 "$tool" throughput show game
-    says "the database 'game' has no throughput of its own"
+    says "the database 'game' has no throughput of its own: its containers have theirs"
     exits 1 "$tool" throughput show game none
     says "there is no container 'none'"
     exits 2 "$tool" throughput set game players

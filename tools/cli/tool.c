@@ -180,7 +180,7 @@ double seconds_since(struct timespec then)
 
 typedef enum missing {
     MISSING_UNCLEAR, MISSING_DATABASE, MISSING_CONTAINER, MISSING_EITHER, MISSING_ITEM, MISSING_RESOURCE, MISSING_USER,
-    MISSING_TARGET
+    MISSING_TARGET, MISSING_THROUGHPUT
 } missing;
 
 bool is_of(const command *c, const char *group)
@@ -208,6 +208,7 @@ static missing what_is_missing(const tool *t, const aiocosmos_result *result)
     const resource_info *resource = resource_of(t->command);
     bool owner = result->sub_status == 1003;
     if (result->status != 404 || (result->sub_status && !owner) || t->operands == 0) return MISSING_UNCLEAR;
+    if (is_of(t->command, "throughput") && result->http_status != 404) return MISSING_THROUGHPUT;
     if (t->operands == 1) return MISSING_DATABASE;
     if (t->reading_definition || is_of(t->command, "container")) return owner ? MISSING_DATABASE : MISSING_CONTAINER;
     if (resource && !owner && t->command->kind && t->command->kind != AIOCOSMOS_CREATE_RESOURCE)
@@ -241,6 +242,11 @@ static void say_missing(tool *t, missing what, const aiocosmos_result *result)
     case MISSING_USER:
         snprintf(text, sizeof text, "there is no user '%s' in the database '%s', or not even that database", container,
                  database);
+        break;
+    case MISSING_THROUGHPUT:
+        snprintf(text, sizeof text, "the %s '%s' has no throughput of its own: %s, or the account is serverless",
+                 t->operands > 1 ? "container" : "database", t->operand[t->operands > 1],
+                 t->operands > 1 ? "it shares its database's" : "its containers have theirs");
         break;
     case MISSING_TARGET:
         snprintf(text, sizeof text, "there is no '%s' in the database '%s', which --on names", t->option[OPT_ON],
