@@ -837,7 +837,7 @@ AIOCOSMOS_API int  aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cur
                                          void *user_data);
 /* A page still owed is called back with E_CANCELLED from a later step. Unknown or closed: harmless. */
 AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor cursor);
-/* Closes it, and as aiocosmos_forget() lets go of a page still owed, even if it is closed already. */
+/* Closes it, and as aiocosmos_forget() lets go of a page still owed, even if it is closed already. False: unknown. */
 AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor cursor);
 
 /* What an open cursor has cost so far, over all ranges. Texts are lent until the next call with it. */
@@ -860,7 +860,7 @@ typedef struct aiocosmos_range_stats {
 /* False: unknown or closed, or no memory. */
 AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor cursor,
                                               aiocosmos_cursor_stats *out);
-/* The i-th range that was asked, i below range_count; in the order in which they answered first. */
+/* The i-th range that was asked, i below range_count; in the order in which they answered first. False: none. */
 AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor cursor, uint32_t i,
                                               aiocosmos_range_stats *out);
 
@@ -9666,7 +9666,7 @@ static bool aioc_protocol_is_service(const aioc_http_response *response, bool lo
     return loopback && (json || response->status == 304);
 }
 
-/* "dbs/DATABASE/colls/CONTAINER/docs/ID", as far as it goes. */
+/* "dbs/DATABASE/colls/CONTAINER/docs/ID" or "dbs/DATABASE/users/ID/permissions/ID", as far as it goes. */
 static void aioc_protocol_read_link(aiocosmos_str link, aiocosmos_op_info *info)
 {
     static const char *const types[] = { "dbs", "colls" };
@@ -9675,8 +9675,9 @@ static void aioc_protocol_read_link(aiocosmos_str link, aiocosmos_op_info *info)
     unsigned i;
     memset(info, 0, sizeof *info);
     for (i = 0; i < 3 && aioc_text_split(&link, '/', &part); i++) {
-        if (i < 2 && !aioc_mem_is(part, types[i])) break;
-        aioc_text_split(&link, '/', names[i]);
+        bool user = i == 1 && aioc_mem_is(part, "users");
+        if (i < 2 && !user && !aioc_mem_is(part, types[i])) break;
+        aioc_text_split(&link, '/', user ? &info->id : names[i]);
     }
 }
 
@@ -11567,7 +11568,7 @@ typedef enum aioc_op_reason {
 
 /* What has become of an operation so far, as the retry policy looks at it. */
 typedef struct aioc_op_past {
-    bool doubt;            /* an earlier attempt may have been applied */
+    bool doubt;  /* an earlier attempt may have been applied */
     bool fresh_signature;  /* a corrected clock or a new token: tried once */
     uint8_t tries[AIOC_OP_REASONS];
     uint32_t retries, throttle_wait_ms;
@@ -11578,8 +11579,8 @@ typedef struct aioc_op_past {
 typedef struct aioc_op_endpoint {
     aioc_pool pool;
     aioc_mem_buffer host_line;
-    int64_t skew_ms;     /* the server's clock minus ours */
-    bool loopback;       /* it is on this machine */
+    int64_t skew_ms;  /* the server's clock minus ours */
+    bool loopback;  /* it is on this machine */
     bool answered_once;  /* it exists: a refused connection is worth more patience */
 } aioc_op_endpoint;
 
@@ -11589,9 +11590,9 @@ typedef struct aioc_op_attempt {
     aioc_op_endpoint *endpoint;
     aioc_mem_buffer head;
     int64_t  skew_ms;  /* of the clock that it was signed by */
-    uint32_t token;    /* the serial of that, or of the key, which it was sent with */
-    uint32_t epoch;    /* of the container, when it was sent */
-    bool overdue;      /* silent for too long, but not abandoned yet */
+    uint32_t token;  /* the serial of that, or of the key, which it was sent with */
+    uint32_t epoch;  /* of the container, when it was sent */
+    bool overdue;  /* silent for too long, but not abandoned yet */
 } aioc_op_attempt;
 
 /* The texts of an operation stand one behind the other, in one block. */
@@ -11609,7 +11610,7 @@ typedef struct aioc_op_course {
 } aioc_op_course;
 
 struct aioc_op {
-    aioc_mem_node node;        /* of those who are ready or want a token */
+    aioc_mem_node node;  /* of those who are ready or want a token */
     aioc_op_engine *engine;
     aioc_op_attempt *attempt;  /* the one under way, or the last one; NULL: none yet */
     aioc_reactor_timer timer;  /* deadline, or a look at the attempt or end of the back-off before it */
@@ -11618,16 +11619,16 @@ struct aioc_op {
     const char *verb, *type;
     char    *texts;
     size_t   ends[AIOC_OP_TEXTS];  /* where each of them ends */
-    aiocosmos_attempt *kept;       /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
+    aiocosmos_attempt *kept;  /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
     aioc_mem_turn turn;
     uint64_t submitted_us, deadline_us, throttled_us;
-    uint64_t attempt_us;     /* when the last attempt was sent */
+    uint64_t attempt_us;  /* when the last attempt was sent */
     const aioc_op_role *role;
-    void    *owner;          /* whoever composed it */
-    const aioc_op_outcome *seen;   /* while it completes, if its owner judges it; NULL: it was ended */
+    void    *owner;  /* whoever composed it */
+    const aioc_op_outcome *seen;  /* while it completes, if its owner judges it; NULL: it was ended */
     aiocosmos_done_fn done;
     aiocosmos_batch_fn batch_done;  /* of a transaction, */
-    uint32_t operations;            /* of so many */
+    uint32_t operations;  /* of so many */
     void    *user_data;
     double   charge_ru;
     uint32_t slot, attempts;
@@ -11639,7 +11640,7 @@ struct aioc_op {
     uint8_t  state, kind;
     bool     in_ready;
     bool     metadata_tried;  /* it has waited for that, once */
-    bool     looks_up;        /* the remedy is what is known of the container by then */
+    bool     looks_up;  /* the remedy is what is known of the container by then */
     char     activity_id[40];
 };
 
@@ -11656,7 +11657,7 @@ typedef struct aioc_op_delivery {
 
 /* What a handle names. */
 typedef struct aioc_op_slot {
-    aioc_op *op;          /* NULL: free */
+    aioc_op *op;  /* NULL: free */
     uint32_t generation;  /* of the handles that are valid */
     uint32_t next_free;
 } aioc_op_slot;
@@ -11664,14 +11665,14 @@ typedef struct aioc_op_slot {
 /* The tokens of a client without a key, and who waits for one. */
 typedef struct aioc_op_tokens {
     aioc_auth_tokens held;
-    aioc_mem_buffer claims;    /* that the next one must meet, with a NUL */
-    aioc_mem_buffer asked;     /* the link that the host was asked for last, with a NUL */
+    aioc_mem_buffer claims;  /* that the next one must meet, with a NUL */
+    aioc_mem_buffer asked;  /* the link that the host was asked for last, with a NUL */
     aioc_reactor_timer timer;  /* runs while somebody waits */
     aioc_mem_list waiting;
 } aioc_op_tokens;
 
 struct aioc_op_engine {
-    aiocosmos_client *client;          /* handed to callbacks, never looked into */
+    aiocosmos_client *client;  /* handed to callbacks, never looked into */
     const aiocosmos_options *options;  /* numbers and callbacks; its texts are gone */
     const aiocosmos_platform *platform;
     aioc_reactor *reactor;
@@ -11684,16 +11685,16 @@ struct aioc_op_engine {
     aioc_mem_buffer constant_lines;  /* header lines that every request carries */
     aioc_op_slot *slots;
     uint32_t slot_count, free_count, first_free;
-    uint32_t pending;                /* operations that owe a callback */
-    uint32_t attempts_open;          /* how many have had an attempt */
+    uint32_t pending;  /* operations that owe a callback */
+    uint32_t attempts_open;  /* how many have had an attempt */
     aioc_mem_list ready;
-    aioc_mem_turns turns;            /* of order keys */
-    bool closing;                    /* the client is being destroyed */
-    int callbacks;                   /* run in this step */
+    aioc_mem_turns turns;  /* of order keys */
+    bool closing;  /* the client is being destroyed */
+    int callbacks;  /* run in this step */
     uint64_t random_state;
-    uint64_t activity_state[2];      /* apart, for who sees activity ids could tell it */
-    aiocosmos_json_doc doc;          /* of the result being delivered */
-    const aiocosmos_result *told;    /* the one that on_result or on_failure sees; its own callback comes next */
+    uint64_t activity_state[2];  /* apart, for who sees activity ids could tell it */
+    aiocosmos_json_doc doc;  /* of the result being delivered */
+    const aiocosmos_result *told;  /* the one that on_result or on_failure sees; its own callback comes next */
     char message[AIOC_OP_MESSAGE_BYTES];
     aiocosmos_stats stats;
 };
@@ -13680,9 +13681,9 @@ static aioc_plan *aioc_plan_recall(aioc_plan_cache *cache, aiocosmos_str key, si
     uint32_t i;
     for (i = 0; i < AIOC_PLAN_KEPT; i++) {
         aioc_plan *plan = cache->kept[i];
-        if (!plan || !aioc_mem_same(aioc_mem_text(&plan->key),
-                                    aioc_text_view(key.ptr, plan->general ? general : key.len))) continue;
-        return aioc_plan_use(cache, plan, i);
+        if (plan && aioc_mem_same(aioc_mem_text(&plan->key),
+                                  aioc_text_view(key.ptr, plan->general ? general : key.len)))
+            return aioc_plan_use(cache, plan, i);
     }
     return NULL;
 }
@@ -16020,7 +16021,7 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
 #define AIOC_RANGE_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
 #define AIOC_RANGE_MEMORY_PAUSE_US 10000u /* before a page that lacks memory is tried again */
 #define AIOC_RANGE_METRICS_MAX 64  /* names that the service measures by */
-#define AIOC_RANGE_KEPT_MAX (64u << 10)
+#define AIOC_RANGE_KEPT_MAX (64u << 10)  /* bytes of index metrics, and of advice */
 
 typedef struct aioc_range_readers aioc_range_readers;
 typedef struct aioc_range_reader aioc_range_reader;
@@ -16088,7 +16089,8 @@ typedef struct aioc_range_costs {
 /* What is asked of a container. */
 typedef struct aioc_range_question {
     const char *verb;
-    aioc_mem_buffer link, pk, session;
+    aioc_mem_buffer link, session;
+    aioc_mem_buffer pk;  /* of several, with NULs between */
     aioc_mem_buffer lines;  /* of every request */
     uint32_t timeout_ms;  /* of a request */
 } aioc_range_question;
@@ -16167,7 +16169,7 @@ struct aioc_range_reader {
     char rid[33];  /* of the container that is read; "": not known */
     aioc_mem_buffer edges;  /* of the part of the key space that is asked for; no max: all of it */
     uint32_t levels;  /* of the partition key that is asked for, perhaps not all, or most of several; 0: none is */
-    bool several;
+    bool several;  /* keys are asked for */
     aioc_mem_buffer bodies[4];  /* what streams are asked, by aioc_plan_side */
     const char *start;  /* where a stream begins */
     aioc_range_stream **streams, *leaving;
@@ -17581,8 +17583,8 @@ static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_
     what = !of_items && (aioc_request_has_pk(&request->pk) || request->pk_count) ? "pk"
            : !of_items && request->session_token.len ? "session_token"
            : !of_items && (request->epk_min || request->epk_max) ? "epk_min"
-           : request->container && (!owner || *owner != 'c') ? "container"
-           : request->user && (!owner || *owner != 'u') ? "user"
+           : request->container && (!owner || *owner != 'c') ? "container"  /* colls */
+           : request->user && (!owner || *owner != 'u') ? "user"  /* users */
            : request->feed == AIOCOSMOS_FEED_RANGES && request->sql ? "sql"
            : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
            : request->database && !owner ? "database" : NULL;
@@ -17712,7 +17714,7 @@ static bool aioc_page_has_room(aioc_page_cursor *cursor, aiocosmos_json row)
            aioc_json_array_reserve(memory, &cursor->items, row);
 }
 
-/* There is room. */
+/* Into the page: there is room. */
 static void aioc_page_put(aioc_page_cursor *cursor, aiocosmos_json row)
 {
     aioc_mem *memory = cursor->engine->memory;
@@ -18632,7 +18634,7 @@ static bool aioc_query_cut(aioc_query *query)
                                 from->place == AIOC_POS_IN_SEQUENCE ? from->rest_min : min, max);
 }
 
-/* A text, and what it is. */
+/* sql empty: as asked. */
 static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const aioc_plan_info *info)
 {
     aioc_range_reader *reader = &query->reader;
@@ -18993,15 +18995,13 @@ static int aioc_query_build_body(aioc_request_builder *builder, aioc_mem_buffer 
 {
     aioc_mem_buffer *params = &builder->body;
     size_t len = strlen(sql), bad_at;
-    int refused;
     if (len == 0) return aioc_request_refuse(builder, "sql", "empty");
     if (len > AIOC_QUERY_SQL_BYTES_MAX) return aioc_request_refuse(builder, "sql", "over 256 KiB");
     if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_request_refuse_at(builder, "sql", "not UTF-8", bad_at);
     if (request->param_count && !request->params)
         return aioc_request_refuse(builder, "params", "required: param_count is set");
     params->len = 0;
-    refused = aioc_query_append_params(builder, params, request);
-    if (refused) return refused;
+    if (aioc_query_append_params(builder, params, request)) return builder->status;
     return aioc_range_append_body(builder->memory, body, aioc_mem_str(sql), aioc_mem_text(params))
                ? 0 : aioc_request_no_memory(builder);
 }
@@ -19009,15 +19009,16 @@ static int aioc_query_build_body(aioc_request_builder *builder, aioc_mem_buffer 
 static int aioc_query_add_lines(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
 {
     aioc_request_builder *builder = &cursor->engine->builder;
-    int refused = aioc_request_begin_lines(builder, request->token);
-    aioc_mem_writer out = aioc_mem_write(builder->memory, &builder->lines);
+    aioc_mem_writer out;
+    if (aioc_request_begin_lines(builder, request->token)) return builder->status;
+    out = aioc_mem_write(builder->memory, &builder->lines);
     if (request->sql || cursor->of_items) aioc_mem_put_text(&out, AIOC_RANGE_QUERY_LINES);
     if (cursor->of_items && !cursor->question.pk.len) aioc_mem_put_text(&out, AIOC_RANGE_ACROSS_LINE);
     if (request->want_metrics) aioc_mem_put_text(&out, "x-ms-documentdb-populatequerymetrics: True\r\n");
     if (request->want_index_metrics) aioc_mem_put_text(&out, "x-ms-cosmos-populateindexmetrics: True\r\n");
-    if (!refused)
-        refused = out.ok ? aioc_request_add_headers(builder, request->headers, false) : aioc_request_no_memory(builder);
-    return refused ? refused : aioc_request_keep(builder, &cursor->question.lines, aioc_mem_text(&builder->lines));
+    if (!out.ok) return aioc_request_no_memory(builder);
+    return aioc_request_add_headers(builder, request->headers, false)
+               ? builder->status : aioc_request_keep(builder, &cursor->question.lines, aioc_mem_text(&builder->lines));
 }
 
 /* Of several ranges: it names no key, or perhaps not all levels of one. */
@@ -19034,8 +19035,7 @@ static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_reque
 {
     aioc_op_engine *engine = cursor->engine;
     aioc_query *query;
-    int refused = aioc_page_open_reader(cursor, &aioc_query_way, request);
-    if (refused) return refused;
+    if (aioc_page_open_reader(cursor, &aioc_query_way, request)) return engine->builder.status;
     query = aioc_query_of(cursor);
     query->cursor = cursor;
     query->memory = engine->memory;
@@ -19057,16 +19057,14 @@ static int aioc_query_fill(aioc_page_cursor *cursor, const void *asked)
     const aiocosmos_query_request *request = (const aiocosmos_query_request *)asked;
     aioc_request_builder *builder = &cursor->engine->builder;
     const char *sql = request->sql;
-    int refused = aioc_page_fill(cursor, request);
-    if (refused) return refused;
+    if (aioc_page_fill(cursor, request)) return builder->status;
     if (!sql && cursor->of_items) sql = "SELECT * FROM c";
     if (sql) cursor->question.verb = "POST";
-    if (cursor->of_items && aioc_query_may_span(cursor, request)) refused = aioc_query_open(cursor, request);
-    if (!refused) refused = aioc_query_add_lines(cursor, request);
-    if (!refused && sql) refused = aioc_query_build_body(builder, &cursor->body, request, sql);
-    if (!refused && cursor->way)
-        refused = aioc_request_keep(builder, &aioc_query_of(cursor)->params, aioc_mem_text(&builder->body));
-    if (refused) return refused;
+    if ((cursor->of_items && aioc_query_may_span(cursor, request) && aioc_query_open(cursor, request)) ||
+        aioc_query_add_lines(cursor, request) ||
+        (sql && aioc_query_build_body(builder, &cursor->body, request, sql)) ||
+        (cursor->way && aioc_request_keep(builder, &aioc_query_of(cursor)->params, aioc_mem_text(&builder->body))))
+        return builder->status;
     if (!aioc_page_take_fingerprint(cursor, cursor->type)) return aioc_request_no_memory(builder);
     return request->continuation.len ? aioc_page_read_token(cursor, request->continuation) : 0;
 }
@@ -19377,16 +19375,15 @@ static int aioc_change_add_lines(aioc_page_cursor *cursor, const aiocosmos_chang
 /* Where it starts: as asked for, or where a token says. */
 static int aioc_change_place_at(aioc_page_cursor *cursor, const aiocosmos_changes_request *request)
 {
-    int refused;
+    aioc_request_builder *builder = &cursor->engine->builder;
     if (!aioc_page_take_fingerprint(cursor, request->all_versions ? "all changes" : "changes"))
-        return aioc_request_no_memory(&cursor->engine->builder);
+        return aioc_request_no_memory(builder);
     if (!request->continuation.len) {
         if (request->from == AIOCOSMOS_FROM_NOW) cursor->reader->start = "*";
         if (request->from == AIOCOSMOS_FROM_TIME) cursor->since = (uint64_t)request->from_time_s + 1;
         return 0;
     }
-    refused = aioc_page_read_token(cursor, request->continuation);
-    if (refused) return refused;
+    if (aioc_page_read_token(cursor, request->continuation)) return builder->status;
     cursor->since = cursor->from.skip_left;
     cursor->reader->by_key = cursor->from.take_left == 0;
     memcpy(cursor->reader->rid, cursor->from.rid, sizeof cursor->reader->rid);
@@ -19732,7 +19729,7 @@ static bool aioc_many_ready(aioc_many *many)
 {
     aioc_range_reader *reader = &many->reader;
     aioc_account_container *container = reader->ranges.container;
-    uint32_t i = 0;
+    uint32_t i;
     if (!aioc_range_watch_ready(reader)) return false;
     if (many->shares && many->version == container->ranges_version) return true;
     for (i = 0; i < many->share_count; i++) aioc_many_share_again(many, many->shares[i].first);
@@ -21545,8 +21542,7 @@ static int aioc_bulk_keep_lines(aioc_bulk *bulk, const aiocosmos_bulk_request *r
     aioc_request_builder *builder = &bulk->all->engine->builder;
     aioc_mem_writer out = aioc_mem_write(builder->memory, &bulk->lines);
     char text[48];
-    int refused = aioc_request_keep_headers(builder, &bulk->lines, request->headers);
-    if (refused) return refused;
+    if (aioc_request_keep_headers(builder, &bulk->lines, request->headers)) return builder->status;
     if (request->throughput_bucket > 5) return aioc_request_refuse(builder, "throughput_bucket", "1 to 5");
     aioc_mem_print(text, sizeof text, "x-ms-cosmos-throughput-bucket: %u\r\n", (unsigned)request->throughput_bucket);
     if (request->throughput_bucket) aioc_mem_put_text(&out, text);
@@ -21745,12 +21741,12 @@ struct aiocosmos_client {
     aioc_page_list pages;
     aioc_bulk_list bulks;
     char *scratch;
-    aioc_mem_buffer host;                 /* of the endpoint, with its NUL */
-    aioc_mem_buffer default_database;     /* with its NUL; empty: there is none */
-    aiocosmos_options options;            /* with their defaults; of pointers, only those to callbacks and their data */
+    aioc_mem_buffer host;  /* of the endpoint, with its NUL */
+    aioc_mem_buffer default_database;  /* with its NUL; empty: there is none */
+    aiocosmos_options options;  /* with their defaults; of pointers, only those to callbacks and their data */
     bool stepping;
     uint64_t full_at;  /* on_room is to be called when more operations than that have ended; UINT64_MAX: it is not */
-    aioc_mem_buffer lent_text;        /* by aiocosmos_session_get() and so on */
+    aioc_mem_buffer lent_text;  /* by aiocosmos_session_get() and so on */
 };
 
 /*--- Create ---*/

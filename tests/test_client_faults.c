@@ -1088,7 +1088,18 @@ TEST(on_result_sees_each_result_once_and_first_and_knows_what_it_is_of)
     snprintf(want, sizeof want, "\n%d db|| 0 C", AIOCOSMOS_RAW);
     see_op(client, request, want);
     request.raw_link = "dbs/db/users/nobody";              /* is no container */
-    snprintf(want, sizeof want, "\n%d db|| 404 FC", AIOCOSMOS_RAW);
+    snprintf(want, sizeof want, "\n%d db||nobody 404 FC", AIOCOSMOS_RAW);
+    see_op(client, request, want);
+    request = of_kind(AIOCOSMOS_READ_RESOURCE);
+    request.feed = AIOCOSMOS_FEED_PERMISSIONS;
+    request.user = "nobody";
+    request.id = "p";
+    snprintf(want, sizeof want, "\n%d db||p 404 FC", AIOCOSMOS_READ_RESOURCE);
+    see_op(client, request, want);
+    request.feed = AIOCOSMOS_FEED_TRIGGERS;
+    request.user = NULL;
+    request.container = "c";
+    snprintf(want, sizeof want, "\n%d db|c|p 404 FC", AIOCOSMOS_READ_RESOURCE);
     see_op(client, request, want);
     request = read_a();
     request.done = NULL;
