@@ -17804,7 +17804,6 @@ static int aioc_page_ask_on(aioc_page_cursor *cursor, aioc_op *op)
 {
     uint64_t now_us = op->engine->reactor->now_us;
     int refused;
-    if (cursor->closed) return AIOCOSMOS_E_CANCELLED;
     if (op->deadline_us && op->deadline_us <= now_us) return AIOCOSMOS_E_TIMEOUT;
     refused = aioc_page_ask(cursor);
     if (refused) return refused;

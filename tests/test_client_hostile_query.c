@@ -263,6 +263,22 @@ static void read_all(aiocosmos_client *client, const aiocosmos_query_request *re
     aiocosmos_cursor_close(client, got->query);
 }
 
+/* From here on nothing is kept for the next allocation: each is one of the heap's, which can fail. */
+static void keep_no_blocks(aiocosmos_client *client)
+{
+    aioc_mem_give_back(&client->memory, 0, -1);
+    client->memory.kept_max = 0;
+}
+
+/* From here on it knows the container's keys: a query of one is an operation a page, which the gateway answers. */
+static void make_known(aiocosmos_client *client)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    read_all(client, &request, &got, 1000);
+    CHECK_STR(got.message, "");
+}
+
 static const char only_range[] = RANGES(RANGE("0", "", "FF"));
 
 /* One answer of so many rows; 0: the usual four ranges with three pages each. */
@@ -1440,6 +1456,7 @@ TEST(pages_that_are_skipped_are_counted)
     server.gateway = "8,9";
     request.pk = aiocosmos_pk1(aiocosmos_s("eu"));
     client = open_usual();
+    make_known(client);
     memset(&got, 0, sizeof got);
     CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
     CHECK_INT(next_page(client, &got), 0);
@@ -1465,12 +1482,13 @@ TEST(a_page_of_nothing_that_comes_too_late_is_not_skipped)
     aiocosmos_query_request request = usual_request();
     aiocosmos_client *client;
     serve_shape(&shapes[0]);
-    net.answer = serve_after_the_deadline;
     server.gateway = "8,9";
     request.pk = aiocosmos_pk_s("p");
     client = open_usual();
+    make_known(client);
+    net.answer = serve_after_the_deadline;
     read_all(client, &request, &got, 1);
-    CHECK(got.status == AIOCOSMOS_E_TIMEOUT || (got.status == 0 && got.items == 0 && got.more));
+    CHECK(got.status == 0 && got.items == 0 && got.more);
     CHECK_INT(got.attempts, 1);
     close_client(client);
 }
@@ -1537,7 +1555,9 @@ TEST(a_page_that_cannot_be_skipped_for_memory_is_owed_until_it_is_told)
             server.gateway = "8,9";
             options.on_result = leave_page;
             options.on_result_user_data = &got;
+            got.attempts = 1;
             client = open_client(&options);
+            make_known(client);
             request.pk = aiocosmos_pk_s("p");
             memset(&got, 0, sizeof got);
             CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
@@ -1681,6 +1701,7 @@ TEST(a_304_that_nobody_asked_for_is_a_failure_of_the_page)
     server.fails_with = 304;
     request.pk = aiocosmos_pk_s("p");
     client = open_usual();
+    make_known(client);
     read_all(client, &request, &got, 100);
     CHECK(got.status != 0 && !got.more && !got.token[0]);
     close_client(client);
@@ -1814,6 +1835,8 @@ static bool read_key_without_memory(unsigned long nth)
     request.pk = aiocosmos_pk_s("p");
     request.skip_empty = nth % 2;
     client = open_usual();
+    make_known(client);
+    keep_no_blocks(client);
     memset(&got, 0, sizeof got);
     heap.fail_from = heap.calls + (nth + 1) / 2;
     heap.fail_to = heap.fail_from + nth % 3;
