@@ -495,7 +495,7 @@ static bool prop_open(prop_case *c, aiocosmos_cursor *query)
     int refused;
     memset(&request, 0, sizeof request);
     for (i = 0; i < c->key_count; i++) keys[i] = prop_pk_of(c, &c->keys[i]);
-    request.pks = keys;
+    request.pks = c->key_count ? keys : NULL;
     request.pk_count = c->key_count;
     param.name = "@p";
     param.value = aiocosmos_json_text(c->query.param, strlen(c->query.param));
