@@ -12720,7 +12720,7 @@ static void aioc_op_again(aioc_op *op, const aioc_op_verdict *verdict)
     aioc_op_back_off(op, verdict->wait_us);
 }
 
-/* In engine->message. */
+/* Why it ended so, in words, written to engine->message. */
 static const char *aioc_op_explain(aioc_op_engine *engine, const aioc_op_outcome *seen,
                                    const aioc_op_verdict *verdict, bool write, uint32_t attempts)
 {
@@ -12836,7 +12836,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
                        aioc_op_explain(engine, &seen, &verdict, op->is.write, op->attempts - op->past.before));
 }
 
-/* False: none is ready. */
+/* One step of an operation that is ready. False: none is. */
 static bool aioc_op_work(aioc_op_engine *engine)
 {
     aioc_op *op = (aioc_op *)engine->ready.first;
@@ -12938,7 +12938,7 @@ static void aioc_op_fetch_container(void *owner, aioc_account_container *contain
                   aioc_mem_str(NULL));
 }
 
-/* In the time that is left. */
+/* What comes next is asked for in the time that is left. */
 static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_op_engine *engine = op->engine;
@@ -14376,7 +14376,7 @@ static void aioc_row_cell_free(aioc_mem *memory, aioc_row_cell *cell)
     memset(cell, 0, sizeof *cell);
 }
 
-/* In place of the one before. */
+/* Takes the place of the text before. */
 static bool aioc_row_keep_text(aioc_mem *memory, aioc_row_cell *cell, aiocosmos_json value)
 {
     aioc_mem_buffer text = {NULL, 0, 0};
@@ -14526,7 +14526,7 @@ static const char *aioc_row_accumulate(aioc_mem *memory, aioc_row_cell *cell, co
     }
 }
 
-/* 0: it has no JSON: it is infinite. */
+/* 0: it is infinite, which JSON cannot say. */
 static size_t aioc_row_sum_write(const aioc_row_cell *cell, uint8_t aggregate,
                                  char out[AIOC_JSON_NUMBER_MAX])
 {
@@ -14821,7 +14821,7 @@ static void aioc_row_kept_link(aioc_row_kept *rows, aioc_row *row)
     *aioc_row_kept_find(rows, row->hash) = row;
 }
 
-/* Of at most so many. */
+/* Room for one row more, of at most so many. */
 static bool aioc_row_kept_reserve(aioc_row_kept *rows, uint64_t most)
 {
     size_t cap = rows->cap > 0 ? rows->cap * 2 : 16, size = 2 * sizeof *rows->array, i;
@@ -14957,7 +14957,7 @@ static aioc_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row_sorted *
     return row;
 }
 
-/* One without a payload is none. */
+/* A row without a payload is none. */
 static const char *aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row)
 {
     aioc_row_best *best = (aioc_row_best *)stage;
@@ -15708,7 +15708,7 @@ typedef struct aioc_pos_pass {
     bool ok;
 } aioc_pos_pass;
 
-/* Of what is read. */
+/* What is read has to be right; what is written is. */
 static void aioc_pos_expect(aioc_pos_pass *pass, bool right)
 {
     if (right || pass->out) return;
@@ -15824,7 +15824,7 @@ static int aioc_pos_pass_pieces(aioc_mem *memory, aioc_pos_pass *pass, aioc_pos 
     return 0;
 }
 
-/* No hash is there twice. */
+/* The hashes of rows that were given; none is there twice. */
 static int aioc_pos_pass_seen(aioc_mem *memory, aioc_pos_pass *pass, aioc_val_set *seen)
 {
     aioc_val_hash hash;
@@ -16238,7 +16238,7 @@ static bool aioc_range_has_work(const aioc_range_readers *all)
     return all->ready.first || (all->starved.first && aioc_op_has_room_for_fetch(all->engine));
 }
 
-/* Of one reader. False: there is none. */
+/* The work of one reader that is ready. False: none is. */
 static bool aioc_range_work(aioc_range_readers *all)
 {
     aioc_range_reader *reader;
@@ -16324,7 +16324,7 @@ static void aioc_range_add_metrics(aioc_mem *memory, aioc_range_costs *costs, ai
     }
 }
 
-/* The first, without its base64. */
+/* Keeps the first text that comes, its base64 undone if it is that. */
 static void aioc_range_keep(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str text)
 {
     size_t len, error_at;
@@ -16774,7 +16774,7 @@ static bool aioc_range_cut_key(aioc_range_reader *reader, const aioc_plan *plan,
     return aioc_range_cut(reader, low, min, max, aioc_mem_str(""), plan);
 }
 
-/* Behind those that there are. */
+/* Streams for what is asked for of [min, max), behind those that there are. */
 static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str min, aiocosmos_str max)
 {
     aiocosmos_str asked_max = aioc_range_max(&reader->edges), rest = aioc_mem_text(&reader->question->pk), key;
@@ -16826,7 +16826,7 @@ static uint64_t aioc_range_rows_to_ask(const aioc_range_reader *reader, uint32_t
     return reader->rows.max && (rows == 0 || rows > reader->rows.max) ? reader->rows.max : rows;
 }
 
-/* In bytes. */
+/* The bytes of the next answer, about. */
 static size_t aioc_range_expected(const aioc_range_stream *stream)
 {
     const aioc_range_reader *reader = stream->reader;
@@ -16893,7 +16893,7 @@ static bool aioc_range_is_any_under_way(const aioc_op_engine *engine)
     return false;
 }
 
-/* The next may be larger again. */
+/* An answer fitted: the next may be larger again. */
 static void aioc_range_grow(aioc_range_reader *reader)
 {
     if (reader->rows.max) reader->rows.max = reader->rows.max < AIOC_RANGE_ROWS_MAX ? reader->rows.max * 2 : 0;
@@ -17032,7 +17032,7 @@ static int aioc_range_specify_page(const aioc_range_stream *stream, const aioc_a
     return 0;
 }
 
-/* 0, or why not now. */
+/* Sends the stream's next request. 0, or why not now. */
 static int aioc_range_ask(aioc_range_stream *stream, const aioc_account_range *range)
 {
     static const aioc_op_role needed = { aioc_range_answer_came, NULL, NULL, true, true };
@@ -17515,7 +17515,7 @@ static aioc_page_cursor *aioc_page_find(const aioc_page_list *pages, aiocosmos_c
     return cursor && !cursor->closed ? cursor : NULL;
 }
 
-/* In a free slot. */
+/* Opens a cursor in a free slot. */
 static int aioc_page_open(aioc_page_list *pages, int (*fill)(aioc_page_cursor *cursor, const void *asked),
                           const void *asked, aiocosmos_cursor *handle)
 {
@@ -17632,7 +17632,7 @@ static uint32_t aioc_page_levels(const aiocosmos_query_request *request)
     return most;
 }
 
-/* A way, and a reader of what is asked for. */
+/* Gives a cursor its way, and a reader of what is asked for. */
 static int aioc_page_open_reader(aioc_page_cursor *cursor, const aioc_page_way *way,
                                  const aiocosmos_query_request *request)
 {
@@ -17714,7 +17714,7 @@ static bool aioc_page_has_room(aioc_page_cursor *cursor, aiocosmos_json row)
            aioc_json_array_reserve(memory, &cursor->items, row);
 }
 
-/* Into the page: there is room. */
+/* Appends a row to the page, where there is room for it. */
 static void aioc_page_put(aioc_page_cursor *cursor, aiocosmos_json row)
 {
     aioc_mem *memory = cursor->engine->memory;
@@ -18315,7 +18315,7 @@ static const char *aioc_query_emit(aioc_query *query, aiocosmos_json row)
     return NULL;
 }
 
-/* True: it has failed. */
+/* Fails a query whose rows take too much memory. True: it has failed. */
 static bool aioc_query_overfull(aioc_query *query)
 {
     char text[160];
@@ -18407,7 +18407,7 @@ static bool aioc_query_before(const aioc_query *query, const aioc_range_stream *
     return order ? order < 0 : a->place < b->place;
 }
 
-/* Its next row is known. */
+/* Lines up a stream whose next row is known. */
 static void aioc_query_line_up(aioc_query *query, aioc_range_stream *stream)
 {
     uint32_t low = 0, high = query->line_count;
@@ -18633,7 +18633,7 @@ static bool aioc_query_cut(aioc_query *query)
                                 from->place == AIOC_POS_IN_SEQUENCE ? from->rest_min : min, max);
 }
 
-/* sql empty: as asked. */
+/* Reads rows of sql; empty: of what is asked for. */
 static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const aioc_plan_info *info)
 {
     aioc_range_reader *reader = &query->reader;
@@ -18661,7 +18661,7 @@ static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const
     }
 }
 
-/* Rows that had to be complete first. */
+/* Gives the rows that had to be complete first. */
 static void aioc_query_begin_giving(aioc_query *query)
 {
     query->chain.giving = query->chain.first;
@@ -18770,7 +18770,7 @@ static void aioc_query_begin_again(aioc_query *query)
     reader->yielded = reader->tally.status != 0;
 }
 
-/* 0, or why not. */
+/* Opens the stages that the plan asks for. 0, or why not. */
 static int aioc_query_begin_chain(aioc_query *query, const aioc_plan_info *info)
 {
     aioc_pos *from = &query->cursor->from;
@@ -19095,7 +19095,7 @@ static void aioc_change_lost(aioc_page_cursor *cursor, const char *rid)
     aioc_range_stir(reader);
 }
 
-/* Of another container than the state, which says nothing of it. */
+/* Whether an answer is of another container than the state, which says nothing of it. */
 static bool aioc_change_is_another(aioc_range_reader *reader, const aiocosmos_result *result)
 {
     const aioc_http_response *response = aioc_op_delivered(result)->response;
