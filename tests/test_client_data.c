@@ -106,6 +106,7 @@ static void count_page(aiocosmos_client *client, const aiocosmos_page *page, voi
     aiocosmos_json key, item;
     (void)client;
     CHECK_INT(page->status, 0);
+    *(int *)user_data = 0;
     memset(&item, 0, sizeof item);
     while (aiocosmos_json_next(page->items, &key, &item)) {
         CHECK(aiocosmos_json_at(item, "/id").type == AIOCOSMOS_JSON_STR);
@@ -119,28 +120,16 @@ static void keep_status(aiocosmos_client *client, const aiocosmos_page *page, vo
     *(int *)user_data = page->status;
 }
 
-/* Of the first page. */
-static int status_of_page(aiocosmos_client *client, const aiocosmos_query_request *request)
+/* What a query's first page is, as `page` has it: count_page, keep_status. -1: none came. */
+static int first_page(aiocosmos_client *client, const aiocosmos_query_request *request, aiocosmos_page_fn page)
 {
     aiocosmos_cursor cursor;
-    int status = 1;
+    int found = -1;
     CHECK_INT(aiocosmos_query_open(client, request, &cursor), 0);
-    CHECK_INT(aiocosmos_cursor_next(client, cursor, keep_status, &status), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, cursor, page, &found), 0);
     CHECK_INT(aiocosmos_drain(client, 10000), 0);
     aiocosmos_cursor_close(client, cursor);
-    return status;
-}
-
-/* How many items a query's first page has. */
-static int count_of(aiocosmos_client *client, const aiocosmos_query_request *request)
-{
-    aiocosmos_cursor cursor;
-    int count = 0;
-    CHECK_INT(aiocosmos_query_open(client, request, &cursor), 0);
-    CHECK_INT(aiocosmos_cursor_next(client, cursor, count_page, &count), 0);
-    CHECK_INT(aiocosmos_drain(client, 10000), 0);
-    aiocosmos_cursor_close(client, cursor);
-    return count;
+    return found;
 }
 
 /* How many there are in a list. */
@@ -151,7 +140,7 @@ static int listed(aiocosmos_client *client, aiocosmos_feed feed, const char *sql
     request.sql = sql;
     if (feed == AIOCOSMOS_FEED_PERMISSIONS) request.user = "ann";
     else if (feed != AIOCOSMOS_FEED_USERS) request.container = "C";
-    return count_of(client, &request);
+    return first_page(client, &request, count_page);
 }
 
 TEST(scripts_are_created_read_replaced_listed_and_deleted)
@@ -253,7 +242,7 @@ static void with_token(aiocosmos_client *client, const char *token, int *read, i
     all.pk = aiocosmos_pk_s("a");
     all.sql = "SELECT * FROM c";
     all.token = token;
-    *query = status_of_page(client, &all);
+    *query = first_page(client, &all, keep_status);
 }
 
 /* The client's own key, or another's that is wrong: what is asked with a permission's token is asked with that. But a
@@ -611,13 +600,13 @@ TEST(where_a_key_stands)
     query.skip_empty = true;
     query.epk_min = from;
     query.epk_max = to;
-    CHECK_INT(count_of(client, &query), 1);    /* and not that of "a" */
+    CHECK_INT(first_page(client, &query, count_page), 1);    /* and not that of "a" */
     query.epk_min = NULL;
     query.epk_max = from;
-    CHECK_INT(count_of(client, &query), memcmp(first, from, 32) < 0);
+    CHECK_INT(first_page(client, &query, count_page), memcmp(first, from, 32) < 0);
     query.epk_min = to;
     query.epk_max = "FF";
-    CHECK_INT(count_of(client, &query), memcmp(first, from, 32) > 0);
+    CHECK_INT(first_page(client, &query, count_page), memcmp(first, from, 32) > 0);
     end(client);
 }
 
