@@ -20520,11 +20520,22 @@ static aiocosmos_json aioc_batch_results(aioc_op_engine *engine, uint32_t count,
 
 /*--- Transactions ---*/
 
+/* Only a read that sent an ETag can find that nothing has changed. */
+static bool aioc_batch_asks_news(const aioc_op *op, uint32_t i)
+{
+    aiocosmos_json_doc *doc = &op->engine->builder.properties;
+    aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
+    char at[32];
+    aioc_mem_print(at, sizeof at, "/%u/ifNoneMatch", (unsigned)i);
+    return aioc_json_parse(doc, body.ptr, body.len) == 0 && aioc_json_at(aioc_json_root(doc), at).len;
+}
+
 /* Reads all results into `results`, unless NULL, with their ETags behind them. *failed: the first that failed, or how
  * many there are; *why: itself. False: one is none, or says that another failed, and none did. */
-static bool aioc_batch_read_all(aiocosmos_json list, uint32_t count, aiocosmos_batch_result *results, uint32_t *failed,
-                                aioc_batch_entry *why)
+static bool aioc_batch_read_all(const aioc_op *op, aiocosmos_json list, aiocosmos_batch_result *results,
+                                uint32_t *failed, aioc_batch_entry *why)
 {
+    uint32_t count = op->operations;
     aiocosmos_json json = aioc_json_none();
     aioc_batch_entry entry;
     char *at = results ? (char *)(results + count) : NULL;
@@ -20532,7 +20543,7 @@ static bool aioc_batch_read_all(aiocosmos_json list, uint32_t count, aiocosmos_b
     uint32_t i;
     *failed = count;
     for (i = 0; aioc_json_next(list, NULL, &json); i++) {
-        if (!aioc_batch_read(json, &entry)) return false;
+        if (!aioc_batch_read(json, &entry) || (entry.status == 304 && !aioc_batch_asks_news(op, i))) return false;
         undone = undone || entry.status == 424;
         if (entry.status >= 300 && entry.status != 304 && entry.status != 424 && *failed == count) {
             *failed = i;
@@ -20557,7 +20568,7 @@ static bool aioc_batch_weigh(aioc_op *op, aioc_op_outcome *seen)
     aioc_batch_entry why;
     uint32_t failed;
     aiocosmos_json list = aioc_batch_results(op->engine, op->operations, seen);
-    if (!aioc_batch_read_all(list, op->operations, NULL, &failed, &why)) {
+    if (!aioc_batch_read_all(op, list, NULL, &failed, &why)) {
         aioc_batch_disbelieve(seen, AIOCOSMOS_E_PROTOCOL, "an operation's result is none");
     } else if (failed < op->operations) {
         op->http_status = seen->http_status = why.status;
@@ -20581,7 +20592,7 @@ static void aioc_batch_came(aioc_op *op, const aiocosmos_result *result)
     if (result->status >= 0 && response && response->status < 300)
         results = (aiocosmos_batch_result *)aioc_mem_alloc(engine->memory, size);
     if (results) {
-        aioc_batch_read_all(aioc_op_result_json(result), count, results, &failed, &why);
+        aioc_batch_read_all(op, aioc_op_result_json(result), results, &failed, &why);
     } else if (result->status == 0) {
         adjusted.status = AIOCOSMOS_E_NOMEM;
         adjusted.message = aioc_mem_str("done, but no memory for the results");

@@ -113,7 +113,7 @@ TEST(a_transaction_keeps_to_etags)
 {
     aiocosmos_client *client = open_world("--partitions 1");
     aiocosmos_bulk_item items[2];
-    char etag[64];
+    char etag[80];
     answer read;
     items[0] = operation(AIOCOSMOS_UPSERT_ITEM, NULL, "{\"id\":\"1\",\"pk\":\"a\",\"n\":1}");
     items[1] = operation(AIOCOSMOS_UPSERT_ITEM, NULL, "{\"id\":\"2\",\"pk\":\"a\",\"n\":1}");
@@ -127,6 +127,12 @@ TEST(a_transaction_keeps_to_etags)
     CHECK_INT(got.of[1], 424);
     CHECK_INT(ask(client, read_item("1", aiocosmos_s("a")), &read), 0);
     CHECK_INT(number_in(client, read.body, "/n"), 1);
+    snprintf(etag, sizeof etag, "%s", read.etag);
+    items[0] = operation(AIOCOSMOS_READ_ITEM, "1", NULL);
+    items[0].if_none_match = aiocosmos_text(etag);
+    CHECK_INT(trade_all(client, of_items(items, 2), &got), 0);
+    CHECK_INT(got.of[0], 304);                   /* nothing has changed: that was asked, and is no failure */
+    CHECK_INT(got.of[1], 0);
     close_world(client);
 }
 

@@ -63,8 +63,11 @@ TEST(an_answer_that_is_no_result_of_a_transaction_is_told_by_its_fate)
         { 200, "[{\"statusCode\":201},{\"statusCode\":204}]", 0, AIOCOSMOS_FATE_ANSWERED, 2 },
         { 200, "[{\"statusCode\":201,\"requestCharge\":1e400},{\"statusCode\":204,\"subStatusCode\":-1}]", 0,
           AIOCOSMOS_FATE_ANSWERED, 2 },
-        { 200, "[{\"statusCode\":201,\"requestCharge\":-1,\"retryAfterMilliseconds\":-5},{\"statusCode\":304,"
+        { 200, "[{\"statusCode\":201,\"requestCharge\":-1,\"retryAfterMilliseconds\":-5},{\"statusCode\":204,"
           "\"subStatusCode\":99999999999,\"requestCharge\":\"x\"}]", 0, AIOCOSMOS_FATE_ANSWERED, 2 },
+        { 200, "[{\"statusCode\":201},{\"statusCode\":304}]", AIOCOSMOS_E_PROTOCOL,    /* which no write asks for */
+          AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
+        { 207, "[{\"statusCode\":304},{\"statusCode\":424}]", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, 0 },
         { 207, "[{\"statusCode\":424},{\"statusCode\":404}]", 404, AIOCOSMOS_FATE_ANSWERED, 2 },
         { 207, "[{\"statusCode\":404,\"resourceBody\":{\"message\":\"no\"},\"retryAfterMilliseconds\":7},"
           "{\"statusCode\":409}]", 404, AIOCOSMOS_FATE_ANSWERED, 2 },
