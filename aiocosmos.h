@@ -16495,6 +16495,47 @@ static void aioc_range_specify(aioc_request_spec *spec, const aioc_range_questio
     spec->timeout_ms = question->timeout_ms;
 }
 
+/* The container's key paths as SQL, each with its NUL: of c, /a/b becomes c["a"]["b"]. 0, E_NOMEM, or E_PROTOCOL: one
+ * is malformed. */
+static int aioc_range_name_keys(const aioc_account_container *container, aiocosmos_str root, aioc_mem_buffer *out)
+{
+    const aioc_mem_buffer *paths = &container->pk_paths;
+    aioc_mem_writer writer;
+    char name[256];
+    size_t at = 0;
+    out->len = 0;
+    writer = aioc_mem_write(container->memory, out);
+    while (at < paths->len) {
+        aiocosmos_str path = aioc_mem_str(paths->data + at);
+        at += path.len + 1;
+        aioc_mem_put(&writer, root);
+        do {
+            if (!aioc_protocol_path_step(&path, name, sizeof name)) return AIOCOSMOS_E_PROTOCOL;
+            aioc_mem_put_text(&writer, "[");
+            aioc_json_put_string(&writer, aioc_mem_str(name));
+            aioc_mem_put_text(&writer, "]");
+        } while (path.len);
+        aioc_mem_put(&writer, aioc_text_view("", 1));
+    }
+    return writer.ok ? 0 : AIOCOSMOS_E_NOMEM;
+}
+
+/* Whether an item has this key, or all that begins so: c["a"]="x" AND c["b"]=7. Strings of SQL are those of JSON. */
+static void aioc_range_put_key(aioc_mem_writer *sql, const char *property, aiocosmos_str key)
+{
+    const char *between = "";
+    aiocosmos_json level;
+    size_t at = 1;
+    for (; (level = aioc_protocol_pk_next(key, &at)).len; property += strlen(property) + 1, between = " AND ") {
+        bool missing = level.type == AIOCOSMOS_JSON_OBJ;  /* {}: the item has no such property */
+        aioc_mem_put_text(sql, between);
+        aioc_mem_put_text(sql, missing ? "NOT IS_DEFINED(" : property);
+        aioc_mem_put_text(sql, missing ? property : "=");
+        if (missing) aioc_mem_put_text(sql, ")");
+        else aioc_mem_put_bytes(sql, level.ptr, level.len);
+    }
+}
+
 /* {"query":...,"parameters":[...]}. */
 static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params)
 {
@@ -19427,8 +19468,8 @@ static int aioc_change_fill(aioc_page_cursor *cursor, const void *asked)
  *========================*/
 
 #define AIOC_MANY_PAIRS_MAX 1000  /* of id and key, in one query */
-#define AIOC_MANY_PAIRS_BYTES_MAX (200u * 1024u)  /* of such a query's text and parameters, about */
-#define AIOC_MANY_PAIR_BYTES 180u  /* of them for a pair at most, beside id, key and its names */
+#define AIOC_MANY_PAIRS_BYTES_MAX (200u * 1024u)  /* of such a query's text, about */
+#define AIOC_MANY_PAIR_BYTES 60u  /* of it for a pair at most, beside id, key and its names */
 #define AIOC_MANY_NONE UINT32_MAX
 
 /* One pair of a read of many: where its id and its key stand among the texts. Pairs of the same key, one behind the
@@ -19469,8 +19510,7 @@ typedef struct aioc_many {
     aioc_range_costs costs;
     aioc_range_tally failure;  /* the first one; the others go on */
     uint64_t stuck_us;  /* since then ranges have been gone without any answer; 0: they are not */
-    aioc_mem_buffer properties;  /* of the key, as SQL, each with its NUL: c["tenant"] */
-    bool key_is_id;  /* the key's only path is /id */
+    aioc_mem_buffer properties;  /* of the key, as SQL */
     char *texts;  /* each with its NUL */
     size_t   texts_size;
     aioc_many_pair *pairs;
@@ -19654,39 +19694,14 @@ static void aioc_many_share_again(aioc_many *many, uint32_t pair)
     }
 }
 
-/* The container's key paths as SQL: /a/b becomes c["a"]["b"]. 0, E_NOMEM, or E_PROTOCOL: one is malformed. */
-static int aioc_many_name_properties(aioc_many *many)
-{
-    const aioc_mem_buffer *paths = &many->reader.ranges.container->pk_paths;
-    aioc_mem_buffer *out = &many->properties;
-    aioc_mem_writer writer;
-    char name[256];
-    size_t at = 0;
-    out->len = 0;
-    writer = aioc_mem_write(many->memory, out);
-    while (at < paths->len) {
-        aiocosmos_str path = aioc_mem_str(paths->data + at);
-        at += path.len + 1;
-        aioc_mem_put_text(&writer, "c");
-        do {
-            if (!aioc_protocol_path_step(&path, name, sizeof name)) return AIOCOSMOS_E_PROTOCOL;
-            aioc_mem_put_text(&writer, "[");
-            aioc_json_put_string(&writer, aioc_mem_str(name));
-            aioc_mem_put_text(&writer, "]");
-        } while (path.len);
-        aioc_mem_put(&writer, aioc_text_view("", 1));
-    }
-    many->key_is_id = aioc_mem_same(aioc_mem_text(out), aioc_text_view("c[\"id\"]", 8));
-    return writer.ok ? 0 : AIOCOSMOS_E_NOMEM;
-}
-
 /* Empty shares: of each range, if keys can be told by them, and of pairs that are read one by one. */
 static bool aioc_many_open_shares(aioc_many *many)
 {
     const aioc_account_container *container = many->reader.ranges.container;
     uint32_t count = 1, i;
     int status = 0;
-    if (container->knowledge == AIOC_ACCOUNT_KNOWN) status = aioc_many_name_properties(many);
+    if (container->knowledge == AIOC_ACCOUNT_KNOWN)
+        status = aioc_range_name_keys(container, aioc_mem_str("c"), &many->properties);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN && status == 0) count += container->range_count;
     if (status != AIOCOSMOS_E_NOMEM)
         many->shares = (aioc_many_share *)aioc_mem_alloc(many->memory, count * sizeof *many->shares);
@@ -19799,64 +19814,29 @@ static uint32_t aioc_many_sort_pairs(aioc_many *many, uint32_t *list, uint32_t c
     return sorted;
 }
 
-typedef struct aioc_many_draft {
-    aioc_mem_writer sql, params;  /* params: a JSON array, */
-    uint32_t param_count;  /* of so many */
-} aioc_many_draft;
-
-/* One more parameter: its name goes to the text, its value, JSON or a string, to the parameters. */
-static void aioc_many_draft_param(aioc_many_draft *draft, aiocosmos_str value, bool string)
-{
-    aioc_mem_writer *params = &draft->params;
-    char text[48];
-    aioc_mem_print(text, sizeof text, "@p%u", (unsigned)draft->param_count);
-    aioc_mem_put_text(&draft->sql, text);
-    aioc_mem_put_text(params, draft->param_count++ ? ",{\"name\":\"" : "[{\"name\":\"");
-    aioc_mem_put_text(params, text);
-    aioc_mem_put_text(params, "\",\"value\":");
-    if (!string) aioc_mem_put(params, value);
-    else aioc_json_put_string(params, value);
-    aioc_mem_put_text(params, "}");
-}
-
 /* The ids from one pair of a list up to another. */
-static void aioc_many_draft_ids(aioc_many *many, aioc_many_draft *draft, uint32_t pair, uint32_t end)
+static void aioc_many_put_ids(const aioc_many *many, aioc_mem_writer *sql, uint32_t pair, uint32_t end)
 {
-    bool one = many->pairs[pair].next == end;
-    aioc_mem_put_text(&draft->sql, one ? "c.id=" : "c.id IN (");
-    while (pair != end) {
-        aioc_many_draft_param(draft, aioc_mem_str(aioc_many_pair_id(many, pair)), true);
-        pair = many->pairs[pair].next;
-        if (pair != end) aioc_mem_put_text(&draft->sql, ",");
+    const char *before = "c.id IN (";
+    for (; pair != end; pair = many->pairs[pair].next, before = ",") {
+        aioc_mem_put_text(sql, before);
+        aioc_json_put_string(sql, aioc_mem_str(aioc_many_pair_id(many, pair)));
     }
-    if (!one) aioc_mem_put_text(&draft->sql, ")");
-}
-
-static void aioc_many_draft_key(const aioc_many *many, aioc_many_draft *draft, const char *key)
-{
-    const char *property = many->properties.data;
-    aiocosmos_json level;
-    size_t at = 1;
-    for (; (level = aioc_protocol_pk_next(aioc_mem_str(key), &at)).len; property += strlen(property) + 1) {
-        bool missing = level.type == AIOCOSMOS_JSON_OBJ;  /* {}: the item has no such property */
-        aioc_mem_put_text(&draft->sql, missing ? " AND IS_DEFINED(" : " AND ");
-        aioc_mem_put_text(&draft->sql, property);
-        aioc_mem_put_text(&draft->sql, missing ? ")=false" : "=");
-        if (!missing) aioc_many_draft_param(draft, aioc_text_view(level.ptr, level.len), false);
-    }
+    aioc_mem_put_text(sql, ")");
 }
 
 /* The condition for a list of pairs by their keys: for each key its ids. */
-static void aioc_many_draft_pairs(aioc_many *many, aioc_many_draft *draft, uint32_t pair)
+static void aioc_many_put_pairs(const aioc_many *many, aioc_mem_writer *sql, uint32_t pair)
 {
     const char *between = "(";
-    while (draft->sql.ok && pair != AIOC_MANY_NONE) {
+    while (sql->ok && pair != AIOC_MANY_NONE) {
         uint32_t end = pair;
         while (end != AIOC_MANY_NONE && aioc_many_compare_keys(many, pair, end) == 0) end = many->pairs[end].next;
-        aioc_mem_put_text(&draft->sql, between);
-        aioc_many_draft_ids(many, draft, pair, end);
-        aioc_many_draft_key(many, draft, aioc_many_pair_key(many, pair));
-        aioc_mem_put_text(&draft->sql, ")");
+        aioc_mem_put_text(sql, between);
+        aioc_many_put_ids(many, sql, pair, end);
+        aioc_mem_put_text(sql, " AND ");
+        aioc_range_put_key(sql, many->properties.data, aioc_mem_str(aioc_many_pair_key(many, pair)));
+        aioc_mem_put_text(sql, ")");
         between = " OR (";
         pair = end;
     }
@@ -19864,28 +19844,21 @@ static void aioc_many_draft_pairs(aioc_many *many, aioc_many_draft *draft, uint3
 
 static bool aioc_many_build_body(aioc_many *many, aioc_many_batch *batch)
 {
-    aioc_mem *memory = many->memory;
-    aioc_mem_buffer sql = { NULL, 0, 0 }, params = { NULL, 0, 0 };
-    aioc_many_draft draft;
-    bool by_id = many->key_is_id, ok;
+    aioc_mem_buffer *text = &many->engine->builder.body;
+    aioc_mem_writer sql;
+    bool by_id = aioc_mem_same(aioc_mem_text(&many->properties), aioc_text_view("c[\"id\"]", 8));  /* the only path */
     uint32_t pair = batch->first;
     for (; by_id && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) {
         size_t at = 1;  /* whether the key of each is its id */
         by_id = aioc_json_is_str(aioc_protocol_pk_next(aioc_mem_str(aioc_many_pair_key(many, pair)), &at),
                                  aioc_many_pair_id(many, pair));
     }
-    draft.sql = aioc_mem_write(memory, &sql);
-    draft.params = aioc_mem_write(memory, &params);
-    draft.param_count = 0;
-    aioc_mem_put_text(&draft.sql, "SELECT * FROM c WHERE ");
-    if (by_id) aioc_many_draft_ids(many, &draft, batch->first, AIOC_MANY_NONE);
-    else aioc_many_draft_pairs(many, &draft, batch->first);
-    aioc_mem_put_text(&draft.params, "]");
-    ok = draft.sql.ok && draft.params.ok &&
-         aioc_range_append_body(memory, &batch->body, aioc_mem_text(&sql), aioc_mem_text(&params));
-    aioc_mem_buffer_free(memory, &sql);
-    aioc_mem_buffer_free(memory, &params);
-    return ok;
+    text->len = 0;
+    sql = aioc_mem_write(many->memory, text);
+    aioc_mem_put_text(&sql, "SELECT * FROM c WHERE ");
+    if (by_id) aioc_many_put_ids(many, &sql, batch->first, AIOC_MANY_NONE);
+    else aioc_many_put_pairs(many, &sql, batch->first);
+    return sql.ok && aioc_range_append_body(many->memory, &batch->body, aioc_mem_text(text), aioc_mem_str("[]"));
 }
 
 /*--- Requests and answers ---*/
