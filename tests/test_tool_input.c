@@ -5,6 +5,7 @@
 #include "test.h"
 #include "../tools/cli/tool.c"
 #include "../tools/cli/io.c"
+#include "../tools/cli/blocks.c"
 #include "../tools/cli/input.c"
 #include "../tools/cli/values.c"
 #include "../tools/cli/csv.c"
@@ -103,6 +104,9 @@ TEST(what_is_wrong_on_a_line_stays_on_it)
     VALUES("{\"a\":1\n{\"b\":2}\n{}", "1:{\"a\":1;2:{\"b\":2};3:{};");      /* the brace is */
     VALUES("{\"a\":[1,\n{\"b\":2}\n{}", "1:{\"a\":[1,;2:{\"b\":2};3:{};");
     VALUES("{\"a\":\n", "1:{\"a\":;");
+    VALUES("{\"a\":\"\\\"\n{}\n", "1:{\"a\":\"\\\";2:{};");           /* the quote is escaped */
+    VALUES("{\"a\":\"\\\\\"}{}\n{}\n", "1:{\"a\":\"\\\\\"};1:{};2:{};");  /* the backslash is */
+    VALUES("{\"a\":\"\\\\\\\"}\"}\n{}\n", "1:{\"a\":\"\\\\\\\"}\"};2:{};");
 }
 
 TEST(documents_of_several_lines)
@@ -251,6 +255,32 @@ TEST(random_texts_cut_anywhere)
         strcpy(whole, cut(is_csv, text, len, len));
         for (i = 0; i < len; i += 7) CHECK_STR(cut(is_csv, text, len, i), whole);
     }
+}
+
+TEST(blocks_go_with_the_last_that_is_in_them)
+{
+    static const size_t sizes[] = {0, 1, 8, 300, BLOCK_BYTES - 100, BLOCK_BYTES, 5 * BLOCK_BYTES};
+    enum { SIZES = sizeof sizes / sizeof *sizes, THINGS = 1000 };
+    char *things[THINGS];
+    size_t i, k;
+    blocks b = {0};
+    for (i = 0; i < THINGS; i++) {
+        things[i] = blocks_take(&b, sizes[i % SIZES]);
+        CHECK(things[i] && (uintptr_t)things[i] % sizeof(uint64_t) == 0);
+        memset(things[i], (int)i & 127, sizes[i % SIZES]);
+        if (i < 100) continue;
+        for (k = 0; k < sizes[(i - 100) % SIZES]; k++) CHECK_INT(things[i - 100][k], (i - 100) & 127);
+        blocks_drop(&b, things[i - 100]);
+        CHECK(b.bytes < 100 * 6 * BLOCK_BYTES);
+    }
+    for (i = THINGS; i-- > THINGS - 100;) blocks_drop(&b, things[i]);
+    CHECK(b.last && b.last->taken == 0);
+    CHECK_INT(b.bytes, b.last->bytes);
+    for (i = 0; i < THINGS; i++) {                         /* the same memory, again and again */
+        blocks_drop(&b, blocks_take(&b, 100));
+        CHECK_INT(b.bytes, b.last->bytes);
+    }
+    free(b.last);
 }
 
 static likeness likeness_of(const char *a, const char *b)

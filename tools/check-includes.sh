@@ -25,7 +25,7 @@ BEGIN {
           "keep auth fault patch policy bill metrics plan scope lookup page held query listing script feed item batch " \
           "definition users meta explorer control answer routes restore http network core unit tls data server main " \
           "program")
-    order("tools/cli/", "tool interrupt io input values csv flight selected columns state explain request same rows scan transfer profile account " \
+    order("tools/cli/", "tool interrupt io blocks input values csv flight selected columns state explain request same rows scan transfer profile account " \
           "databases throughput resources describe items batch query export remove copy processor changes import editor shell help completion main")
 }
 FNR == 1 {

@@ -11,37 +11,38 @@
 
 enum { COPY_RANGES = 8 };                  /* that are read at a time */
 
-/* Properties that stand together, byte for byte. */
-static void put_stretch(FILE *to, const char *from, const char *end, bool *some)
+/* Properties that stand together, byte for byte, behind the brace and other properties. */
+static size_t put_stretch(char *to, size_t at, const char *from, const char *end)
 {
-    if (!from) return;
-    if (*some) fputc(',', to);
-    *some = true;
-    fwrite(from, 1, (size_t)(end - from), to);
+    if (!from) return at;
+    if (at > 1) to[at++] = ',';
+    memcpy(to + at, from, (size_t)(end - from));
+    return at + (size_t)(end - from);
 }
 
 /* All properties of its own. What is no object stays as it is, and is refused in its turn. */
-static void keep_item(FILE *to, aiocosmos_json row)
+static size_t keep_item(char *to, aiocosmos_json row)
 {
     aiocosmos_json name, value = {0};
     const char *from = NULL, *end = NULL;
-    bool some = false;
+    size_t at = 1;
     if (row.type != AIOCOSMOS_JSON_OBJ) {
-        fwrite(row.ptr, 1, row.len, to);
-        return;
+        memcpy(to, row.ptr, row.len);
+        return row.len;
     }
-    fputc('{', to);
+    to[0] = '{';
     while (aiocosmos_json_next(row, &name, &value)) {
         if (is_system(name)) {
-            put_stretch(to, from, end, &some);
+            at = put_stretch(to, at, from, end);
             from = NULL;
             continue;
         }
         if (!from) from = name.ptr;
         end = value.ptr + value.len;
     }
-    put_stretch(to, from, end, &some);
-    fputc('}', to);
+    at = put_stretch(to, at, from, end);
+    to[at++] = '}';
+    return at;
 }
 
 static void fill_upsert(transfer *tr, aiocosmos_str row, aiocosmos_bulk_item *item)

@@ -1,5 +1,6 @@
 /* import.c: every document of a file. */
 #include "import.h"
+#include "blocks.h"
 #include "csv.h"
 #include "flight.h"
 #include "input.h"
@@ -51,7 +52,7 @@ typedef struct importer {
     struct entry *rejected;                /* the lines that they are of */
     long from_line, from_element;          /* those before it are passed over */
     aiocosmos_op bulk;
-    size_t bytes_in_flight;
+    blocks entries;
     bool starved;                          /* the input has nothing now */
     bool crowded;                          /* too much is in flight */
     bool broken;                           /* input or rejects file have failed, and that has been said */
@@ -117,7 +118,7 @@ static aiocosmos_pull break_off(importer *im, const char *what, int error)
 static entry *keep_document(importer *im, const document *from)
 {
     size_t len = from->too_long ? 0 : from->text.len;
-    entry *kept = malloc(sizeof *kept + len + 1);
+    entry *kept = blocks_take(&im->entries, sizeof *kept + len);
     if (!kept) return NULL;
     kept->line = from->line;
     kept->element = from->element;
@@ -127,7 +128,6 @@ static entry *keep_document(importer *im, const document *from)
     kept->is_json = kept->is_read = false;
     kept->tries = 0;
     memcpy(kept->text, from->text.ptr, len);
-    im->bytes_in_flight += len;
     kept->place = flight_take(from);
     return kept;
 }
@@ -135,8 +135,7 @@ static entry *keep_document(importer *im, const document *from)
 static void drop_line(importer *im, entry *line)
 {
     flight_drop(line->place);
-    im->bytes_in_flight -= line->len;
-    free(line);
+    blocks_drop(&im->entries, line);
 }
 
 /* A line that is no document, or has no key, goes the same way as the others: the library refuses it. Where there is no
@@ -204,7 +203,7 @@ static aiocosmos_pull take_line(importer *im, aiocosmos_bulk_item *item)
     taken got;
     do {
         if (flight_is_interrupted() || im->broken || im->given_up) return no_more_lines(im);
-        im->crowded = im->bytes_in_flight >= IN_FLIGHT_BYTES_MAX || flight_is_full();
+        im->crowded = im->entries.bytes >= IN_FLIGHT_BYTES_MAX || flight_is_full();
         if (im->crowded) return AIOCOSMOS_PULL_LATER;
         got = im->is_csv ? csv_take(&im->csv, &im->in, &at) : values_take(&im->values, &im->in, &at);
         im->starved = got == TAKEN_NONE_YET;

@@ -83,9 +83,10 @@ static char *select_items(tool *t, int *levels, int *status)
 
 /*--- Each of them -------------------------------------------------------------*/
 
-static void keep_row(FILE *to, aiocosmos_json row)
+static size_t keep_row(char *to, aiocosmos_json row)
 {
-    fwrite(row.ptr, 1, row.len, to);
+    memcpy(to, row.ptr, row.len);
+    return row.len;
 }
 
 /* Only what is still as it was when it met the condition: that is what its ETag says. */

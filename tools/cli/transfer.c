@@ -35,39 +35,41 @@ typedef struct kept_page {
     kept_row rows[];
 } kept_page;
 
-static void free_page(transfer *tr, kept_page *page)
+static void free_page(kept_page *page)
 {
-    tr->bytes_held -= page->bytes;
     free(page->text);
     free(page->token);
     free(page);
 }
 
-static kept_page *copy_page(const transfer *tr, const aiocosmos_page *from)
+/* NULL: no memory. */
+static kept_page *new_page(const aiocosmos_page *from)
 {
     kept_page *page = calloc(1, sizeof *page + from->item_count * sizeof *page->rows);
     aiocosmos_json row = {0};
-    FILE *to = NULL;
-    size_t end = 0;
-    bool ok;
-    if (page) to = open_memstream(&page->text, &page->bytes);
-    if (!to) return free(page), NULL;
-    while (page->count < from->item_count && aiocosmos_json_next(from->items, NULL, &row)) {
+    size_t room = 1;
+    if (!page) return NULL;
+    while (aiocosmos_json_next(from->items, NULL, &row)) room += row.len;
+    page->text = malloc(room);
+    page->token = text_of(from->continuation);
+    page->last = !from->more;
+    if (page->text && page->token) return page;
+    free_page(page);
+    return NULL;
+}
+
+static kept_page *copy_page(const transfer *tr, const aiocosmos_page *from)
+{
+    kept_page *page = new_page(from);
+    aiocosmos_json row = {0};
+    while (page && page->count < from->item_count && aiocosmos_json_next(from->items, NULL, &row)) {
         kept_row *kept = &page->rows[page->count++];
         kept->page = page;
-        kept->begin = end;
-        tr->keep(to, row);
-        end = (size_t)ftell(to);
-        kept->len = end - kept->begin;
+        kept->begin = page->bytes;
+        kept->len = tr->keep(page->text + page->bytes, row);
+        page->bytes += kept->len;
     }
-    page->last = !from->more;
-    page->token = text_of(from->continuation);
-    ok = !ferror(to);
-    if (fclose(to) == 0 && ok && page->token) return page;
-    free(page->text);
-    free(page->token);
-    free(page);
-    return NULL;
+    return page;
 }
 
 /* What has been done in all pages of a part, from the first on, is behind it. */
@@ -77,7 +79,8 @@ static void settle_pages(transfer *tr, part *p)
     for (page = p->pages; page && page->settled == page->count; page = p->pages) {
         p->pages = page->next_of_part;
         scan_settle(p, aiocosmos_text(page->token), page->last);
-        free_page(tr, page);
+        tr->bytes_held -= page->bytes;
+        free_page(page);
     }
 }
 
@@ -302,7 +305,7 @@ int transfer_run(transfer *tr)
         while (p->pages) {
             kept_page *page = p->pages;
             p->pages = page->next_of_part;
-            free_page(tr, page);
+            free_page(page);
         }
     }
     status = scan_end(s);

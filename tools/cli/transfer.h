@@ -4,16 +4,15 @@
 
 #include "scan.h"
 
-#include <stdio.h>
-
 typedef struct transfer transfer;
 
 /* Zeroed but for what the user gives: */
 struct transfer {
     scan scan;                             /* the user's, but for take */
     tool *to;                              /* the user's: whose client writes, into the container of its operands */
-    /* The user's: a row as it is to be kept until its turn, and then what is done with it, the row being lent. */
-    void (*keep)(FILE *to, aiocosmos_json row);
+    /* The user's: a row as it is to be kept until its turn, in its own length at most, of which it returns what it has
+     * used; and then what is done with it, the row being lent. */
+    size_t (*keep)(char *to, aiocosmos_json row);
     void (*fill)(transfer *tr, aiocosmos_str row, aiocosmos_bulk_item *item);
     bool gone_is_fine;                     /* the user's: 404 says that it is done already */
     void *user_data;                       /* the user's */

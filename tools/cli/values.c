@@ -140,28 +140,21 @@ static outlined outline_run(outline *o, const char *text, size_t len, size_t *at
 }
 
 /*--- Lines that are one value -------------------------------------------------
- * It is what most lines are, and by brackets alone it shows in a third of the time. */
+ * It is what most lines are, and by brackets and quotes alone it shows in a tenth of the time. */
 
-enum { BRACKET = 1, OF_STRING = 2, STOP = BRACKET | OF_STRING };
-
-static const unsigned char marks[256] = {
-    ['{'] = BRACKET, ['['] = BRACKET, ['}'] = BRACKET, [']'] = BRACKET, ['"'] = STOP, ['\\'] = OF_STRING, ['\n'] = STOP
+static const bool marks[256] = {
+    ['{'] = true, ['['] = true, ['}'] = true, [']'] = true, ['"'] = true, ['\n'] = true
 };
 
-static const char *find_mark(const char *at, int which)
-{
-    while (!(marks[(unsigned char)*at] & which)) at++;
-    return at;
-}
-
 /* The quote behind a string; NULL: the line ends before it. */
-static const char *string_end(const char *at)
+static const char *string_end(const char *begin, const char *newline)
 {
-    for (;; at++) {
-        at = find_mark(at, OF_STRING);
-        if (*at == '"') return at;
-        if (*at == '\n' || *++at == '\n') return NULL;     /* a backslash goes with what it escapes */
+    const char *at = begin, *quote, *unescaped;
+    for (; (quote = memchr(at, '"', (size_t)(newline - at))) != NULL; at = quote + 1) {
+        for (unescaped = quote; unescaped > begin && unescaped[-1] == '\\'; unescaped--) continue;
+        if ((quote - unescaped) % 2 == 0) break;           /* two backslashes mean one, and escape nothing */
     }
+    return quote;
 }
 
 /* Of a line that begins with a bracket, up to its newline. True: outline_run() would find no end before the last one,
@@ -170,8 +163,8 @@ static bool is_one_value(const char *at, const char *newline)
 {
     int depth = 0;
     do {
-        at = find_mark(at, BRACKET);
-        if (*at == '"') at = string_end(at + 1);
+        while (!marks[(unsigned char)*at]) at++;
+        if (*at == '"') at = string_end(at + 1, newline);
         else depth += *at == '{' || *at == '[' ? 1 : -1;
         if (!at || *at == '\n') return false;
         at++;
