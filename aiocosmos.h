@@ -1237,15 +1237,14 @@ static ptrdiff_t aioc_platform_system_roots(void *user_data, void *out, size_t c
 {
     static const char *const paths[] = {
         "/etc/ssl/certs/ca-certificates.crt",  /* Debian, Ubuntu, Alpine, Arch */
-        "/etc/pki/tls/certs/ca-bundle.crt",    /* Fedora, RHEL */
-        "/etc/ssl/ca-bundle.pem",              /* openSUSE */
-        "/etc/ssl/cert.pem"                    /* macOS, BSDs */
+        "/etc/pki/tls/certs/ca-bundle.crt",  /* Fedora, RHEL */
+        "/etc/ssl/ca-bundle.pem",  /* openSUSE */
+        "/etc/ssl/cert.pem"  /* macOS, BSDs */
     };
     ptrdiff_t size = 0;
     size_t i;
-    for (i = 0; size <= 0 && i < sizeof paths / sizeof *paths; i++) {
+    for (i = 0; size <= 0 && i < sizeof paths / sizeof *paths; i++)
         size = aioc_platform_file_read(user_data, paths[i], out, cap);
-    }
     return size;
 }
 
@@ -1614,21 +1613,18 @@ static bool aioc_platform_poller_add(aioc_platform_poller *poller, int fd, unsig
 
 static int aioc_platform_poller_start(aioc_platform_poller *poller)
 {
-    if (pipe(poller->wake) != 0 || !aioc_platform_tame(poller->wake[0]) || !aioc_platform_tame(poller->wake[1])) {
+    if (pipe(poller->wake) != 0 || !aioc_platform_tame(poller->wake[0]) || !aioc_platform_tame(poller->wake[1]))
         return aioc_platform_io_of(errno);
-    }
     return aioc_platform_poller_add(poller, poller->wake[0], AIOCOSMOS_READABLE, NULL) ? 0 : AIOCOSMOS_IO_LIMIT;
 }
 
 static void aioc_platform_poller_stop(aioc_platform_poller *poller)
 {
     int i;
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 2; i++)
         if (poller->wake[i] >= 0) close(poller->wake[i]);
-    }
-    if (poller->cap) {
+    if (poller->cap)
         aioc_platform_allocate(&poller->allocator, poller->sources, aioc_platform_poller_bytes(poller->cap), 0);
-    }
 }
 
 /* Looks through all entries: what is watched changes when a connection comes or goes, not per request. */
@@ -2013,20 +2009,20 @@ static bool aioc_reactor_timer_run_one(aioc_reactor *reactor)
 
 /* Size classes: 64 bytes, then four for each doubling, so that a fifth of a block at most is slack. Larger blocks go
  * straight to the allocator. */
-#define AIOC_MEM_SMALLEST  64u
-#define AIOC_MEM_LARGEST   65536u
-#define AIOC_MEM_CLASSES   41
+#define AIOC_MEM_SMALLEST 64u
+#define AIOC_MEM_LARGEST 65536u
+#define AIOC_MEM_CLASSES 41
 
-typedef struct aioc_mem_block {     /* a freed block starts with this */
+typedef struct aioc_mem_block {  /* a freed block starts with this */
     struct aioc_mem_block *next;
 } aioc_mem_block;
 
 typedef struct aioc_mem {
     aiocosmos_allocator allocator;
     size_t used, peak, max;  /* bytes taken from the allocator, those on free lists included */
-    size_t kept, kept_max;   /* bytes on free lists */
-    uint64_t allocations;    /* how often the allocator was asked for memory */
-    uint32_t refused;        /* how often there was none, since somebody has set this to 0 */
+    size_t kept, kept_max;  /* bytes on free lists */
+    uint64_t allocations;  /* how often the allocator was asked for memory */
+    uint32_t refused;  /* how often there was none, since somebody has set this to 0 */
     void (*reclaim)(void *owner, size_t size);  /* frees what can be had again, if it has any; allocates nothing */
     void *reclaim_owner;
     aioc_mem_block *free[AIOC_MEM_CLASSES];
@@ -2223,9 +2219,8 @@ static void *aioc_mem_resize(aioc_mem *memory, void *ptr, size_t old_size, size_
         aioc_mem_permit(ptr, new_size, rounded);
         return ptr;
     }
-    if (old_size > AIOC_MEM_LARGEST && new_size > AIOC_MEM_LARGEST) {
+    if (old_size > AIOC_MEM_LARGEST && new_size > AIOC_MEM_LARGEST)
         return aioc_mem_ask(memory, ptr, old_size, new_size);
-    }
     moved = aioc_mem_alloc(memory, new_size);
     if (!moved) return NULL;
     memcpy(moved, ptr, old_size < new_size ? old_size : new_size);
@@ -2333,11 +2328,11 @@ static int aioc_mem_read(aioc_mem *memory, const aiocosmos_platform *platform, c
 
 /*--- Turns: of those who have the same key, one at a time, in the order in which they came ---*/
 
-typedef struct aioc_mem_turn {                   /* zeroed at first */
+typedef struct aioc_mem_turn {  /* zeroed at first */
     uint64_t key;
     struct aioc_mem_turn *next, *tail, *bucket_next;  /* the last two are of the first of a key */
-    void   (*come)(struct aioc_mem_turn *turn);  /* it is the first by now */
-    void    *owner;
+    void (*come)(struct aioc_mem_turn *turn);  /* it is the first by now */
+    void *owner;
 } aioc_mem_turn;
 
 typedef struct aioc_mem_turns { aioc_mem_turn *buckets[256]; } aioc_mem_turns;
@@ -2458,9 +2453,8 @@ static bool aioc_mem_same_nocase(aiocosmos_str a, aiocosmos_str b)
 {
     size_t i;
     if (a.len != b.len) return false;
-    for (i = 0; i < a.len; i++) {
+    for (i = 0; i < a.len; i++)
         if (aioc_mem_lower(a.ptr[i]) != aioc_mem_lower(b.ptr[i])) return false;
-    }
     return true;
 }
 
@@ -4279,23 +4273,23 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
  * May call: memory, text, BearSSL's HMAC.    Knows nothing of: HTTP, JSON, clocks.
  *========================*/
 
-#define AIOC_AUTH_KEY_BYTES_MAX 256       /* decoded; the service's keys have 64 */
-#define AIOC_AUTH_TOKEN_MAX     16384     /* as a header value; the service takes no longer one */
-#define AIOC_AUTH_DENIAL_US     5000000u  /* so long at most "there is none" holds */
-#define AIOC_AUTH_SKEW_MIN_MS   60000     /* a clock this far from the server's is corrected */
+#define AIOC_AUTH_KEY_BYTES_MAX 256  /* decoded; the service's keys have 64 */
+#define AIOC_AUTH_TOKEN_MAX 16384  /* as a header value; the service takes no longer one */
+#define AIOC_AUTH_DENIAL_US 5000000u  /* so long at most "there is none" holds */
+#define AIOC_AUTH_SKEW_MIN_MS 60000  /* a clock this far from the server's is corrected */
 #ifndef AIOC_AUTH_WAYS
-#define AIOC_AUTH_WAYS          4  /* slots that one signature may be in */
+#define AIOC_AUTH_WAYS 4  /* slots that one signature may be in */
 #endif
 #ifndef AIOC_AUTH_SLOTS
-#define AIOC_AUTH_SLOTS         64  /* signatures kept, 25 KiB; a multiple of AIOC_AUTH_WAYS */
+#define AIOC_AUTH_SLOTS 64  /* signatures kept, 25 KiB; a multiple of AIOC_AUTH_WAYS */
 #endif
 #ifndef AIOC_AUTH_TEXT_MAX
-#define AIOC_AUTH_TEXT_MAX      222  /* verb, type and link of a signature that is kept */
+#define AIOC_AUTH_TEXT_MAX 222  /* verb, type and link of a signature that is kept */
 #endif
 
 /*--- Dates: IMF-fixdate of RFC 9110, 5.6.7, in English whatever the locale ---*/
 
-#define AIOC_AUTH_DATE_LEN  29
+#define AIOC_AUTH_DATE_LEN 29
 
 static const char aioc_auth_weekdays[] = "ThuFriSatSunMonTueWed";  /* 1970-01-01 was a Thursday */
 /* "Sat, 21 Nov 2026 02:31:44 GMT". Times before 1970 and after 9999 become the nearest that can be written. */
@@ -4346,29 +4340,29 @@ static size_t aioc_auth_percent_encode(aiocosmos_str text, char *out)
 /*--- Account key and signatures ---*/
 
 #define AIOC_AUTH_VALUE_PREFIX "type%3Dmaster%26ver%3D1.0%26sig%3D"
-#define AIOC_AUTH_VALUE_MAX    (sizeof AIOC_AUTH_VALUE_PREFIX - 1 + 3 * 44)
+#define AIOC_AUTH_VALUE_MAX (sizeof AIOC_AUTH_VALUE_PREFIX - 1 + 3 * 44)
 
 /* A signature of one second. `text` is the string to sign as far as its link. */
 typedef struct aioc_auth_slot {
-    int64_t  second;
+    int64_t second;
     uint16_t text_len;  /* 0: the slot is empty */
     uint16_t value_len;
-    char     text[AIOC_AUTH_TEXT_MAX];
-    char     value[AIOC_AUTH_VALUE_MAX];
+    char text[AIOC_AUTH_TEXT_MAX];
+    char value[AIOC_AUTH_VALUE_MAX];
 } aioc_auth_slot;
 
 /* Zeroed: has no key, signs nothing. */
 typedef struct aioc_auth_signer {
     /* HMAC's two keyed states, made once: a signature costs three or four blocks of SHA-256 instead of two more. */
     br_hmac_key_context key;
-    bool     has_key;
-    uint32_t serial;    /* how many keys there have been */
-    int64_t  second;    /* of the date text; there is none while date[0] is 0 */
+    bool has_key;
+    uint32_t serial;  /* how many keys there have been */
+    int64_t second;  /* of the date text; there is none while date[0] is 0 */
     uint64_t computed;  /* signatures that were not in a slot */
-    size_t   last;      /* the slot of the last answer: bulk writes ask for it again and again */
-    char     date[AIOC_AUTH_DATE_LEN + 1];
-    char     signed_date[AIOC_AUTH_DATE_LEN + 2];  /* in lower case, with the two line feeds that end the text */
-    char     value[AIOC_AUTH_VALUE_MAX];           /* a signature whose link is too long for a slot */
+    size_t last;  /* the slot of the last answer: bulk writes ask for it again and again */
+    char date[AIOC_AUTH_DATE_LEN + 1];
+    char signed_date[AIOC_AUTH_DATE_LEN + 2];  /* in lower case, with the two line feeds that end the text */
+    char value[AIOC_AUTH_VALUE_MAX];  /* a signature whose link is too long for a slot */
     aioc_auth_slot slots[AIOC_AUTH_SLOTS];
 } aioc_auth_signer;
 
@@ -4457,9 +4451,8 @@ static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, 
     aioc_auth_signer_date(signer, wall_s);
     head = aioc_auth_put_line(text, verb);
     head += aioc_auth_put_line(text + head, type);
-    if (link.len > sizeof text - head) {
+    if (link.len > sizeof text - head)
         return aioc_text_view(signer->value, aioc_auth_compute(signer, text, head, link, signer->value));
-    }
     len = head + link.len;
     if (link.len) memcpy(text + head, link.ptr, link.len);
     if (slot->second != wall_s || slot->text_len != len || memcmp(slot->text, text, len) != 0) {
@@ -4478,10 +4471,10 @@ static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, 
 /*--- Tokens that the host gave ---*/
 
 typedef struct aioc_auth_token {
-    struct aioc_auth_token *next;   /* used less recently */
-    uint32_t link_len, value_len;   /* of what stands behind this struct; value_len 0: the host has none */
-    uint32_t serial;                /* from 1: which of all that were set it is */
-    bool     renewing;              /* the host has been asked for its successor */
+    struct aioc_auth_token *next;  /* used less recently */
+    uint32_t link_len, value_len;  /* of what stands behind this struct; value_len 0: the host has none */
+    uint32_t serial;  /* from 1: which of all that were set it is */
+    bool renewing;  /* the host has been asked for its successor */
     uint64_t renew_us, expires_us;  /* UINT64_MAX: never */
 } aioc_auth_token;
 
@@ -4516,8 +4509,8 @@ static void aioc_auth_tokens_wipe(aioc_auth_tokens *tokens, aioc_mem *memory)
 static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
 {
     static const char aad[] = "type%3Daad%26ver%3D1.0%26sig%3D";
-    bool   encoded = token.len > 7 && memcmp(token.ptr, "type%3", 6) == 0 && (token.ptr[6] | 32) == 'd';
-    bool   resource = encoded || (token.len > 5 && memcmp(token.ptr, "type=", 5) == 0);
+    bool encoded = token.len > 7 && memcmp(token.ptr, "type%3", 6) == 0 && (token.ptr[6] | 32) == 'd';
+    bool resource = encoded || (token.len > 5 && memcmp(token.ptr, "type=", 5) == 0);
     size_t i, len = resource ? 0 : sizeof aad - 1;
     if (token.len == 0) return 0;
     if (out) memcpy(out, aad, len);
@@ -4620,7 +4613,7 @@ static size_t aioc_auth_claims(aiocosmos_str head, char *out)
 typedef struct aioc_auth_connection {
     aiocosmos_str endpoint, key;
     aiocosmos_str insecure;  /* true, false or nothing, in any case */
-    const char *at;          /* where the part, or value, begins that was looked at last */
+    const char *at;  /* where the part, or value, begins that was looked at last */
 } aioc_auth_connection;
 
 /* Takes one "Name=value". Returns what is wrong with it, or NULL. */
@@ -4682,29 +4675,29 @@ static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_ms, 
 #ifndef AIOC_DNS_NAMES_MAX
 #  define AIOC_DNS_NAMES_MAX 64u  /* names in the cache; the least recently used is forgotten */
 #endif
-#define AIOC_DNS_FAMILY_MAX  8u  /* addresses kept of each family */
+#define AIOC_DNS_FAMILY_MAX 8u  /* addresses kept of each family */
 #define AIOC_DNS_ADDRESSES_MAX (2 * AIOC_DNS_FAMILY_MAX)
-#define AIOC_DNS_CHAIN_MAX   16u  /* CNAME records from a name to its addresses */
+#define AIOC_DNS_CHAIN_MAX 16u  /* CNAME records from a name to its addresses */
 #define AIOC_DNS_SERVERS_MAX 3u  /* as everywhere: MAXNS of resolv.conf(5) */
-#define AIOC_DNS_ROUNDS      2u  /* each server is asked so often; once if resolv.conf says attempts:1 */
-#define AIOC_DNS_SEARCH_MAX  6u
-#define AIOC_DNS_FILE_MAX    (1u << 20)  /* bytes read of a file */
+#define AIOC_DNS_ROUNDS 2u  /* each server is asked so often; once if resolv.conf says attempts:1 */
+#define AIOC_DNS_SEARCH_MAX 6u
+#define AIOC_DNS_FILE_MAX (1u << 20)  /* bytes read of a file */
 
 /* A silent server is not given up when the next is asked: its answer may still come first. All servers twice, and the
  * last wait, take 4 s: less than a connection is given by default, so that its error says what went wrong. */
-#define AIOC_DNS_NEXT_US     400000u  /* until the next server is asked */
-#define AIOC_DNS_LAST_US     2000000u  /* after the last question; 1 s if resolv.conf says timeout:1 */
-#define AIOC_DNS_DELAY_US    50000u  /* for IPv6, when IPv4 is there (RFC 8305, 3: Resolution Delay) */
-#define AIOC_DNS_STALE_US    1800000u  /* then an expired answer is used (RFC 8767, 5: client response timer) */
-#define AIOC_DNS_HOOK_US     30000000u  /* then the host's hook may be asked the same again */
+#define AIOC_DNS_NEXT_US 400000u  /* until the next server is asked */
+#define AIOC_DNS_LAST_US 2000000u  /* after the last question; 1 s if resolv.conf says timeout:1 */
+#define AIOC_DNS_DELAY_US 50000u  /* for IPv6, when IPv4 is there (RFC 8305, 3: Resolution Delay) */
+#define AIOC_DNS_STALE_US 1800000u  /* then an expired answer is used (RFC 8767, 5: client response timer) */
+#define AIOC_DNS_HOOK_US 30000000u  /* then the host's hook may be asked the same again */
 
 /* How long answers are kept, in seconds. */
-#define AIOC_DNS_TTL_MIN_S   1u
-#define AIOC_DNS_TTL_MAX_S   300u  /* an account that fails over moves its name */
-#define AIOC_DNS_NEGATIVE_S  5u  /* no such name: it may be about to be created */
-#define AIOC_DNS_FAILURE_S   1u  /* nobody could say (RFC 9520, 3.2: at least one second) */
-#define AIOC_DNS_HOSTS_S     1u  /* so the hosts file is read at most once a second for each name */
-#define AIOC_DNS_RESTALE_S   30u  /* an expired answer that had to be used (RFC 8767, 5) */
+#define AIOC_DNS_TTL_MIN_S 1u
+#define AIOC_DNS_TTL_MAX_S 300u  /* an account that fails over moves its name */
+#define AIOC_DNS_NEGATIVE_S 5u  /* no such name: it may be about to be created */
+#define AIOC_DNS_FAILURE_S 1u  /* nobody could say (RFC 9520, 3.2: at least one second) */
+#define AIOC_DNS_HOSTS_S 1u  /* so the hosts file is read at most once a second for each name */
+#define AIOC_DNS_RESTALE_S 30u  /* an expired answer that had to be used (RFC 8767, 5) */
 #define AIOC_DNS_STALE_MAX_S 86400u  /* it is used for no longer than this (RFC 8767, 5: a day at least) */
 
 /*--- Addresses ---*/
@@ -4723,9 +4716,8 @@ typedef struct aioc_dns_set {
 static void aioc_dns_set_add(aioc_dns_set *set, const aiocosmos_address *address)
 {
     size_t i;
-    for (i = 0; i < set->count; i++) {
+    for (i = 0; i < set->count; i++)
         if (aioc_dns_same(&set->addresses[i], address)) return;
-    }
     if (set->count < AIOC_DNS_FAMILY_MAX) set->addresses[set->count++] = *address;
 }
 
@@ -4744,7 +4736,7 @@ static size_t aioc_dns_interleave(const aioc_dns_set *six, const aioc_dns_set *f
 /*--- Names ---*/
 
 #define AIOC_DNS_DOMAIN_MAX 255  /* as sent (RFC 1035, 2.3.4) */
-#define AIOC_DNS_HOST_MAX   255  /* as text: 253 characters, a last dot, NUL */
+#define AIOC_DNS_HOST_MAX 255  /* as text: 253 characters, a last dot, NUL */
 
 /* A name as it is sent: labels behind their lengths, the last one empty (RFC 1035, 3.1). */
 typedef struct aioc_dns_domain {
@@ -4801,9 +4793,8 @@ static const char *aioc_dns_host_wrong(const char *host)
     size_t len = strspn(host, known), at = len;
     if ((unsigned char)host[len] >= 0x80) return "has letters beyond ASCII: write it as it is registered, with xn--";
     if (host[len]) return "has a character that no host name has";
-    if (!aioc_dns_domain_make(&domain, aioc_text_view(host, len), aioc_mem_str(""))) {
+    if (!aioc_dns_domain_make(&domain, aioc_text_view(host, len), aioc_mem_str("")))
         return "is no host name: a part between dots is empty or over 63 characters, or all of it over 253";
-    }
     /* No top-level domain is a number, so this is an IPv4 address with a mistake in it (RFC 3696, 2). */
     while (at > 0 && strchr("0123456789.", host[at - 1])) at--;
     return at == 0 || (host[at] == '.' && at + 1 < len) ? "is neither an IPv4 address nor a host name" : NULL;
@@ -5497,9 +5488,8 @@ static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
         if ((size_t)sent < slice.len && exchange->stream) return;
         if (aioc_reactor_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) sent = AIOCOSMOS_IO_LIMIT;
     }
-    if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) {
+    if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN)
         aioc_dns_exchange_fail(exchange, aioc_text_of(aioc_text_faults, (int)sent));
-    }
 }
 
 /* Of the answer with its length, once that is known; of a datagram more than the 512 bytes that may come. */
@@ -5621,9 +5611,8 @@ static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmo
 {
     aioc_dns_name *name = resolver->first;
     size_t i;
-    for (i = 0; i < count; i++) {
+    for (i = 0; i < count; i++)
         if (addresses[i].family != 4 && addresses[i].family != 6) return AIOCOSMOS_E_ARGUMENT;
-    }
     while (name && (!name->lookup || name->lookup->question != question)) name = name->next;
     if (!name || question == 0) return AIOCOSMOS_E_ARGUMENT;
     if (count == 0) {
@@ -5788,11 +5777,11 @@ static void aioc_dns_close(aioc_dns *resolver)
  * May call: memory, text.    Knows nothing of: sockets, clocks, files, HTTP.
  *========================*/
 
-#define AIOC_TLS_WHY_MAX         320
-#define AIOC_TLS_SAVED_MAX       128    /* of a session's secrets, kept to resume it */
-#define AIOC_TLS_SAVED_S         86400  /* RFC 5246 F.1.4: a session id should live no longer */
+#define AIOC_TLS_WHY_MAX 320
+#define AIOC_TLS_SAVED_MAX 128  /* of a session's secrets, kept to resume it */
+#define AIOC_TLS_SAVED_S 86400  /* RFC 5246 F.1.4: a session id should live no longer */
 #define AIOC_TLS_CERTIFICATE_MAX 16384  /* bytes; ordinary ones have 1,000 to 8,000 */
-#define AIOC_TLS_CHAIN_MAX       12     /* certificates that a server may send */
+#define AIOC_TLS_CHAIN_MAX 12  /* certificates that a server may send */
 
 typedef struct aioc_tls_session aioc_tls_session;
 typedef struct aioc_tls_table aioc_tls_table;
@@ -5801,11 +5790,11 @@ typedef enum aioc_tls_state {
     AIOC_TLS_HANDSHAKE,
     AIOC_TLS_OPEN,
     AIOC_TLS_CLOSED,  /* close_notify came: all that was sent has arrived */
-    AIOC_TLS_FAILED   /* `why` says why */
+    AIOC_TLS_FAILED  /* `why` says why */
 } aioc_tls_state;
 
 typedef struct aioc_tls_trust {  /* certificates that may vouch for a server */
-    void *anchors;               /* of the TLS that read them */
+    void *anchors;  /* of the TLS that read them */
     uint32_t count, cap;
     size_t skipped;  /* certificates that could not be read or used */
 } aioc_tls_trust;
@@ -5813,7 +5802,7 @@ typedef struct aioc_tls_trust {  /* certificates that may vouch for a server */
 typedef struct aioc_tls_config {  /* outlives the sessions */
     const aioc_tls_table *table;
     const aioc_tls_trust *trust;
-    bool insecure;                /* any certificate will do */
+    bool insecure;  /* any certificate will do */
 } aioc_tls_config;
 
 /* What sessions to one endpoint, with one configuration, learn from those before: how to skip the expensive half of the
@@ -5835,7 +5824,7 @@ struct aioc_tls_session {  /* the part of a session that every TLS has */
 struct aioc_tls_table {
     /* Reads certificates: the host's, or else the system's roots, NULL where there are none: a TLS may have a store of
      * its own. What cannot be read or used is skipped and counted. 0; E_ARGUMENT: none is left; E_NOMEM. err: why. */
-    int  (*trust_open)(aioc_tls_trust *trust, aioc_mem *memory, const char *pem, size_t len, char *err, size_t cap);
+    int (*trust_open)(aioc_tls_trust *trust, aioc_mem *memory, const char *pem, size_t len, char *err, size_t cap);
     void (*trust_close)(aioc_tls_trust *trust, aioc_mem *memory);
     /* host: a name or a literal address. wall_s: the time that certificates are checked by. NULL: no memory. Any other
      * failure is a session in the state FAILED. The first bytes to send wait at once. */
@@ -5947,9 +5936,9 @@ static bool aioc_tls_der_is_oid(aioc_tls_der value, const unsigned char *oid)
 /* What refusals and checks need of a certificate; everything points into its bytes. */
 typedef struct aioc_tls_certificate {
     aioc_tls_der issuer, subject;  /* with their headers */
-    aioc_tls_der names;            /* contents of subjectAltName; at NULL: has none */
-    aioc_tls_der purposes;         /* contents of extKeyUsage; at NULL: good for anything */
-    aioc_tls_der signature;        /* object identifier of its algorithm */
+    aioc_tls_der names;  /* contents of subjectAltName; at NULL: has none */
+    aioc_tls_der purposes;  /* contents of extKeyUsage; at NULL: good for anything */
+    aioc_tls_der signature;  /* object identifier of its algorithm */
     int64_t not_before_s, not_after_s;
 } aioc_tls_certificate;
 
@@ -5986,9 +5975,8 @@ static bool aioc_tls_certificate_read(aioc_tls_certificate *out, aioc_tls_der de
         !aioc_tls_der_take_whole(&body, &out->subject) ||
         !aioc_tls_der_take_time(&validity, &out->not_before_s) ||
         !aioc_tls_der_take_time(&validity, &out->not_after_s)) return false;
-    while (aioc_tls_der_next(&body, &tag, &extensions)) {
+    while (aioc_tls_der_next(&body, &tag, &extensions))
         if (tag == AIOC_TLS_DER_EXTENSIONS && !aioc_tls_certificate_extensions(out, extensions)) return false;
-    }
     return body.len == 0 && aioc_tls_der_take(&whole, AIOC_TLS_DER_SEQUENCE, &algorithm) &&
            aioc_tls_der_take(&algorithm, AIOC_TLS_DER_OID, &out->signature);
 }
@@ -6096,9 +6084,8 @@ static void aioc_tls_bear_trust_close(aioc_tls_trust *trust, aioc_mem *memory)
 {
     br_x509_trust_anchor *anchors = (br_x509_trust_anchor *)trust->anchors;
     size_t i;
-    for (i = 0; i < trust->count; i++) {
+    for (i = 0; i < trust->count; i++)
         aioc_mem_free(memory, anchors[i].dn.data, anchors[i].dn.len + aioc_tls_key_bytes(&anchors[i].pkey));
-    }
     aioc_mem_free(memory, anchors, trust->cap * sizeof *anchors);
     memset(trust, 0, sizeof *trust);
 }
@@ -6279,9 +6266,8 @@ static void aioc_tls_say_signature(aioc_tls_bear *session)
     aioc_tls_der oid = session->certificate.signature;
     int kind = -1;
     if (aioc_tls_der_is_oid(oid, aioc_tls_oid_ecdsa_sha1)) kind = 0x05;
-    if (oid.len == aioc_tls_oid_rsa[0] + 1u && memcmp(oid.at, aioc_tls_oid_rsa + 1, oid.len - 1) == 0) {
+    if (oid.len == aioc_tls_oid_rsa[0] + 1u && memcmp(oid.at, aioc_tls_oid_rsa + 1, oid.len - 1) == 0)
         kind = oid.at[oid.len - 1];
-    }
     aioc_tls_say(session, aioc_text_of(aioc_tls_signatures, kind));
 }
 
@@ -7329,9 +7315,9 @@ static void aioc_http_drain(aioc_http_parser *parser)
  * May call: platform, reactor, memory, text, resolve, tls.    Knows nothing of: HTTP, queues, retries.
  *========================*/
 
-#define AIOC_STREAM_TURN_BYTES    262144u  /* by one stream before others have their turn */
-#define AIOC_STREAM_STAGGER_US    250000u  /* RFC 8305, 5: between two addresses */
-#define AIOC_STREAM_MESSAGE_MAX   768
+#define AIOC_STREAM_TURN_BYTES 262144u  /* by one stream before others have their turn */
+#define AIOC_STREAM_STAGGER_US 250000u  /* RFC 8305, 5: between two addresses */
+#define AIOC_STREAM_MESSAGE_MAX 768
 
 typedef struct aioc_stream aioc_stream;
 
@@ -7343,15 +7329,15 @@ typedef struct aioc_stream_place {
     const char *host;  /* a name or a literal */
     uint16_t port;
     uint32_t connect_timeout_ms;  /* name, TCP and TLS together */
-    const aioc_tls_config *tls;   /* NULL: without */
+    const aioc_tls_config *tls;  /* NULL: without */
     void (*opened)(aioc_stream *stream);
     /* It has to be closed there. again: the next handshake avoids what was wrong with this one. */
     void (*failed)(aioc_stream *stream, int error, const char *message, bool again);
     bool (*readable)(aioc_stream *stream);  /* false: the stream is closed */
     void (*writable)(aioc_stream *stream);
-    aioc_mem_list asking;      /* who wants addresses, or more of them; first, who has not asked since any came */
+    aioc_mem_list asking;  /* who wants addresses, or more of them; first, who has not asked since any came */
     aioc_mem_list handshakes;  /* who has a record of one to read */
-    aiocosmos_address preferred;    /* connected last: tried first; family 0: none */
+    aiocosmos_address preferred;  /* connected last: tried first; family 0: none */
     aioc_tls_resumption resumption;
     uint64_t bytes_sent, bytes_received;
     char message[AIOC_STREAM_MESSAGE_MAX];  /* of the failure being reported */
@@ -7365,8 +7351,8 @@ typedef struct aioc_stream_try {
 /* Addresses are tried one by one, with 250 ms between them; the first that connects wins. */
 typedef struct aioc_stream_race {
     aioc_reactor_timer stagger;
-    size_t count, next, open;         /* tries, those begun, those of them undecided */
-    int io;                           /* how the last one failed */
+    size_t count, next, open;  /* tries, those begun, those of them undecided */
+    int io;  /* how the last one failed */
     const aiocosmos_address *failed;  /* and where */
     aioc_stream_try tries[AIOC_DNS_ADDRESSES_MAX];
 } aioc_stream_race;
@@ -7375,20 +7361,20 @@ enum { AIOC_STREAM_RESOLVING, AIOC_STREAM_CONNECTING, AIOC_STREAM_HANDSHAKE, AIO
 
 struct aioc_stream {  /* zeroed at first */
     aioc_mem_node node;
-    aioc_mem_list *queue;      /* in which it waits; NULL: in none. Once it is OPEN, its owner's */
+    aioc_mem_list *queue;  /* in which it waits; NULL: in none. Once it is OPEN, its owner's */
     aioc_reactor_source source;
     aioc_stream_place *place;
-    aioc_stream_race *race;    /* while CONNECTING */
+    aioc_stream_race *race;  /* while CONNECTING */
     aioc_tls_session *tls;
-    const char *rest;          /* received, and not used yet */
+    const char *rest;  /* received, and not used yet */
     size_t rest_len;
     aioc_reactor_timer limit;  /* until it is OPEN */
-    uint64_t asked;            /* resolver->answered when it asked last; that changes: it asks again */
-    uint64_t since_us;         /* came to its state */
-    uint64_t moved_us;         /* sent or received something */
+    uint64_t asked;  /* resolver->answered when it asked last; that changes: it asks again */
+    uint64_t since_us;  /* came to its state */
+    uint64_t moved_us;  /* sent or received something */
     uint32_t took_us[AIOC_STREAM_OPEN];  /* each state on the way */
     uint8_t state;
-    bool broken;   /* cannot be written to; what the peer said may still be there */
+    bool broken;  /* cannot be written to; what the peer said may still be there */
     bool hung_up;  /* the peer says no more than what has arrived */
 };
 
@@ -7779,9 +7765,8 @@ static void aioc_stream_race_add(aioc_stream *stream, const aiocosmos_address *a
     aioc_stream_race *race = stream->race;
     aioc_stream_try *attempt = &race->tries[race->count];
     size_t i;
-    for (i = 0; i < race->count; i++) {
+    for (i = 0; i < race->count; i++)
         if (aioc_dns_same(&race->tries[i].address, address)) return;
-    }
     if (i == AIOC_DNS_ADDRESSES_MAX) return;
     attempt->address = *address;
     attempt->address.port = stream->place->port;
@@ -7924,18 +7909,18 @@ static bool aioc_stream_handshake_work(aioc_stream_place *place)
  * deadlines.
  *========================*/
 
-#define AIOC_POOL_PATIENCE_US   250000u  /* between two connections opened, while none is open */
-#define AIOC_POOL_BACKOFF_US    50000u   /* after a failed connect; doubled by each further one */
-#define AIOC_POOL_BACKOFF_MAX   5        /* doublings: 1.6 s */
-#define AIOC_POOL_AGAIN_MAX     2        /* handshakes repeated at once */
-#define AIOC_POOL_WARMING_MAX   4        /* connections opened at once ahead of need */
-#define AIOC_POOL_DRAIN_BYTES   65536u   /* of an answer that nobody wants; then the connection is not worth it */
-#define AIOC_POOL_DRAIN_US      1000000u
-#define AIOC_POOL_RETIRE_US     300000000u  /* a connection's life: names move, old servers should be let go */
-#define AIOC_POOL_RETIRE_MORE   60000000u   /* and a random part of this, so that not all go at once */
-#define AIOC_POOL_LEAVE_US      1000000u /* between leaving twice; what is on its way when leaving is kept so long */
-#define AIOC_POOL_PAUSE_US      10000u  /* how often who lacks memory tries again */
-#define AIOC_POOL_PAUSES_MAX    3000    /* and how many times: 30 s */
+#define AIOC_POOL_PATIENCE_US 250000u  /* between two connections opened, while none is open */
+#define AIOC_POOL_BACKOFF_US 50000u  /* after a failed connect; doubled by each further one */
+#define AIOC_POOL_BACKOFF_MAX 5  /* doublings: 1.6 s */
+#define AIOC_POOL_AGAIN_MAX 2  /* handshakes repeated at once */
+#define AIOC_POOL_WARMING_MAX 4  /* connections opened at once ahead of need */
+#define AIOC_POOL_DRAIN_BYTES 65536u  /* of an answer that nobody wants; then the connection is not worth it */
+#define AIOC_POOL_DRAIN_US 1000000u
+#define AIOC_POOL_RETIRE_US 300000000u  /* a connection's life: names move, old servers should be let go */
+#define AIOC_POOL_RETIRE_MORE 60000000u  /* and a random part of this, so that not all go at once */
+#define AIOC_POOL_LEAVE_US 1000000u /* between leaving twice; what is on its way when leaving is kept so long */
+#define AIOC_POOL_PAUSE_US 10000u  /* how often who lacks memory tries again */
+#define AIOC_POOL_PAUSES_MAX 3000  /* and how many times: 30 s */
 
 typedef struct aioc_pool aioc_pool;
 typedef struct aioc_pool_connection aioc_pool_connection;
@@ -7943,14 +7928,14 @@ typedef struct aioc_pool_exchange aioc_pool_exchange;
 
 /* How an exchange ended. All pointers are lent until done returns. */
 typedef struct aioc_pool_outcome {
-    int error;                        /* 0, or E_DNS, CONNECT, TLS, PROTOCOL, TOO_LARGE, NOMEM, or what prepare said */
-    const char *message;              /* why, for people; NULL if error is 0 or prepare's */
-    bool sent;                        /* the request's last byte has reached send() */
-    bool reused;                      /* the connection was there before the exchange */
-    bool silent;                      /* not a byte of an answer came */
-    aioc_http_response *response;     /* after an error: its head alone, or NULL if not even that came whole */
-    aioc_http_parser *parser;         /* of the response, to take its body; NULL after an error */
-    uint32_t queue_us;                /* waiting, without what follows */
+    int error;  /* 0, or E_DNS, CONNECT, TLS, PROTOCOL, TOO_LARGE, NOMEM, or what prepare said */
+    const char *message;  /* why, for people; NULL if error is 0 or prepare's */
+    bool sent;  /* the request's last byte has reached send() */
+    bool reused;  /* the connection was there before the exchange */
+    bool silent;  /* not a byte of an answer came */
+    aioc_http_response *response;  /* after an error: its head alone, or NULL if not even that came whole */
+    aioc_http_parser *parser;  /* of the response, to take its body; NULL after an error */
+    uint32_t queue_us;  /* waiting, without what follows */
     uint32_t dns_us, tcp_us, tls_us;  /* of a connection that is not reused */
     uint32_t first_byte_us, body_us;  /* from sending to the first byte, from there to the last */
 } aioc_pool_outcome;
@@ -7961,10 +7946,10 @@ struct aioc_pool_exchange {  /* zeroed at first, but for prepare, done and owner
     uint64_t started_us;
     uint64_t number;  /* of all exchanges started in this pool */
     uint8_t state;
-    bool no_body;    /* the request is a HEAD: the answer has none, whatever its head says */
+    bool no_body;  /* the request is a HEAD: the answer has none, whatever its head says */
     /* The request is about to be written: fills head and body, which stay valid until done or cancel. < 0: the exchange
      * is done with that error; but E_NOMEM: asked again while others are under way. May not call the pool. */
-    int  (*prepare)(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
+    int (*prepare)(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
     /* Exactly once, unless cancelled. The exchange may be started again. */
     void (*done)(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
     void *owner;
@@ -7974,7 +7959,7 @@ enum { AIOC_POOL_OUTSIDE, AIOC_POOL_QUEUED, AIOC_POOL_ACTIVE };  /* aioc_pool_ex
 
 typedef struct aioc_pool_options {  /* what it points to outlives the pool */
     uint32_t connections_max, idle_timeout_ms;
-    size_t head_max, body_max;     /* of an answer, in bytes */
+    size_t head_max, body_max;  /* of an answer, in bytes */
     const aioc_http_names *names;
     char *scratch;  /* the pool's alone: what has no place of its own is received here */
     size_t scratch_size;
@@ -7986,7 +7971,7 @@ enum {  /* aioc_pool_connection.state: OPENING -> IDLE <-> BUSY <-> PAUSED; BUSY
     AIOC_POOL_OPENING,
     AIOC_POOL_IDLE,
     AIOC_POOL_BUSY,
-    AIOC_POOL_PAUSED,   /* busy, but reads nothing: no memory, or no place */
+    AIOC_POOL_PAUSED,  /* busy, but reads nothing: no memory, or no place */
     AIOC_POOL_DRAINING  /* an answer is on its way that nobody wants */
 };
 
@@ -7994,17 +7979,17 @@ struct aioc_pool_connection {
     aioc_stream stream;
     aioc_pool *pool;
     aioc_pool_connection *prev, *next;  /* all of the pool */
-    aioc_pool_exchange *exchange;       /* BUSY, PAUSED */
+    aioc_pool_exchange *exchange;  /* BUSY, PAUSED */
     aioc_http_parser http;
     aiocosmos_slice request[2];
     size_t request_len, written;
     aioc_reactor_timer timer;  /* PAUSED: tries again; DRAINING: gives up */
-    uint64_t limit;            /* pool->exchanges when it was begun: it is for these */
-    uint64_t open_us;          /* since when it is there; 0: it has served */
+    uint64_t limit;  /* pool->exchanges when it was begun: it is for these */
+    uint64_t open_us;  /* since when it is there; 0: it has served */
     uint64_t idle_us, sent_us;
-    uint64_t first_us;         /* something of an answer came; 0: not yet */
-    uint64_t retire_us;        /* not used from then on; 0: not known yet */
-    uint32_t incident;         /* pool->incidents when it was begun */
+    uint64_t first_us;  /* something of an answer came; 0: not yet */
+    uint64_t retire_us;  /* not used from then on; 0: not known yet */
+    uint32_t incident;  /* pool->incidents when it was begun */
     uint32_t drained, pauses;
     uint8_t state;
     bool sent, hungry;
@@ -8015,17 +8000,17 @@ struct aioc_pool {
     aioc_pool_options options;
     aioc_pool_connection *holder, *grower;
     aioc_mem_list queue;  /* exchanges that wait, the oldest first */
-    aioc_pool_outcome doom;            /* of those up to this number */
+    aioc_pool_outcome doom;  /* of those up to this number */
     uint64_t doom_number;
     aioc_pool_connection *connections;
-    aioc_mem_list idle;     /* streams; the most recently used is the last */
+    aioc_mem_list idle;  /* streams; the most recently used is the last */
     uint32_t queued, opening, open, idle_count;
-    uint32_t warm;          /* connections to have, whether anybody waits or not */
-    uint32_t failures;      /* incidents in a row */
-    uint32_t incidents;     /* in all */
-    uint32_t repeated;      /* handshakes in a row, at once */
-    uint64_t exchanges;     /* started so far */
-    uint64_t leave_us;      /* leaving again does nothing before */
+    uint32_t warm;  /* connections to have, whether anybody waits or not */
+    uint32_t failures;  /* incidents in a row */
+    uint32_t incidents;  /* in all */
+    uint32_t repeated;  /* handshakes in a row, at once */
+    uint64_t exchanges;  /* started so far */
+    uint64_t leave_us;  /* leaving again does nothing before */
     uint64_t random;
     aioc_reactor_timer hunger;  /* there was no memory for a request: while it runs, nothing is sent */
     aioc_reactor_timer patience, idle_timer;
@@ -8704,7 +8689,7 @@ static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_name
 /*--- Names and paths ---*/
 
 #define AIOC_PROTOCOL_ITEM_ID_MAX 1023  /* bytes, of items */
-#define AIOC_PROTOCOL_NAME_MAX    255   /* UTF-16 units, of databases and containers */
+#define AIOC_PROTOCOL_NAME_MAX 255  /* UTF-16 units, of databases and containers */
 
 /* Whether a string cannot be sent, and `why`. The same for what else is bad, below. */
 static bool aioc_protocol_bad_string(const char *text, size_t len, size_t max_bytes, char *why, size_t cap)
@@ -8790,8 +8775,8 @@ static bool aioc_protocol_container_rid(aiocosmos_str rid, char out[AIOC_PROTOCO
 /*--- Partition keys as text ---*/
 
 #define AIOC_PROTOCOL_PK_LEVELS 3
-#define AIOC_PROTOCOL_PK_BYTES  2048  /* of one level's string */
-#define AIOC_PROTOCOL_EXACT     INT64_C(9007199254740992)  /* 2^53: from here doubles skip integers */
+#define AIOC_PROTOCOL_PK_BYTES 2048  /* of one level's string */
+#define AIOC_PROTOCOL_EXACT INT64_C(9007199254740992)  /* 2^53: from here doubles skip integers */
 
 /* A JSON value that stands alone, not yet checked. */
 static aiocosmos_json aioc_protocol_scalar(aiocosmos_str text)
@@ -8950,7 +8935,7 @@ static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts
     *count = 0;
     if (array.type != AIOCOSMOS_JSON_ARR ||
         aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, NULL, NULL) < 0 ||
-        !aioc_mem_reserve(memory, texts, text.len)) return false;     /* unescaped strings are no longer */
+        !aioc_mem_reserve(memory, texts, text.len)) return false;  /* unescaped strings are no longer */
     while ((value = aioc_protocol_pk_next(text, &at)).type != AIOCOSMOS_JSON_NONE)
         if (*count == AIOC_PROTOCOL_PK_LEVELS || !aioc_protocol_component(value, texts, &components[(*count)++]))
             return false;
@@ -9031,13 +9016,13 @@ enum { AIOC_PROTOCOL_HASH, AIOC_PROTOCOL_MULTI_HASH, AIOC_PROTOCOL_RANGE };
  * key []. */
 typedef struct aioc_protocol_pk_def {
     uint8_t kind, version, path_count;
-    bool    system_key;
+    bool system_key;
 } aioc_protocol_pk_def;
 
 /* V1: the hash as a number, 10 bytes, and a string, 102, as hex; MultiHash: three times 16 and a border's FF. And a
  * NUL. */
 #define AIOC_PROTOCOL_EPK_BYTES 112
-#define AIOC_PROTOCOL_EPK_MAX   (2 * AIOC_PROTOCOL_EPK_BYTES + 1)
+#define AIOC_PROTOCOL_EPK_MAX (2 * AIOC_PROTOCOL_EPK_BYTES + 1)
 #define AIOC_PROTOCOL_V1_STRING 100  /* bytes of a string that V1 looks at */
 
 static uint32_t aioc_protocol_rotl32(uint32_t x, int by)
@@ -9287,16 +9272,16 @@ static int aioc_protocol_epk_compare(aiocosmos_str a, aiocosmos_str b)
 
 /*--- Session tokens ---*/
 
-#define AIOC_PROTOCOL_SESSION_MAX  65536  /* of a composite: more than a gateway takes */
-#define AIOC_PROTOCOL_SEGMENTS_MAX 1024   /* more real ones do not fit; cookies come from anybody */
+#define AIOC_PROTOCOL_SESSION_MAX 65536  /* of a composite: more than a gateway takes */
+#define AIOC_PROTOCOL_SEGMENTS_MAX 1024  /* more real ones do not fit; cookies come from anybody */
 #define AIOC_PROTOCOL_RANGE_ID_MAX 64
-#define AIOC_PROTOCOL_REGIONS_MAX  64
+#define AIOC_PROTOCOL_REGIONS_MAX 64
 
 /* One range's token: version#globalLSN#region=localLSN..., or just an LSN in the old form. */
 typedef struct aioc_protocol_session {
     int64_t version, lsn;
-    bool    old_form;
-    size_t  region_count;
+    bool old_form;
+    size_t region_count;
     struct { int64_t id, lsn; } region[AIOC_PROTOCOL_REGIONS_MAX];
 } aioc_protocol_session;
 
@@ -9721,8 +9706,8 @@ typedef struct aioc_account_view { uint32_t at, len; } aioc_account_view;
 
 typedef struct aioc_account_range {
     aioc_account_view id, min, max;  /* [min, max) as hex text of effective partition keys */
-    aioc_account_view parents;       /* ids of those that it came from, comma separated */
-    uint32_t rank, of_rank;          /* its place by id, from 0; whose place its own in the list is */
+    aioc_account_view parents;  /* ids of those that it came from, comma separated */
+    uint32_t rank, of_rank;  /* its place by id, from 0; whose place its own in the list is */
 } aioc_account_range;
 
 /* What a token's range is to the ranges that are known: none of them; a parent all of whose children have tokens of
@@ -9733,10 +9718,10 @@ typedef enum aioc_account_kin { AIOC_ACCOUNT_STRANGER, AIOC_ACCOUNT_DEAD, AIOC_A
 typedef struct aioc_account_token {
     aioc_mem_buffer text;  /* "id:value" */
     uint32_t id_len;
-    uint8_t  kin;  /* aioc_account_kin, as of the last review */
-    bool     claimed;
-    bool     fresh;  /* came after the ranges were asked for */
-    bool     said;   /* is in the composite being written */
+    uint8_t kin;  /* aioc_account_kin, as of the last review */
+    bool claimed;
+    bool fresh;  /* came after the ranges were asked for */
+    bool said;  /* is in the composite being written */
 } aioc_account_token;
 
 /* Somebody who waits until a container's metadata is known, or known to be out of reach. */
@@ -9759,25 +9744,25 @@ typedef struct aioc_account_container {
     aioc_mem *memory;
     struct aioc_account_container *bucket_next;
     aiocosmos_str link;  /* "dbs/D/colls/C", not percent-encoded, and a NUL, behind the struct */
-    uint32_t refs;       /* how many hold it: it is not forgotten meanwhile */
-    uint8_t  knowledge;  /* aioc_account_knowledge of definition and ranges together */
-    uint64_t retry_us;   /* UNAVAILABLE until then */
-    char     rid[33];    /* changes when a container is created anew under the same name */
+    uint32_t refs;  /* how many hold it: it is not forgotten meanwhile */
+    uint8_t knowledge;  /* aioc_account_knowledge of definition and ranges together */
+    uint64_t retry_us;  /* UNAVAILABLE until then */
+    char rid[33];  /* changes when a container is created anew under the same name */
     aioc_protocol_pk_def pk_def;
     aioc_mem_buffer pk_paths;  /* "/tenant" and so on, each with its NUL */
     aioc_account_range *ranges;
     uint32_t range_count, range_cap;
     aioc_mem_buffer range_text;
-    aioc_mem_buffer ranges_etag;     /* where the feed of ranges stood; empty: to be read from its start */
-    uint32_t ranges_version;         /* another one each time that they have been fetched */
-    uint32_t epoch, asked_epoch;     /* another one each time that they are forgotten; that of the request */
-    bool     no_plans;               /* the server makes no query plans */
-    int8_t   batches;                /* the server takes such as are not atomic: 1, or -1: not; 0: not known */
-    bool     crowded;                /* tokens did not fit since one was added last */
-    int      failure;                /* UNAVAILABLE: the status of what failed, */
-    int      failure_http_status, failure_sub_status;
+    aioc_mem_buffer ranges_etag;  /* where the feed of ranges stood; empty: to be read from its start */
+    uint32_t ranges_version;  /* another one each time that they have been fetched */
+    uint32_t epoch, asked_epoch;  /* another one each time that they are forgotten; that of the request */
+    bool no_plans;  /* the server makes no query plans */
+    int8_t batches;  /* the server takes such as are not atomic: 1, or -1: not; 0: not known */
+    bool crowded;  /* tokens did not fit since one was added last */
+    int failure;  /* UNAVAILABLE: the status of what failed, */
+    int failure_http_status, failure_sub_status;
     uint32_t failure_attempts;
-    aioc_mem_buffer failure_why;     /* and its message, with its NUL; empty: no memory for it */
+    aioc_mem_buffer failure_why;  /* and its message, with its NUL; empty: no memory for it */
     aioc_account_token *tokens;
     uint32_t token_count, token_cap, token_bytes;  /* sorted by their ids */
     uint32_t by_id_count;  /* so many ranges are found by their ids: those known before the reading under way */
@@ -11519,12 +11504,12 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
 #define AIOC_OP_MESSAGE_BYTES 1024
 #endif
 #define AIOC_OP_SPARE_SLOTS 64  /* beyond pending_max, for what the library asks on its own account */
-#define AIOC_OP_ATTEMPTS_KEPT 6      /* the first three and the last three */
-#define AIOC_OP_COPIED_MAX 4096u      /* bytes of a body that go behind the head, so that one send() takes both */
-#define AIOC_OP_NODES_KEPT 16384u    /* JSON nodes kept from one result to the next: 256 KiB */
-#define AIOC_OP_TOKEN_US 5000000u    /* after it, the host is asked again for a token that is still wanted */
+#define AIOC_OP_ATTEMPTS_KEPT 6  /* the first three and the last three */
+#define AIOC_OP_COPIED_MAX 4096u  /* bytes of a body that go behind the head, so that one send() takes both */
+#define AIOC_OP_NODES_KEPT 16384u  /* JSON nodes kept from one result to the next: 256 KiB */
+#define AIOC_OP_TOKEN_US 5000000u  /* after it, the host is asked again for a token that is still wanted */
 #define AIOC_OP_COMPOSITE_MAX 16384  /* bytes of all session tokens: web servers take no longer line */
-#define AIOC_OP_CHARGE_MAX 1e8       /* request units of one answer: what says more is mistaken */
+#define AIOC_OP_CHARGE_MAX 1e8  /* request units of one answer: what says more is mistaken */
 #define AIOC_OP_METADATA_TIMEOUT_MS 15000  /* for all of a fetch: those who wait have their own limits */
 
 typedef struct aioc_op aioc_op;
@@ -11539,11 +11524,11 @@ typedef struct aioc_op_role {
      * owner judges it, and the operation ends. */
     bool (*weigh)(aioc_op *op, aioc_op_outcome *seen);
     bool internal;  /* nobody outside waits for it */
-    bool of_page;   /* of a query: what has been read ahead goes with it */
+    bool of_page;  /* of a query: what has been read ahead goes with it */
 } aioc_op_role;
 
 typedef enum aioc_op_state {
-    AIOC_OP_READY,     /* in the ready list */
+    AIOC_OP_READY,  /* in the ready list */
     AIOC_OP_IN_ORDER,  /* behind another of its order key */
     AIOC_OP_WANTS_TOKEN,
     AIOC_OP_WANTS_METADATA,
@@ -11554,13 +11539,13 @@ typedef enum aioc_op_state {
 
 /* Why an attempt may be followed by another: each reason has a counter and a patience of its own. */
 typedef enum aioc_op_reason {
-    AIOC_OP_FINAL,      /* none may */
+    AIOC_OP_FINAL,  /* none may */
     AIOC_OP_TRANSPORT,  /* there is no answer of the service */
-    AIOC_OP_UNCLEAR,    /* one that does not say what has happened */
-    AIOC_OP_GONE,       /* not processed: the service was busy, or lost a race; */
-    AIOC_OP_MOVED,      /* the account's region is another one; */
-    AIOC_OP_RANGES,     /* the partition key range is; */
-    AIOC_OP_METADATA,   /* the container is */
+    AIOC_OP_UNCLEAR,  /* one that does not say what has happened */
+    AIOC_OP_GONE,  /* not processed: the service was busy, or lost a race; */
+    AIOC_OP_MOVED,  /* the account's region is another one; */
+    AIOC_OP_RANGES,  /* the partition key range is; */
+    AIOC_OP_METADATA,  /* the container is */
     AIOC_OP_SESSION,
     AIOC_OP_THROTTLE,
     AIOC_OP_REASONS
@@ -11572,7 +11557,7 @@ typedef struct aioc_op_past {
     bool fresh_signature;  /* a corrected clock or a new token: tried once */
     uint8_t tries[AIOC_OP_REASONS];
     uint32_t retries, throttle_wait_ms;
-    uint32_t before;       /* attempts at requests before this one */
+    uint32_t before;  /* attempts at requests before this one */
 } aioc_op_past;
 
 /* Where attempts go: the account's address. */
@@ -11589,7 +11574,7 @@ typedef struct aioc_op_attempt {
     aioc_pool_exchange exchange;
     aioc_op_endpoint *endpoint;
     aioc_mem_buffer head;
-    int64_t  skew_ms;  /* of the clock that it was signed by */
+    int64_t skew_ms;  /* of the clock that it was signed by */
     uint32_t token;  /* the serial of that, or of the key, which it was sent with */
     uint32_t epoch;  /* of the container, when it was sent */
     bool overdue;  /* silent for too long, but not abandoned yet */
@@ -11606,7 +11591,7 @@ typedef struct aioc_op_course {
     /* NULL, or takes an answer that succeeded. True: the operation goes on, or has ended. */
     bool (*next)(aioc_op *op, const aioc_pool_outcome *outcome);
     uint32_t step, ru;
-    bool     autoscale, until_replaced;
+    bool autoscale, until_replaced;
 } aioc_op_course;
 
 struct aioc_op {
@@ -11617,31 +11602,31 @@ struct aioc_op {
     aioc_account_container *container;
     aioc_account_waiter waiter;
     const char *verb, *type;
-    char    *texts;
-    size_t   ends[AIOC_OP_TEXTS];  /* where each of them ends */
+    char *texts;
+    size_t ends[AIOC_OP_TEXTS];  /* where each of them ends */
     aiocosmos_attempt *kept;  /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
     aioc_mem_turn turn;
     uint64_t submitted_us, deadline_us, throttled_us;
     uint64_t attempt_us;  /* when the last attempt was sent */
     const aioc_op_role *role;
-    void    *owner;  /* whoever composed it */
+    void *owner;  /* whoever composed it */
     const aioc_op_outcome *seen;  /* while it completes, if its owner judges it; NULL: it was ended */
     aiocosmos_done_fn done;
     aiocosmos_batch_fn batch_done;  /* of a transaction, */
     uint32_t operations;  /* of so many */
-    void    *user_data;
-    double   charge_ru;
+    void *user_data;
+    double charge_ru;
     uint32_t slot, attempts;
-    int      stop;  /* not 0: finish with it at the next step */
-    int      http_status, sub_status;
+    int stop;  /* not 0: finish with it at the next step */
+    int http_status, sub_status;
     aioc_op_past past;
     aioc_op_course course;
     aioc_request_traits is;
-    uint8_t  state, kind;
-    bool     in_ready;
-    bool     metadata_tried;  /* it has waited for that, once */
-    bool     looks_up;  /* the remedy is what is known of the container by then */
-    char     activity_id[40];
+    uint8_t state, kind;
+    bool in_ready;
+    bool metadata_tried;  /* it has waited for that, once */
+    bool looks_up;  /* the remedy is what is known of the container by then */
+    char activity_id[40];
 };
 
 /* What a result points to while its callback runs. */
@@ -12074,7 +12059,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     result.charge_ru = op->charge_ru;
     result.latency_us = engine->reactor->now_us > op->submitted_us ? engine->reactor->now_us - op->submitted_us : 0;
     result.activity_id = aioc_mem_str(op->activity_id);
-    result.etag = aioc_mem_str("");     /* given as a condition, it is refused: not taken for none */
+    result.etag = aioc_mem_str("");  /* given as a condition, it is refused: not taken for none */
     result.message = aioc_mem_str(status == 0 ? "" : message ? message : aioc_protocol_status_text(status));
     if (outcome && outcome->response) {
         const aiocosmos_str *wanted = outcome->response->wanted;
@@ -12470,61 +12455,61 @@ static void aioc_op_timer_fired(aioc_reactor_timer *timer)
 /*--- Retry policy: what an outcome means, as a pure function ---*/
 
 struct aioc_op_outcome {
-    int      error;                 /* 0: there is an answer */
-    const char *message;            /* of the error; NULL: there is no more to say */
-    aiocosmos_str body;             /* of the answer */
-    bool     sent, reused, silent;  /* of the request: see aioc_pool_outcome */
-    bool     from_service;          /* the answer's head, even of one that broke off, proves whose it is */
-    int      http_status, sub_status;
+    int error;  /* 0: there is an answer */
+    const char *message;  /* of the error; NULL: there is no more to say */
+    aiocosmos_str body;  /* of the answer */
+    bool sent, reused, silent;  /* of the request: see aioc_pool_outcome */
+    bool from_service;  /* the answer's head, even of one that broke off, proves whose it is */
+    int http_status, sub_status;
     uint32_t retry_after_ms;  /* 0: the service named none */
-    bool     clock_was_off;   /* the answer's Date shows that our signature's date was wrong */
-    bool     token_expired;   /* 401 to a token that the host may renew, or a key that it has replaced */
+    bool clock_was_off;  /* the answer's Date shows that our signature's date was wrong */
+    bool token_expired;  /* 401 to a token that the host may renew, or a key that it has replaced */
 };
 
 typedef struct aioc_op_situation {
     aioc_request_traits is;
     aioc_op_past past;
-    bool     patient;  /* of a bulk, which slows down: 429 may go on as long as the deadline allows */
-    bool     answered_once;
+    bool patient;  /* of a bulk, which slows down: 429 may go on as long as the deadline allows */
+    bool answered_once;
     uint32_t retries_max;  /* for all reasons that count */
     uint32_t throttle_wait_max_ms;
     uint32_t random;
 } aioc_op_situation;
 
 typedef struct aioc_op_verdict {
-    bool     again;
+    bool again;
     uint64_t wait_us;
-    bool     counts;           /* against retries_max */
-    bool     doubt;            /* from now on, the write may have been applied */
-    bool     sign_anew;        /* the remedy is a corrected clock or a new token */
-    uint8_t  reason, where, flags;  /* of the rule, or more */
-    uint8_t  fate;
-    int      status;  /* when it is over */
+    bool counts;  /* against retries_max */
+    bool doubt;  /* from now on, the write may have been applied */
+    bool sign_anew;  /* the remedy is a corrected clock or a new token */
+    uint8_t reason, where, flags;  /* of the rule, or more */
+    uint8_t fate;
+    int status;  /* when it is over */
 } aioc_op_verdict;
 
 /* Where the next attempt goes. */
 enum {
-    AIOC_OP_SAME,   /* to the endpoint, after the back-off */
+    AIOC_OP_SAME,  /* to the endpoint, after the back-off */
     AIOC_OP_FRESH,  /* the first at once, if the server had closed the kept-alive connection: that says nothing of it */
-    AIOC_OP_LEAVE   /* the first at once, on other connections, for which the name is asked anew */
+    AIOC_OP_LEAVE  /* the first at once, on other connections, for which the name is asked anew */
 };
 
 /* What else a status says. */
 enum {
     AIOC_OP_UNSURE = 1,  /* not whether a write was applied */
-    AIOC_OP_FREE = 2,    /* the attempt does not count against retries_max */
-    AIOC_OP_DOUBT = 4,   /* the container's partition key ranges may be others, */
+    AIOC_OP_FREE = 2,  /* the attempt does not count against retries_max */
+    AIOC_OP_DOUBT = 4,  /* the container's partition key ranges may be others, */
     AIOC_OP_FORGET = 8,  /* are others, */
-    AIOC_OP_ANEW = 16    /* and all that is known of it is another's */
+    AIOC_OP_ANEW = 16  /* and all that is known of it is another's */
 };
 
 /* Of a status, the service's or ours, why another attempt may follow, where, how often and when. */
 typedef struct aioc_op_rule {
-    int16_t  status, sub_status;  /* which means nothing without its status; -1: every other */
-    uint8_t  reason, where;
-    uint8_t  tries_max;           /* for that reason; 0: as many as there may be for all reasons */
-    uint16_t base_ms, max_ms;     /* back-off: from, to */
-    uint8_t  flags;
+    int16_t status, sub_status;  /* which means nothing without its status; -1: every other */
+    uint8_t reason, where;
+    uint8_t tries_max;  /* for that reason; 0: as many as there may be for all reasons */
+    uint16_t base_ms, max_ms;  /* back-off: from, to */
+    uint8_t flags;
 } aioc_op_rule;
 
 static const aioc_op_rule aioc_op_rules[] = {
@@ -21708,7 +21693,7 @@ static bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outcome)
 
 #define AIOC_CLIENT_SCRATCH_BYTES 65536  /* one buffer that every plain connection receives into */
 #define AIOC_CLIENT_PEM_BYTES_MAX ((size_t)8 << 20)
-#define AIOC_CLIENT_PIECES 8u             /* of work in one go, for each operation that may be pending */
+#define AIOC_CLIENT_PIECES 8u  /* of work in one go, for each operation that may be pending */
 #define AIOC_CLIENT_HEAD_BYTES_MAX 65536  /* of an answer: continuation and session token can be long */
 
 struct aiocosmos_client {
@@ -21759,7 +21744,7 @@ static aiocosmos_options aioc_client_defaults(const aiocosmos_options *given)
 }
 
 typedef struct aioc_client_endpoint {
-    aiocosmos_str host;       /* without the brackets of an IPv6 literal */
+    aiocosmos_str host;  /* without the brackets of an IPv6 literal */
     aiocosmos_str authority;  /* for the Host header: as given, without the scheme's own port */
     uint16_t port;
     bool tls;
