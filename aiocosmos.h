@@ -1077,6 +1077,15 @@ AIOCOSMOS_API int  aiocosmos_batch(aiocosmos_client *client, const aiocosmos_bat
 #  define AIOCOSMOS_ASSERT(x) ((void)0)
 #endif
 
+/* Seldom runs, as who begins, ends, refuses or looks up a name does: small rather than fast. */
+#if defined(__GNUC__)
+#  define AIOC_COLD __attribute__((cold))
+#  define AIOC_NOINLINE __attribute__((noinline))  /* has so many callers that copies cost more than calls */
+#else
+#  define AIOC_COLD
+#  define AIOC_NOINLINE
+#endif
+
 static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *ptr, size_t old_size, size_t new_size)
 {
     if (allocator->fn) return allocator->fn(ptr, old_size, new_size, allocator->user_data);
@@ -1782,6 +1791,11 @@ static int aioc_reactor_result(int io)
     return io >= 0 ? 0 : io == AIOCOSMOS_IO_LIMIT ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_CONNECT;
 }
 
+static int64_t aioc_reactor_wall_ms(const aioc_reactor *reactor)
+{
+    return reactor->platform->wall_ms(reactor->platform->user_data);
+}
+
 /* Refreshes now_us. Never backwards, whatever the host's clock does. */
 static uint64_t aioc_reactor_tick(aioc_reactor *reactor)
 {
@@ -2298,7 +2312,13 @@ static bool aioc_mem_set(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_st
     return aioc_mem_append(memory, buffer, text.ptr, text.len);
 }
 
-static void aioc_mem_buffer_free(aioc_mem *memory, aioc_mem_buffer *buffer)
+/* With a NUL behind it, which counts. */
+static bool aioc_mem_set_str(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str text)
+{
+    return aioc_mem_set(memory, buffer, text) && aioc_mem_append(memory, buffer, "", 1);
+}
+
+static AIOC_NOINLINE void aioc_mem_buffer_free(aioc_mem *memory, aioc_mem_buffer *buffer)
 {
     aioc_mem_free(memory, buffer->data, buffer->cap);
     memset(buffer, 0, sizeof *buffer);
@@ -2433,12 +2453,12 @@ static aiocosmos_str aioc_mem_text(const aioc_mem_buffer *buffer)
     return view;
 }
 
-static bool aioc_mem_same(aiocosmos_str a, aiocosmos_str b)
+static AIOC_NOINLINE bool aioc_mem_same(aiocosmos_str a, aiocosmos_str b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-static bool aioc_mem_is(aiocosmos_str text, const char *what)
+static AIOC_NOINLINE bool aioc_mem_is(aiocosmos_str text, const char *what)
 {
     return aioc_mem_same(text, aioc_mem_str(what));
 }
@@ -2458,7 +2478,7 @@ static bool aioc_mem_same_nocase(aiocosmos_str a, aiocosmos_str b)
     return true;
 }
 
-static bool aioc_mem_is_nocase(aiocosmos_str text, const char *what)
+static AIOC_NOINLINE bool aioc_mem_is_nocase(aiocosmos_str text, const char *what)
 {
     return aioc_mem_same_nocase(text, aioc_mem_str(what));
 }
@@ -2745,7 +2765,7 @@ static inline int aioc_text_hex(char c)
 }
 
 /* The whole text is a decimal number, digits only, that fits. */
-static bool aioc_text_parse_u64(aiocosmos_str text, uint64_t *out)
+static AIOC_NOINLINE bool aioc_text_parse_u64(aiocosmos_str text, uint64_t *out)
 {
     uint64_t number = 0;
     size_t i;
@@ -2760,7 +2780,7 @@ static bool aioc_text_parse_u64(aiocosmos_str text, uint64_t *out)
 }
 
 /* Writes a number, 20 digits at most, and no NUL; returns how many. */
-static size_t aioc_text_put_u64(char *out, uint64_t number)
+static AIOC_NOINLINE size_t aioc_text_put_u64(char *out, uint64_t number)
 {
     char digits[20];  /* 18446744073709551615 */
     size_t at = sizeof digits;
@@ -3157,7 +3177,7 @@ static void aioc_json_scan_begin(aioc_json_scan *scan, const char *text, size_t 
 }
 
 /* Notes an error. NULL, so that whoever meets it can return that. */
-static const char *aioc_json_stop(aioc_json_scan *scan, const char *at, const char *error)
+static AIOC_NOINLINE const char *aioc_json_stop(aioc_json_scan *scan, const char *at, const char *error)
 {
     scan->error = error;
     scan->error_at = at;
@@ -3547,7 +3567,7 @@ static aiocosmos_json aioc_json_root(const aiocosmos_json_doc *doc)
     return aioc_json_of(root, doc->nodes);
 }
 
-static size_t aioc_json_count(aiocosmos_json container)
+static AIOC_NOINLINE size_t aioc_json_count(aiocosmos_json container)
 {
     return container.node ? ((const aioc_json_node *)container.node)->info >> 4 : 0;  /* scalars have none */
 }
@@ -4067,7 +4087,7 @@ static size_t aioc_json_get_str(aiocosmos_json value, char *buf, size_t cap)
     return len;
 }
 
-static bool aioc_json_is_str(aiocosmos_json value, const char *text)
+static AIOC_NOINLINE bool aioc_json_is_str(aiocosmos_json value, const char *text)
 {
     return value.type == AIOCOSMOS_JSON_STR && text && aioc_json_means(value, aioc_mem_str(text), false);
 }
@@ -5431,7 +5451,7 @@ static void aioc_dns_query_ask(aioc_dns_query *query)
     }
 }
 
-static void aioc_dns_query_fire(aioc_reactor_timer *timer)
+static AIOC_COLD void aioc_dns_query_fire(aioc_reactor_timer *timer)
 {
     aioc_dns_query *query = (aioc_dns_query *)timer->owner;
     const aioc_dns_config *config = &query->lookup->config;
@@ -5524,7 +5544,7 @@ static void aioc_dns_exchange_read(aioc_dns_exchange *exchange)
     aioc_dns_exchange_take(exchange, answer->data + head, len - head);
 }
 
-static void aioc_dns_exchange_ready(aioc_reactor_source *source, unsigned ready)
+static AIOC_COLD void aioc_dns_exchange_ready(aioc_reactor_source *source, unsigned ready)
 {
     aioc_dns_exchange *exchange = (aioc_dns_exchange *)source->owner;
     if (ready & AIOCOSMOS_WRITABLE) aioc_dns_exchange_write(exchange);
@@ -5544,7 +5564,7 @@ static void aioc_dns_lookup_wait(aioc_dns_lookup *lookup)
 }
 
 /* Enough waited: for the other family, for anything newer than what was known, or for the host. */
-static void aioc_dns_lookup_lose_patience(aioc_reactor_timer *timer)
+static AIOC_COLD void aioc_dns_lookup_lose_patience(aioc_reactor_timer *timer)
 {
     aioc_dns_lookup *lookup = (aioc_dns_lookup *)timer->owner;
     if (aioc_dns_lookup_count(lookup, AIOC_DNS_FOUND) > 0) {
@@ -5559,7 +5579,7 @@ static void aioc_dns_lookup_lose_patience(aioc_reactor_timer *timer)
     }
 }
 
-static void aioc_dns_lookup_begin(aioc_reactor_timer *timer)
+static AIOC_COLD void aioc_dns_lookup_begin(aioc_reactor_timer *timer)
 {
     aioc_dns_lookup *lookup = (aioc_dns_lookup *)timer->owner;
     aioc_dns *resolver = lookup->resolver;
@@ -5694,7 +5714,7 @@ static int aioc_dns_ask_nobody(aioc_dns *resolver, aiocosmos_str host, aioc_dns_
 
 /* The addresses of a host, port 0, in the order to try them; IPv6 literals may have brackets. 0; LATER: ask again when
  * resolver->answered has changed, as the reactor will make it; E_DNS or E_NOMEM. Does not call the hook. */
-static int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns_found *out)
+static AIOC_COLD int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns_found *out)
 {
     const char *wrong, *no_memory = "could not be looked up: out of memory";
     aiocosmos_str text = aioc_mem_str(host);
@@ -6090,8 +6110,8 @@ static void aioc_tls_bear_trust_close(aioc_tls_trust *trust, aioc_mem *memory)
     memset(trust, 0, sizeof *trust);
 }
 
-static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_mem *memory, const char *pem, size_t len, char *err,
-                                    size_t cap)
+static AIOC_COLD int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_mem *memory, const char *pem, size_t len,
+                                              char *err, size_t cap)
 {
     static const char finish[] = "-----END CERTIFICATE-----";
     aiocosmos_str rest = aioc_text_view(pem, pem ? len : 0);
@@ -6398,7 +6418,7 @@ static void aioc_tls_check_append(const br_x509_class **checks, const unsigned c
     aioc_mem_append(session->memory, &session->der, bytes, len < room ? len : room);
 }
 
-static void aioc_tls_check_end(const br_x509_class **checks)
+static AIOC_COLD void aioc_tls_check_end(const br_x509_class **checks)
 {
     aioc_tls_bear *session = aioc_tls_check_of(checks);
     if (!session->der.data) return;
@@ -6496,7 +6516,7 @@ static void aioc_tls_learn(aioc_tls_bear *session, int error)
     }
 }
 
-static void aioc_tls_fail(aioc_tls_bear *session, int error)
+static AIOC_COLD void aioc_tls_fail(aioc_tls_bear *session, int error)
 {
     bool handshake = session->base.state == AIOC_TLS_HANDSHAKE;
     if (handshake) aioc_tls_learn(session, error);
@@ -6614,9 +6634,9 @@ static bool aioc_tls_bear_set_host(aioc_tls_bear *session, const char *host)
     return true;
 }
 
-static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_config *config,
-                                            aioc_tls_resumption *resumption, const char *host, int64_t wall_s,
-                                            const unsigned char entropy[32])
+static AIOC_COLD aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_config *config,
+                                                      aioc_tls_resumption *resumption, const char *host, int64_t wall_s,
+                                                      const unsigned char entropy[32])
 {
     aioc_tls_bear *session = (aioc_tls_bear *)aioc_mem_alloc(memory, sizeof *session);
     br_ssl_engine_context *engine;
@@ -6805,7 +6825,7 @@ static aioc_http_state aioc_http_fail(aioc_http_parser *parser, int status, cons
     return AIOC_HTTP_FAILED;
 }
 
-static aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *why)
+static AIOC_NOINLINE aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *why)
 {
     return aioc_http_fail(parser, AIOCOSMOS_E_PROTOCOL, why);
 }
@@ -7673,7 +7693,7 @@ static void aioc_stream_begin_tls(aioc_stream *stream)
         return;
     }
     stream->tls = place->tls->table->open(place->memory, place->tls, &place->resumption, place->host,
-                                          platform->wall_ms(platform->user_data) / 1000, entropy);
+                                          aioc_reactor_wall_ms(place->reactor) / 1000, entropy);
     aioc_mem_wipe(entropy, sizeof entropy);
     if (stream->tls) aioc_stream_handshake_on(stream);
     else aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, "no memory for a session");
@@ -9975,8 +9995,7 @@ static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos
 
 static void aioc_account_keep_why(aioc_account_container *container, aiocosmos_str message)
 {
-    aioc_mem_buffer *why = &container->failure_why;
-    if (!aioc_mem_set(container->memory, why, message) || !aioc_mem_append(container->memory, why, "", 1)) why->len = 0;
+    if (!aioc_mem_set_str(container->memory, &container->failure_why, message)) container->failure_why.len = 0;
 }
 
 /* The partition key definition of a container's properties: "version" absent means 1. */
@@ -10643,13 +10662,14 @@ static void aioc_request_close(aioc_request_builder *builder)
 
 /*--- Refusals ---*/
 
-static int aioc_request_refuse(aioc_request_builder *builder, const char *what, const char *why)
+static AIOC_NOINLINE int aioc_request_refuse(aioc_request_builder *builder, const char *what, const char *why)
 {
     aioc_mem_print(builder->refusal, sizeof builder->refusal, "%s: %s", what, why);
     return builder->status = AIOCOSMOS_E_ARGUMENT;
 }
 
-static int aioc_request_refuse_at(aioc_request_builder *builder, const char *what, const char *why, size_t byte)
+static AIOC_NOINLINE int aioc_request_refuse_at(aioc_request_builder *builder, const char *what, const char *why,
+                                                size_t byte)
 {
     aioc_mem_print(builder->refusal, sizeof builder->refusal, "%s: %s at byte %llu", what, why,
                    (unsigned long long)byte);
@@ -10664,13 +10684,13 @@ static int aioc_request_refuse_item(aioc_request_builder *builder, size_t index)
     return builder->status;
 }
 
-static int aioc_request_refuse_as(aioc_request_builder *builder, int status)
+static AIOC_NOINLINE int aioc_request_refuse_as(aioc_request_builder *builder, int status)
 {
     aioc_mem_print(builder->refusal, sizeof builder->refusal, "%s", aioc_protocol_status_text(status));
     return builder->status = status;
 }
 
-static int aioc_request_no_memory(aioc_request_builder *builder)
+static AIOC_NOINLINE int aioc_request_no_memory(aioc_request_builder *builder)
 {
     return aioc_request_refuse_as(builder, AIOCOSMOS_E_NOMEM);
 }
@@ -11659,7 +11679,6 @@ typedef struct aioc_op_tokens {
 struct aioc_op_engine {
     aiocosmos_client *client;  /* handed to callbacks, never looked into */
     const aiocosmos_options *options;  /* numbers and callbacks; its texts are gone */
-    const aiocosmos_platform *platform;
     aioc_reactor *reactor;
     aioc_mem *memory;
     aioc_op_endpoint endpoint;
@@ -11916,7 +11935,7 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
     op->turn.key = spec->order_key;
     op->turn.come = aioc_op_turn_came;
     op->turn.owner = op;
-    op->submitted_us = engine->platform->monotonic_us(engine->platform->user_data);  /* of a step, it may be old */
+    op->submitted_us = aioc_reactor_tick(engine->reactor);  /* outside of a step, what it knows is old */
     aioc_op_limit(op, spec->timeout_ms, op->submitted_us);
     op->slot = engine->first_free;
     engine->first_free = engine->slots[op->slot].next_free;
@@ -12255,7 +12274,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     aiocosmos_str lines = aioc_op_part(op, AIOC_OP_LINES), pk = aioc_op_part(op, AIOC_OP_PK), authorization;
     aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
     size_t copied = body.len <= AIOC_OP_COPIED_MAX ? body.len : 0;
-    int64_t wall_s = (engine->platform->wall_ms(engine->platform->user_data) + attempt->endpoint->skew_ms) / 1000;
+    int64_t wall_s = (aioc_reactor_wall_ms(engine->reactor) + attempt->endpoint->skew_ms) / 1000;
     char number[20];
     aioc_mem_writer head;
     bool own_token = aioc_op_has_own_token(op);
@@ -12304,9 +12323,7 @@ static aiocosmos_str aioc_op_token_link(const aioc_op *op)
 static bool aioc_op_ask_host(aioc_op_engine *engine, aiocosmos_str link)
 {
     aioc_op_tokens *tokens = &engine->tokens;
-    tokens->asked.len = 0;
-    if (!aioc_mem_append(engine->memory, &tokens->asked, link.ptr, link.len) ||
-        !aioc_mem_append(engine->memory, &tokens->asked, "", 1)) return false;
+    if (!aioc_mem_set_str(engine->memory, &tokens->asked, link)) return false;
     engine->options->token_fn(engine->client, tokens->asked.data, tokens->claims.len ? tokens->claims.data : NULL,
                               engine->options->token_user_data);
     return true;
@@ -12641,7 +12658,7 @@ static bool aioc_op_clock_was_off(aioc_op *op, const aioc_http_response *respons
 {
     aioc_op_engine *engine = op->engine;
     aioc_op_endpoint *endpoint = op->attempt->endpoint;
-    int64_t now_ms = engine->platform->wall_ms(engine->platform->user_data), skew_ms;
+    int64_t now_ms = aioc_reactor_wall_ms(engine->reactor), skew_ms;
     if (!aioc_auth_skew(response->wanted[AIOC_PROTOCOL_H_DATE], now_ms, op->attempt->skew_ms, &skew_ms)) return false;
     if (endpoint->skew_ms == op->attempt->skew_ms)  /* else another's answer has corrected it meanwhile */
         aioc_op_log(engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
@@ -12924,7 +12941,7 @@ static void aioc_op_fetch_container(void *owner, aioc_account_container *contain
 }
 
 /* What comes next is asked for in the time that is left. */
-static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result)
+static AIOC_COLD void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_op_engine *engine = op->engine;
     uint64_t now_us = engine->reactor->now_us;
@@ -15694,7 +15711,7 @@ typedef struct aioc_pos_pass {
 } aioc_pos_pass;
 
 /* What is read has to be right; what is written is. */
-static void aioc_pos_expect(aioc_pos_pass *pass, bool right)
+static AIOC_NOINLINE void aioc_pos_expect(aioc_pos_pass *pass, bool right)
 {
     if (right || pass->out) return;
     pass->ok = false;
@@ -16200,7 +16217,7 @@ static void aioc_range_calm(aioc_range_reader *reader)
     reader->state = AIOC_RANGE_IDLE;
 }
 
-static void aioc_range_stir(aioc_range_reader *reader)
+static AIOC_NOINLINE void aioc_range_stir(aioc_range_reader *reader)
 {
     if (reader->state == AIOC_RANGE_READY) return;
     aioc_range_calm(reader);
@@ -16250,14 +16267,14 @@ static void aioc_range_tally_add(aioc_range_tally *tally, const aiocosmos_result
                    result->activity_id.ptr);
 }
 
-static void aioc_range_fail(aioc_range_tally *tally, int status, const char *message)
+static AIOC_NOINLINE void aioc_range_fail(aioc_range_tally *tally, int status, const char *message)
 {
     if (tally->status) return;
     tally->status = status;
     aioc_mem_print(tally->message, sizeof tally->message, "%s", message);
 }
 
-static void aioc_range_no_memory(aioc_range_reader *reader)
+static AIOC_NOINLINE void aioc_range_no_memory(aioc_range_reader *reader)
 {
     aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "out of memory: raise the client's memory_max");
 }
@@ -17872,7 +17889,7 @@ static void aioc_page_came(aioc_op *op, const aiocosmos_result *result)
 /*--- A page is made of what many ranges answer ---*/
 
 /* It would end the same way if it were tried again. */
-static void aioc_page_break(aioc_page_cursor *cursor, int status, const char *message)
+static AIOC_NOINLINE void aioc_page_break(aioc_page_cursor *cursor, int status, const char *message)
 {
     aioc_range_fail(&cursor->reader->tally, status, message);
     cursor->broken = true;
@@ -18201,7 +18218,7 @@ static void aioc_query_go_direct(aioc_query *query, int status, const char *why)
     }
 }
 
-static void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *result)
+static AIOC_COLD void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_query *query = (aioc_query *)op->owner;
     aioc_range_reader *reader = &query->reader;
@@ -21647,7 +21664,7 @@ static bool aioc_offer_replace(aioc_op *op, aiocosmos_json offer, const char *li
     return true;
 }
 
-static bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outcome)
+static AIOC_COLD bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outcome)
 {
     static const char *const query[] = { "x-ms-documentdb-isquery: True", "Content-Type: application/query+json",
                                          NULL };
@@ -21753,37 +21770,37 @@ typedef struct aioc_client_endpoint {
 /* "https://host[:port][/]"; nothing else belongs to an endpoint. */
 static const char *aioc_client_parse_endpoint(aiocosmos_str text, aioc_client_endpoint *out)
 {
-    const char *at = text.ptr + strcspn(text.ptr, "/"), *end, *host_end;
+    aiocosmos_str rest = text, scheme, tail;
+    size_t i, len = 0;
     uint64_t port;
-    aiocosmos_str scheme = aioc_text_view(text.ptr, (size_t)(at - text.ptr));
+    bool brackets;
+    aioc_text_split(&rest, '/', &scheme);
     out->tls = aioc_mem_is_nocase(scheme, "https:");
-    if ((!out->tls && !aioc_mem_is_nocase(scheme, "http:")) || strncmp(at, "//", 2) != 0)
+    if ((!out->tls && !aioc_mem_is_nocase(scheme, "http:")) || rest.len == 0 || *rest.ptr != '/')
         return "it starts with https:// or http://";
-    at += 2;
-    end = at + strcspn(at, "/?#");
-    if (*end && strcmp(end, "/") != 0) return "nothing may follow the host and port";
-    if (*at == '[') {
-        host_end = at + strcspn(at, "]/");
-        out->host = aioc_text_view(at + 1, (size_t)(host_end - at - 1));
-        if (*host_end++ != ']') return "']' is missing";
-    } else {
-        host_end = at + strcspn(at, ":/");
-        out->host = aioc_text_view(at, (size_t)(host_end - at));
-    }
+    rest = aioc_text_behind(rest, 1);
+    while (len < rest.len && !strchr("/?#", rest.ptr[len])) len++;
+    if (len < rest.len && !aioc_mem_is(aioc_text_behind(rest, len), "/"))
+        return "nothing may follow the host and port";
+    rest.len = len;
+    brackets = len > 0 && *rest.ptr == '[';
+    tail = aioc_text_behind(rest, brackets);
+    aioc_text_split(&tail, brackets ? ']' : ':', &out->host);
+    if (brackets && out->host.len + 1 == rest.len) return "']' is missing";
+    out->authority = aioc_text_view(rest.ptr, out->host.len + (brackets ? 2 : 0));
+    rest = aioc_text_behind(rest, out->authority.len);
     out->port = (uint16_t)(out->tls ? 443 : 80);
-    out->authority = aioc_text_view(at, (size_t)(host_end - at));
-    if (*host_end == ':') {
-        if (!aioc_text_parse_u64(aioc_text_view(host_end + 1, (size_t)(end - host_end - 1)), &port) || port == 0 ||
-            port > 65535) return "the port is a number up to 65535";
-        if (port != out->port) out->authority.len = (size_t)(end - at);
+    if (rest.len > 0) {
+        if (*rest.ptr != ':') return "a port is expected behind the host";
+        if (!aioc_text_parse_u64(aioc_text_behind(rest, 1), &port) || port == 0 || port > 65535)
+            return "the port is a number up to 65535";
+        if (port != out->port) out->authority.len += rest.len;
         out->port = (uint16_t)port;
-    } else if (host_end != end) {
-        return "a port is expected behind the host";
     }
     if (out->host.len == 0) return "no host";
     if (out->host.len > 253) return "the host is over 253 characters";
-    for (at = out->host.ptr; at < out->host.ptr + out->host.len; at++)
-        if ((unsigned char)*at <= ' ' || (unsigned char)*at > 0x7E || strchr("@\\\"<>^`{|}", *at))
+    for (i = 0; i < out->host.len; i++)
+        if (out->host.ptr[i] <= ' ' || out->host.ptr[i] > '~' || strchr("@\\\"<>^`{|}", out->host.ptr[i]))
             return "the host has a character that no host name has";
     return NULL;
 }
@@ -21795,11 +21812,6 @@ static bool aioc_client_is_loopback(aiocosmos_str host)
     aiocosmos_str zone;
     if (!aioc_text_address(host, &address, &zone)) return aioc_dns_host_local(host);
     return address.family == 4 ? address.ip[0] == 127 : aioc_mem_is(host, "::1");
-}
-
-static bool aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, aioc_mem_buffer *copy)
-{
-    return aioc_mem_append(&client->memory, copy, text.ptr, text.len) && aioc_mem_append(&client->memory, copy, "", 1);
 }
 
 static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_options *options)
@@ -21871,9 +21883,9 @@ static void aioc_client_pool_log(void *user, const char *message)
     aioc_op_log(&((aiocosmos_client *)user)->engine, 2, 0, message);
 }
 
-static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_options *options,
-                                    const aioc_client_endpoint *endpoint)
+static int aioc_client_open_network(aiocosmos_client *client, const aioc_client_endpoint *endpoint)
 {
+    const aiocosmos_options *options = &client->options;
     aioc_pool *pool = &client->engine.endpoint.pool;
     int status;
     client->counted = aioc_mem_allocator(&client->memory);
@@ -21901,15 +21913,14 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
     return 0;
 }
 
-static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_options *options)
+static int aioc_client_open_engine(aiocosmos_client *client)
 {
     aioc_op_engine *engine = &client->engine;
     uint64_t seed[3];
     engine->client = client;
-    engine->platform = &client->platform;
     engine->reactor = &client->reactor;
     engine->options = &client->options;
-    engine->builder.timeout_ms = options->request_timeout_ms;
+    engine->builder.timeout_ms = client->options.request_timeout_ms;
     engine->builder.default_database = client->default_database.data;
     /* Early in a boot there may be none: for jitter, hash keys and activity ids the clocks do. */
     if (client->platform.entropy(client->platform.user_data, seed, sizeof seed) < 0) {
@@ -21921,7 +21932,7 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->activity_state[0] = seed[1];
     engine->activity_state[1] = seed[2];
     engine->account.memory = &client->memory;
-    engine->account.max = options->containers_max;
+    engine->account.max = client->options.containers_max;
     engine->account.fetch = aioc_op_fetch_container;
     engine->account.engine = engine;
     return aioc_op_open(engine);
@@ -21941,57 +21952,61 @@ static int aioc_client_check_options(aioc_request_builder *builder, const aiocos
     return agent.len ? aioc_request_check_value(builder, "user_agent", agent) : 0;
 }
 
-static void aioc_client_free(aiocosmos_client *client);
+/* Where it goes, and by which key: given apart, or in a connection string. */
+static int aioc_client_locate(aiocosmos_client *client, const aiocosmos_options *options,
+                              aioc_auth_connection *given, aioc_client_endpoint *endpoint)
+{
+    aioc_request_builder *builder = &client->engine.builder;
+    const char *error = NULL;
+    bool insecure, loopback;
+    memset(given, 0, sizeof *given);
+    given->endpoint = aioc_mem_str(options->endpoint);
+    given->key = aioc_mem_str(options->key);
+    if (options->connection_string)
+        error = aioc_auth_connection_string(aioc_mem_str(options->connection_string), given);
+    if (error)
+        return aioc_request_refuse_at(builder, "connection_string", error,
+                                      (size_t)(given->at - options->connection_string));
+    error = aioc_client_parse_endpoint(given->endpoint, endpoint);
+    if (error) return aioc_request_refuse(builder, "endpoint", error);
+    client->engine.endpoint.loopback = loopback = aioc_client_is_loopback(endpoint->host);
+    if (!endpoint->tls && !options->allow_http && !loopback)
+        return aioc_request_refuse(builder, "endpoint",
+                                   "http is for loopback addresses only, unless allow_http is set");
+    /* A string that is copied about is no place to give up the checks of an account's certificate. */
+    insecure = aioc_mem_is_nocase(given->insecure, "true");
+    if (insecure && endpoint->tls && !options->insecure && !loopback)
+        return aioc_request_refuse(builder, "connection_string", "DisableServerCertificateValidation is for loopback "
+                                   "addresses only, unless insecure is set");
+    client->options.insecure = options->insecure || insecure;
+    return 0;
+}
 
-static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *options)
+static AIOC_COLD int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *options)
 {
     aioc_client_endpoint endpoint;
     aioc_auth_connection given;
     aioc_request_builder *builder = &client->engine.builder;
-    bool insecure, loopback;
-    const char *error = NULL;
-    char text[512];
     int status = aioc_client_check_options(builder, options);
+    if (!status) status = aioc_client_locate(client, options, &given, &endpoint);
     if (status) return status;
-    memset(&endpoint, 0, sizeof endpoint);
-    memset(&given, 0, sizeof given);
-    given.endpoint = aioc_mem_str(options->endpoint);
-    given.key = aioc_mem_str(options->key);
-    if (options->connection_string)
-        error = aioc_auth_connection_string(aioc_mem_str(options->connection_string), &given);
-    if (error)
-        return aioc_request_refuse_at(builder, "connection_string", error,
-                                      (size_t)(given.at - options->connection_string));
-    if (given.endpoint.len >= sizeof text) return aioc_request_refuse(builder, "endpoint", "too long");
-    memcpy(text, given.endpoint.ptr, given.endpoint.len);
-    text[given.endpoint.len] = 0;
-    error = aioc_client_parse_endpoint(aioc_text_view(text, given.endpoint.len), &endpoint);
-    if (error) return aioc_request_refuse(builder, "endpoint", error);
-    client->engine.endpoint.loopback = loopback = aioc_client_is_loopback(endpoint.host);
-    if (!endpoint.tls && !options->allow_http && !loopback)
-        return aioc_request_refuse(builder, "endpoint",
-                                   "http is for loopback addresses only, unless allow_http is set");
-    /* A string that is copied about is no place to give up the checks of an account's certificate. */
-    insecure = aioc_mem_is_nocase(given.insecure, "true");
-    if (insecure && endpoint.tls && !options->insecure && !loopback)
-        return aioc_request_refuse(builder, "connection_string", "DisableServerCertificateValidation is for loopback "
-                                   "addresses only, unless insecure is set");
-    client->options.insecure = options->insecure || insecure;
     client->scratch = (char *)aioc_mem_alloc(&client->memory, AIOC_CLIENT_SCRATCH_BYTES);
-    if (!client->scratch || !aioc_client_copy(client, endpoint.host, &client->host) ||
-        (options->default_database &&
-         !aioc_client_copy(client, aioc_mem_str(options->default_database), &client->default_database)))
+    if (!client->scratch || !aioc_mem_set_str(&client->memory, &client->host, endpoint.host) ||
+        (options->default_database && !aioc_mem_set_str(&client->memory, &client->default_database,
+                                                        aioc_mem_str(options->default_database))))
         return AIOCOSMOS_E_NOMEM;
     client->full_at = UINT64_MAX;
-    status = aioc_client_open_engine(client, options);
+    status = aioc_client_open_engine(client);
     if (!status) status = aioc_request_keep_headers(builder, &builder->client_lines, options->headers);
     builder->default_lines = aioc_mem_text(&builder->client_lines);
     if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent))
         status = AIOCOSMOS_E_NOMEM;
     if (!status) status = aioc_client_open_auth(client, options, given.key);
     if (!status && endpoint.tls) status = aioc_client_open_trust(client, options);
-    return status ? status : aioc_client_open_network(client, options, &endpoint);
+    return status ? status : aioc_client_open_network(client, &endpoint);
 }
+
+static void aioc_client_free(aiocosmos_client *client);
 
 int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocosmos_options *given,
                              aiocosmos_client **out, char *err, size_t err_cap)
@@ -22036,7 +22051,7 @@ int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocos
 /*--- Destroy ---*/
 
 /* What has not been opened is zeroed. */
-static void aioc_client_free(aiocosmos_client *client)
+static AIOC_COLD void aioc_client_free(aiocosmos_client *client)
 {
     aiocosmos_allocator allocator = client->memory.allocator;  /* the host's, for the client itself */
     aioc_op_engine *engine = &client->engine;
@@ -22307,11 +22322,10 @@ uint32_t aiocosmos_pending(const aiocosmos_client *client)
 
 int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
 {
-    const aiocosmos_platform *platform = &client->platform;
-    uint64_t until_us = platform->monotonic_us(platform->user_data) + (uint64_t)timeout_ms * 1000u;
+    uint64_t until_us = aioc_reactor_tick(&client->reactor) + (uint64_t)timeout_ms * 1000u;
     if (client->stepping) return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_REENTERED);
     while (client->engine.pending) {
-        uint64_t now_us = platform->monotonic_us(platform->user_data);
+        uint64_t now_us = aioc_reactor_tick(&client->reactor);
         int left_ms = now_us < until_us ? (int)((until_us - now_us + 999u) / 1000u) : 0;
         int ran = aioc_client_step(client, timeout_ms > 0 ? left_ms : timeout_ms);
         if (ran < 0) return ran;
@@ -22346,7 +22360,7 @@ int aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, con
     if (engine->signer.has_key)
         return aioc_request_refuse(&engine->builder, "token", "this client was created with a key");
     status = aioc_auth_tokens_set(&engine->tokens.held, &client->memory, aioc_mem_str(resource_link), token,
-                                  client->platform.monotonic_us(client->platform.user_data), lifetime_s * 1000000ull);
+                                  aioc_reactor_tick(&client->reactor), lifetime_s * 1000000ull);
     if (status == AIOCOSMOS_E_ARGUMENT)
         return aioc_request_refuse(&engine->builder, "token", "empty, too long, or not ASCII");
     if (status) return aioc_request_no_memory(&engine->builder);

@@ -406,7 +406,7 @@ TEST(an_endpoint_that_is_none_is_refused)
     snprintf(text, sizeof text, "https://%0254d/", 0);
     CHECK_STR(why_not(&options), "endpoint: the host is over 253 characters");
     snprintf(text, sizeof text, "https://%0512d/", 0);
-    CHECK_STR(why_not(&options), "endpoint: too long");
+    CHECK_STR(why_not(&options), "endpoint: the host is over 253 characters");
 }
 
 TEST(json_is_read_with_a_client_or_without_one)

@@ -5,7 +5,7 @@
 #   name the same layers in the order of the design.
 # - What a layer defines is public or has the prefix of the layer: aioc_json_, AIOC_JSON_. An operation is an op,
 #   memory mem, what resolves names dns, a position pos, and where a layer's name is of many, its prefix is of one: a
-#   val, a row, a range, a page, a query, a change.
+#   val, a row, a range, a page, a query, a change. AIOC_COLD and AIOC_NOINLINE say how anything is compiled.
 # - A layer uses none but those that its banner names ("May call: memory, json." or "May call: all above."), and these
 #   are above it. What is not a layer, such as libc, may be named too.
 # - No layer calls a public function.
@@ -90,7 +90,7 @@ function defined_in(code) {
 }
 
 function check_definition(name) {
-    if (name == "" || name ~ /^(aiocosmos_|AIOCOSMOS_|__)/ || name ~ /^[A-Z_]+$/ && name !~ /^AIOC_/) return
+    if (name == "" || name ~ /^(aiocosmos_|AIOCOSMOS_|__|AIOC_(COLD|NOINLINE)$)/ || name ~ /^[A-Z_]+$/ && name !~ /^AIOC_/) return
     if (tolower(name) !~ "^aioc_" (layer in prefix ? prefix[layer] : layer) "(_|$)") complain(layer, name " is defined in " layer)
 }
 
