@@ -2608,26 +2608,30 @@ static inline size_t aioc_text_first(uint64_t marks)
 #  define AIOC_TEXT_INLINE static inline
 #endif
 
+/* As load64le; behind less than 8 bytes stand zeros. */
+AIOC_TEXT_INLINE uint64_t aioc_text_load_some(const void *bytes, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)bytes;
+    if (len >= 8) return aioc_text_load64le(at);
+    if (len >= 4) return aioc_text_load32le(at) | (uint64_t)aioc_text_load32le(at + len - 4) << (len - 4) * 8;
+    return len ? at[0] | (uint64_t)at[len / 2] << len / 2 * 8 | (uint64_t)at[len - 1] << (len - 1) * 8 : 0;
+}
+
 #define AIOC_TEXT_BYTES(b) (UINT64_C(0x0101010101010101) * (b))
 
 /* The first byte that is `low` or less, or one of two others, which are ASCII, or, where wide, above U+007F; or the
- * end. Most runs are short: no branch depends on where in a word one ends. A subtraction sets the top bit of a byte
- * that is smaller. The first mark, the lowest, is right; others may come from borrowing. */
+ * end, where zeros are, which are low. Most runs are short: no branch depends on where in a word one ends. Subtracting
+ * sets the top bit of a byte that is smaller. The first mark, the lowest, is right; others may come from borrowing. */
 AIOC_TEXT_INLINE const char *aioc_text_find_words(const char *at, const char *end, unsigned low, char one, char other,
                                                   bool wide)
 {
-    for (; end - at >= 8; at += 8) {
-        uint64_t word = aioc_text_load64le((const unsigned char *)at), marks = word - AIOC_TEXT_BYTES(low + 1);
+    for (;; at += 8) {
+        uint64_t word = aioc_text_load_some(at, (size_t)(end - at)), marks = word - AIOC_TEXT_BYTES(low + 1);
         marks |= (word ^ AIOC_TEXT_BYTES((unsigned char)one)) - AIOC_TEXT_BYTES(1);
         marks |= (word ^ AIOC_TEXT_BYTES((unsigned char)other)) - AIOC_TEXT_BYTES(1);
         marks = (wide ? marks | word : marks & ~word) & AIOC_TEXT_BYTES(0x80);
         if (marks) return at + aioc_text_first(marks);
     }
-    for (; at < end; at++) {
-        unsigned c = (unsigned char)*at;
-        if (c <= low || *at == one || *at == other || (wide && c >= 0x80)) break;
-    }
-    return at;
 }
 
 /* The same with the vectors that every x86-64 has: reading becomes faster by a tenth. */
@@ -3042,11 +3046,7 @@ AIOC_TEXT_INLINE const char *aioc_json_skip_space(const char *at, const char *en
 /* The next four bytes, the first lowest; 0 for those that are not there. */
 AIOC_TEXT_INLINE uint32_t aioc_json_load(const char *at, const char *end)
 {
-    uint32_t word = 0;
-    int i;
-    if (end - at >= 4) return aioc_text_load32le((const unsigned char *)at);
-    for (i = 0; at + i < end; i++) word |= (uint32_t)(unsigned char)at[i] << 8 * i;
-    return word;
+    return (uint32_t)aioc_text_load_some(at, (size_t)(end - at));
 }
 
 /* A character of two, three or four bytes is first in these (RFC 3629, 4): lead and tails are those of its length, and
@@ -3136,7 +3136,7 @@ static size_t aioc_json_unescape(const char **at, const char *end, char out[4])
     uint32_t code, low;
     *at = escape + 1;
     if (*escape != 'u') {
-        name = strchr(names, *escape);
+        name = *escape < 'b' ? NULL : strchr(names, *escape);
         *out = name ? meant[name - names] : *escape;
         return 1;
     }
@@ -3212,6 +3212,7 @@ static const char *aioc_json_scan_mixed(aioc_json_scan *scan, const char *at)
         } else if ((unsigned char)*at < 0x20) {
             return aioc_json_stop(scan, at, "a control character must be escaped");
         }
+        if (!(aioc_json_peek(at, scan->end) & 0x80)) continue;
         at = aioc_json_skip_wide(at, scan->end);
         while (at < scan->end && (unsigned char)*at >= 0x80) {
             size_t size = aioc_json_utf8_len(at, scan->end);
@@ -8723,6 +8724,14 @@ static bool aioc_protocol_bad_string(const char *text, size_t len, size_t max_by
     return true;
 }
 
+/* Most ids have no character that has to be looked at, as a quote behind one is. */
+static bool aioc_protocol_id_is_plain(const char *at, size_t len)
+{
+    const char *end = at + len;
+    return len > 2 && len <= AIOC_PROTOCOL_ITEM_ID_MAX && aioc_text_find(at, end + 1, '#', '?', 0x7F, true) == end &&
+           aioc_text_find(at, end + 1, '#', '/', '\\', true) == end;
+}
+
 /* Whether an id can stand in a path; else `why` says what is wrong at which byte, from 0. '/' and '\' are the service's
  * own rule; '?' and '#' end a path on the way there; "." and ".." are steps in one (RFC 3986, 5.2.4). */
 static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, size_t cap)
@@ -8878,6 +8887,15 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
     }
     for (i = 0; i < count; i++) {
         aiocosmos_value value = pk->level[i];
+        const char *end = value.str + value.len;
+        aioc_mem_put_text(&out, i ? "," : "[");
+        if (value.type == AIOCOSMOS_VALUE_STR && value.len - 1 < AIOC_PROTOCOL_PK_BYTES &&
+            aioc_json_skip_writable(value.str, end, true) == end) {  /* most are plain */
+            aioc_mem_put_text(&out, "\"");
+            aioc_mem_put(&out, aioc_text_view(value.str, value.len));
+            aioc_mem_put_text(&out, "\"");
+            continue;
+        }
         if (aioc_protocol_bad_level(&value, reason, sizeof reason)) {
             aioc_mem_print(why, cap, "level %d: %s", (int)i + 1, reason);
             buffer->len = out.start;
@@ -8889,7 +8907,6 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
             value.str = scalar.ptr;
             value.len = scalar.len;
         }
-        aioc_mem_put_text(&out, i ? "," : "[");
         out.ok = out.ok && aioc_json_append_value(memory, buffer, &value, true, AIOC_JSON_DEPTH_MAX);
     }
     aioc_mem_put_text(&out, "]");
@@ -9060,13 +9077,12 @@ static uint32_t aioc_protocol_murmur3_32(const void *data, size_t len)
 {
     const uint32_t c1 = 0xcc9e2d51u, c2 = 0x1b873593u;
     const unsigned char *at = (const unsigned char *)data, *end = at + len / 4 * 4;
-    uint32_t h = 0, k = 0;
-    size_t i;
+    uint32_t h = 0, k;
     for (; at < end; at += 4) {
         h ^= aioc_protocol_rotl32(aioc_text_load32le(at) * c1, 15) * c2;
         h = aioc_protocol_rotl32(h, 13) * 5u + 0xe6546b64u;
     }
-    for (i = len % 4; i > 0; i--) k = k << 8 | at[i - 1];
+    k = (uint32_t)aioc_text_load_some(at, len % 4);
     h ^= aioc_protocol_rotl32(k * c1, 15) * c2;  /* nothing when no byte is left over */
     h ^= (uint32_t)len;
     h = (h ^ h >> 16) * 0x85ebca6bu;
@@ -9096,10 +9112,8 @@ static void aioc_protocol_murmur3_block(uint64_t hash[2], uint64_t k1, uint64_t 
 /* the rest of len bytes; */
 static void aioc_protocol_murmur3_end(uint64_t hash[2], const unsigned char *at, size_t len)
 {
-    uint64_t h1 = hash[0] ^ (uint64_t)len, h2 = hash[1] ^ (uint64_t)len, k1 = 0, k2 = 0;
-    size_t i, rest = len % 16;
-    for (i = rest; i > 8; i--) k2 = k2 << 8 | at[i - 1];
-    for (i = rest < 8 ? rest : 8; i > 0; i--) k1 = k1 << 8 | at[i - 1];
+    uint64_t h1 = hash[0] ^ (uint64_t)len, h2 = hash[1] ^ (uint64_t)len;
+    uint64_t k1 = aioc_text_load_some(at, len % 16), k2 = len % 16 > 8 ? aioc_text_load_some(at + 8, len % 16 - 8) : 0;
     h1 ^= aioc_protocol_rotl64(k1 * AIOC_PROTOCOL_C1, 31) * AIOC_PROTOCOL_C2;
     h2 ^= aioc_protocol_rotl64(k2 * AIOC_PROTOCOL_C2, 33) * AIOC_PROTOCOL_C1;
     h1 += h2;
@@ -11132,9 +11146,11 @@ static int aioc_request_parse(aioc_request_builder *builder, aiocosmos_str body)
 static int aioc_request_check_id(aioc_request_builder *builder, aiocosmos_json id)
 {
     char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
-    size_t len = aioc_json_get_str(id, text, sizeof text);
+    size_t len;
     if (id.type != AIOCOSMOS_JSON_STR)
         return aioc_request_refuse(builder, "body", "\"id\" is required and must be a string");
+    if (aioc_protocol_id_is_plain(id.ptr + 1, id.len - 2)) return 0;
+    len = aioc_json_get_str(id, text, sizeof text);
     if (len >= sizeof text) return aioc_request_refuse(builder, "body", "\"id\" is over 1023 bytes");
     if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
         return aioc_request_refuse(builder, "body: \"id\"", why);

@@ -2,6 +2,7 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include <ctype.h>
 #include "heap.h"
 #include "texts.h"
 
@@ -248,6 +249,35 @@ TEST(every_byte_of_an_id_is_judged_wherever_it_stands)
             CHECK_INT(aioc_protocol_id_ok(id, 1023, why, sizeof why), !bad);
         }
     }
+}
+
+/* In its quotes, of any length: what the short way lets through is an id. */
+TEST(a_plain_id_is_an_id)
+{
+    static const size_t lens[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 40};
+    char quoted[1200], id[1100], why[64];
+    size_t i, at;
+    int byte;
+    for (i = 0; i < COUNT(lens); i++) {
+        for (at = 0; at < lens[i]; at++) {
+            for (byte = 1; byte < 256; byte++) {
+                bool plain;
+                memset(id, 'x', sizeof id);
+                id[at] = (char)byte;
+                id[lens[i]] = 0;
+                snprintf(quoted, sizeof quoted, "\"%s\"", id);
+                plain = aioc_protocol_id_is_plain(quoted + 1, lens[i]);
+                CHECK(!plain || aioc_protocol_id_ok(id, 1023, why, sizeof why));
+                if (lens[i] > 2 && byte < 128 && (isalnum(byte) || strchr("-_.~:;,=+*()", byte))) CHECK(plain);
+            }
+        }
+    }
+    memset(quoted, 'x', sizeof quoted);
+    quoted[1023] = quoted[1024] = '"';
+    CHECK(aioc_protocol_id_is_plain(quoted, 1023));
+    quoted[1023] = 'x';
+    CHECK(!aioc_protocol_id_is_plain(quoted, 1024));
+    CHECK(!aioc_protocol_id_is_plain("..\"", 2));
 }
 
 TEST(names_are_counted_in_utf16_units)

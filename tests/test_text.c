@@ -35,6 +35,41 @@ TEST(the_first_byte_of_a_word_that_is_not_0)
     }
 }
 
+TEST(less_than_a_word_is_loaded_with_zeros_behind)
+{
+    size_t len, i;
+    for (len = 0; len <= 9; len++) {
+        unsigned char *exact = (unsigned char *)malloc(len + !len);
+        uint64_t want = 0;
+        for (i = 0; i < len; i++) exact[i] = (unsigned char)(0xf1 + i);
+        for (i = 0; i < len && i < 8; i++) want |= (uint64_t)exact[i] << 8 * i;
+        CHECK(aioc_text_load_some(exact, len) == want);
+        free(exact);
+    }
+}
+
+/* Of every length, with one byte of each value at each place. */
+TEST(the_first_byte_of_some_is_found)
+{
+    int byte, wide;
+    size_t len, at;
+    for (len = 0; len < 40; len++) {
+        char *text = (char *)malloc(len + !len);
+        for (at = 0; at < len; at++) {
+            for (byte = 0; byte < 512; byte++) {
+                bool some = (byte & 255) <= 0x1F || (byte & 255) == '"' || (byte & 255) == '\\';
+                wide = byte >= 256;
+                memset(text, 'x', len);
+                text[at] = (char)(byte & 255);
+                some = some || (wide && (byte & 255) >= 128);
+                CHECK_INT(aioc_text_find(text, text + len, 0x1F, '"', '\\', wide) - text, some ? at : len);
+                CHECK_INT(aioc_text_find_words(text, text + len, 0x1F, '"', '\\', wide) - text, some ? at : len);
+            }
+        }
+        free(text);
+    }
+}
+
 TEST(white_space_is_trimmed_at_both_ends)
 {
     static const struct { const char *text, *trimmed; } cases[] = {
