@@ -13037,8 +13037,9 @@ static int aioc_op_compose(aioc_op_engine *engine, aiocosmos_kind kind, const ai
 
 /* What is implemented, for x-ms-cosmos-supported-query-features: the service refuses a query that needs another. */
 #define AIOC_PLAN_FEATURES \
-    "Aggregate,CountIf,DCount,Distinct,GroupBy,HybridSearch,ListAndSetAggregate,MultipleAggregates,MultipleOrderBy," \
-    "NonStreamingOrderBy,NonValueAggregate,OffsetAndLimit,OrderBy,Top,WeightedRankFusion"
+    "Aggregate,CountIf,DCount,Distinct,GroupBy,HybridSearch,ListAndSetAggregate," \
+    "MultipleAggregates,MultipleOrderBy,NonStreamingOrderBy,NonValueAggregate,OffsetAndLimit,OrderBy,Top," \
+    "WeightedRankFusion"
 
 #define AIOC_PLAN_VERSION_MAX 2
 
@@ -13069,8 +13070,7 @@ typedef struct aioc_plan_info {  /* one queryInfo */
     bool has_dcount, non_streaming;
     bool merges_groups;  /* aggregates or GROUP BY: its rows are partial answers of groups */
     uint32_t order_count;  /* columns of ORDER BY */
-    const uint8_t *descending;  /* one a column, as are the expressions */
-    const aiocosmos_str *expressions;  /* len 0: the service did not say it */
+    const uint8_t *descending;  /* one a column */
     uint64_t skip, take;  /* OFFSET, and TOP or LIMIT; UINT64_MAX: no limit */
     aioc_plan_shape shape;
     aiocosmos_str rewritten;  /* SQL; len 0: the text that was asked */
@@ -13205,25 +13205,19 @@ static uint8_t aioc_plan_read_distinct(aioc_plan_reader *in, aiocosmos_json valu
     return ordered && order_count ? AIOC_PLAN_DISTINCT_ORDERED : AIOC_PLAN_DISTINCT_UNORDERED;
 }
 
-static void aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aiocosmos_json expressions,
-                                 aioc_plan_info *info)
+static void aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aioc_plan_info *info)
 {
-    aiocosmos_json value = aioc_json_none(), expression = value;
-    size_t count = aioc_json_count(order), given = aioc_json_count(expressions), i;
+    aiocosmos_json value = aioc_json_none();
+    size_t count = aioc_json_count(order), i;
     uint8_t *descending = (uint8_t *)in->texts;
-    aiocosmos_str *texts = (aiocosmos_str *)aioc_plan_take(in, count, sizeof *texts);
-    aioc_plan_expect(in, given == 0 || given == count, "orderByExpressions", expressions, "not as long as its orderBy");
     in->texts += count;
     for (i = 0; !in->bad && aioc_json_next(order, NULL, &value); i++) {
-        aioc_json_next(expressions, NULL, &expression);
-        texts[i] = aioc_plan_take_text(in, expression);
         descending[i] = aioc_json_is_str(value, "Descending");
         aioc_plan_expect(in, descending[i] || aioc_json_is_str(value, "Ascending"), "orderBy", value,
                          aioc_plan_unknown);
     }
     info->order_count = (uint32_t)count;
     info->descending = descending;
-    info->expressions = texts;
 }
 
 #define AIOC_PLAN_ALIASES_MAX 4096  /* far more than a query may name; each is looked up among all */
@@ -13307,7 +13301,7 @@ static void aioc_plan_read_info(aioc_plan_reader *in, aiocosmos_json object, aio
     info->dcount_alias = aioc_plan_take_text(in, aioc_json_at(dcount, "/dCountAlias"));
     info->rewritten = aioc_plan_take_text(in, aioc_plan_get(in, object, "\"rewrittenQuery"));
     info->non_streaming = aioc_plan_flag(aioc_plan_get(in, object, "?hasNonStreamingOrderBy"), false);
-    aioc_plan_read_order(in, aioc_plan_get(in, object, "[orderBy"), aioc_plan_get(in, object, "]orderByExpressions"),
+    aioc_plan_read_order(in, aioc_plan_get(in, object, "[orderBy"),
                          info);
     info->distinct = aioc_plan_read_distinct(in, aioc_plan_get(in, object, " distinctType"), info->order_count);
     aioc_plan_read_shape(in, object, info);
@@ -13547,8 +13541,8 @@ static size_t aioc_plan_find(aiocosmos_str sql, size_t at, const char *text)
     return sql.len;
 }
 
-/* The SQL text with the filter in every place that is kept free for one. False: no memory, and nothing is appended. */
-static bool aioc_plan_append_text(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str filter)
+/* The SQL text without a filter in any place that is kept free for one. False: no memory, and nothing is appended. */
+static bool aioc_plan_append_text(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql)
 {
     aioc_mem_writer writer = aioc_mem_write(memory, out);
     size_t at = 0, hole;
@@ -13556,7 +13550,7 @@ static bool aioc_plan_append_text(aioc_mem *memory, aioc_mem_buffer *out, aiocos
         hole = aioc_plan_find(sql, at, AIOC_PLAN_FILTER);
         aioc_mem_put_bytes(&writer, sql.ptr + at, hole - at);
         if (hole == sql.len) break;
-        aioc_mem_put(&writer, filter);
+        aioc_mem_put_text(&writer, "true");
     }
     return aioc_mem_written(&writer);
 }
@@ -13598,82 +13592,33 @@ static bool aioc_plan_is_general(const aioc_plan *plan, aiocosmos_str sql)
     return true;
 }
 
-/*--- Going on behind a row: a filter that a range puts in the place that its query keeps free ---*/
+/*--- Going on behind a row ---*/
 
 typedef enum aioc_plan_side { AIOC_PLAN_FRESH, AIOC_PLAN_LEFT, AIOC_PLAN_TARGET, AIOC_PLAN_RIGHT } aioc_plan_side;
 
-/* test(expression), by the order of types; true and false are one. */
-static void aioc_plan_put_test(aioc_mem_writer *writer, int type, aiocosmos_str expression)
+/* What a body says to a range when the row with these orderByItems, of this _rid, was the last that was given: with
+ * what to go on. Nothing where they have an array or object, which would go by a hash of the service's: whoever reads
+ * the range drops what was given before. False: no memory, and nothing is appended. */
+static bool aioc_plan_append_resume(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_json items, aiocosmos_str rid,
+                                    aioc_plan_side side)
 {
-    static const char *const tests[] = { "NOT IS_DEFINED(", "IS_NULL(", "IS_BOOLEAN(", "IS_NUMBER(", "IS_STRING(",
-                                         "IS_ARRAY(", "IS_OBJECT(" };
-    aioc_mem_put_text(writer, tests[type]);
-    aioc_mem_put(writer, expression);
-    aioc_mem_put_text(writer, ")");
-}
-
-/* expression operator value; of what has no operators it is the test of its type, or false where none is as it is. */
-static void aioc_plan_put_comparison(aioc_mem_writer *writer, aiocosmos_str expression, const char *compared,
-                                     aiocosmos_json value)
-{
-    bool as_it = strchr(compared, '=') != NULL;
-    if (value.type == AIOCOSMOS_JSON_NONE || value.type > AIOCOSMOS_JSON_STR ||
-        (value.type == AIOCOSMOS_JSON_NULL && compared[1] == '=')) {
-        if (as_it) aioc_plan_put_test(writer, (int)value.type, expression);
-        else aioc_mem_put_text(writer, "false");
-        return;
-    }
-    aioc_mem_put(writer, expression);
-    aioc_mem_put_text(writer, compared);
-    aioc_mem_put_bytes(writer, value.ptr, value.len);
-}
-
-/* Those behind the value, and with `or_equal` those that are as it: first what is of its type (of arrays and objects,
- * all), then the types that come behind it. */
-static void aioc_plan_put_behind(aioc_mem_writer *writer, aiocosmos_str expression, aiocosmos_json value,
-                                 bool descending, bool or_equal)
-{
-    static const char *const compared[] = { " > ", " >= ", " < ", " <= " };
-    int type = (int)value.type, other;
-    aioc_mem_put_text(writer, "( ");
-    or_equal = or_equal || type > AIOCOSMOS_JSON_STR;
-    if (type == AIOCOSMOS_JSON_NONE && !descending) {
-        aioc_mem_put_text(writer, or_equal ? "true" : "IS_DEFINED(");
-        if (!or_equal) aioc_mem_put(writer, expression);
-        if (!or_equal) aioc_mem_put_text(writer, ")");
-    } else aioc_plan_put_comparison(writer, expression, compared[2 * descending + or_equal], value);
-    for (other = descending ? AIOCOSMOS_JSON_NONE : type + 1; other < (descending ? type : AIOCOSMOS_JSON_OBJ + 1);
-         other++) {
-        aioc_mem_put_text(writer, " OR ");
-        aioc_plan_put_test(writer, other, expression);
-    }
-    aioc_mem_put_text(writer, " )");
-}
-
-/* The filter for what a range still has when the row with these sort values was the last that was given: rows behind
- * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems, as far as the first
- * array or object. "true" where an expression is not known. Whoever reads the range drops what was given before. False:
- * no memory, and nothing is appended. */
-static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, const aioc_plan_info *info,
-                                    aiocosmos_json items, aioc_plan_side side)
-{
-    aiocosmos_json item = aioc_json_none();
     aioc_mem_writer writer = aioc_mem_write(memory, out);
-    uint32_t known = 0, i = 0;
-    while (known < info->order_count && info->expressions[known].len) known++;
-    if (side == AIOC_PLAN_FRESH || known == 0 || known < info->order_count) aioc_mem_put_text(&writer, "true");
-    else for (;; i++) {
-        aiocosmos_str expression = info->expressions[i];
-        aiocosmos_json value = aioc_json_next(items, NULL, &item) ? aioc_json_at(item, "/item") : item;
-        bool last = i + 1 == info->order_count || value.type > AIOCOSMOS_JSON_STR;
-        if (!last) aioc_mem_put_text(&writer, "( ");
-        aioc_plan_put_behind(&writer, expression, value, info->descending[i] != 0, last && side != AIOC_PLAN_LEFT);
-        if (last) break;
-        aioc_mem_put_text(&writer, " OR ( ");
-        aioc_plan_put_comparison(&writer, expression, " = ", value);
-        aioc_mem_put_text(&writer, " AND ");
+    const char *before = ",\"resumeFilter\":{\"value\":[";
+    aiocosmos_json item = aioc_json_none();
+    if (side == AIOC_PLAN_FRESH) return true;
+    for (; aioc_json_next(items, NULL, &item); before = ",") {
+        aiocosmos_json value = aioc_json_at(item, "/item");
+        if (value.type > AIOCOSMOS_JSON_STR) {
+            out->len = writer.start;
+            return true;
+        }
+        aioc_mem_put_text(&writer, before);
+        aioc_mem_put(&writer, value.len ? aioc_text_view(value.ptr, value.len) : aioc_mem_str("[]"));
     }
-    for (; i > 0; i--) aioc_mem_put_text(&writer, " ) )");
+    aioc_mem_put_text(&writer, side == AIOC_PLAN_LEFT ? "],\"exclude\":true" : "],\"exclude\":false");
+    if (side == AIOC_PLAN_TARGET) aioc_mem_put_text(&writer, ",\"rid\":");
+    if (side == AIOC_PLAN_TARGET) aioc_json_put_string(&writer, rid);
+    aioc_mem_put_text(&writer, "}");
     return aioc_mem_written(&writer);
 }
 
@@ -15167,7 +15112,7 @@ static int aioc_row_rrf_component_text(aioc_row_rrf *rrf, uint32_t component, ai
     while (writer.ok && at < text.len) {
         aioc_row_hole hole = aioc_row_next_hole(text, at);
         part = aioc_text_view(text.ptr + at, hole.at - at);
-        writer.ok = aioc_plan_append_text(rrf->rows.stage.memory, sql, part, aioc_mem_str("true"));
+        writer.ok = aioc_plan_append_text(rrf->rows.stage.memory, sql, part);
         at = hole.end;
         if (!writer.ok || hole.kind == AIOC_ROW_HOLE_NONE || aioc_row_rrf_fill(rrf, &hole, &writer)) continue;
         sql->len = writer.start;
@@ -16554,8 +16499,9 @@ static void aioc_range_put_key(aioc_mem_writer *sql, const char *property, aioco
     }
 }
 
-/* {"query":...,"parameters":[...]}. */
-static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params)
+/* {"query":...,"parameters":[...]}, and what else there is. */
+static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params,
+                                   aiocosmos_str more)
 {
     aioc_mem_writer writer;
     out->len = 0;
@@ -16564,6 +16510,7 @@ static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aioco
     aioc_json_put_string(&writer, sql);
     aioc_mem_put_text(&writer, ",\"parameters\":");
     aioc_mem_put(&writer, params);
+    aioc_mem_put(&writer, more);
     aioc_mem_put_text(&writer, "}");
     return writer.ok;
 }
@@ -18638,24 +18585,25 @@ static void aioc_query_read_merged(aioc_query *query)
 
 /*--- From the plan to the last row ---*/
 
-/* What every range is asked: the text of the plan, with the filter of each side of where the query is resumed. */
+/* What ranges are asked: the text of the plan, and on each side of where the query is resumed with what to go on. */
 static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
 {
-    aioc_mem_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
-    bool ok = true, in_order = query->from_items.type == AIOCOSMOS_JSON_ARR;
-    int side;
+    aioc_mem_buffer text = { NULL, 0, 0 }, resume = { NULL, 0, 0 };
+    aioc_mem_buffer *bodies = query->reader.bodies;
+    int side, last = query->from_items.type == AIOCOSMOS_JSON_ARR ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH;
+    bool ok;
     if (query->reader.by_key)
-        return aioc_mem_set(query->memory, &query->reader.bodies[AIOC_PLAN_FRESH],
-                            aioc_mem_text(&query->cursor->body));
-    for (side = AIOC_PLAN_FRESH; ok && side <= (in_order ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH); side++) {
-        text.len = filter.len = 0;
-        ok = aioc_plan_append_filter(query->memory, &filter, query->info, query->from_items, (aioc_plan_side)side) &&
-             aioc_plan_append_text(query->memory, &text, sql, aioc_mem_text(&filter)) &&
-             aioc_range_append_body(query->memory, &query->reader.bodies[side], aioc_mem_text(&text),
-                                    aioc_mem_text(&query->params));
+        return aioc_mem_set(query->memory, &bodies[AIOC_PLAN_FRESH], aioc_mem_text(&query->cursor->body));
+    ok = aioc_plan_append_text(query->memory, &text, sql);
+    for (side = AIOC_PLAN_FRESH; ok && side <= last; side++) {
+        resume.len = 0;
+        ok = aioc_plan_append_resume(query->memory, &resume, query->from_items, query->cursor->from.rid_of_row,
+                                     (aioc_plan_side)side) &&
+             aioc_range_append_body(query->memory, &bodies[side], aioc_mem_text(&text), aioc_mem_text(&query->params),
+                                    aioc_mem_text(&resume));
     }
     aioc_mem_buffer_free(query->memory, &text);
-    aioc_mem_buffer_free(query->memory, &filter);
+    aioc_mem_buffer_free(query->memory, &resume);
     return ok;
 }
 
@@ -19060,7 +19008,7 @@ static int aioc_query_build_body(aioc_request_builder *builder, aioc_mem_buffer 
         return aioc_request_refuse(builder, "params", "required: param_count is set");
     params->len = 0;
     if (aioc_query_append_params(builder, params, request)) return builder->status;
-    return aioc_range_append_body(builder->memory, body, aioc_mem_str(sql), aioc_mem_text(params))
+    return aioc_range_append_body(builder->memory, body, aioc_mem_str(sql), aioc_mem_text(params), aioc_mem_str(""))
                ? 0 : aioc_request_no_memory(builder);
 }
 
@@ -19876,7 +19824,8 @@ static bool aioc_many_build_body(aioc_many *many, aioc_many_batch *batch)
     aioc_mem_put_text(&sql, "SELECT * FROM c WHERE ");
     if (by_id) aioc_many_put_ids(many, &sql, batch->first, AIOC_MANY_NONE);
     else aioc_many_put_pairs(many, &sql, batch->first);
-    return sql.ok && aioc_range_append_body(many->memory, &batch->body, aioc_mem_text(text), aioc_mem_str("[]"));
+    return sql.ok && aioc_range_append_body(many->memory, &batch->body, aioc_mem_text(text), aioc_mem_str("[]"),
+                                            aioc_mem_str(""));
 }
 
 /*--- Requests and answers ---*/

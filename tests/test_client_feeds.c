@@ -328,6 +328,36 @@ TEST_TWICE(the_first_levels_of_a_key_are_a_part_of_the_key_space)
     close_world(client);
 }
 
+/* The service is told with which row to go on: what came before is not read again. */
+TEST(an_ordered_query_is_resumed_where_it_was)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    aiocosmos_query_request query = query_of("SELECT VALUE c.n FROM c ORDER BY c.n");
+    aiocosmos_cursor open;
+    aiocosmos_cursor_stats stats;
+    char key[8];
+    static listing all;
+    int i;
+    for (i = 0; i < 200; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        fill(client, key, i, i + 1);
+    }
+    query.page_items_max = 150;
+    open = open_query(client, &query);
+    CHECK_INT(read_page(client, open, &all), 0);
+    CHECK_INT(all.items, 150);
+    aiocosmos_cursor_close(client, open);
+    query.continuation = aiocosmos_text(all.continuation);
+    open = open_query(client, &query);
+    memset(&all.text, 0, sizeof all.text);
+    CHECK_INT(read_page(client, open, &all), 0);
+    CHECK_INT(all.items, 200);
+    CHECK(aiocosmos_cursor_get_stats(client, open, &stats));
+    CHECK(stats.items <= 51);                    /* the last one, which was given, and all behind it */
+    aiocosmos_cursor_close(client, open);
+    close_world(client);
+}
+
 /* Page by page, each from its token, as all ranges are. */
 TEST_TWICE(the_items_of_many_keys_are_merged_and_resumed)
 {

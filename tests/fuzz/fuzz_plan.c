@@ -19,7 +19,7 @@ static void check_spans(const aioc_plan *plan)
 static void check_text(aiocosmos_str sql)
 {
     out.len = 0;
-    CHECK(aioc_plan_append_text(&memory, &out, sql, aioc_mem_str("(true)")));
+    CHECK(aioc_plan_append_text(&memory, &out, sql));
     CHECK_INT(aioc_plan_find(fuzz_text(&out), 0, AIOC_PLAN_FILTER), out.len);
     if (aioc_plan_find(sql, 0, AIOC_PLAN_FILTER) == sql.len) CHECK(fuzz_same(fuzz_text(&out), sql));
 }
@@ -31,7 +31,7 @@ static void check_info(const aioc_plan_info *info, aiocosmos_json items)
     if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != info->order_count) return;
     for (side = AIOC_PLAN_FRESH; side <= AIOC_PLAN_RIGHT; side++) {
         out.len = 0;
-        CHECK(aioc_plan_append_filter(&memory, &out, info, items, (aioc_plan_side)side));
+        CHECK(aioc_plan_append_resume(&memory, &out, items, aioc_mem_str("rid"), (aioc_plan_side)side));
     }
 }
 
