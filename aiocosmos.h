@@ -13037,7 +13037,7 @@ static int aioc_op_compose(aioc_op_engine *engine, aiocosmos_kind kind, const ai
 
 /* What is implemented, for x-ms-cosmos-supported-query-features: the service refuses a query that needs another. */
 #define AIOC_PLAN_FEATURES \
-    "Aggregate,CountIf,DCount,Distinct,GroupBy,HybridSearch,ListAndSetAggregate," \
+    "Aggregate,CountIf,DCount,Distinct,GroupBy,HybridSearch,HybridSearchSkipOrderByRewrite,ListAndSetAggregate," \
     "MultipleAggregates,MultipleOrderBy,NonStreamingOrderBy,NonValueAggregate,OffsetAndLimit,OrderBy,Top," \
     "WeightedRankFusion"
 

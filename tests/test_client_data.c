@@ -679,3 +679,63 @@ TEST(full_text_is_scored_where_it_is_asked)
     CHECK_INT(requests_of(client, true), 2);    /* by the same plan */
     end(client);
 }
+
+static void keep_ids(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    char *ids = (char *)user_data;
+    aiocosmos_json row;
+    (void)client;
+    memset(&row, 0, sizeof row);
+    if (page->result->status) snprintf(ids, 64, "%d", page->result->status);
+    while (aiocosmos_json_next(page->items, NULL, &row)) strncat(ids, row.ptr + 1, 1);
+}
+
+/* The best of several rankings are the same on one range and on many, of which each gives its own best. */
+TEST(a_hybrid_search_ranks_what_all_ranges_give)
+{
+    static const char *const queries[] = {
+        "SELECT TOP 6 VALUE c.id FROM c ORDER BY RANK FullTextScore(c.t, 'x')",
+        "SELECT TOP 6 VALUE c.id FROM c WHERE c.id < 'k' ORDER BY RANK RRF(FullTextScore(c.t, 'x'), "
+        "FullTextScore(c.u, 'y'), [3, 1])",
+        "SELECT VALUE c.id FROM c ORDER BY RANK RRF(FullTextScore(c.t, 'x'), FullTextScore(c.u, 'y')) OFFSET 2 LIMIT 4"
+    };
+    char ids[3][2][64];
+    int partitions, i;
+    size_t k;
+    memset(ids, 0, sizeof ids);
+    for (partitions = 0; partitions < 2; partitions++) {
+        aiocosmos_client *client;
+        aiocosmos_emulator_options options = {0};
+        options.allocate = heap_fn;
+        options.partitions = partitions ? 5 : 1;
+        emulator = aiocosmos_emulator_open(&options, NULL);
+        CHECK(emulator != NULL);
+        CHECK_INT(open_client(&client, "http://localhost:8081"), 0);
+        CHECK_INT(make(client), 0);
+        for (i = 0; i < 12; i++) {
+            char body[512], id[2] = { (char)('a' + i), '\0' };
+            aiocosmos_request request = {0};
+            snprintf(body, sizeof body, "{\"id\":\"%s\",\"t\":\"%.*s and more\",\"u\":\"%.*s or less\"}", id,
+                     2 * (i * 5 % 12), "x x x x x x x x x x x x x x x x", 2 * (i * 7 % 12), "y y y y y y y y y y y y y");
+            request.kind = AIOCOSMOS_CREATE_ITEM;
+            request.container = "C";
+            request.pk = aiocosmos_pk_s(id);
+            request.body = aiocosmos_text(body);
+            CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+        }
+        for (k = 0; k < 3; k++) {
+            aiocosmos_query_request request = {0};
+            aiocosmos_cursor cursor;
+            request.container = "C";
+            request.sql = queries[k];
+            request.skip_empty = true;
+            CHECK_INT(aiocosmos_query_open(client, &request, &cursor), 0);
+            CHECK_INT(aiocosmos_cursor_next(client, cursor, keep_ids, ids[k][partitions]), 0);
+            CHECK_INT(aiocosmos_drain(client, 10000), 0);
+            aiocosmos_cursor_close(client, cursor);
+        }
+        end(client);
+    }
+    for (k = 0; k < 3; k++) CHECK_STR(ids[k][0], ids[k][1]);
+    for (k = 0; k < 3; k++) CHECK_INT(strlen(ids[k][0]), k == 2 ? 4 : 6);
+}

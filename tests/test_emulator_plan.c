@@ -466,6 +466,21 @@ TEST(hybrid_search_asks_for_statistics_and_for_each_score)
                 PLACE("hitcountsarray-1"));
 }
 
+/* A client that says so sorts by the scores alone; but where less is better, an order has to be told. */
+TEST(components_of_a_hybrid_search_need_not_be_rewritten)
+{
+    static const char features[] = "HybridSearch,HybridSearchSkipOrderByRewrite,NonStreamingOrderBy,OrderBy,Top,"
+                                   "WeightedRankFusion";
+    static const char fused[] = "SELECT TOP 9 c.id FROM c WHERE c.n > 1 ORDER BY RANK " BOTH ")";
+    check_holds(fused, NULL, features, "\"top\":null,");
+    check_holds(fused, NULL, features, "\"orderBy\":[],\"orderByExpressions\":[],");
+    check_holds(fused, NULL, features, "\"rewrittenQuery\":\"SELECT TOP 120 c._rid, {\\\"id\\\": c.id} AS payload, [(");
+    check_holds(fused, NULL, features, " ?? -1)] AS componentScores\\nFROM c\\nWHERE (c.n > 1)\\nORDER BY VectorDistance");
+    check_holds(fused, NULL, features, "\"hasNonStreamingOrderBy\":false}");
+    check_holds("SELECT TOP 9 c.id FROM c ORDER BY RANK VectorDistance(c.v, [1], false, {'distanceFunction': "
+                "'euclidean'})", NULL, features, "\"orderBy\":[\"Ascending\"]");
+}
+
 TEST(hybrid_search_is_refused_where_it_makes_no_sense)
 {
     check_holds("SELECT * FROM c ORDER BY RANK c.a", NULL, NULL, "!SC1001");

@@ -1278,10 +1278,21 @@ static int64_t plan_component_rows(int64_t wanted)
     return 2 * wanted < 120 ? 120 : 2 * wanted;
 }
 
+/* A client that says so gets rows as they are, the best of each range, and sorts them by their scores, the highest
+ * first. */
+static bool plan_skips_rewrite(const plan *p)
+{
+    uint32_t i;
+    for (i = 0; i < p->component_count; i++)
+        if (plan_ascends(p->components[i])) return false;
+    return p->features.len && plan_can(p, "HybridSearchSkipOrderByRewrite");
+}
+
 static void plan_rewrite_component(plan *p, uint32_t index)
 {
     const sql_select *select = p->select;
     int64_t top = plan_component_rows(select->top);
+    bool skips = plan_skips_rewrite(p);
     p->text.len = 0;
     plan_put(p, "SELECT ");
     if (top >= 0) {
@@ -1290,15 +1301,16 @@ static void plan_rewrite_component(plan *p, uint32_t index)
         plan_put(p, " ");
     }
     plan_put_str(p, select->sources[0].alias);
-    plan_put(p, "._rid, [{\"item\": ");
-    plan_put_score(p, index);
-    plan_put(p, "}] AS orderByItems, {\"payload\": ");
+    plan_put(p, skips ? "._rid, " : "._rid, [{\"item\": ");
+    if (!skips) plan_put_score(p, index);
+    if (!skips) plan_put(p, "}] AS orderByItems, {\"payload\": ");
     plan_put_payload(p, select);
-    plan_put(p, ", \"componentScores\": [");
+    plan_put(p, skips ? " AS payload, [" : ", \"componentScores\": [");
     plan_put_scores(p);
-    plan_put(p, "]} AS payload");
+    plan_put(p, skips ? "] AS componentScores" : "]} AS payload");
     plan_put_from(p, select, 0);
-    plan_put_resumable_where(p, select);
+    if (skips) plan_put_where(p, select, 0);
+    else plan_put_resumable_where(p, select);
     plan_put(p, "\nORDER BY ");
     plan_put_score(p, index);
     if (sql_calls(p->components[index], "FullTextScore")) plan_put(p, " DESC");
@@ -1308,22 +1320,23 @@ static void plan_rewrite_component(plan *p, uint32_t index)
 static void plan_json_component(plan *p, uint32_t index)
 {
     const sql_select *select = p->select;
-    bool limited = select->limit >= 0;
+    bool skips = plan_skips_rewrite(p), limited = select->limit >= 0 && !skips;
     plan_json(p, index ? ",{\"distinctType\":\"None\"" : "{\"distinctType\":\"None\"");
-    plan_json_count(p, ",\"top\":", plan_component_rows(select->top));
+    plan_json_count(p, ",\"top\":", skips ? -1 : plan_component_rows(select->top));
     plan_json_count(p, ",\"offset\":", limited ? 0 : -1);
     plan_json_count(p, ",\"limit\":", limited ? plan_component_rows(select->offset + select->limit) : -1);
-    plan_json(p, plan_ascends(p->components[index]) ? ",\"orderBy\":[\"Ascending\"],\"orderByExpressions\":[" :
-                                                      ",\"orderBy\":[\"Descending\"],\"orderByExpressions\":[");
+    plan_json(p, skips ? ",\"orderBy\":[],\"orderByExpressions\":["
+                 : plan_ascends(p->components[index]) ? ",\"orderBy\":[\"Ascending\"],\"orderByExpressions\":["
+                 : ",\"orderBy\":[\"Descending\"],\"orderByExpressions\":[");
     p->text.len = 0;
-    plan_put_score(p, index);
-    plan_json_text(p);
+    if (!skips) plan_put_score(p, index);
+    if (!skips) plan_json_text(p);
     plan_json(p, "],\"groupByExpressions\":[],\"groupByAliases\":[],\"aggregates\":[],"
                  "\"groupByAliasToAggregateType\":{},\"rewrittenQuery\":");
     plan_rewrite_component(p, index);
     plan_json_text(p);
     plan_json(p, select->value && !select->star ? ",\"hasSelectValue\":true" : ",\"hasSelectValue\":false");
-    plan_json(p, ",\"hasNonStreamingOrderBy\":true}");
+    plan_json(p, skips ? ",\"hasNonStreamingOrderBy\":false}" : ",\"hasNonStreamingOrderBy\":true}");
 }
 
 static void plan_json_hybrid(plan *p)
