@@ -67,7 +67,7 @@ ifndef V
 .SILENT:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all demo test sanitize coverage interop explorer sim fuzz fuzzers mutants bench bench-queries docs install clean help
+.PHONY: all demo test sanitize coverage interop explorer sim fuzz fuzzers mutants bench bench-queries bench-emulator docs install clean help
 
 all: $(PROGRAMS) $(EXAMPLES) ## the programs and the examples (also plain `make`)
 
@@ -120,6 +120,9 @@ bench: $(addprefix $(B)/bench/,run client json server) ## inserts beside wrk's a
 bench-queries: $(B)/aiocosmos-emulator $(B)/bench/query $(B)/bench/merge ## CPU a merged row; in how much memory; ROWS=N
 	$(B)/bench/merge
 	EMULATOR_OPTIONS='--partitions 16' BUILD=$(B) tools/with-emulator.sh tools/bench/query.sh $(or $(ROWS),1000000) 100000
+
+bench-emulator: $(addprefix $(B)/,aiocosmos-emulator bench/emulator bench/client) ## the emulator's figures; ROWS=N, ONLY=NAME
+	$(B)/bench/emulator $(B)/aiocosmos-emulator $(B)/bench/client $(or $(ROWS),1000000) $(or $(BENCH_SECONDS),3) $(ONLY)
 
 docs: ## build/docs.html: every public declaration on one page, with a search field and a cheat sheet to print
 	command -v python3 >/dev/null || tools/apt-install.sh python3
@@ -200,6 +203,9 @@ $(B)/examples/%: examples/%.cc | build/bearssl
 
 $(B)/bench/%: tools/bench/%.c | build/bearssl
 	$(C) $(LINK)
+
+$(B)/bench/emulator: $(EMULATOR)
+$(B)/bench/emulator: LINK += -lm
 
 $(B)/bench/json: | build/yyjson/flags
 $(B)/bench/json: LINK += $(shell cat build/yyjson/flags)

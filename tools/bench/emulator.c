@@ -1,0 +1,377 @@
+/* bench/emulator.c: `make bench-emulator`: the emulator's figures, each beside what is asked of it.
+ *
+ *     emulator PROGRAM CLIENT DOCUMENTS SECONDS [FILTER]
+ *
+ * PROGRAM is the emulator and CLIENT bench/client, each a process of its own; what concerns memory, indexes and single
+ * requests is measured on the emulator's core within this program. Rates are by CPU time, of the emulator alone, so
+ * that whatever else runs on the machine takes nothing from them. FILTER: only figures whose names have this in them
+ * ("batches", ...). The exit status is 0 when all are met, 1 when not, 2 when something did not run. */
+#define AIOCOSMOS_IMPLEMENTATION
+#include "aiocosmos.h"
+#include "tools/emulator/aiocosmos_emulator.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BATCH   100u                                       /* operations of a request */
+#define STARTS  21
+#define BODY    "{\"id\":\"event-%08u\",\"deviceId\":\"device-%08u\",\"temperature\":21.5,\"humidity\":40,\"status\":" \
+                "\"ok\",\"at\":\"2026-11-20T00:00:00Z\",\"note\":\"%08u" \
+                "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\"}"
+#define DOCS    "/dbs/bench/colls/events/docs"
+
+static struct {
+    const char *program, *client, *filter;
+    unsigned documents;
+    double seconds;
+    int missed;
+    aioc_auth_signer signer;
+    aioc_mem memory;
+    char data[64];                                         /* a file */
+    FILE *kept;
+} b;
+
+static void give_up(const char *what)
+{
+    fprintf(stderr, "bench/emulator: %s\n", what);
+    if (b.data[0]) unlink(b.data);
+    exit(2);
+}
+
+static aiocosmos_str str(const char *ptr, size_t len)
+{
+    aiocosmos_str s;
+    s.ptr = ptr;
+    s.len = len;
+    return s;
+}
+
+static double seconds_of(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* is and asked: at most so much, or, at_least, at least. */
+static void report(const char *what, double is, double asked, const char *unit, bool at_least)
+{
+    const bool met = at_least ? is >= asked : is <= asked;
+    printf("%s: %.*f %s (asked %s %.*f: %s)\n", what, is < 100 ? 2 : 0, is, unit, at_least ? ">=" : "<=",
+           asked < 100 && asked != (double)(int)asked ? 2 : 0, asked, met ? "met" : "NOT MET");
+    fflush(stdout);
+    if (!met) b.missed++;
+}
+
+static bool wanted(const char *figure)
+{
+    return !b.filter || strstr(figure, b.filter);
+}
+
+/*--- The program ------------------------------------------------------------*/
+
+typedef struct server { pid_t pid; FILE *output; char url[128]; } server;
+
+static server server_start(const char *option, const char *value)
+{
+    server s;
+    int ends[2];
+    if (pipe(ends) < 0) give_up("no pipe");
+    s.pid = fork();
+    if (s.pid < 0) give_up("no process");
+    if (s.pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execl(b.program, b.program, "--port", "0", option, value, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    s.output = fdopen(ends[0], "r");
+    if (!s.output || fscanf(s.output, "ready %127s", s.url) != 1) give_up("the emulator did not start");
+    return s;
+}
+
+static void server_stop(server *s)
+{
+    kill(s->pid, SIGTERM);
+    waitpid(s->pid, NULL, 0);
+    fclose(s->output);
+}
+
+static int by_value(const void *a, const void *c)
+{
+    const double x = *(const double *)a, y = *(const double *)c;
+    return x < y ? -1 : x > y;
+}
+
+static double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, by_value);
+    return values[count / 2];
+}
+
+static void bench_start(void)
+{
+    double ms[STARTS];
+    size_t i;
+    for (i = 0; i < STARTS; i++) {
+        const double begun = seconds_of(CLOCK_MONOTONIC);
+        server s = server_start("--partitions", "1");
+        ms[i] = (seconds_of(CLOCK_MONOTONIC) - begun) * 1e3;
+        server_stop(&s);
+    }
+    report("start, until it is ready, the median", median(ms, STARTS), 5, "ms", false);
+}
+
+/* What a process has used of CPUs, in seconds. */
+static double cpu_of(pid_t pid)
+{
+    clockid_t clock;
+    if (clock_getcpuclockid(pid, &clock) != 0) give_up("no CPU time of the emulator");
+    return seconds_of(clock);
+}
+
+static void make_container_there(const char *url)
+{
+    aiocosmos_client *client;
+    aiocosmos_options options;
+    aiocosmos_request make;
+    char why[256];
+    memset(&options, 0, sizeof options);
+    options.endpoint = url;
+    options.key = AIOCOSMOS_EMULATOR_KEY;
+    options.default_database = "bench";
+    if (aiocosmos_create(&options, &client, why, sizeof why) < 0) give_up(why);
+    memset(&make, 0, sizeof make);
+    make.kind = AIOCOSMOS_CREATE_DATABASE;
+    if (aiocosmos_run(client, &make, NULL) < 0) give_up(aiocosmos_last_error(client));
+    make.kind = AIOCOSMOS_CREATE_CONTAINER;
+    make.container = "events";
+    make.partition_key_paths[0] = "/deviceId";
+    if (aiocosmos_run(client, &make, NULL) < 0) give_up(aiocosmos_last_error(client));
+    aiocosmos_destroy(client);
+}
+
+/* Inserts by the client, over sockets: a second of the emulator's CPU time takes so many. */
+static void bench_inserts(const char *what, const char *way, double asked)
+{
+    server s = server_start("--partitions", "4");
+    char command[1024], line[128];
+    double inserts = 0, value, cpu, begun, wall;
+    FILE *lines;
+    make_container_there(s.url);
+    snprintf(command, sizeof command, "'%s' '%s' %s %g", b.client, s.url, way, b.seconds);
+    cpu = cpu_of(s.pid);
+    begun = seconds_of(CLOCK_MONOTONIC);
+    lines = popen(command, "r");
+    if (!lines) give_up("the client did not start");
+    while (fgets(line, sizeof line, lines))
+        if (sscanf(line, "inserts %lf", &value) == 1) inserts = value;
+    if (pclose(lines) != 0 || inserts <= 0) give_up("the client has failed");
+    wall = seconds_of(CLOCK_MONOTONIC) - begun;
+    cpu = cpu_of(s.pid) - cpu;
+    server_stop(&s);
+    report(what, inserts / cpu, asked, "a second of its CPU", true);
+    printf("  by the clock %.0f a second; the emulator had %.0f %% of a core\n", inserts / wall, cpu / wall * 100);
+}
+
+/*--- The core ---------------------------------------------------------------*/
+
+typedef struct core { aiocosmos_emulator *emulator; aiocosmos_emulator_conn *conn; } core;
+
+static bool keep(void *user_data, const void *bytes, size_t len)
+{
+    (void)user_data;
+    return fwrite(bytes, 1, len, b.kept) == len;
+}
+
+static void put(aioc_mem_buffer *out, const char *text)
+{
+    if (!aioc_mem_append(&b.memory, out, text, strlen(text))) give_up("no memory");
+}
+
+/* Sends a request and returns its answer's status; *body, where asked for, is lent until the next one. */
+static int ask(core *c, const char *verb, const char *path, const char *type, const char *link, const char *lines,
+               aiocosmos_str body, aiocosmos_str *answer)
+{
+    static aioc_mem_buffer out;
+    const int64_t now_s = aiocosmos_emulator_now_ms(c->emulator) / 1000;
+    aiocosmos_str date = aioc_auth_signer_date(&b.signer, now_s), sig;
+    char head[512];
+    const char *bytes, *end;
+    size_t len;
+    int status;
+    sig = aioc_auth_sign(&b.signer, verb, type, aioc_mem_str(link), now_s);
+    snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: localhost\r\nx-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\n"
+             "authorization: %.*s\r\nContent-Length: %lu\r\n", verb, path, (int)date.len, date.ptr, (int)sig.len,
+             sig.ptr, (unsigned long)body.len);
+    out.len = 0;
+    put(&out, head);
+    put(&out, lines);
+    put(&out, "\r\n");
+    if (!aioc_mem_append(&b.memory, &out, body.ptr, body.len)) give_up("no memory");
+    bytes = aiocosmos_emulator_conn_output(c->conn, &len);
+    aiocosmos_emulator_conn_sent(c->conn, len);            /* the last answer, which nobody needs any more */
+    aiocosmos_emulator_conn_feed(c->conn, out.data, out.len);
+    while (aiocosmos_emulator_conn_waits(c->conn) == AIOCOSMOS_EMULATOR_WORKS)
+        aiocosmos_emulator_conn_tick(c->conn);
+    bytes = aiocosmos_emulator_conn_output(c->conn, &len);
+    if (len < 12 || sscanf(bytes, "HTTP/1.1 %d", &status) != 1) give_up("no answer");
+    end = strstr(bytes, "\r\n\r\n");
+    if (answer && end) *answer = str(end + 4, len - (size_t)(end + 4 - bytes));
+    return status;
+}
+
+static void core_open(core *c, bool keeps)
+{
+    aiocosmos_emulator_options options;
+    memset(&options, 0, sizeof options);
+    options.partitions = 1;
+    if (keeps) options.keep = keep;
+    c->emulator = aiocosmos_emulator_open(&options, NULL);
+    c->conn = c->emulator ? aiocosmos_emulator_conn_open(c->emulator) : NULL;
+    if (!c->conn) give_up("no emulator");
+    if (ask(c, "POST", "/dbs", "dbs", "", "", aioc_mem_str("{\"id\":\"bench\"}"), NULL) != 201 ||
+        ask(c, "POST", "/dbs/bench/colls", "colls", "dbs/bench", "",
+            aioc_mem_str("{\"id\":\"events\",\"partitionKey\":{\"paths\":[\"/deviceId\"],\"kind\":\"Hash\",\"version\":2}}"),
+            NULL) != 201) give_up("no container");
+}
+
+static void core_close(core *c)
+{
+    aiocosmos_emulator_conn_close(c->conn);
+    aiocosmos_emulator_close(c->emulator);
+}
+
+static void put_operation(aioc_mem_buffer *out, unsigned number)
+{
+    char text[512];
+    snprintf(text, sizeof text, "%s{\"operationType\":\"Create\",\"partitionKey\":\"[\\\"device-%08u\\\"]\","
+             "\"minimalReturnPreference\":true,\"resourceBody\":" BODY "}", out->len > 1 ? "," : "", number, number,
+             number, number);
+    put(out, text);
+}
+
+/* Documents in batches; returns the CPU time that took, without making them. */
+static double fill(core *c, unsigned documents)
+{
+    static aioc_mem_buffer batch;
+    double cpu = 0, begun;
+    unsigned i, k;
+    for (i = 0; i < documents; i += BATCH) {
+        batch.len = 0;
+        put(&batch, "[");
+        for (k = i; k < i + BATCH && k < documents; k++) put_operation(&batch, k);
+        put(&batch, "]");
+        begun = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+        if (ask(c, "POST", DOCS, "docs", "dbs/bench/colls/events", "x-ms-cosmos-is-batch-request: True\r\n"
+                "x-ms-cosmos-batch-continue-on-error: True\r\nx-ms-documentdb-partitionkeyrangeid: 0\r\n",
+                str(batch.data, batch.len), NULL) != 200) give_up("a batch failed");
+        cpu += seconds_of(CLOCK_PROCESS_CPUTIME_ID) - begun;
+    }
+    return cpu;
+}
+
+/* The milliseconds of one query, by CPU. */
+static double query(core *c, const char *sql, int64_t count)
+{
+    char body[512], expected[32];
+    aiocosmos_str answer = str(NULL, 0);
+    double begun;
+    int status;
+    snprintf(body, sizeof body, "{\"query\":\"%s\"}", sql);
+    snprintf(expected, sizeof expected, "\"_count\":%lld}", (long long)count);
+    begun = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+    status = ask(c, "POST", DOCS, "docs", "dbs/bench/colls/events", "x-ms-documentdb-isquery: True\r\n"
+                 "x-ms-documentdb-query-enablecrosspartition: True\r\nContent-Type: application/query+json\r\n",
+                 aioc_mem_str(body), &answer);
+    begun = (seconds_of(CLOCK_PROCESS_CPUTIME_ID) - begun) * 1e3;
+    if (status != 200 || !answer.ptr || answer.len < strlen(expected) ||
+        memcmp(answer.ptr + answer.len - strlen(expected), expected, strlen(expected)) != 0) give_up("a query failed");
+    return begun;
+}
+
+#define WHERE_NOTE "SELECT * FROM c WHERE c.note = '%08unnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn'"
+
+static void bench_index(core *c)
+{
+    double ms[STARTS], made;
+    char sql[256];
+    size_t i;
+    snprintf(sql, sizeof sql, WHERE_NOTE, b.documents / 2);
+    printf("  a filter without index: %.0f ms of CPU\n", query(c, sql, 1));
+    made = query(c, sql, 1);
+    printf("  the same, making the index: %.0f ms of CPU\n", made);
+    for (i = 0; i < STARTS; i++) {
+        snprintf(sql, sizeof sql, WHERE_NOTE, (unsigned)((uint64_t)b.documents * i / STARTS));
+        ms[i] = query(c, sql, 1);
+    }
+    report("a filter on an indexed path", median(ms, STARTS), 1, "ms", false);
+}
+
+static void bench_core(void)
+{
+    core c;
+    char text[512];
+    double cpu, before;
+    unsigned body = (unsigned)snprintf(text, sizeof text, BODY, 0u, 0u, 0u);
+    core_open(&c, false);
+    fill(&c, BATCH);
+    before = (double)aiocosmos_emulator_memory(c.emulator);
+    core_close(&c);
+    core_open(&c, false);
+    cpu = fill(&c, b.documents);
+    printf("%u documents of %u bytes, each of its own key, in batches of %u: %.2f us of CPU each, without a socket\n",
+           b.documents, body, BATCH, cpu * 1e6 / b.documents);
+    report("memory of a document beside its text",
+           ((double)aiocosmos_emulator_memory(c.emulator) - before) / b.documents - body, 320, "bytes", false);
+    bench_index(&c);
+    core_close(&c);
+}
+
+static void bench_replay(void)
+{
+    core c;
+    double begun;
+    server s;
+    strcpy(b.data, "/tmp/bench-emulator-XXXXXX");
+    b.kept = fdopen(mkstemp(b.data), "w");
+    if (!b.kept) give_up("no file for --data");
+    core_open(&c, true);
+    fill(&c, b.documents);
+    core_close(&c);
+    if (fclose(b.kept) != 0) give_up("the file for --data was not written");
+    begun = seconds_of(CLOCK_MONOTONIC);
+    s = server_start("--data", b.data);
+    begun = seconds_of(CLOCK_MONOTONIC) - begun;
+    report("ready with what --data has, in CPU time", cpu_of(s.pid), 2.0 * b.documents / 1e6, "s", false);
+    printf("  by the clock %.2f s\n", begun);
+    server_stop(&s);
+    unlink(b.data);
+}
+
+int main(int argc, char **argv)
+{
+    size_t error_at;
+    if (argc < 5) {
+        fprintf(stderr, "usage: emulator PROGRAM CLIENT DOCUMENTS SECONDS [FILTER]\n");
+        return 2;
+    }
+    b.program = argv[1];
+    b.client = argv[2];
+    b.documents = (unsigned)strtoul(argv[3], NULL, 10) / BATCH * BATCH;
+    b.seconds = strtod(argv[4], NULL);
+    b.filter = argc > 5 ? argv[5] : NULL;
+    if (b.documents == 0 || b.seconds <= 0) give_up("how many documents, and how many seconds?");
+    aioc_mem_init(&b.memory, NULL, SIZE_MAX);
+    aioc_auth_signer_set_key(&b.signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &error_at);
+    if (wanted("start")) bench_start();
+    if (wanted("inserts")) bench_inserts("single inserts", "bulk", 110000);
+    if (wanted("batches")) bench_inserts("items in batches", "batches", 400000);
+    if (wanted("core")) bench_core();
+    if (wanted("replay")) bench_replay();
+    return b.missed > 0;
+}
