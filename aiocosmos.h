@@ -3616,30 +3616,29 @@ static aiocosmos_json aioc_json_at(aiocosmos_json value, const char *pointer)
     return *pointer == '\0' ? value : aioc_json_none();
 }
 
-/* A name without escapes begins here. Most differ soon: that is quicker than any call. */
-static inline bool aioc_json_is_named(const char *name, const char *at)
+/* A name without escapes begins here. Most differ at once: that is quicker than any call. */
+static inline bool aioc_json_is_named(const char *name, const char *at, size_t len)
 {
-    while (*name && *name == *at) name++, at++;
-    return !*name && *at == '"';
+    return (*name == *at || !*name) && strlen(name) == len && memcmp(name, at, len) == 0;
 }
 
 static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
 {
     const aioc_json_node *node = (const aioc_json_node *)object.node, *key, *end;
-    uint64_t lengths = 0;  /* of the names: a bit each; most keys of large objects have none of these */
-    size_t i, found = 0, large = aioc_json_count(object) > n;
+    uint64_t firsts = 0;  /* characters of the names: a bit each; most keys begin with none of these */
+    size_t i, found = 0;
     for (i = 0; i < n; i++) {
         out[i] = aioc_json_none();
-        lengths |= large ? UINT64_C(1) << (strlen(names[i]) + 2) % 64 : UINT64_MAX;
+        firsts |= UINT64_C(1) << ((*names[i] ? *names[i] : '"') & 63);
     }
     if (!node || object.type != AIOCOSMOS_JSON_OBJ) return 0;
     for (key = node + 1, end = node + node->next; key < end; key += 1 + key[1].next) {
         const char *at = object.ptr + (key->at - node->at);
         bool escaped = (key->info & AIOC_JSON_ESCAPED) != 0;
-        if (!escaped && !(lengths >> key->len % 64 & 1)) continue;
+        if (!escaped && !(firsts >> (at[1] & 63) & 1)) continue;
         for (i = 0; i < n; i++) {
             if (escaped ? !aioc_json_means(aioc_json_of(object, key), aioc_mem_str(names[i]), false)
-                        : !aioc_json_is_named(names[i], at + 1)) continue;
+                        : !aioc_json_is_named(names[i], at + 1, key->len - 2)) continue;
             found += out[i].type == AIOCOSMOS_JSON_NONE;
             out[i] = aioc_json_of(object, key + 1);
         }
