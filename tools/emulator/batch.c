@@ -24,13 +24,14 @@ static const struct { const char *name; emu_kind kind; const char *verb_text; em
     { "Delete",  EMU_BATCHED_DELETE_ITEM,  "DELETE", EMU_DELETE }
 };
 
-/* A string without its escapes, in core->batch_text, where there is room for all of an operation's. ptr NULL: there is
- * none. */
+/* A string without its escapes, if need be in core->batch_text, where there is room for all of an operation's. ptr
+ * NULL: there is none. */
 static aiocosmos_str emu_plain(emu_core *core, aiocosmos_json value)
 {
     aioc_mem_buffer *text = &core->batch_text;
     aiocosmos_str plain = emu_str(NULL, 0);
     if (value.type != AIOCOSMOS_JSON_STR) return plain;
+    if (!aioc_json_has_escapes(value)) return emu_str(value.ptr + 1, value.len - 2);
     plain = emu_str(text->data + text->len, aioc_json_get_str(value, text->data + text->len, value.len));
     text->len += plain.len + 1;
     return plain;
@@ -110,19 +111,19 @@ static void emu_operate(emu_exchange *x, const emu_request *whole, aiocosmos_jso
 
 static void emu_put_result(emu_text *out, const emu_exchange *x)
 {
-    char line[160], *at = line;
+    char line[256], *at = line;
     if (out->buffer.len > 1) *at++ = ',';
     at = emu_put_number(EMU_PUT(at, "{\"statusCode\":"), x->status);
     if (x->sub_status) at = emu_put_number(EMU_PUT(at, ",\"subStatusCode\":"), x->sub_status);
     at = emu_put_decimal(EMU_PUT(at, ",\"requestCharge\":"), x->charge);
     if (x->retry_after_ms >= 0)
         at = emu_put_number(EMU_PUT(at, ",\"retryAfterMilliseconds\":"), (int64_t)x->retry_after_ms);
-    emu_put(out, line, (size_t)(at - line));
     if (x->etag[0]) {                                      /* a quoted guid */
-        emu_puts(out, ",\"eTag\":\"\\");
-        emu_put(out, x->etag, strlen(x->etag) - 1);
-        emu_puts(out, "\\\"\"");
+        at = emu_put_at(EMU_PUT(at, ",\"eTag\":\"\\"), x->etag, EMU_GUID + 1);
+        at = EMU_PUT(at, "\\\"\"");
     }
+    if (!x->has_body) *at++ = '}';
+    emu_put(out, line, (size_t)(at - line));
     if (x->has_body) {
         const aiocosmos_str body = emu_text_str(&x->core->body);
         const bool refused = x->status >= 400;             /* of that only the message, a string */
@@ -132,8 +133,8 @@ static void emu_put_result(emu_text *out, const emu_exchange *x)
         if (refused) aioc_json_check(body.ptr, body.len, aioc_mem_str("message"), &shown, NULL, NULL);
         emu_puts(out, refused ? ",\"message\":" : ",\"resourceBody\":");
         emu_put(out, shown.ptr, shown.len);
+        emu_puts(out, "}");
     }
-    emu_puts(out, "}");
 }
 
 /* The operations in their order, until one fails, if nothing is to follow it. Returns how many have failed; *first is

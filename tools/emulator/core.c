@@ -22,7 +22,7 @@ static void *emu_allocate(void *ptr, size_t old_size, size_t new_size, void *use
 {
     const emu_options *options = (const emu_options *)user;
     if (options->allocate) return options->allocate(ptr, old_size, new_size, options->user_data);
-    if (new_size > 0) return realloc(ptr, new_size);
+    if (new_size > 0) return ptr ? realloc(ptr, new_size) : malloc(new_size);
     free(ptr);
     return NULL;
 }

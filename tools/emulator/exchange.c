@@ -236,41 +236,50 @@ bool emu_find_owner(emu_exchange *x)
     return true;
 }
 
-/* As most are: then there is nothing to look for. */
+/* Letters, digits, '-' and '_', as most ids are of: then there is nothing to look for. */
 static bool emu_is_plain_id(const char *id, size_t len)
 {
+    static const uint64_t plain[4] = { UINT64_C(0x03FF200000000000), UINT64_C(0x07FFFFFE87FFFFFE), 0, 0 };
     size_t i;
     for (i = 0; i < len; i++) {
-        char c = id[i];
-        if ((c < '0' || c > '9') && ((c | 32) < 'a' || (c | 32) > 'z') && c != '-' && c != '_') return false;
+        unsigned char c = (unsigned char)id[i];
+        if (!(plain[c >> 6] >> (c & 63) & 1)) return false;
     }
     return len > 0;
 }
 
-bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out,
-                 bool is_item)
+bool emu_check_id(emu_exchange *x, aiocosmos_json value, char room[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out,
+                  bool is_item)
 {
-    static const char *const names[] = { "id" };
-    aiocosmos_json value;
     char why[160];
     size_t len, max = AIOC_PROTOCOL_ITEM_ID_MAX;
-    aioc_json_fields(root, names, 1, &value);
     if (value.type == AIOCOSMOS_JSON_NONE)
         return emu_refuse(x, 400, 0, "The input content is invalid because the required properties - 'id; ' - "
                           "are missing");
     if (value.type != AIOCOSMOS_JSON_STR)
         return emu_refuse(x, 400, 0, "The input content is invalid because the property 'id' has to be a string.");
-    len = aioc_json_get_str(value, id, max + 1);
+    if (is_item && value.len <= max + 2 && emu_is_plain_id(value.ptr + 1, value.len - 2)) {
+        *out = emu_str(value.ptr + 1, value.len - 2);
+        return true;
+    }
+    len = aioc_json_get_str(value, room, max + 1);
     if (len > max)
         return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has %llu bytes, at most %llu are allowed.",
                                      (unsigned long long)len, (unsigned long long)max);
-    if (memchr(id, 0, len)) return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has a control character.");
-    *out = emu_str(id, len);
-    if (is_item && emu_is_plain_id(id, len)) return true;
-    if (!(is_item ? aioc_protocol_id_ok(id, max, why, sizeof why) : aioc_protocol_name_ok(id, why, sizeof why)))
+    if (memchr(room, 0, len)) return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has a control character.");
+    *out = emu_str(room, len);
+    if (!(is_item ? aioc_protocol_id_ok(room, max, why, sizeof why) : aioc_protocol_name_ok(room, why, sizeof why)))
         return emu_refuse(x, 400, 0, "The input name '%.200s' is invalid. Ensure to provide a unique non-empty string "
-                          "less than '%d' characters: %s.", id, is_item ? 1024 : 256, why);
+                          "less than '%d' characters: %s.", room, is_item ? 1024 : 256, why);
     return true;
+}
+
+bool emu_take_id(emu_exchange *x, aiocosmos_json root, char room[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out)
+{
+    static const char *const names[] = { "id" };
+    aiocosmos_json value;
+    aioc_json_fields(root, names, 1, &value);
+    return emu_check_id(x, value, room, out, false);
 }
 
 bool emu_wrong_key(emu_exchange *x)

@@ -114,8 +114,11 @@ EMU_PRIVATE bool emu_parse_body(emu_exchange *x, aiocosmos_json *root);
 EMU_PRIVATE bool emu_read_headers_ok(emu_exchange *x);
 /* If-Match (RFC 9110, 13.1.1), or 412. */
 EMU_PRIVATE bool emu_matches(emu_exchange *x, uint64_t number, int64_t ts);
-EMU_PRIVATE bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1],
-                             aiocosmos_str *out, bool is_item);
+EMU_PRIVATE bool emu_take_id(emu_exchange *x, aiocosmos_json root, char room[AIOC_PROTOCOL_ITEM_ID_MAX + 1],
+                             aiocosmos_str *out);
+/* The same of the property itself; of an item the id may be a view of it. */
+EMU_PRIVATE bool emu_check_id(emu_exchange *x, aiocosmos_json value, char room[AIOC_PROTOCOL_ITEM_ID_MAX + 1],
+                              aiocosmos_str *out, bool is_item);
 
 /* x->container of the path. */
 EMU_PRIVATE bool emu_find_owner(emu_exchange *x);

@@ -214,7 +214,7 @@ static bool emu_is_parsed_for(const char *path)
 static size_t emu_index_key(const emu_store *store, const char *path, const emu_item *item,
                            unsigned char out[EMU_SQL_KEY_MAX])
 {
-    if (strcmp(path, "/id") == 0) return emu_sql_string_key(emu_str(emu_item_id(item), item->id_len), out);
+    if (strcmp(path, "/id") == 0) return emu_sql_string_key(emu_item_id_of(item), out);
     if (strcmp(path, "/_ts") == 0) return emu_sql_number_key(item->ts, out);
     return emu_sql_key_of(aioc_json_root(&store->index_doc), path, out);
 }

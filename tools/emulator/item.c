@@ -49,18 +49,30 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key,
                       AIOC_PROTOCOL_PK_BYTES);
 }
 
+/* The property that a path names, where that is a property of the document itself; NULL: it is further down. */
+static const char *emu_path_name(aiocosmos_str path)
+{
+    const char *name = path.ptr + 1;                       /* ends with a NUL, as the path does */
+    return *name == '"' || *name == '\'' || strchr(name, '/') ? NULL : name;
+}
+
+/* Whether a document's key is this one, where that can be told without making it: mostly both are one string. */
+static bool emu_is_key(aiocosmos_json value, const emu_key *key)
+{
+    return key->levels == 1 && key->bytes[0] == EMU_KEY_STRING && value.type == AIOCOSMOS_JSON_STR &&
+           value.len == key->len && memcmp(value.ptr + 1, key->bytes + 1, value.len - 2) == 0 &&
+           !aioc_json_has_escapes(value);
+}
+
 /*------------------------------------------------------------------------------
  * MARK: - What an item has to be
  *----------------------------------------------------------------------------*/
 
-static bool emu_take_ttl(emu_exchange *x, aiocosmos_json root, int32_t *ttl)
+static bool emu_take_ttl(emu_exchange *x, aiocosmos_json value, int32_t *ttl)
 {
-    static const char *const names[] = { "ttl" };
-    aiocosmos_json value;
     int64_t number;
     *ttl = 0;
     if (!x->container->has_ttl) return true;               /* then it is a property like any other */
-    aioc_json_fields(root, names, 1, &value);
     if (value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_NULL) return true;
     if (aioc_json_get_i64(value, &number) && (number == -1 || (number > 0 && number <= INT32_MAX))) {
         *ttl = (int32_t)number;
@@ -142,27 +154,47 @@ static bool emu_put_doubles(emu_exchange *x, emu_text *out, aiocosmos_str text)
 }
 
 typedef struct emu_draft {                                 /* an item that is about to be stored */
+    const emu_key *key;
     char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1];
     uint64_t uniques[2 * EMU_UNIQUE_KEYS];
     emu_item_new content;
 } emu_draft;
 
-/* Checks a document against the container's rules. Its key is core->key then; known: it may be this one, or NULL. */
+/* What is kept of a document: the document, unless it has system properties. */
+static aiocosmos_str emu_draft_text(emu_core *core, aiocosmos_json root, const aiocosmos_json *system)
+{
+    size_t i;
+    for (i = 0; i < EMU_ITEM_SYSTEM && system[i].type == AIOCOSMOS_JSON_NONE; i++) continue;
+    if (i == EMU_ITEM_SYSTEM) return emu_unclosed(root);
+    emu_text_clear(&core->scratch);
+    emu_put_stripped(&core->scratch, root, true);
+    return emu_text_str(&core->scratch);
+}
+
+/* Checks a document against the container's rules. known: its key may be this one; or NULL. All that is asked of its own
+ * properties is found in one pass. */
 static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *draft, const emu_key *known)
 {
+    enum { ID, TTL, KEY, SYSTEM, NAMES = SYSTEM + EMU_ITEM_SYSTEM };
+    const char *names[NAMES], *key_name = emu_path_name(x->container->key_path[0]);
+    aiocosmos_json found[NAMES];
     emu_core *core = x->core;
     size_t i;
     memset(&draft->content, 0, sizeof draft->content);
     if (root.len > EMU_ITEM_MAX) return emu_refuse(x, 413, 0, "Request size is too large");
-    if (!emu_take_id(x, root, draft->id, &draft->content.id, true)) return false;
-    if (!emu_document_key(x, root, &core->key, known)) return false;
-    if (!emu_take_ttl(x, root, &draft->content.ttl)) return false;
-    for (i = 0; i < x->container->unique_count; i++) emu_unique_hash(x, root, i, &core->key, draft->uniques + 2 * i);
+    names[ID] = "id";
+    names[TTL] = "ttl";
+    names[KEY] = key_name ? key_name : names[ID];
+    for (i = 0; i < EMU_ITEM_SYSTEM; i++) names[SYSTEM + i] = emu_system_name(i);
+    aioc_json_fields(root, names, NAMES, found);
+    if (!emu_check_id(x, found[ID], draft->id, &draft->content.id, true)) return false;
+    draft->key = known && key_name && emu_is_key(found[KEY], known) ? known : &core->key;
+    if (draft->key != known && !emu_document_key(x, root, &core->key, known)) return false;
+    if (!emu_take_ttl(x, found[TTL], &draft->content.ttl)) return false;
+    for (i = 0; i < x->container->unique_count; i++) emu_unique_hash(x, root, i, draft->key, draft->uniques + 2 * i);
     draft->content.uniques = draft->uniques;
     draft->content.unique_count = (uint16_t)x->container->unique_count;
-    emu_text_clear(&core->scratch);
-    emu_put_stripped(&core->scratch, root, true);
-    draft->content.text = emu_text_str(&core->scratch);
+    draft->content.text = emu_draft_text(core, root, found + SYSTEM);
     if (core->options.strict_numbers) {
         emu_text_clear(&core->doubles);
         if (!emu_put_doubles(x, &core->doubles, draft->content.text)) return false;
@@ -174,9 +206,9 @@ static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *
 /* And against the header's key, core->header_key. */
 static bool emu_draft_item(emu_exchange *x, aiocosmos_json root, emu_draft *draft)
 {
-    const emu_key *key = &x->core->key, *header = &x->core->header_key;
+    const emu_key *header = &x->core->header_key;
     if (!emu_draft_document(x, root, draft, header)) return false;
-    if (key->len == header->len && memcmp(key->bytes, header->bytes, key->len) == 0) return true;
+    if (draft->key->len == header->len && memcmp(draft->key->bytes, header->bytes, header->len) == 0) return true;
     return emu_refuse(x, 400, 1001, "PartitionKey extracted from document doesn't match the one specified in the "
                       "header. Learn more: https://aka.ms/CosmosDB/sql/errors/wrong-pk-value");
 }
@@ -537,6 +569,6 @@ bool emu_restore_item(emu_exchange *x, aiocosmos_str text, uint64_t number, uint
     if (!old && number <= container->next_number) return false;
     if (!old) container->next_number = number - 1;
     x->store->next_etag = etag - 1;
-    item = emu_store_item(x->store, container, &core->key, old, &draft.content, ts * 1000);
+    item = emu_store_item(x->store, container, draft.key, old, &draft.content, ts * 1000);
     return item ? item->number == number : emu_no_memory(x);
 }

@@ -3,63 +3,94 @@
 
 #include <string.h>
 
-/* Makes room for one more. A table that cannot grow gets longer chains; only a first one has to be there. */
-bool emu_table_reserve(aioc_mem *memory, emu_table *table)
+static uint32_t emu_table_home(const emu_table *table, uint64_t hash)
 {
-    uint32_t size = table->size ? table->size * 2 : 16, i;
-    emu_node **bucket;
-    if (table->count < table->size || table->size >= 1u << 30) return true;
-    bucket = (emu_node **)aioc_mem_zalloc(memory, size * sizeof *bucket);
-    if (!bucket) return table->size > 0;
-    for (i = 0; i < table->size; i++) {
-        while (table->bucket[i]) {
-            emu_node *node = table->bucket[i], **into = &bucket[node->hash & (size - 1)];
-            table->bucket[i] = node->next;
-            node->next = *into;
-            *into = node;
-        }
-    }
-    aioc_mem_free(memory, table->bucket, table->size * sizeof *table->bucket);
-    table->bucket = bucket;
-    table->size = size;
+    return (uint32_t)((hash >> 32) * table->size >> 32);
+}
+
+static uint32_t emu_table_behind(const emu_table *table, uint32_t at)
+{
+    return at + 1 < table->size ? at + 1 : 0;
+}
+
+/* How far to go from one slot to reach another. */
+static uint32_t emu_table_way(const emu_table *table, uint32_t from, uint32_t to)
+{
+    return to >= from ? to - from : to + (table->size - from);
+}
+
+/* At least a quarter of the slots stay free, or, without memory for that, one. */
+bool emu_table_reserve(aioc_mem *memory, emu_table *table, uint32_t extra)
+{
+    emu_table grown = { NULL, table->size ? table->size : 16, 0 };
+    uint64_t need = (uint64_t)table->count + extra;
+    uint32_t i;
+    while (need > grown.size / 4 * 3 && grown.size < 1u << 30) grown.size += grown.size / 2;
+    if (grown.size == table->size) return need < table->size;
+    grown.slot = (emu_slot *)aioc_mem_zalloc(memory, grown.size * sizeof *grown.slot);
+    if (!grown.slot) return need < table->size;
+    for (i = 0; i < table->size; i++)
+        if (table->slot[i].what) emu_table_add(&grown, table->slot[i].hash, table->slot[i].what);
+    emu_table_free(memory, table);
+    *table = grown;
     return true;
 }
 
-void emu_table_add(emu_table *table, emu_node *node)
+void emu_table_add(emu_table *table, uint64_t hash, void *what)
 {
-    emu_node **into = &table->bucket[node->hash & (table->size - 1)];
-    node->next = *into;
-    *into = node;
+    uint32_t at = emu_table_home(table, hash);
+    while (table->slot[at].what) at = emu_table_behind(table, at);
+    table->slot[at].hash = hash;
+    table->slot[at].what = what;
     table->count++;
 }
 
-void emu_table_remove(emu_table *table, emu_node *node)
+/* What was put behind its own place for lack of room moves up: no search ends too soon. */
+void emu_table_remove(emu_table *table, uint64_t hash, const void *what)
 {
-    emu_node **at = &table->bucket[node->hash & (table->size - 1)];
-    while (*at != node) at = &(*at)->next;
-    *at = node->next;
+    emu_slot *slot = table->slot;
+    uint32_t hole = emu_table_home(table, hash), at;
+    while (slot[hole].what != what) hole = emu_table_behind(table, hole);
+    for (at = emu_table_behind(table, hole); slot[at].what; at = emu_table_behind(table, at)) {
+        uint32_t home = emu_table_home(table, slot[at].hash);
+        if (emu_table_way(table, home, at) < emu_table_way(table, hole, at)) continue;
+        slot[hole] = slot[at];
+        hole = at;
+    }
+    slot[hole].what = NULL;
     table->count--;
 }
 
-emu_node *emu_table_find(const emu_table *table, uint64_t hash)
+void *emu_table_find(const emu_table *table, uint64_t hash, uint32_t *at)
 {
-    return table->size ? table->bucket[hash & (table->size - 1)] : NULL;
+    uint32_t i = table->size ? emu_table_home(table, hash) + *at : 0;
+    for (; *at < table->size; i++, (*at)++) {
+        const emu_slot *slot = &table->slot[i < table->size ? i : i - table->size];
+        if (!slot->what) return NULL;
+        if (slot->hash != hash) continue;
+        (*at)++;
+        return slot->what;
+    }
+    return NULL;
 }
 
 void emu_table_free(aioc_mem *memory, emu_table *table)
 {
-    aioc_mem_free(memory, table->bucket, table->size * sizeof *table->bucket);
+    aioc_mem_free(memory, table->slot, table->size * sizeof *table->slot);
     memset(table, 0, sizeof *table);
 }
 
 bool emu_list_reserve(aioc_mem *memory, emu_list *list, uint32_t extra)
 {
-    uint32_t cap = list->cap ? list->cap * 2 : 8;
+    uint32_t cap = list->cap > 1 ? list->cap * 2 : 8;
+    bool inside = list->cap == 1;
     emu_item **at;
     if (extra <= list->cap - list->count) return true;
     if (cap < list->count + extra) cap = list->count + extra;
-    at = (emu_item **)aioc_mem_resize(memory, list->at, list->cap * sizeof *at, cap * sizeof *at);
+    at = (emu_item **)aioc_mem_resize(memory, inside ? NULL : list->at, inside ? 0 : list->cap * sizeof *at,
+                                      cap * sizeof *at);
     if (!at) return false;
+    if (inside) *at = *list->at;
     list->at = at;
     list->cap = cap;
     return true;
@@ -74,7 +105,7 @@ uint32_t emu_list_push(emu_list *list, emu_item *item)
 
 void emu_list_free(aioc_mem *memory, emu_list *list)
 {
-    aioc_mem_free(memory, list->at, list->cap * sizeof *list->at);
+    if (list->cap > 1) aioc_mem_free(memory, list->at, list->cap * sizeof *list->at);
     memset(list, 0, sizeof *list);
 }
 

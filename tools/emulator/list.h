@@ -4,11 +4,12 @@
 
 #include "model.h"
 
-/* Makes room for one more. A table that cannot grow gets longer chains; only a first one has to be there. */
-EMU_PRIVATE bool emu_table_reserve(aioc_mem *memory, emu_table *table);
-EMU_PRIVATE void emu_table_add(emu_table *table, emu_node *node);
-EMU_PRIVATE void emu_table_remove(emu_table *table, emu_node *node);
-EMU_PRIVATE emu_node *emu_table_find(const emu_table *table, uint64_t hash);
+/* Makes room for so many more. False: no memory. */
+EMU_PRIVATE bool emu_table_reserve(aioc_mem *memory, emu_table *table, uint32_t extra);
+EMU_PRIVATE void emu_table_add(emu_table *table, uint64_t hash, void *what);
+EMU_PRIVATE void emu_table_remove(emu_table *table, uint64_t hash, const void *what);
+/* What it has of this hash, one after the other: *at is 0 at first. NULL: no more. */
+EMU_PRIVATE void *emu_table_find(const emu_table *table, uint64_t hash, uint32_t *at);
 EMU_PRIVATE void emu_table_free(aioc_mem *memory, emu_table *table);
 
 EMU_PRIVATE bool emu_list_reserve(aioc_mem *memory, emu_list *list, uint32_t extra);

@@ -228,7 +228,7 @@ static void emu_create_database(emu_exchange *x)
     aiocosmos_str id;
     emu_database *database, **last = &core->store.databases;
     int64_t manual, autoscale;
-    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false) ||
+    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id) ||
         !emu_asked_throughput(x, &manual, &autoscale))
         return;
     if (emu_find_database(&core->store, id)) {
@@ -336,7 +336,7 @@ static void emu_create_container(emu_exchange *x)
     aiocosmos_json root;
     aiocosmos_str id;
     emu_container *container, **last = &x->database->containers;
-    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
+    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id)) return;
     if (emu_find_container(x->database, id)) {
         emu_exists(x);
         return;
@@ -365,7 +365,7 @@ static void emu_replace_container(emu_exchange *x, emu_container *container)
     aiocosmos_str id;
     emu_container wanted;
     bool ok;
-    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
+    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id)) return;
     if (!emu_is(id, container->resource.id)) {
         emu_refuse(x, 400, 0, "The id of a container cannot be changed.");
         return;

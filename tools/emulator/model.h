@@ -15,6 +15,7 @@ typedef aiocosmos_emulator_shuffle emu_shuffle;
 #define EMU_BODY_MAX        (4u * 1024u * 1024u)           /* of its body: more than the 2 MB of the largest item */
 #define EMU_LEVELS          AIOC_PROTOCOL_PK_LEVELS
 #define EMU_KEY_MAX         (EMU_LEVELS * (AIOC_PROTOCOL_PK_BYTES + 2))
+#define EMU_KEY_STRING      8                              /* the first byte of a level that is a string */
 #define EMU_EPK_MAX         AIOC_PROTOCOL_EPK_MAX
 #define EMU_SYSTEM_BYTES    320u                           /* of an item's system properties, at most */
 #define EMU_UNIQUE_KEYS     10
@@ -33,19 +34,19 @@ typedef struct emu_event emu_event;                        /* one change */
 typedef struct emu_index emu_index;                        /* index.h */
 
 /* Items in the order of their numbers, that is of their _rid. A deleted one leaves a hole; holes are closed when they
- * are more than half. */
+ * are more than half. cap 1: at is a room within what has the list. */
 typedef struct emu_list {
     emu_item **at;
     uint32_t count, cap, live;
 } emu_list;
 
-/* A hash table of what begins with a node. */
-typedef struct emu_node {
-    struct emu_node *next;
+/* A hash table with linear probing: what it has need not be looked at to find another, or to let the table grow. */
+typedef struct emu_slot {
     uint64_t hash;
-} emu_node;
+    void *what;                                            /* NULL: free */
+} emu_slot;
 
-typedef struct emu_table { emu_node **bucket; uint32_t size, count; } emu_table;
+typedef struct emu_table { emu_slot *slot; uint32_t size, count; } emu_table;
 
 /* What every resource has besides its own properties. text: the client's JSON without system properties and without its
  * closing brace, so that ours can follow. */
@@ -178,14 +179,14 @@ struct emu_range {
 };
 
 struct emu_partition {                                     /* followed by its key, then its EPK as text */
-    emu_node node;
+    uint64_t hash;
     emu_range *range;
     emu_list items;
+    emu_item *only;                                        /* the room of a list of one: many have no more */
     uint16_t key_len, epk_len;
 };
 
 struct emu_item {                                          /* followed by unique hashes, id, text */
-    emu_node node;
     emu_partition *partition;
     uint64_t number, etag;
     int64_t  lsn;
@@ -195,7 +196,6 @@ struct emu_item {                                          /* followed by unique
 };
 
 typedef struct emu_unique {                                /* one item's value of one unique key */
-    emu_node node;
     uint64_t more;                                         /* the other half of the hash */
     emu_item *item;
 } emu_unique;
@@ -233,6 +233,11 @@ static inline const uint64_t *emu_item_uniques(const emu_item *item)
 static inline char *emu_item_id(const emu_item *item)
 {
     return (char *)(uintptr_t)(emu_item_uniques(item) + 2 * item->unique_count);
+}
+
+static inline aiocosmos_str emu_item_id_of(const emu_item *item)
+{
+    return emu_str(emu_item_id(item), item->id_len);
 }
 
 static inline char *emu_item_text(const emu_item *item)

@@ -53,32 +53,42 @@ void emu_put_etag(emu_text *out, uint64_t etag, int64_t ts)
     emu_puts(out, "\\\"\"");
 }
 
+/* Those of an item first. */
+static const char *const emu_system_names[] = {
+    "_rid", "_self", "_etag", "_ts", "_attachments", "_docs", "_sprocs", "_triggers", "_udfs", "_conflicts",
+    "_colls", "_users", "_permissions", "_token"
+};
+
+const char *emu_system_name(size_t i)
+{
+    return emu_system_names[i];
+}
+
 static bool emu_is_system(aiocosmos_json key, bool is_item)
 {
-    static const char *const names[] = {
-        "_rid", "_self", "_etag", "_ts", "_attachments", "_docs", "_sprocs", "_triggers", "_udfs", "_conflicts",
-        "_colls", "_users", "_permissions", "_token"
-    };
-    size_t i, count = is_item ? 5 : sizeof names / sizeof names[0];
+    size_t i, count = is_item ? EMU_ITEM_SYSTEM : sizeof emu_system_names / sizeof *emu_system_names;
     if (key.len < 4 || (key.ptr[1] != '_' && key.ptr[1] != '\\')) return false;
     for (i = 0; i < count; i++)
-        if (aioc_json_is_str(key, names[i])) return true;
+        if (aioc_json_is_str(key, emu_system_names[i])) return true;
     return false;
 }
 
-/* The object's text without system properties and without its closing brace. What a client wrote stays as it was, to
- * the byte, unless it sends system properties along, as those do who read, change and replace. */
+aiocosmos_str emu_unclosed(aiocosmos_json object)
+{
+    size_t end = object.len - 1;
+    while (end > 1 && (unsigned char)object.ptr[end - 1] <= ' ') end--;
+    return emu_str(object.ptr, end);
+}
+
 void emu_put_stripped(emu_text *out, aiocosmos_json object, bool is_item)
 {
     aiocosmos_json key, value;
-    size_t end = object.len - 1;
     bool system = false, some = false;
     memset(&key, 0, sizeof key);
     memset(&value, 0, sizeof value);
     while (!system && aioc_json_next(object, &key, &value)) system = emu_is_system(key, is_item);
-    while (end > 1 && (unsigned char)object.ptr[end - 1] <= ' ') end--;
     if (!system) {
-        emu_put(out, object.ptr, end);
+        emu_put_str(out, emu_unclosed(object));
         return;
     }
     emu_puts(out, "{");

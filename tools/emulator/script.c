@@ -85,7 +85,7 @@ static void emu_write_script(emu_exchange *x, emu_script_type type, emu_script *
     aiocosmos_str id;
     emu_script *other;
     bool made = !script;
-    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false) || !emu_script_ok(x, type, root)) return;
+    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id) || !emu_script_ok(x, type, root)) return;
     other = emu_find_script(x->container, type, id);
     if (other && other != script) {
         emu_exists(x);

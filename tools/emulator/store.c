@@ -28,6 +28,7 @@ static bool emu_epk_cut(const aioc_protocol_pk_def *def, const aiocosmos_value *
 bool emu_key_from_values(const emu_container *container, const aiocosmos_value *values, size_t count, emu_key *key,
                          const emu_key *known)
 {
+    unsigned char epk[16];
     uint64_t hash[2];
     size_t i, size;
     key->len = 0;
@@ -45,19 +46,25 @@ bool emu_key_from_values(const emu_container *container, const aiocosmos_value *
     }
     aioc_protocol_murmur3_128(key->bytes, key->len, hash);
     key->hash = hash[0];
+    if (container->key.kind == AIOC_PROTOCOL_HASH && container->key.version == 2) {
+        emu_store32be(epk, (uint32_t)(hash[1] >> 32) & 0x3FFFFFFFu);    /* what aioc_protocol_epk would hash again */
+        emu_store32be(epk + 4, (uint32_t)hash[1]);
+        emu_store32be(epk + 8, (uint32_t)(hash[0] >> 32));
+        emu_store32be(epk + 12, (uint32_t)hash[0]);
+        key->epk_len = aioc_protocol_hex(epk, sizeof epk, key->epk);
+        return true;
+    }
     return aioc_protocol_epk(&container->key, values, count, key->epk, &key->epk_len) ||
            (container->key.version == 1 && emu_epk_cut(&container->key, values, count, key));
 }
 
 emu_partition *emu_find_partition(const emu_container *container, const emu_key *key)
 {
-    emu_node *node = emu_table_find(&container->partitions, key->hash);
-    for (; node; node = node->next) {
-        emu_partition *partition = (emu_partition *)node;
-        if (node->hash == key->hash && partition->key_len == key->len &&
-            memcmp(emu_partition_key(partition), key->bytes, key->len) == 0) return partition;
-    }
-    return NULL;
+    emu_partition *partition;
+    uint32_t at = 0;
+    while ((partition = (emu_partition *)emu_table_find(&container->partitions, key->hash, &at)) != NULL &&
+           (partition->key_len != key->len || memcmp(emu_partition_key(partition), key->bytes, key->len) != 0)) continue;
+    return partition;
 }
 
 static size_t emu_partition_size(const emu_partition *partition)
@@ -68,25 +75,32 @@ static size_t emu_partition_size(const emu_partition *partition)
 static emu_partition *emu_make_partition(emu_store *store, emu_container *container, const emu_key *key)
 {
     emu_partition *partition;
-    if (!emu_table_reserve(&store->memory, &container->partitions)) return NULL;
+    if (!emu_table_reserve(&store->memory, &container->partitions, 1)) return NULL;
     partition = (emu_partition *)aioc_mem_alloc(&store->memory, sizeof *partition + key->len + key->epk_len);
     if (!partition) return NULL;
     memset(partition, 0, sizeof *partition);
-    partition->node.hash = key->hash;
+    partition->hash = key->hash;
     partition->range = emu_range_of(container, emu_str(key->epk, key->epk_len));
+    partition->items.at = &partition->only;
+    partition->items.cap = 1;
     partition->key_len = (uint16_t)key->len;
     partition->epk_len = (uint16_t)key->epk_len;
     memcpy(partition + 1, key->bytes, key->len);
     memcpy((char *)(partition + 1) + key->len, key->epk, key->epk_len);
-    emu_table_add(&container->partitions, &partition->node);
+    emu_table_add(&container->partitions, partition->hash, partition);
     return partition;
+}
+
+static void emu_free_partition(emu_store *store, emu_partition *partition)
+{
+    emu_list_free(&store->memory, &partition->items);
+    aioc_mem_free(&store->memory, partition, emu_partition_size(partition));
 }
 
 static void emu_drop_partition(emu_store *store, emu_container *container, emu_partition *partition)
 {
-    emu_table_remove(&container->partitions, &partition->node);
-    emu_list_free(&store->memory, &partition->items);
-    aioc_mem_free(&store->memory, partition, emu_partition_size(partition));
+    emu_table_remove(&container->partitions, partition->hash, partition);
+    emu_free_partition(store, partition);
 }
 
 /*------------------------------------------------------------------------------
@@ -97,7 +111,7 @@ static uint64_t emu_item_hash(const emu_partition *partition, aiocosmos_str id)
 {
     uint64_t hash[2];
     aioc_protocol_murmur3_128(id.ptr, id.len, hash);
-    return hash[0] ^ partition->node.hash * UINT64_C(0x9e3779b97f4a7c15);
+    return hash[0] ^ partition->hash * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 static size_t emu_item_size(const emu_item *item)
@@ -107,16 +121,12 @@ static size_t emu_item_size(const emu_item *item)
 
 emu_item *emu_find_item(const emu_container *container, emu_partition *partition, aiocosmos_str id)
 {
-    uint64_t hash;
-    emu_node *node;
-    if (!partition) return NULL;
-    hash = emu_item_hash(partition, id);
-    for (node = emu_table_find(&container->items, hash); node; node = node->next) {
-        emu_item *item = (emu_item *)node;
-        if (node->hash == hash && item->partition == partition && item->id_len == id.len &&
-            memcmp(emu_item_id(item), id.ptr, id.len) == 0) return item;
-    }
-    return NULL;
+    uint64_t hash = partition ? emu_item_hash(partition, id) : 0;
+    emu_item *item = NULL;
+    uint32_t at = 0;
+    while (partition && (item = (emu_item *)emu_table_find(&container->items, hash, &at)) != NULL &&
+           (item->partition != partition || !aioc_mem_same(emu_item_id_of(item), id))) continue;
+    return item;
 }
 
 emu_item *emu_find_number(const emu_container *container, uint64_t number)
@@ -132,12 +142,11 @@ emu_item *emu_find_number(const emu_container *container, uint64_t number)
 
 bool emu_unique_taken(const emu_container *container, const uint64_t hash[2], const emu_item *but, int64_t now_ms)
 {
-    emu_node *node = emu_table_find(&container->uniques, hash[0]);
-    for (; node; node = node->next) {
-        const emu_unique *unique = (const emu_unique *)node;
-        if (node->hash == hash[0] && unique->more == hash[1] && unique->item != but &&
-            !emu_item_expired(container, unique->item, now_ms)) return true;
-    }
+    const emu_unique *unique;
+    uint32_t at = 0;
+    while ((unique = (const emu_unique *)emu_table_find(&container->uniques, hash[0], &at)) != NULL)
+        if (unique->more == hash[1] && unique->item != but && !emu_item_expired(container, unique->item, now_ms))
+            return true;
     return false;
 }
 
@@ -152,25 +161,27 @@ static bool emu_make_uniques(emu_store *store, emu_container *container, const e
     uint16_t i;
     for (i = 0; i < content->unique_count; i++) {
         made[i] = (emu_unique *)aioc_mem_alloc(&store->memory, sizeof **made);
-        if (!made[i] || !emu_table_reserve(&store->memory, &container->uniques)) {
-            emu_free_uniques(store, made, (uint16_t)(made[i] ? i + 1 : i));
-            return false;
-        }
-        made[i]->node.hash = content->uniques[2 * i];
+        if (!made[i]) break;
         made[i]->more = content->uniques[2 * i + 1];
     }
-    return true;
+    if (i == content->unique_count &&
+        (i == 0 || emu_table_reserve(&store->memory, &container->uniques, i))) return true;
+    emu_free_uniques(store, made, i);
+    return false;
 }
 
 static void emu_drop_uniques(emu_store *store, emu_container *container, const emu_item *item)
 {
     uint16_t i;
     for (i = 0; i < item->unique_count; i++) {
-        emu_node *node = emu_table_find(&container->uniques, emu_item_uniques(item)[2 * i]);
-        while (node && ((emu_unique *)node)->item != item) node = node->next;
-        if (!node) continue;
-        emu_table_remove(&container->uniques, node);
-        aioc_mem_free(&store->memory, node, sizeof(emu_unique));
+        uint64_t hash = emu_item_uniques(item)[2 * i];
+        emu_unique *unique;
+        uint32_t at = 0;
+        while ((unique = (emu_unique *)emu_table_find(&container->uniques, hash, &at)) != NULL &&
+               unique->item != item) continue;
+        if (!unique) continue;
+        emu_table_remove(&container->uniques, hash, unique);
+        aioc_mem_free(&store->memory, unique, sizeof *unique);
     }
 }
 
@@ -218,7 +229,7 @@ emu_item *emu_store_item(emu_store *store, emu_container *container, const emu_k
     if (item && !ok) aioc_mem_free(&store->memory, item, emu_item_size(item));
     if (!ok) return NULL;
     if (!partition) partition = emu_make_partition(store, container, key);
-    ok = partition && emu_table_reserve(&store->memory, &container->items) &&
+    ok = partition && emu_table_reserve(&store->memory, &container->items, 1) &&
          emu_list_reserve(&store->memory, &partition->items, 1) &&
          emu_list_reserve(&store->memory, &partition->range->items, 1);
     if (ok && container->retention_s) {
@@ -232,7 +243,6 @@ emu_item *emu_store_item(emu_store *store, emu_container *container, const emu_k
         return NULL;
     }
     item->partition = partition;
-    item->node.hash = emu_item_hash(partition, content->id);
     item->etag = ++store->next_etag;
     item->ts = (uint32_t)(now_ms / 1000);
     item->lsn = ++partition->range->lsn;
@@ -243,13 +253,13 @@ emu_item *emu_store_item(emu_store *store, emu_container *container, const emu_k
     if (container->indexes) emu_index_change(store, container, old, item);
     if (old) {
         emu_drop_uniques(store, container, old);
-        emu_table_remove(&container->items, &old->node);
+        emu_table_remove(&container->items, emu_item_hash(partition, emu_item_id_of(old)), old);
         aioc_mem_free(&store->memory, old, emu_item_size(old));
     }
-    emu_table_add(&container->items, &item->node);
+    emu_table_add(&container->items, emu_item_hash(partition, content->id), item);
     for (i = 0; i < content->unique_count; i++) {
         uniques[i]->item = item;
-        emu_table_add(&container->uniques, &uniques[i]->node);
+        emu_table_add(&container->uniques, content->uniques[2 * i], uniques[i]);
     }
     emu_journal_item(store, container, item);
     return item;
@@ -270,7 +280,7 @@ bool emu_remove_item(emu_store *store, emu_container *container, emu_item *item,
     emu_journal_removal(store, container, item->number, expired, now_ms);
     if (container->indexes) emu_index_change(store, container, item, NULL);
     emu_drop_uniques(store, container, item);
-    emu_table_remove(&container->items, &item->node);
+    emu_table_remove(&container->items, emu_item_hash(partition, emu_item_id_of(item)), item);
     emu_list_remove(&partition->range->items, item->range_slot, false);
     emu_list_remove(&partition->items, item->partition_slot, true);
     aioc_mem_free(&store->memory, item, emu_item_size(item));
@@ -307,25 +317,16 @@ static void emu_drop_offer(emu_store *store, emu_offer *offer)
 
 static void emu_drop_items(emu_store *store, emu_container *container)
 {
-    uint32_t i, k;
+    uint32_t i;
     for (i = 0; i < container->items.size; i++) {
-        emu_node *node = container->items.bucket[i], *next;
-        for (; node; node = next) {
-            next = node->next;
-            aioc_mem_free(&store->memory, node, emu_item_size((emu_item *)node));
-        }
+        emu_item *item = (emu_item *)container->items.slot[i].what;
+        if (item) aioc_mem_free(&store->memory, item, emu_item_size(item));
     }
-    for (i = 0; i < container->uniques.size; i++) {
-        emu_node *node = container->uniques.bucket[i], *next;
-        for (; node; node = next) {
-            next = node->next;
-            aioc_mem_free(&store->memory, node, sizeof(emu_unique));
-        }
-    }
-    for (k = 0; k < container->partitions.size; k++) {
-        while (container->partitions.bucket[k])
-            emu_drop_partition(store, container, (emu_partition *)container->partitions.bucket[k]);
-    }
+    for (i = 0; i < container->uniques.size; i++)
+        aioc_mem_free(&store->memory, container->uniques.slot[i].what, sizeof(emu_unique));
+    for (i = 0; i < container->partitions.size; i++)
+        if (container->partitions.slot[i].what)
+            emu_free_partition(store, (emu_partition *)container->partitions.slot[i].what);
     emu_table_free(&store->memory, &container->items);
     emu_table_free(&store->memory, &container->uniques);
     emu_table_free(&store->memory, &container->partitions);
@@ -341,7 +342,7 @@ static bool emu_shadow_copy(emu_store *store, const emu_key *key, emu_container 
     emu_item_new content;
     emu_item *copy;
     memset(&content, 0, sizeof content);
-    content.id = emu_str(emu_item_id(item), item->id_len);
+    content.id = emu_item_id_of(item);
     content.text = emu_str(emu_item_text(item), item->text_len);
     content.ttl = item->ttl;
     content.uniques = emu_item_uniques(item);

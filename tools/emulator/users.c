@@ -51,7 +51,7 @@ static void emu_write_user(emu_exchange *x, emu_user *user)
     aiocosmos_str id;
     emu_user *other;
     bool made;
-    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
+    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id)) return;
     other = emu_find_user(x->database, id);
     if (other && emu_is_upsert(x)) {
         if (!emu_matches(x, other->resource.etag, other->resource.ts)) return;
@@ -198,7 +198,7 @@ static void emu_write_permission(emu_exchange *x, emu_user *user, emu_permission
     aiocosmos_json root;
     aiocosmos_str id;
     emu_permission *permission, *other, **last = &user->permissions;
-    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
+    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id)) return;
     other = emu_find_permission(user, id);
     if (other && emu_is_upsert(x)) {
         if (!emu_matches(x, other->resource.etag, other->resource.ts)) return;
