@@ -18799,8 +18799,7 @@ static int aioc_query_begin_chain(aioc_query *query, const aioc_plan_info *info)
         return 400;
     } else if (from->place) status = aioc_query_resume(query, info);
     if (status == AIOCOSMOS_E_ARGUMENT)
-        aioc_page_break(query->cursor, status, "continuation: of a container that was deleted meanwhile, or of another "
-                        "plan of this query");
+        aioc_page_break(query->cursor, status, "continuation: of a deleted container, or of another plan");
     return status;
 }
 
@@ -18829,7 +18828,8 @@ static void aioc_query_prepare(aioc_query *query)
     aioc_range_reader *reader = &query->reader;
     aioc_account_container *container = reader->ranges.container;
     int refused, failure = container->failure;
-    bool known, without;
+    bool known, without, unfit = reader->several && (reader->levels > container->pk_def.path_count ||
+                                                     !aioc_protocol_is_hashed(&container->pk_def));
     if (query->cursor->plan_op || !aioc_range_watch_ready(reader)) return;  /* the plan's coming stirs */
     known = aioc_range_watch_knows(reader);
     /* Whether the server has no ranges, or none that make sense, of a container that there is. 404 may be of before. */
@@ -18840,13 +18840,12 @@ static void aioc_query_prepare(aioc_query *query)
         aioc_range_watch_fails(reader);
     } else if (!known) {
         aioc_query_go_direct(query, failure, container->failure_why.len ? container->failure_why.data : "");
-    } else if (reader->several && (reader->levels > container->pk_def.path_count ||
-                                   !aioc_protocol_is_hashed(&container->pk_def))) {
-        if (reader->ranges.waited)
-            aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT,
-                            "pks: one has more levels than the container's keys, or these are not hashed");
-        else aioc_account_forget_ranges(container);  /* perhaps those of an older container */
+    } else if (!reader->ranges.waited && (unfit || !aioc_range_same_rid(query->cursor->from.rid, container->rid))) {
+        aioc_account_forget_ranges(container);  /* perhaps of an older container */
         aioc_range_watch_ready(reader);
+    } else if (unfit) {
+        aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT,
+                        "pks: one has more levels than the container's keys, or they are not hashed");
     } else if (aioc_range_asks_key(reader) || (container->no_plans && query->sql.len)) {
         aioc_query_go_direct(query, 0, "");  /* of one whole key, or the gateway knows better */
     } else {
@@ -18868,8 +18867,7 @@ static bool aioc_query_is_lost(aioc_query *query)
     const aioc_range_reader *reader = &query->reader;
     if (query->stage != AIOC_QUERY_READING || aioc_range_same_rid(reader->rid, reader->ranges.container->rid) ||
         aioc_query_begin_anew(query)) return false;
-    aioc_page_break(query->cursor, 400, "the container was deleted, and created anew under its name: open the query "
-                    "anew");
+    aioc_page_break(query->cursor, 400, "the container was created anew under its name: open the query anew");
     return true;
 }
 

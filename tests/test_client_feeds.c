@@ -984,6 +984,32 @@ TEST(a_container_created_anew_under_its_name_is_a_new_one)
     close_world(client);
 }
 
+/* Another client has read its first page: a token that is not of the container that this one knows may be of a new one. */
+TEST(a_token_of_a_container_created_anew_tells_of_it)
+{
+    aiocosmos_client *client = open_world("--partitions 2"), *other;
+    aiocosmos_options options = usual_options();
+    aiocosmos_query_request query = query_of("SELECT * FROM c WHERE c.n >= 0");
+    aiocosmos_cursor first;
+    listing all;
+    fill(client, "a", 0, 20);
+    CHECK_INT(read_all(client, &query, &all), 0);
+    other = open_client(&options);
+    must(other, of_kind(AIOCOSMOS_DELETE_CONTAINER));
+    must(other, create_container("c", "/pk"));
+    fill(other, "b", 0, 5);
+    query.page_items_max = 2;
+    query.skip_empty = true;
+    first = open_query(other, &query);
+    memset(&all, 0, sizeof all);
+    CHECK_INT(read_page(other, first, &all), 0);
+    aiocosmos_destroy(other);
+    query.continuation = aiocosmos_text(all.continuation);
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_INT(all.items, 3);
+    close_world(client);
+}
+
 /* A 404, 409 or 412 names it, too: its token is the new container's, and the old one's go before it is kept. */
 TEST(a_failure_tells_of_a_container_created_anew)
 {
