@@ -39,7 +39,7 @@ TESTS    := $(patsubst %.c,$(B)/%,$(wildcard tests/*.c))
 
 # Tests that are built once more, to run on poll as well as on epoll, and tests that have the emulator's core inside.
 select    = $(filter $(addprefix $(B)/tests/,$(1)),$(TESTS))
-EMBEDDING := $(call select,test_client% test_emulator% test_plan% test_query_p% sim%)
+EMBEDDING := $(call select,test_client% test_emulator% test_plan% sim%)
 POLLING   := $(addsuffix -poll,$(call select,test_platform% test_pool% test_client%))
 
 # Fuzzers repeat their corpus as tests do; under libFuzzer (make fuzz) they invent more.
@@ -108,7 +108,7 @@ fuzz: build/bearssl ## inputs nobody thought of, by clang's libFuzzer; SECONDS=N
 
 fuzzers: $(if $(ONLY),$(B)/tests/fuzz/fuzz_$(ONLY),$(FUZZERS))
 
-mutants: $(EMULATOR) ## breaks the library on purpose: simulation and random queries have to notice each time
+mutants: $(EMULATOR) ## breaks the library on purpose: the simulation has to notice each time
 	BUILD=$(B) CC='$(CC)' BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' tests/mutants.sh
 
 bench: $(addprefix $(B)/bench/,run client json server) ## inserts beside wrk's and SDKs'; BENCH_SECONDS=1: short

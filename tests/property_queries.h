@@ -1,5 +1,5 @@
-/* property_queries.h: for the property test of queries: documents that tie, group and collide, and a grammar of all the
- * shapes that a query across partitions may have. */
+/* property_queries.h: for the random queries of the simulation: documents that tie, group and collide, and a grammar of
+ * all the shapes that a query across partitions may have. */
 #ifndef PROPERTY_QUERIES_H
 #define PROPERTY_QUERIES_H
 

@@ -1,5 +1,6 @@
-/* property_values.h: for the property test of queries: text that grows, values in a form in which equal ones are equal
- * bytes, and the order that ORDER BY gives them. All of it is written from the rules, not from the code under test. */
+/* property_values.h: for the random queries of the simulation: text that grows, values in a form in which equal ones
+ * are equal bytes, and the order that ORDER BY gives them. All of it is written from the rules, not from the code under
+ * test. */
 #ifndef PROPERTY_VALUES_H
 #define PROPERTY_VALUES_H
 

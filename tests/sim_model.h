@@ -141,7 +141,8 @@ typedef enum sim_trial {
     SIM_BLACK_HOLES,                         /* connections fall silent for good, one by one */
     SIM_SILENT_METADATA,                     /* what is asked of account, container and ranges is never answered */
     SIM_STORM,                               /* bulks want many times the units that there are */
-    SIM_READERS                              /* several queries of big pages in little memory */
+    SIM_READERS,                             /* several queries of big pages in little memory */
+    SIM_QUERIES                              /* one random query after the other */
 } sim_trial;
 
 /* What a run is about: drawn once. */
@@ -160,6 +161,7 @@ typedef struct sim_plan {
     bool     short_of_entropy, foreign_tokens;
     bool     expires;                        /* some items live for seconds */
     bool     recreates;                      /* the container is deleted and made anew under its name */
+    bool     asks, rewrites, anew;           /* random queries, of documents that are written again, or made anew */
     sim_trial trial;
 } sim_plan;
 
@@ -946,6 +948,21 @@ static void sim_ops_abandoned(sim_client *client)
         op->fate = op->sent ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT;
     }
     client->owed = 0;
+}
+
+/* Past the network, faults and limits: somebody else's request. Returns the answer's body, to be freed. */
+static char *sim_past_weather(sim *s, const char *verb, const char *path, const char *type, const char *link,
+                              const char *key, const char *body)
+{
+    emu_fault *faults = s->core->faults;
+    double ru_per_second = s->core->options.ru_per_second;
+    char *got;
+    s->core->faults = NULL;
+    s->core->options.ru_per_second = 0;
+    got = sim_server_does(&s->world, s->core, verb, path, type, link, key, body);
+    s->core->faults = faults;
+    s->core->options.ru_per_second = ru_per_second;
+    return got;
 }
 
 /* At the end: everything has arrived that ever will. */

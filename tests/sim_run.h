@@ -245,6 +245,7 @@ static void sim_client_born(sim_client *client)
         sim_cover(&s->world, SIM_create_failed_for_memory);
         return;
     }
+    if (s->plan.breaks_memory && sim_chance(&s->world.queries, 0.5)) client->client->memory.kept_max = 0;
     if (client->options.memory_max)
         client->heap.bytes_promised = client->options.memory_max + sizeof(aiocosmos_client);
 }
@@ -390,17 +391,14 @@ static void sim_merge_foreign(sim *s, sim_client *client)
 
 static void sim_recreate(sim *s)
 {
-    emu_fault *faults = s->core->faults;
     size_t i;
-    s->core->faults = NULL;
     sim_trace(&s->world, "weather: the container is made anew");
     sim_cover(&s->world, SIM_container_made_anew);
-    free(sim_server_does(&s->world, s->core, "DELETE", "/dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, "colls",
-                    "dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, NULL, ""));
-    free(sim_server_does(&s->world, s->core, "POST", "/dbs/" SIM_DATABASE "/colls", "colls", "dbs/" SIM_DATABASE, NULL,
-                    s->plan.expires ? "{\"id\":\"" SIM_CONTAINER "\"," SIM_KEY_PATHS ",\"defaultTtl\":-1}"
-                                    : "{\"id\":\"" SIM_CONTAINER "\"," SIM_KEY_PATHS "}"));
-    s->core->faults = faults;
+    free(sim_past_weather(s, "DELETE", "/dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, "colls",
+                          "dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, NULL, ""));
+    free(sim_past_weather(s, "POST", "/dbs/" SIM_DATABASE "/colls", "colls", "dbs/" SIM_DATABASE, NULL,
+                          s->plan.expires ? "{\"id\":\"" SIM_CONTAINER "\"," SIM_KEY_PATHS ",\"defaultTtl\":-1}"
+                                          : "{\"id\":\"" SIM_CONTAINER "\"," SIM_KEY_PATHS "}"));
     s->containers++;
     s->ranges_seen = 0;
     memset(s->range_before, 0, sizeof s->range_before);
@@ -408,6 +406,23 @@ static void sim_recreate(sim *s)
     for (i = 0; i < SIM_CLIENTS; i++) memset(s->client[i].lsn, 0xFF, sizeof s->client[i].lsn);
     for (i = 0; i < s->op_count; i++) s->op[i]->seen_count = 0;
     for (i = 0; i < s->item_count; i++) sim_item_vanishes(s, s->item[i]);
+}
+
+/* What others do to the collection. */
+static void sim_disturb_collection(sim *s)
+{
+    sim_random *random = &s->world.queries;
+    if (s->plan.rewrites && sim_chance(random, 0.5)) sim_rewrite_paper(s);
+    if (s->plan.anew && sim_chance(random, 0.01)) sim_collection_anew(s);
+}
+
+static void sim_library_weather(sim_world *world, void *what, uint64_t number)
+{
+    sim *s = (sim *)what;
+    (void)number;
+    if (s->calm) return;
+    sim_at(world, world->now_us + sim_magnitude(&world->queries, 1000, 1000000), sim_library_weather, s, 0);
+    sim_disturb_collection(s);
 }
 
 /* More trouble, of the kinds that a run has. */
@@ -435,10 +450,12 @@ static void sim_shift_ranges(sim *s)
 {
     sim_random *random = &s->world.weather;
     const char *name = sim_chance(random, 0.5) ? SIM_CONTAINER : SIM_LIBRARY;
-    const emu_container *container = sim_container(s, name);
+    const emu_container *container;
     bool merge = sim_chance(random, 0.4);
     aiocosmos_emulator_shuffle shuffle;
     char id[16];
+    if (s->plan.asks && sim_chance(&s->world.queries, s->plan.trial == SIM_QUERIES ? 0.9 : 0.3)) name = SIM_COLLECTION;
+    container = sim_container(s, name);
     memset(&shuffle, 0, sizeof shuffle);
     if (sim_chance(random, 0.1)) {
         shuffle.every = (uint32_t)sim_magnitude(random, 20, 500);
@@ -536,6 +553,7 @@ static void sim_choose_climate(sim *s)
     climate->reset = climate->dead = climate->slow = climate->refuse = climate->unreachable = climate->ignore = 0;
     climate->no_socket = climate->dns_lost = climate->dns_failed = climate->us_per_byte_max = 0;
     climate->idle_us = 0;
+    if (s->plan.trial == SIM_QUERIES && sim_chance(&s->world.queries, 0.5)) climate->slow = 0.1, climate->slow_us = 20000;
     if (s->plan.trial == SIM_READERS) climate->window_low = 20000;
     climate->black_holes = s->plan.trial == SIM_BLACK_HOLES;
     if (climate->black_holes) climate->dead = 0.005;
@@ -557,13 +575,18 @@ static void sim_choose_trial(sim *s)
 {
     sim_plan *plan = &s->plan;
     sim_random *random = &s->world.trouble;
-    plan->trial = sim_chance(random, 0.5) ? SIM_READERS
-                                          : (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_STORM);
     plan->garbles = plan->faults = plan->splits = plan->breaks_memory = plan->waits_for_ever = false;
     plan->proxies = plan->fails_over = plan->short_of_entropy = plan->foreign_tokens = false;
     plan->recreates = false;
     plan->ru_per_second = plan->cancel = plan->destroy = 0;
     plan->lives = 0;
+    if (plan->trial == SIM_QUERIES) {
+        plan->operations = (unsigned)sim_between(&s->world.queries, 50, 250);
+        plan->in_flight = (unsigned)sim_between(&s->world.queries, 1, 3);
+        plan->splits = sim_chance(&s->world.queries, 0.5);
+        plan->destroy = 0.002;
+        plan->lives = 20;
+    }
     if (plan->trial != SIM_STORM) return;
     plan->operations = 1000;
     plan->in_flight = 1;
@@ -580,7 +603,15 @@ static void sim_choose_trouble(sim *s)
     plan->foreign_tokens = sim_chance(random, 0.15);
     plan->recreates = sim_chance(random, 0.1);
     plan->expires = sim_chance(&s->world.readers, 0.3);
-    if (sim_chance(random, 0.15)) sim_choose_trial(s);
+    plan->asks = sim_chance(&s->world.queries, 0.35);
+    plan->rewrites = sim_chance(&s->world.queries, 0.3);
+    plan->anew = sim_chance(&s->world.queries, 0.5);
+    if (sim_chance(random, 0.15))
+        plan->trial = sim_chance(random, 0.5) ? SIM_READERS
+                                              : (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_STORM);
+    else if (plan->asks && sim_chance(&s->world.queries, 0.5)) plan->trial = SIM_QUERIES;
+    if (plan->trial != SIM_NO_TRIAL && plan->trial != SIM_QUERIES) plan->asks = false;
+    if (plan->trial != SIM_NO_TRIAL) sim_choose_trial(s);
 }
 
 static void sim_choose_plan(sim *s)
@@ -780,6 +811,7 @@ static void sim_act_outside(sim_client *client)
     sim_tend_bulks(client);
     sim_tend_queries(client);
     sim_tend_feeds(client);
+    sim_tend_cases(client);
     if (s->world.now_us < client->next_act_us || s->calm) return;
     client->next_act_us = s->world.now_us + 1000;
     while (client->owed < s->plan.in_flight && s->op_count < s->plan.operations) {
@@ -887,6 +919,7 @@ static uint64_t sim_next_act(const sim_client *client)
             query->again_us < next_us)
             next_us = query->again_us;
     if (sim_next_feed_us(client) < next_us) next_us = sim_next_feed_us(client);
+    if (sim_next_case_us(client) < next_us) next_us = sim_next_case_us(client);
     return next_us;
 }
 
@@ -1041,6 +1074,8 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     options.endpoint = "http://10.0.0.1:8081/";
     options.aad_token = SIM_TOKEN;
     options.partitions = (int)sim_between(&s->world.config, 1, 6);
+    if (s->plan.trial == SIM_QUERIES) options.partitions = (int)sim_between(&s->world.queries, 1, 16);
+    options.any_order = true;
     options.merge_enabled = sim_chance(&s->world.trouble, 0.5);
     if (options.merge_enabled) sim_cover(&s->world, SIM_merge_enabled);
     options.now_ms = sim_core_now;
@@ -1052,6 +1087,7 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     sim_net_open(&s->net, &s->world, s->core);
     sim_fair(s);
     sim_furnish(s);
+    if (s->plan.asks) sim_collection_open(s);
     s->core->options.ru_per_second = s->plan.ru_per_second;
     s->net.hooks.sent = sim_on_sent;
     s->net.hooks.arrived = sim_on_arrived;
@@ -1071,6 +1107,7 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
               s->plan.clients, options.partitions);
     sim_at(&s->world, s->world.now_us + 1000, sim_weather, s, 0);
     sim_at(&s->world, s->world.now_us + 1000, sim_more_weather, s, 0);
+    if (s->plan.asks) sim_at(&s->world, s->world.now_us + 1000, sim_library_weather, s, 0);
 }
 
 static void sim_work_until_calm(sim *s)

@@ -1,10 +1,11 @@
-/* sim_work.h: what the clients of a simulation do: single operations, queries, bulks (other readers: sim_readers.h); and
- * what they do to them while they are under way: cancel, close, destroy. A further kind of work is one more line in
- * sim_tasks. */
+/* sim_work.h: what the clients of a simulation do: single operations, queries, bulks (other readers:
+ * sim_readers.h, random queries: sim_queries.h); and what they do to them while they are under way: cancel, close,
+ * destroy. A further kind of work is one more line in sim_tasks. */
 #ifndef SIM_WORK_H
 #define SIM_WORK_H
 
 #include "sim_readers.h"
+#include "sim_queries.h"
 
 /* True: something was accepted. */
 typedef struct sim_task {
@@ -782,6 +783,8 @@ static bool sim_start_something(sim_client *client)
     unsigned total = 0, at;
     size_t i;
     if (s->plan.trial == SIM_STORM && !client->owed) return sim_start_bulk(client);
+    if (s->plan.asks && sim_chance(&s->world.queries, s->plan.trial == SIM_QUERIES ? 0.9 : 0.2))
+        return sim_start_case(client);
     if (s->plan.trial == SIM_READERS && sim_chance(&s->world.trouble, 0.5) &&
         sim_open_queries(client) < SIM_READERS_MAX) return sim_start_query(client);
     for (i = 0; i < sizeof sim_tasks / sizeof *sim_tasks; i++) total += sim_tasks[i].weight;
@@ -793,6 +796,7 @@ static bool sim_start_something(sim_client *client)
 static void sim_work_free(void)
 {
     sim_readers_free();
+    sim_cases_free();
     while (sim_queries) {
         sim_query *query = sim_queries;
         sim_queries = query->next;

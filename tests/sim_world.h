@@ -89,7 +89,14 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(query_waited_for_memory) X(container_made_anew) \
     X(many_done) X(many_failed) X(many_found_some) X(changes_page) X(changes_all_seen) X(changes_resumed) \
     X(changes_page_failed) X(query_of_rows) X(query_summed_up) X(query_of_hierarchical_keys) \
-    X(item_expired)
+    X(item_expired) \
+    X(case_ordered) X(case_ordered_by_several) X(case_descending) X(case_limited) X(case_distinct) \
+    X(case_distinct_ordered) X(case_aggregates) X(case_groups) X(case_distinct_count) X(case_vector) \
+    X(case_vector_distinct) X(case_vector_joined) X(case_joined) X(case_of_part) X(case_of_keys) X(case_of_many_keys) \
+    X(case_of_thousand) X(case_of_several_pages) X(case_without_rows) X(case_checked) X(case_page) X(case_page_empty) \
+    X(case_page_without_token) X(case_page_failed) X(case_page_without_memory) X(case_out_of_memory) \
+    X(case_failed_and_passed) X(case_opened_anew) X(case_resumed) X(case_resumed_elsewhere) \
+    X(case_written_meanwhile) X(collection_made_anew)
 
 typedef enum sim_covered {
 #define SIM_NAME(name) SIM_##name,
@@ -147,7 +154,7 @@ struct sim_world {
     sim_event *events;                   /* a binary heap */
     size_t   event_count, event_cap;
     uint64_t event_order, events_run;
-    sim_random config, net, weather, work, host, memory, trouble, readers;
+    sim_random config, net, weather, work, host, memory, trouble, readers, queries;
     sim_heap server_heap;
 };
 
@@ -321,6 +328,7 @@ static void sim_world_open(sim_world *world, uint64_t seed, sim_report *report, 
     world->memory = sim_stream(seed, 6);
     world->trouble = sim_stream(seed, 7);
     world->readers = sim_stream(seed, 8);
+    world->queries = sim_stream(seed, 9);
     sim_heap_init(&world->server_heap, world, "the emulator");
     sim_running = world;
 }
