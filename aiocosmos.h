@@ -802,8 +802,7 @@ typedef struct aiocosmos_query_request {
      * which end the query with E_TOO_LARGE (DEFAULT_QUERY_MEMORY) */
     size_t   memory_max;
     /* go on behind the page with this token, with the same container, sql, params, keys or span; len 0: from the start.
-     * One of something else is refused; one of a container that was created anew fails the first page, with
-     * E_ARGUMENT */
+     * One of something else is refused; one of a deleted container fails the first page, with E_ARGUMENT */
     aiocosmos_str continuation;
     uint32_t continuation_bytes_max;   /* a longer token is not made (DEFAULT_CONTINUATION_BYTES) */
     aiocosmos_str session_token;
@@ -18217,7 +18216,7 @@ static AIOC_COLD void aioc_query_plan_came(aioc_op *op, const aiocosmos_result *
 static int aioc_query_ask_plan(aioc_query *query)
 {
     static const aioc_op_role role = { aioc_query_plan_came, NULL, NULL, true, true };
-    const aioc_page_cursor *cursor = query->cursor;
+    aioc_page_cursor *cursor = query->cursor;
     aioc_request_spec spec;
     aioc_range_specify(&spec, &cursor->question);
     spec.is.item_data = false;
@@ -18227,7 +18226,7 @@ static int aioc_query_ask_plan(aioc_query *query)
                               "x-ms-cosmos-supported-query-features: " AIOC_PLAN_FEATURES "\r\n");
     spec.body = aioc_mem_text(&cursor->body);
     memcpy(query->reader.rid, query->reader.ranges.container->rid, sizeof query->reader.rid);
-    return aioc_op_accept(cursor->engine, &spec, &role, query, &query->cursor->plan_op);
+    return aioc_op_accept(cursor->engine, &spec, &role, query, &cursor->plan_op);
 }
 
 /*--- Answers of the ranges ---*/
@@ -18241,13 +18240,13 @@ static void aioc_query_note_scan(aioc_range_stream *stream, const aiocosmos_resu
     aiocosmos_str info = aioc_range_header(result, "x-ms-cosmos-query-execution-info");
     bool reverse_rids = false, reverse_scan = false;
     if (info.len == 0 || aioc_json_parse(doc, info.ptr, info.len) != 0) {
-        if (!stream->rids_told) stream->rids_fall = query->info->descending[0] != 0;
+        if (!stream->rids_told) stream->rids_fall = query->info->descending[0];
         return;
     }
     stream->rids_told = true;
     aioc_json_get_bool(aioc_json_at(aioc_json_root(doc), "/reverseRidEnabled"), &reverse_rids);
     aioc_json_get_bool(aioc_json_at(aioc_json_root(doc), "/reverseIndexScan"), &reverse_scan);
-    stream->rids_fall = reverse_rids ? query->info->descending[0] != 0 : reverse_scan;
+    stream->rids_fall = reverse_rids ? query->info->descending[0] : reverse_scan;
 }
 
 static void aioc_query_unprepare(aioc_query *query)
@@ -18794,12 +18793,11 @@ static int aioc_query_begin_chain(aioc_query *query, const aioc_plan_info *info)
         (from->place && !in_rows && (query->chain.collects || in_order != query->chain.ordered)))
         status = AIOCOSMOS_E_ARGUMENT;
     else if (info->non_streaming && !in_rows && query->chain.limit.take == UINT64_MAX) {
-        aioc_page_break(query->cursor, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and "
-                        "LIMIT");
+        aioc_page_break(query->cursor, 400, "ORDER BY of a vector's distance or a rank needs TOP, or OFFSET LIMIT");
         return 400;
     } else if (from->place) status = aioc_query_resume(query, info);
     if (status == AIOCOSMOS_E_ARGUMENT)
-        aioc_page_break(query->cursor, status, "continuation: of a deleted container, or of another plan");
+        aioc_page_break(query->cursor, status, "continuation: of a deleted container, or another plan");
     return status;
 }
 
@@ -18841,11 +18839,11 @@ static void aioc_query_prepare(aioc_query *query)
     } else if (!known) {
         aioc_query_go_direct(query, failure, container->failure_why.len ? container->failure_why.data : "");
     } else if (!reader->ranges.waited && (unfit || !aioc_range_same_rid(query->cursor->from.rid, container->rid))) {
-        aioc_account_forget_ranges(container);  /* perhaps of an older container */
+        aioc_account_forget_ranges(container);  /* perhaps an older one's */
         aioc_range_watch_ready(reader);
     } else if (unfit) {
         aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT,
-                        "pks: one has more levels than the container's keys, or they are not hashed");
+                        "pks: one has more levels than the container's keys, or these are not hashed");
     } else if (aioc_range_asks_key(reader) || (container->no_plans && query->sql.len)) {
         aioc_query_go_direct(query, 0, "");  /* of one whole key, or the gateway knows better */
     } else {
@@ -19089,8 +19087,8 @@ static void aioc_change_lost(aioc_page_cursor *cursor, const char *rid)
 {
     aioc_range_reader *reader = cursor->reader;
     if (!rid || cursor->from.place || cursor->continuation_out.len) {
-        aioc_page_break(cursor, AIOCOSMOS_E_ARGUMENT, "continuation: of a container that was deleted, and created anew "
-                        "under its name: read this one from its beginning");
+        aioc_page_break(cursor, AIOCOSMOS_E_ARGUMENT,
+                        "continuation: of a deleted container: read this one from its beginning");
         return;
     }
     aioc_range_drop_all(reader);
@@ -20170,11 +20168,13 @@ static int aioc_many_read_pairs(aioc_many *many, uint64_t *bytes)
 {
     aioc_request_builder *builder = &many->engine->builder;
     uint64_t at = 0, pk_at = 0;
-    size_t i;
+    size_t i, k;
     for (i = 0; i < many->request.item_count; i++) {
         const aiocosmos_item_key *item = &many->request.items[i];
-        bool same = i > 0 && memcmp(&item->pk, &item[-1].pk, sizeof item->pk) == 0;
         size_t id_size;
+        bool same = i > 0;
+        for (k = 0; same && k < AIOC_PROTOCOL_PK_LEVELS; k++)  /* but for what pads them */
+            same = !memcmp(&item->pk.level[k], &item[-1].pk.level[k], offsetof(aiocosmos_value, type) + sizeof(int));
         if (aioc_request_check_name(builder, "", item->id) ||
             (!same && aioc_request_add_pk(builder, &item->pk))) return aioc_request_refuse_item(builder, i);
         id_size = strlen(item->id) + 1;
@@ -20207,7 +20207,7 @@ static int aioc_many_copy_pairs(aioc_many *many)
     if (bytes >= UINT32_MAX) return aioc_request_refuse(builder, "items", "over 4 GiB of ids and keys");
     held = bytes + count * sizeof *many->pairs;
     if (memory->used - memory->kept + held > memory->max / 4 * 3) {  /* the rest is for requests and answers */
-        aioc_request_refuse(builder, "full", "ids and keys would take more than three quarters of memory_max");
+        aioc_request_refuse(builder, "full", "keys take three quarters of memory_max");
         return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
     }
     many->pairs = (aioc_many_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);

@@ -833,8 +833,7 @@ static void make_container_anew(void)
 TEST(a_container_created_anew_has_other_changes)
 {
     static reader r;
-    static const char why[] = "continuation: of a container that was deleted, and created anew under its name: read "
-                              "this one from its beginning";
+    static const char why[] = "continuation: of a deleted container: read this one from its beginning";
     aiocosmos_client *client = open_world("--partitions 2"), *other;
     aiocosmos_options options = usual_options();
     aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_BEGINNING);

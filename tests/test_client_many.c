@@ -107,6 +107,42 @@ static int read_many(aiocosmos_client *client, reading *asked)
     return asked->done_status;
 }
 
+/* What a read of one key 500 times holds, where the bytes between the members of keys may be any. */
+static size_t bytes_of_one_key(aiocosmos_client *client, bool random)
+{
+    reading *asked = new_reading(&read_one);
+    size_t before = heap.bytes, held, i, k;
+    const aiocosmos_pk pk = aiocosmos_pk_s("one and the same key, which needs to be held only once");
+    if (random) for (i = 0; i < sizeof asked->items; i++) ((unsigned char *)asked->items)[i] = (unsigned char)(i % 251);
+    for (i = 0; i < 500; i++) {
+        asked->items[i].id = "a";
+        for (k = 0; k < 3; k++) {
+            aiocosmos_value *to = &asked->items[i].pk.level[k];
+            to->str = pk.level[k].str;
+            to->len = pk.level[k].len;
+            to->f64 = pk.level[k].f64;
+            to->i64 = pk.level[k].i64;
+            to->type = pk.level[k].type;
+        }
+    }
+    asked->request.item_count = 500;
+    send_reading(client, asked);
+    held = heap.bytes - before;
+    aiocosmos_cancel(client, asked->op);
+    drain(client);
+    return held;
+}
+
+TEST(the_same_key_is_held_once_whatever_pads_it)
+{
+    aiocosmos_client *client = open_world("");
+    size_t clean;
+    bytes_of_one_key(client, false);
+    clean = bytes_of_one_key(client, false);
+    CHECK_INT(bytes_of_one_key(client, true), clean);
+    close_world(client);
+}
+
 /* All of them, one way or the other. */
 static void must_read(aiocosmos_client *client, reading *asked)
 {
