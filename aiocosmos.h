@@ -21355,8 +21355,9 @@ static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aioc_batch_oper
     size_t size = sizeof(aioc_bulk_item) + id_size + what->pk.len + what->body.len + what->if_match.len +
                   what->if_none_match.len;
     aioc_bulk_item *item = (aioc_bulk_item *)aioc_mem_alloc(engine->memory, size);
-    char *at = (char *)(item + 1);
+    char *at;
     if (!item) return aioc_request_no_memory(&engine->builder), (aioc_bulk_item *)NULL;
+    at = (char *)(item + 1);
     memset(item, 0, sizeof *item);
     item->size = size;
     item->bulk = bulk;
@@ -21366,7 +21367,7 @@ static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aioc_batch_oper
         item->deadline_us = item->pulled_us + bulk->request.timeout_ms * UINT64_C(1000);
     item->together_max = AIOC_BATCH_OPERATIONS_MAX;
     item->now.is = what->is;
-    item->now.is.repeatable = what->is.repeatable || engine->options->retry_writes;
+    item->now.is.repeatable |= engine->options->retry_writes;
     item->now.patient = true;
     item->what = *what;
     aioc_bulk_keep(&at, &item->what.pk);

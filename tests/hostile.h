@@ -35,6 +35,7 @@ typedef struct peer {
     char endless_byte;
     char *heard;                             /* from the client, up to a whole request */
     size_t heard_len, heard_cap;
+    size_t searched_len;                     /* of that, with no end of a request in it */
     int requests;                            /* answered on this link */
 } peer;
 
@@ -44,6 +45,7 @@ static struct net {
     uint64_t tick_us;                        /* how much later it is each time that somebody asks */
     uint64_t asked, asked_us;                /* how often the time was asked, since when */
     peer links[LINKS];
+    int links_used;                          /* those behind them have never been open */
     void (*opened)(peer *link);            /* a connection is there; NULL: nothing happens */
     void (*answer)(peer *link);            /* a whole request is in link->heard; NULL: silence */
     int opens, requests, waits;
@@ -89,10 +91,11 @@ static int net_open(void *user_data, intptr_t *out, bool datagram, const aiocosm
     net.links[i].open = true;
     net.links[i].closed = net.links[i].reset = false;
     net.links[i].want = 0;
-    net.links[i].said_len = net.links[i].said_at = net.links[i].heard_len = 0;
+    net.links[i].said_len = net.links[i].said_at = net.links[i].heard_len = net.links[i].searched_len = 0;
     net.links[i].endless = 0;
     net.links[i].requests = 0;
     net.opens++;
+    if (i >= net.links_used) net.links_used = (int)i + 1;
     *out = i;
     net.links[i].undecided = net.slow_open;
     if (net.slow_open) return AIOCOSMOS_IO_AGAIN;
@@ -182,7 +185,7 @@ static void net_poller_destroy(void *user_data, void *poller)
 {
     int i;
     (void)user_data; (void)poller;
-    for (i = 0; i < LINKS; i++) net.links[i].want = 0;
+    for (i = 0; i < net.links_used; i++) net.links[i].want = 0;
 }
 
 static void net_poller_wake(void *user_data, void *poller) { (void)user_data; (void)poller; }
@@ -199,10 +202,12 @@ static int net_poller_set(void *user_data, void *poller, intptr_t socket, unsign
 }
 
 /* Whether a whole request has been heard. */
-static bool net_heard(const peer *link)
+static bool net_heard(peer *link)
 {
     const char *end, *length;
-    if (link->heard_len == 0 || (end = strstr(link->heard, "\r\n\r\n")) == NULL) return false;
+    if (link->heard_len == link->searched_len) return false;
+    link->searched_len = link->heard_len;
+    if ((end = strstr(link->heard, "\r\n\r\n")) == NULL) return false;
     length = strstr(link->heard, "Content-Length: ");
     return link->heard_len >= (size_t)(end + 4 - link->heard) + (length &&
         length < end ? (size_t)atol(length + 16) : 0);
@@ -211,12 +216,12 @@ static bool net_heard(const peer *link)
 static void net_serve(void)
 {
     peer *link;
-    for (link = net.links; link < net.links + LINKS; link++) {
+    for (link = net.links; link < net.links + net.links_used; link++) {
         if (!link->open || link->closed || link->reset || !net.answer || !net_heard(link)) continue;
         net.requests++;
         link->requests++;
         net.answer(link);
-        link->heard_len = 0;
+        link->heard_len = link->searched_len = 0;
     }
 }
 
@@ -234,7 +239,7 @@ static int net_poller_wait(void *user_data, void *poller, aiocosmos_event *event
     (void)user_data; (void)poller;
     net.waits++;
     net_serve();
-    for (i = 0; i < LINKS && count < cap; i++) {
+    for (i = 0; i < net.links_used && count < cap; i++) {
         peer *link = &net.links[i];
         unsigned ready = link->open && link->want ? net_ready(link, spurious) : 0;
         if (link->open && link->undecided > 0) {
@@ -257,15 +262,20 @@ static ptrdiff_t net_file(void *user_data, const char *path, void *out, size_t c
     return AIOCOSMOS_IO_FAILED;
 }
 
-static void net_begin(void (*answer)(peer *link))
+static void net_free(void)
 {
-    aiocosmos_platform platform = *aiocosmos_system_platform();
     int i;
-    for (i = 0; i < LINKS; i++) {
+    for (i = 0; i < net.links_used; i++) {
         free(net.links[i].said);
         free(net.links[i].heard);
     }
     memset(&net, 0, sizeof net);
+}
+
+static void net_begin(void (*answer)(peer *link))
+{
+    aiocosmos_platform platform = *aiocosmos_system_platform();
+    net_free();
     memset(&heap, 0, sizeof heap);
     net.now_us = 1000000;
     net.tick_us = 1;

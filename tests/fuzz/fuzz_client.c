@@ -375,5 +375,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     aiocosmos_get_stats(client, &stats);
     CHECK(stats.memory_peak <= options.memory_max);
     close_client(client);
+    net_free();
     return 0;
 }
