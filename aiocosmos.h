@@ -951,8 +951,9 @@ AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocos
 /* Pulls items from the host when there is room, so that memory stays flat for any count, and sends what it has by then:
  * up to 100 items of one partition key range in one request; none waits for others to come. A server that knows no such
  * requests gets single ones. Only items of one order_key run in order: of two upserts of one id the older one may win.
- * A bad item fails alone. A 429 makes all wait for as long as the service says, and halves what is under way, which
- * then grows with each clean window; it does not use up retries_max, but the items' time runs on. */
+ * A bad item fails alone. At first 100 are under way, and as many more as are answered soon. A 429 makes all wait as
+ * long as the service says, and halves what is under way, which then grows with each clean window; it does not use up
+ * retries_max, but the items' time runs on. */
 typedef enum aiocosmos_pull {
     AIOCOSMOS_PULL_END,                /* no more items */
     AIOCOSMOS_PULL_ITEM,               /* *item is filled */
@@ -20818,12 +20819,17 @@ static void aioc_bulk_throttled(aioc_bulk *bulk, uint64_t sent_us, uint64_t wait
     aioc_bulk_pause(bulk);
 }
 
-/* An item has ended without one: after as many as are allowed, a request more is. */
-static void aioc_bulk_unthrottled(aioc_bulk *bulk)
+/* An item has ended without one: at first one more is allowed for each, after a 429 a request more for as many as are.
+ * But an answer that takes a quarter of the time it has is slow enough. */
+static void aioc_bulk_unthrottled(aioc_bulk *bulk, uint64_t sent_us)
 {
-    uint32_t unit = aioc_bulk_unit(bulk);
-    if (++bulk->clean < bulk->allowed) return;
-    bulk->allowed += bulk->allowed < unit ? 1 : unit;
+    const aioc_op_engine *engine = bulk->all->engine;
+    uint32_t unit = aioc_bulk_unit(bulk), ms = engine->options->attempt_timeout_ms;
+    if (bulk->request.timeout_ms < ms) ms = bulk->request.timeout_ms;
+    if (engine->reactor->now_us - sent_us > ms * UINT64_C(250)) return;
+    if (!bulk->lowered_us) unit = 1;
+    else if (++bulk->clean < bulk->allowed) return;
+    bulk->allowed += bulk->allowed < unit ? 1 : bulk->allowed < INT32_MAX ? unit : 0;
     bulk->clean = 0;
 }
 
@@ -20983,7 +20989,8 @@ static void aioc_bulk_end(aioc_bulk_item *item, aioc_bulk_answer *answer, int st
     bulk->left--;
     bulk->all->left--;
     engine->stats.ops_completed++;
-    if (item->attempts && item->throttled_us == 0 && status != 429) aioc_bulk_unthrottled(bulk);
+    if (answer && item->throttled_us == 0 && status != 429)
+        aioc_bulk_unthrottled(bulk, answer->delivery.op->attempt_us);
     aioc_bulk_tell(item, answer, status, fate, message);
     aioc_mem_free(engine->memory, item, item->size);
 }
@@ -21418,13 +21425,14 @@ static void aioc_bulk_take(aioc_bulk *bulk, const aiocosmos_bulk_item *given)
     aioc_bulk_tell(&bad, NULL, builder->status, AIOCOSMOS_FATE_NOT_SENT, aioc_op_keep_refusal(bulk->all->engine));
 }
 
-/* As many as the next requests take, and a budget pays for in a 32nd of their time. Where nothing under way gives
- * memory back, only trying helps. */
+/* As many as the next requests take and are allowed, and a budget pays for in a 32nd of their time. Where nothing under
+ * way gives memory back, only trying helps. */
 static bool aioc_bulk_may_pull(const aioc_bulk *bulk)
 {
     const aioc_op_engine *engine = bulk->all->engine;
-    uint32_t ahead = aioc_bulk_affords(bulk, bulk->request.timeout_ms / 32,
-                                       (bulk->share_count ? bulk->share_count : 1) * AIOC_BATCH_OPERATIONS_MAX);
+    uint32_t ahead = (bulk->share_count ? bulk->share_count : 1) * AIOC_BATCH_OPERATIONS_MAX;
+    uint32_t allowed = bulk->allowed > bulk->operations ? bulk->allowed - bulk->operations : 0;
+    ahead = aioc_bulk_affords(bulk, bulk->request.timeout_ms / 32, ahead < allowed ? ahead : allowed);
     if (bulk->ended || bulk->later || bulk->pause.armed) return false;
     if (!bulk->share_count && aioc_bulk_is_sorted(bulk)
             ? bulk->singles.count || bulk->left >= bulk->request.concurrency_max || !aioc_bulk_room(bulk)
@@ -21505,7 +21513,7 @@ static int aioc_bulk_begin(aioc_bulk *bulk, const aiocosmos_bulk_request *reques
     bulk->request = *request;
     if (bulk->request.timeout_ms == 0) bulk->request.timeout_ms = builder->timeout_ms;
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
-    bulk->allowed = INT32_MAX;
+    bulk->allowed = AIOC_BATCH_OPERATIONS_MAX;
     bulk->ru_each = request->ru_per_second_max;
     bulk->waiter.resume = aioc_bulk_settled;
     bulk->expiry.fire = aioc_bulk_expired;

@@ -39,6 +39,7 @@ static void open_world(uint32_t requests, uint32_t unit, uint32_t operations)
     world.engine.reactor = &world.reactor;
     world.engine.options = &world.options;
     world.options.pending_max = world.engine.free_count = SLOTS;
+    world.options.attempt_timeout_ms = 1000;
     world.bulks.engine = &world.engine;
     aioc_mem_list_add(&world.bulks.bulks, &bulk->node);
     world.bulks.count = world.engine.pending = 1;
@@ -104,17 +105,63 @@ TEST(a_clean_window_allows_more)
     int i;
     open_world(40, 1, 40);
     throttle_for(0);
-    for (i = 0; i < 19; i++) aioc_bulk_unthrottled(&world.bulk);
+    for (i = 0; i < 19; i++) aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us);
     CHECK_INT(world.bulk.allowed, 20);
-    aioc_bulk_unthrottled(&world.bulk);
+    aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us);
     CHECK_INT(world.bulk.allowed, 21);
     open_world(8, 100, 300);
     throttle_for(0);
-    for (i = 0; i < 150; i++) aioc_bulk_unthrottled(&world.bulk);
+    for (i = 0; i < 150; i++) aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us);
     CHECK_INT(world.bulk.allowed, 250);                    /* a batch more; of less than one, an operation more */
     world.bulk.allowed = 40;
-    for (i = 0; i < 40; i++) aioc_bulk_unthrottled(&world.bulk);
+    for (i = 0; i < 40; i++) aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us);
     CHECK_INT(world.bulk.allowed, 41);
+}
+
+/* Until a 429: each answer that comes soon doubles what was under way. */
+TEST(at_first_each_clean_item_allows_one_more)
+{
+    uint64_t sent_us;
+    int i;
+    open_world(8, 100, 100);
+    sent_us = world.reactor.now_us;
+    world.bulk.request.timeout_ms = 60000;
+    world.bulk.allowed = 100;
+    for (i = 0; i < 100; i++) aioc_bulk_unthrottled(&world.bulk, sent_us);
+    CHECK_INT(world.bulk.allowed, 200);
+    world.reactor.now_us += 250000;                        /* a quarter of a second, of one that an answer has */
+    aioc_bulk_unthrottled(&world.bulk, sent_us);
+    CHECK_INT(world.bulk.allowed, 201);
+    world.reactor.now_us++;
+    aioc_bulk_unthrottled(&world.bulk, sent_us);
+    CHECK_INT(world.bulk.allowed, 201);
+    world.options.attempt_timeout_ms = 2000;               /* the item itself has less */
+    world.bulk.request.timeout_ms = 1000;
+    aioc_bulk_unthrottled(&world.bulk, sent_us);
+    CHECK_INT(world.bulk.allowed, 201);
+    throttle_for(0);
+    for (i = 0; i < 49; i++) aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us);
+    CHECK_INT(world.bulk.allowed, 50);
+    world.bulk.lowered_us = 0;
+    world.bulk.allowed = INT32_MAX;
+    aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us);
+    CHECK_INT(world.bulk.allowed, INT32_MAX);
+}
+
+TEST(nothing_is_pulled_ahead_of_what_may_be_sent)
+{
+    open_world(4, 100, 100);
+    world.bulk.version = world.container.ranges_version = 1;
+    world.container.knowledge = AIOC_ACCOUNT_KNOWN;
+    world.bulk.allowed = 150;
+    CHECK(aioc_bulk_may_pull(&world.bulk));
+    world.bulk.left = 149;                                 /* 49 wait */
+    CHECK(aioc_bulk_may_pull(&world.bulk));
+    world.bulk.left = 150;
+    CHECK(!aioc_bulk_may_pull(&world.bulk));
+    world.bulk.allowed = 100;
+    world.bulk.left = 100;
+    CHECK(!aioc_bulk_may_pull(&world.bulk));
 }
 
 TEST(more_than_the_most_is_never_under_way)

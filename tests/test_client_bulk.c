@@ -218,6 +218,12 @@ static aiocosmos_client *open_world(void)
     return open_usual();
 }
 
+/* As after many answers that came soon. */
+static void allow_many(aiocosmos_client *client)
+{
+    ((aioc_bulk *)client->bulks.bulks.first)->allowed = INT32_MAX;
+}
+
 /*--- What is sent -------------------------------------------------------------------------*/
 
 TEST(items_are_packed_to_the_brim)
@@ -326,6 +332,7 @@ TEST(four_batches_of_a_range_are_under_way_at_most)
     aiocosmos_op op;
     int i;
     CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
+    allow_many(client);
     while (server.ranges_asked == 0) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
     net.answer = NULL;
     for (i = 0; i < 20; i++) CHECK(aiocosmos_step(client, 1) >= 0);
@@ -532,6 +539,7 @@ TEST(what_has_been_answered_is_told_even_if_the_bulk_is_cancelled_meanwhile)
     int i;
     request.item_done = item_came_and_cancels;
     CHECK_INT(aiocosmos_bulk(client, &request, &to_cancel), 0);
+    allow_many(client);
     drain(client);
     CHECK_INT(source.status, AIOCOSMOS_E_CANCELLED);
     for (i = 0; i < 150; i++) {
@@ -751,6 +759,80 @@ static void answer_late(peer *link)
     if (heard(link, "/pkranges ") && source.next < 4) unanswered = link;
     else if (heard(link, "x-ms-cosmos-is-batch-request: True\r\n")) unanswered = link;
     else answer(link);
+}
+
+/* Operations are carried out one by one, each in 20 ms, as by a server that has much else to do. */
+static struct { peer *links[LINKS]; int count; uint64_t due_us; } queue;
+
+static uint64_t takes_us(const peer *link)
+{
+    const char *at = link->heard;
+    uint64_t us = 20000;
+    while ((at = strstr(at + 1, "},{\"op")) != NULL) us += 20000;
+    return us;
+}
+
+static void answer_in_turn(peer *link)
+{
+    if (!heard(link, "POST ")) {
+        answer(link);
+        return;
+    }
+    if (queue.count == 0) queue.due_us = net.now_us + takes_us(link);
+    queue.links[queue.count++] = link;
+}
+
+static int run_in_turn(aiocosmos_client *client, const aiocosmos_bulk_request *request)
+{
+    aiocosmos_op op;
+    int i, well = 0;
+    memset(&queue, 0, sizeof queue);
+    net.answer = answer_in_turn;
+    CHECK_INT(aiocosmos_bulk(client, request, &op), 0);
+    while (!source.ended) {
+        CHECK(aiocosmos_step(client, 100) >= 0);
+        if (queue.count == 0 || net.now_us < queue.due_us) continue;
+        answer(queue.links[0]);
+        memmove(queue.links, queue.links + 1, (size_t)--queue.count * sizeof *queue.links);
+        if (queue.count) queue.due_us += takes_us(queue.links[0]);
+    }
+    for (i = 0; i < source.count; i++) well += source.items[i].status == 0;
+    return well;
+}
+
+TEST(a_slow_server_is_given_no_more_than_it_answers_in_the_items_time)
+{
+    int split;
+    for (split = 0; split < 2; split++) {
+        aiocosmos_client *client = open_world();
+        aiocosmos_bulk_request request = bulk_of(1000, AIOCOSMOS_CREATE_ITEM);
+        net.tick_us = 0;
+        server.split = split;
+        CHECK_INT(run_in_turn(client, &request), 1000);
+        close_client(client);
+    }
+}
+
+/* A service that bears eight items a second. */
+static bool throttled_mostly(int item, char *out, size_t cap)
+{
+    static uint64_t second;
+    static int done;
+    (void)item;
+    if (net.now_us / 1000000 != second) done = 0;
+    second = net.now_us / 1000000;
+    if (++done <= 8) return false;
+    snprintf(out, cap, "{\"statusCode\":429,\"subStatusCode\":3200,\"retryAfterMilliseconds\":1000}");
+    return true;
+}
+
+TEST(a_flood_that_is_throttled_loses_no_item_for_it)
+{
+    aiocosmos_client *client = open_world();
+    aiocosmos_bulk_request request = bulk_of(600, AIOCOSMOS_CREATE_ITEM);
+    server.entry = throttled_mostly;
+    CHECK_INT(run(client, &request), 600);
+    close_client(client);
 }
 
 TEST(a_request_goes_on_for_those_of_its_items_that_have_time)
