@@ -7920,16 +7920,11 @@ static bool aioc_stream_handshake_work(aioc_stream_place *place)
  * cancel exchanges, but not close the pool. That an idle connection was closed is seen by polling: poll before
  * aioc_pool_work.
  *
- * Words. Doomed: those in the queue up to some number, told in their turn that what they waited for came to nothing.
- * Patience: while it runs, no further connection is opened. Incident: what makes connections fail together, and counts
- * once. Hungry: its answer needs more memory, or may. Grower: the one of the hungry to which others leave what it may
- * need. Holder: its bytes lie in the scratch, waiting for memory.
- *
  * May call: platform, reactor, memory, text, resolve, http, stream.    Knows nothing of: TLS, Cosmos, retries,
  * deadlines.
  *========================*/
 
-#define AIOC_POOL_PATIENCE_US 250000u  /* between two connections opened, while none is open */
+#define AIOC_POOL_PACE_US 250000u  /* between two connections opened, while none is open */
 #define AIOC_POOL_BACKOFF_US 50000u  /* after a failed connect; doubled by each further one */
 #define AIOC_POOL_BACKOFF_MAX 5  /* doublings: 1.6 s */
 #define AIOC_POOL_AGAIN_MAX 2  /* handshakes repeated at once */
@@ -8012,30 +8007,33 @@ struct aioc_pool_connection {
     uint32_t incident;  /* pool->incidents when it was begun */
     uint32_t drained, pauses;
     uint8_t state;
-    bool sent, hungry;
+    bool sent;
+    bool wants_memory;  /* for its answer, or may */
 };
 
 struct aioc_pool {
     aioc_stream_place place;
     aioc_pool_options options;
-    aioc_pool_connection *holder, *grower;
+    aioc_pool_connection *scratch_owner;  /* its bytes lie in the scratch, waiting for memory */
+    aioc_pool_connection *memory_owner;  /* the one of those that want it to which others leave what it may need */
     aioc_mem_list queue;  /* exchanges that wait, the oldest first */
-    aioc_pool_outcome doom;  /* of those up to this number */
-    uint64_t doom_number;
+    aioc_pool_outcome queue_failure;  /* of exchanges up to this number, told in their turn */
+    uint64_t failing_until;
     aioc_pool_connection *connections;
     aioc_mem_list idle;  /* streams; the most recently used is the last */
     uint32_t queued, opening, open, idle_count;
     uint32_t warm;  /* connections to have, whether anybody waits or not */
     uint32_t failures;  /* incidents in a row */
-    uint32_t incidents;  /* in all */
+    uint32_t incidents;  /* in all: what makes connections fail together counts once */
     uint32_t repeated;  /* handshakes in a row, at once */
     uint64_t exchanges;  /* started so far */
     uint64_t leave_us;  /* leaving again does nothing before */
     uint64_t random;
-    aioc_reactor_timer hunger;  /* there was no memory for a request: while it runs, nothing is sent */
-    aioc_reactor_timer patience, idle_timer;
+    aioc_reactor_timer memory_timer;  /* there was no memory for a request: while it runs, nothing is sent */
+    aioc_reactor_timer pacing;  /* while it runs, no further connection is opened */
+    aioc_reactor_timer idle_timer;
     uint64_t opened;
-    char doom_message[AIOC_STREAM_MESSAGE_MAX];
+    char failure_text[AIOC_STREAM_MESSAGE_MAX];
 };
 
 /*--- Small things ---*/
@@ -8064,15 +8062,16 @@ static void aioc_pool_queue_remove(aioc_pool *pool, aioc_pool_exchange *exchange
 /*--- The end of a connection ---*/
 
 /* It needs no more memory. Of those who do, the oldest has the next turn. */
-static void aioc_pool_sate(aioc_pool_connection *connection)
+static void aioc_pool_release_memory(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
     aioc_pool_connection *at, *oldest = NULL;
-    connection->hungry = false;
-    if (pool->grower != connection) return;
+    connection->wants_memory = false;
+    if (pool->memory_owner != connection) return;
     for (at = pool->connections; at; at = at->next)
-        if (at->hungry && at->exchange && (!oldest || at->exchange->number < oldest->exchange->number)) oldest = at;
-    pool->grower = oldest;
+        if (at->wants_memory && at->exchange && (!oldest || at->exchange->number < oldest->exchange->number))
+            oldest = at;
+    pool->memory_owner = oldest;
     if (oldest && oldest->state == AIOC_POOL_PAUSED) aioc_pool_time(pool, &oldest->timer, 0);
 }
 
@@ -8088,8 +8087,8 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     *(connection->prev ? &connection->prev->next : &pool->connections) = connection->next;
     if (connection->next) connection->next->prev = connection->prev;
     aioc_http_reset(&connection->http);
-    if (pool->holder == connection) pool->holder = NULL;
-    aioc_pool_sate(connection);
+    if (pool->scratch_owner == connection) pool->scratch_owner = NULL;
+    aioc_pool_release_memory(connection);
     aioc_mem_free(pool->place.memory, connection, sizeof *connection);
 }
 
@@ -8168,19 +8167,19 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
     aioc_pool_close_connection(connection);
 }
 
-/* Until all of the doomed have been told, nobody is doomed by something else: he has a further try. */
-static bool aioc_pool_is_doomed(const aioc_pool *pool)
+/* Until all of them have been told, nobody fails of something else: he has a further try. */
+static bool aioc_pool_is_failing(const aioc_pool *pool)
 {
-    return pool->queue.first && ((const aioc_pool_exchange *)pool->queue.first)->number <= pool->doom_number;
+    return pool->queue.first && ((const aioc_pool_exchange *)pool->queue.first)->number <= pool->failing_until;
 }
 
-static void aioc_pool_doom(aioc_pool *pool, uint64_t number, const aioc_pool_outcome *outcome)
+static void aioc_pool_fail_waiting(aioc_pool *pool, uint64_t number, const aioc_pool_outcome *outcome)
 {
-    if (aioc_pool_is_doomed(pool)) return;
-    pool->doom = *outcome;
-    pool->doom_number = number;
-    aioc_mem_print(pool->doom_message, sizeof pool->doom_message, "%s", outcome->message);
-    pool->doom.message = pool->doom_message;
+    if (aioc_pool_is_failing(pool)) return;
+    pool->queue_failure = *outcome;
+    pool->failing_until = number;
+    aioc_mem_print(pool->failure_text, sizeof pool->failure_text, "%s", outcome->message);
+    pool->queue_failure.message = pool->failure_text;
 }
 
 static void aioc_pool_fail_queued(aioc_pool *pool, aioc_pool_exchange *exchange, aioc_pool_outcome outcome)
@@ -8202,12 +8201,12 @@ static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
     half_us <<= pool->failures < AIOC_POOL_BACKOFF_MAX ? pool->failures : AIOC_POOL_BACKOFF_MAX;
     pool->incidents++;
     pool->failures++;
-    aioc_pool_time(pool, &pool->patience, half_us + aioc_text_random(&pool->random) % (half_us + 1));
+    aioc_pool_time(pool, &pool->pacing, half_us + aioc_text_random(&pool->random) % (half_us + 1));
 }
 
 /* If there are other connections, the queue is theirs; if not, those who have waited for this one fail, and who came
  * later has a try of his own. again: one more handshake will avoid what was wrong, so nobody fails yet. */
-static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *message, bool again)
+static AIOC_COLD void aioc_pool_open_failed(aioc_stream *stream, int error, const char *message, bool again)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;  /* its first field */
     aioc_pool *pool = connection->pool;
@@ -8217,7 +8216,7 @@ static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *me
     again = again && pool->repeated < AIOC_POOL_AGAIN_MAX;
     if (again) {
         pool->repeated++;
-        aioc_pool_untime(pool, &pool->patience);
+        aioc_pool_untime(pool, &pool->pacing);
     } else if (!left) aioc_pool_back_off(pool, connection->incident);
     aioc_pool_tell_opening(connection, &outcome);
     aioc_pool_close_connection(connection);
@@ -8225,14 +8224,14 @@ static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *me
     pool->warm = 0;
     if (pool->options.log) pool->options.log(pool->options.log_user, message);
     if (pool->open > 0 || (error == AIOCOSMOS_E_NOMEM && pool->opening > 0)) return;
-    aioc_pool_doom(pool, limit, &outcome);
+    aioc_pool_fail_waiting(pool, limit, &outcome);
 }
 
 /* Somebody waits for whom none is on its way, or some are to be there ahead of need, and one may be opened. */
 static bool aioc_pool_wants_connection(const aioc_pool *pool)
 {
     uint32_t total = pool->open + pool->opening;
-    if (total >= pool->options.connections_max || pool->patience.armed) return false;
+    if (total >= pool->options.connections_max || pool->pacing.armed) return false;
     if (pool->queued > pool->opening && pool->idle_count == 0) return true;
     return total < pool->warm && pool->opening < AIOC_POOL_WARMING_MAX;
 }
@@ -8276,7 +8275,7 @@ static void aioc_pool_opened(aioc_stream *stream)
     pool->open++;
     pool->opened++;
     pool->failures = pool->repeated = 0;
-    aioc_pool_untime(pool, &pool->patience);
+    aioc_pool_untime(pool, &pool->pacing);
     aioc_pool_make_idle(connection);
 }
 
@@ -8332,8 +8331,8 @@ static void aioc_pool_share(aioc_pool_connection *connection)
 {
     const aioc_pool *pool = connection->pool;
     size_t most = pool->options.body_max + pool->options.head_max + AIOC_MEM_LARGEST;
-    size_t has = pool->grower ? pool->grower->http.body.cap : 0;
-    connection->http.spare = !pool->grower || pool->grower == connection ? 0 : has < most ? most - has : 1;
+    size_t has = pool->memory_owner ? pool->memory_owner->http.body.cap : 0;
+    connection->http.spare = !pool->memory_owner || pool->memory_owner == connection ? 0 : has < most ? most - has : 1;
 }
 
 /* *used: how much of it; all, unless the connection is paused. */
@@ -8350,10 +8349,10 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     aioc_pool_share(connection);
     state = aioc_http_feed(&connection->http, data, len, used);
     if (state == AIOC_HTTP_PAUSED || (state == AIOC_HTTP_MORE && aioc_http_grows(&connection->http))) {
-        connection->hungry = true;
-        if (!connection->pool->grower) connection->pool->grower = connection;
-    } else if (connection->hungry) {
-        aioc_pool_sate(connection);
+        connection->wants_memory = true;
+        if (!connection->pool->memory_owner) connection->pool->memory_owner = connection;
+    } else if (connection->wants_memory) {
+        aioc_pool_release_memory(connection);
     }
     if (state == AIOC_HTTP_DONE) return aioc_pool_answered(connection, *used == len);
     if (state == AIOC_HTTP_MORE) return true;
@@ -8370,13 +8369,13 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
 static bool aioc_pool_pause(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
-    if (pool->grower == connection) connection->pauses++;
+    if (pool->memory_owner == connection) connection->pauses++;
     if (!connection->exchange || connection->pauses > AIOC_POOL_PAUSES_MAX) {
         aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory for the answer");
         return false;
     }
     connection->state = AIOC_POOL_PAUSED;
-    if (connection->stream.rest_len > 0) pool->holder = connection;
+    if (connection->stream.rest_len > 0) pool->scratch_owner = connection;
     (void)aioc_stream_watch(&connection->stream, AIOCOSMOS_READABLE, false);
     aioc_pool_time(pool, &connection->timer, AIOC_POOL_PAUSE_US);
     return true;
@@ -8414,7 +8413,7 @@ static void aioc_pool_timer_fire(aioc_reactor_timer *timer)
         return;
     }
     connection->state = AIOC_POOL_BUSY;
-    if (pool->holder == connection) pool->holder = NULL;
+    if (pool->scratch_owner == connection) pool->scratch_owner = NULL;
     if (!aioc_pool_take(connection) || connection->state == AIOC_POOL_PAUSED) return;
     connection->pauses = 0;
     connection->stream.moved_us = aioc_pool_now(pool);  /* the silence before was ours */
@@ -8432,10 +8431,10 @@ static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *ca
     *cap = 0;
     aioc_pool_share(connection);
     if (direct) *cap = aioc_http_room(&connection->http, &room);
-    else if (pool->holder) room = aioc_stream_room(&connection->stream, cap);
+    else if (pool->scratch_owner) room = aioc_stream_room(&connection->stream, cap);
     if (*cap > 0) return room;
     *cap = pool->options.scratch_size;
-    return pool->holder || (direct && aioc_http_grows(&connection->http)) ? NULL : pool->options.scratch;
+    return pool->scratch_owner || (direct && aioc_http_grows(&connection->http)) ? NULL : pool->options.scratch;
 }
 
 /* A piece shorter than its room was the last: the poller will say when there is more. */
@@ -8495,8 +8494,8 @@ static void aioc_pool_open(aioc_pool *pool)
 static void aioc_pool_close(aioc_pool *pool)
 {
     while (pool->connections) aioc_pool_close_connection(pool->connections);
-    aioc_pool_untime(pool, &pool->hunger);
-    aioc_pool_untime(pool, &pool->patience);
+    aioc_pool_untime(pool, &pool->memory_timer);
+    aioc_pool_untime(pool, &pool->pacing);
     aioc_pool_untime(pool, &pool->idle_timer);
     aioc_mem_wipe(&pool->place, sizeof pool->place);  /* it holds secrets of TLS sessions */
 }
@@ -8527,7 +8526,7 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
         aioc_pool_close_connection(connection);
         return sent;
     }
-    aioc_pool_sate(connection);
+    aioc_pool_release_memory(connection);
     connection->state = AIOC_POOL_DRAINING;
     connection->drained = 0;
     aioc_http_drain(&connection->http);
@@ -8573,7 +8572,7 @@ static void aioc_pool_open_connection(aioc_pool *pool)
     if (!connection) {
         aioc_pool_outcome outcome = aioc_pool_failure(AIOCOSMOS_E_NOMEM, "no memory for a connection");
         aioc_pool_back_off(pool, pool->incidents);
-        if (pool->open + pool->opening == 0) aioc_pool_doom(pool, pool->exchanges, &outcome);
+        if (pool->open + pool->opening == 0) aioc_pool_fail_waiting(pool, pool->exchanges, &outcome);
         return;
     }
     connection->pool = pool;
@@ -8590,7 +8589,7 @@ static void aioc_pool_open_connection(aioc_pool *pool)
     /* Until a connection is open, and after a failure, only one more is opened each 250 ms: a server that is down is
      * not stormed; if it is up, the first finds out which address works, and gets the TLS session that all others
      * resume. */
-    if (pool->open == 0 || pool->failures > 0) aioc_pool_time(pool, &pool->patience, AIOC_POOL_PATIENCE_US);
+    if (pool->open == 0 || pool->failures > 0) aioc_pool_time(pool, &pool->pacing, AIOC_POOL_PACE_US);
 }
 
 /* The oldest exchange gets the connection used last. */
@@ -8607,7 +8606,7 @@ static void aioc_pool_serve(aioc_pool *pool)
     memset(request, 0, sizeof connection->request);
     error = exchange->prepare(exchange, request);
     if (error == AIOCOSMOS_E_NOMEM && pool->open > pool->idle_count) {  /* those that are busy will give some back */
-        aioc_pool_time(pool, &pool->hunger, AIOC_POOL_PAUSE_US);
+        aioc_pool_time(pool, &pool->memory_timer, AIOC_POOL_PAUSE_US);
         return;
     }
     if (error < 0) {
@@ -8633,14 +8632,14 @@ static void aioc_pool_serve(aioc_pool *pool)
 
 static bool aioc_pool_can_serve(const aioc_pool *pool)
 {
-    return pool->queue.first && pool->idle.first && !pool->hunger.armed;
+    return pool->queue.first && pool->idle.first && !pool->memory_timer.armed;
 }
 
 /* Does one thing that can be done now. False: there was none. */
 static bool aioc_pool_work(aioc_pool *pool)
 {
-    if (aioc_pool_is_doomed(pool)) {
-        aioc_pool_fail_queued(pool, (aioc_pool_exchange *)pool->queue.first, pool->doom);
+    if (aioc_pool_is_failing(pool)) {
+        aioc_pool_fail_queued(pool, (aioc_pool_exchange *)pool->queue.first, pool->queue_failure);
     } else if (aioc_pool_can_serve(pool)) {
         aioc_pool_serve(pool);
     } else if (aioc_stream_wants_address(&pool->place)) {
@@ -8656,7 +8655,7 @@ static bool aioc_pool_work(aioc_pool *pool)
 /* Something waits to be done that no event will announce. */
 static bool aioc_pool_has_work(const aioc_pool *pool)
 {
-    return aioc_pool_is_doomed(pool) || aioc_pool_can_serve(pool) || pool->place.handshakes.first ||
+    return aioc_pool_is_failing(pool) || aioc_pool_can_serve(pool) || pool->place.handshakes.first ||
            aioc_stream_wants_address(&pool->place) || aioc_pool_wants_connection(pool);
 }
 

@@ -14,8 +14,8 @@ static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
     uint32_t asking = 0;
     if (pool->queue.first && pool->open + pool->opening < pool->options.connections_max &&
         pool->queued > pool->opening &&
-        !pool->idle.first && !work && !pool->patience.armed) return "the queue waits for a connection that nobody opens";
-    if (pool->queue.first && pool->idle.first && !work && !pool->hunger.armed)
+        !pool->idle.first && !work && !pool->pacing.armed) return "the queue waits for a connection that nobody opens";
+    if (pool->queue.first && pool->idle.first && !work && !pool->memory_timer.armed)
         return "the queue waits beside idle connections";
     if (pool->idle.first && !pool->idle_timer.armed) return "idle connections never close";
     for (; c; c = c->next) {
