@@ -1077,7 +1077,7 @@ AIOCOSMOS_API int  aiocosmos_batch(aiocosmos_client *client, const aiocosmos_bat
 #  define AIOCOSMOS_ASSERT(x) ((void)0)
 #endif
 
-/* Seldom runs, as who begins, ends, refuses or looks up a name does: small rather than fast. */
+/* Seldom runs, as who begins, ends or looks up a name does: small rather than fast. */
 #if defined(__GNUC__)
 #  define AIOC_COLD __attribute__((cold))
 #  define AIOC_NOINLINE __attribute__((noinline))  /* has so many callers that copies cost more than calls */
@@ -1127,9 +1127,8 @@ static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *
 #  include <poll.h>
 #endif
 
-/* With -std=c99 the system's headers show ISO C and little else, and it is too late to ask for more here. All that is
- * used below is shown even so (sched.h has struct timespec), but for clock_gettime(): a declaration of ours contradicts
- * nothing. */
+/* With -std=c99 the system's headers hide one thing that is used below, clock_gettime() (sched.h has struct timespec),
+ * and it is too late to ask for more: a declaration of ours contradicts nothing. */
 #ifdef CLOCK_MONOTONIC
 #  define AIOC_PLATFORM_MONOTONIC CLOCK_MONOTONIC
 #elif defined(__linux__)
@@ -1144,7 +1143,7 @@ extern int clock_gettime(int clock, struct timespec *now);
 
 /*--- Errors, clocks, entropy, files ---*/
 
-static int aioc_platform_io_of(int error)
+static AIOC_NOINLINE int aioc_platform_io_of(int error)
 {
     switch (error) {
     case EAGAIN:
@@ -1341,13 +1340,9 @@ static int aioc_platform_socket_new(int family, int type)
     return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 #else
     int fd = socket(family, type, 0);
-    if (fd >= 0 && !aioc_platform_tame(fd)) {
-        int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
-    }
-    return fd;
+    if (fd < 0 || aioc_platform_tame(fd)) return fd;
+    close(fd);  /* which leaves errno as it is */
+    return -1;
 #endif
 }
 
@@ -1968,7 +1963,7 @@ static aioc_reactor_timer *aioc_reactor_timer_combine(aioc_reactor_timer *first)
     return all;
 }
 
-static void aioc_reactor_timer_stop(aioc_reactor *reactor, aioc_reactor_timer *timer)
+static AIOC_NOINLINE void aioc_reactor_timer_stop(aioc_reactor *reactor, aioc_reactor_timer *timer)
 {
     aioc_reactor_timer *below;
     if (!timer->armed) return;
@@ -2458,7 +2453,7 @@ static AIOC_NOINLINE bool aioc_mem_same(aiocosmos_str a, aiocosmos_str b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-static AIOC_NOINLINE bool aioc_mem_is(aiocosmos_str text, const char *what)
+static bool aioc_mem_is(aiocosmos_str text, const char *what)
 {
     return aioc_mem_same(text, aioc_mem_str(what));
 }
@@ -2708,7 +2703,7 @@ typedef struct aioc_text_phrase { int number; const char *text; } aioc_text_phra
 
 #define AIOC_TEXT_OTHERS INT_MAX
 
-static const char *aioc_text_of(const aioc_text_phrase *phrase, int number)
+static AIOC_NOINLINE const char *aioc_text_of(const aioc_text_phrase *phrase, int number)
 {
     while (phrase->number != number && phrase->number != AIOC_TEXT_OTHERS) phrase++;
     return phrase->text;
@@ -3568,7 +3563,7 @@ static aiocosmos_json aioc_json_root(const aiocosmos_json_doc *doc)
     return aioc_json_of(root, doc->nodes);
 }
 
-static AIOC_NOINLINE size_t aioc_json_count(aiocosmos_json container)
+static size_t aioc_json_count(aiocosmos_json container)
 {
     return container.node ? ((const aioc_json_node *)container.node)->info >> 4 : 0;  /* scalars have none */
 }
@@ -4672,7 +4667,6 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
     return out->key.len ? NULL : "AccountKey is missing";
 }
 
-
 /* The server's clock minus ours, if its Date says that the one we signed by was off (RFC 9110 6.6.1). */
 static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_ms, int64_t *skew_ms)
 {
@@ -5712,7 +5706,7 @@ static int aioc_dns_ask_nobody(aioc_dns *resolver, aiocosmos_str host, aioc_dns_
 
 #define AIOC_DNS_LATER 1
 
-/* The addresses of a host, port 0, in the order to try them; IPv6 literals may have brackets. 0; LATER: ask again when
+/* The addresses of a host, in the order to try them; IPv6 literals may have brackets. 0; LATER: ask again when
  * resolver->answered has changed, as the reactor will make it; E_DNS or E_NOMEM. Does not call the hook. */
 static AIOC_COLD int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns_found *out)
 {
@@ -7763,7 +7757,7 @@ static void aioc_stream_stagger_fire(aioc_reactor_timer *timer)
     aioc_stream_race_on((aioc_stream *)timer->owner);
 }
 
-static void aioc_stream_try_ready(aioc_reactor_source *source, unsigned ready)
+static AIOC_COLD void aioc_stream_try_ready(aioc_reactor_source *source, unsigned ready)
 {
     aioc_stream *stream = (aioc_stream *)source->owner;
     const aiocosmos_platform *platform = stream->place->reactor->platform;
@@ -7816,7 +7810,7 @@ static bool aioc_stream_wants_address(const aioc_stream_place *place)
 }
 
 /* Who has waited longest asks for addresses, and lets those race that are new. One look-up serves all who wait. */
-static void aioc_stream_look_up(aioc_stream_place *place)
+static AIOC_COLD void aioc_stream_look_up(aioc_stream_place *place)
 {
     aioc_stream *stream = (aioc_stream *)place->asking.first;
     aioc_stream_race *race = stream->race;
@@ -7890,7 +7884,7 @@ static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
 }
 
 /* Reads one TLS handshake record, which may cost 2 ms, of who has waited longest. False: none waits. */
-static bool aioc_stream_handshake_work(aioc_stream_place *place)
+static AIOC_COLD bool aioc_stream_handshake_work(aioc_stream_place *place)
 {
     aioc_stream *stream = (aioc_stream *)place->handshakes.first;
     ptrdiff_t got;
@@ -8015,7 +8009,7 @@ struct aioc_pool {
     aioc_stream_place place;
     aioc_pool_options options;
     aioc_pool_connection *scratch_owner;  /* its bytes lie in the scratch, waiting for memory */
-    aioc_pool_connection *memory_owner;  /* the one of those that want it to which others leave what it may need */
+    aioc_pool_connection *memory_owner;  /* of those that want it; others leave it what it may need */
     aioc_mem_list queue;  /* exchanges that wait, the oldest first */
     aioc_pool_outcome queue_failure;  /* of exchanges up to this number, told in their turn */
     uint64_t failing_until;
@@ -8167,7 +8161,7 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
     aioc_pool_close_connection(connection);
 }
 
-/* Until all of them have been told, nobody fails of something else: he has a further try. */
+/* Until all have been told, nobody fails of something else: he has a further try. */
 static bool aioc_pool_is_failing(const aioc_pool *pool)
 {
     return pool->queue.first && ((const aioc_pool_exchange *)pool->queue.first)->number <= pool->failing_until;
@@ -10702,7 +10696,7 @@ static AIOC_NOINLINE int aioc_request_refuse_as(aioc_request_builder *builder, i
     return builder->status = status;
 }
 
-static AIOC_NOINLINE int aioc_request_no_memory(aioc_request_builder *builder)
+static int aioc_request_no_memory(aioc_request_builder *builder)
 {
     return aioc_request_refuse_as(builder, AIOCOSMOS_E_NOMEM);
 }
@@ -11258,7 +11252,8 @@ static int aioc_request_check_member(aioc_request_builder *builder, const aiocos
 }
 
 /* Without the braces. */
-static int aioc_request_write_members(aioc_request_builder *builder, const aiocosmos_request *request, uint32_t *seen)
+static AIOC_COLD int aioc_request_write_members(aioc_request_builder *builder, const aiocosmos_request *request,
+                                                uint32_t *seen)
 {
     aiocosmos_json root, key, value = aioc_json_none();
     if (aioc_request_parse(builder, request->body)) return builder->status;
@@ -11878,7 +11873,8 @@ static size_t aioc_op_texts_len(const aioc_request_spec *spec)
            (spec->tail && spec->link.len);
 }
 
-static bool aioc_op_copy_texts(aioc_op *op, const aioc_request_spec *spec)
+/* False: no memory. */
+static bool aioc_op_take(aioc_op *op, const aioc_request_spec *spec)
 {
     const aiocosmos_str texts[AIOC_OP_TEXTS] = { spec->link, aioc_mem_str(spec->tail), spec->pk_text, spec->lines,
                                                  spec->session_token, spec->body, spec->subject, spec->owned };
@@ -11895,6 +11891,7 @@ static bool aioc_op_copy_texts(aioc_op *op, const aioc_request_spec *spec)
     at -= spec->owned.len;
     op->verb = spec->verb;
     op->type = spec->owned.len ? at : spec->type;
+    op->is = spec->is;
     return true;
 }
 
@@ -11930,7 +11927,7 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
     aioc_op *op = (aioc_op *)aioc_mem_zalloc(engine->memory, sizeof *op);
     if (!op) return NULL;
     op->engine = engine;
-    if (!aioc_op_copy_texts(op, spec)) goto failed;
+    if (!aioc_op_take(op, spec)) goto failed;
     if (spec->container_link.len) {
         op->container = aioc_account_hold(&engine->account, spec->container_link);
         if (!op->container) goto failed;
@@ -11940,7 +11937,6 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
     op->waiter.resume = aioc_op_resume;
     op->waiter.owner = op;
     op->kind = (uint8_t)spec->kind;
-    op->is = spec->is;
     op->is.repeatable = op->is.repeatable || engine->options->retry_writes;
     op->role = role;
     op->owner = owner;
@@ -11949,7 +11945,7 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
     op->turn.key = spec->order_key;
     op->turn.come = aioc_op_turn_came;
     op->turn.owner = op;
-    op->submitted_us = aioc_reactor_tick(engine->reactor);  /* outside of a step, what it knows is old */
+    op->submitted_us = aioc_reactor_tick(engine->reactor);  /* outside of a step, its time is old */
     aioc_op_limit(op, spec->timeout_ms, op->submitted_us);
     op->slot = engine->first_free;
     engine->first_free = engine->slots[op->slot].next_free;
@@ -11973,9 +11969,8 @@ static bool aioc_op_aim(aioc_op *op, const aioc_request_spec *spec)
 {
     char *texts = op->texts;
     size_t bytes = op->ends[AIOC_OP_OWNED] + 1;
-    if (!aioc_op_copy_texts(op, spec)) return op->texts = texts, false;
+    if (!aioc_op_take(op, spec)) return op->texts = texts, false;
     aioc_mem_free(op->engine->memory, texts, bytes);
-    op->is = spec->is;
     memset(&op->past, 0, sizeof op->past);
     op->past.before = op->attempts;
     return true;
@@ -12174,11 +12169,11 @@ static void aioc_op_abandon(aioc_op *op)
     aioc_op_free(op);
 }
 
-/* It ends with this status, wherever it is, but from a later step; unless its result is being told already. */
-static void aioc_op_stop(aioc_op *op, int status)
+/* It ends so, wherever it is, but from a later step; unless its result is being told already. */
+static void aioc_op_cancel(aioc_op *op)
 {
     if (op->engine->slots[op->slot].op != op) return;
-    if (op->stop == 0 || status == AIOCOSMOS_E_CANCELLED) op->stop = status;  /* who cancels is promised that */
+    op->stop = AIOCOSMOS_E_CANCELLED;
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     aioc_op_make_ready(op);
 }
@@ -12718,6 +12713,26 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     }
 }
 
+/* As the retry policy looks at it. */
+static void aioc_op_see(aioc_op *op, const aioc_pool_outcome *outcome, aioc_op_outcome *seen)
+{
+    double charge_ru = 0;
+    memset(seen, 0, sizeof *seen);
+    seen->error = outcome->error;
+    seen->message = outcome->message;
+    seen->sent = outcome->sent;
+    seen->reused = outcome->reused;
+    seen->silent = outcome->silent;
+    if (outcome->response) {
+        aioc_op_read_answer(op, outcome->response, seen);
+        charge_ru = aioc_protocol_number(outcome->response->wanted[AIOC_PROTOCOL_H_CHARGE], AIOC_OP_CHARGE_MAX);
+        if (seen->from_service) aioc_op_see_session(op, outcome->response);
+    }
+    op->charge_ru += charge_ru;
+    op->engine->stats.charge_ru += charge_ru;
+    aioc_op_keep_attempt(op, outcome, charge_ru);
+}
+
 static void aioc_op_note_retry(aioc_op_engine *engine, aioc_op_past *past, const aioc_op_verdict *verdict)
 {
     engine->stats.retries++;
@@ -12808,10 +12823,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     aioc_op_outcome seen;
     aioc_op_situation now;
     aioc_op_verdict verdict;
-    double charge_ru = 0;
     bool again;
-    memset(&seen, 0, sizeof seen);
-    memset(&now, 0, sizeof now);
     op->state = AIOC_OP_READY;
     aioc_mem_buffer_free(engine->memory, &op->attempt->head);
     /* The token ran out between start and prepare. */
@@ -12819,21 +12831,10 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
         aioc_op_make_ready(op);
         return;
     }
-    seen.error = outcome->error;
-    seen.message = outcome->message;
-    seen.sent = outcome->sent;
-    seen.reused = outcome->reused;
-    seen.silent = outcome->silent;
-    if (outcome->response) {
-        aioc_op_read_answer(op, outcome->response, &seen);
-        charge_ru = aioc_protocol_number(outcome->response->wanted[AIOC_PROTOCOL_H_CHARGE], AIOC_OP_CHARGE_MAX);
-        if (seen.from_service) aioc_op_see_session(op, outcome->response);
-    }
-    op->charge_ru += charge_ru;
-    engine->stats.charge_ru += charge_ru;
-    aioc_op_keep_attempt(op, outcome, charge_ru);
+    aioc_op_see(op, outcome, &seen);
     now.is = op->is;
     now.past = op->past;
+    now.patient = false;
     aioc_op_situate(engine, &now);
     if (op->role->weigh && op->role->weigh(op, &seen)) {
         aioc_op_finish(op, 0, AIOCOSMOS_FATE_ANSWERED, outcome, "");
@@ -16233,7 +16234,7 @@ static AIOC_NOINLINE void aioc_range_fail(aioc_range_tally *tally, int status, c
     aioc_mem_print(tally->message, sizeof tally->message, "%s", message);
 }
 
-static AIOC_NOINLINE void aioc_range_no_memory(aioc_range_reader *reader)
+static void aioc_range_no_memory(aioc_range_reader *reader)
 {
     aioc_range_fail(&reader->tally, AIOCOSMOS_E_NOMEM, "out of memory: raise the client's memory_max");
 }
@@ -16539,7 +16540,7 @@ static aiocosmos_str aioc_range_wanted(const aiocosmos_result *result, int heade
 static const char aioc_range_no_page[] =
     "an answer is not what was asked for: it is no JSON, or has no items, or no etag";
 
-static void aioc_range_answer_free(aioc_mem *memory, aioc_range_answer *answer)
+static AIOC_NOINLINE void aioc_range_answer_free(aioc_mem *memory, aioc_range_answer *answer)
 {
     if (!answer) return;
     aioc_json_close(&answer->doc);
@@ -16622,7 +16623,7 @@ static void aioc_range_drop(aioc_range_stream *stream)
     stream->dropped = true;
     stream->leaving = stream->reader->leaving;
     stream->reader->leaving = stream;
-    aioc_op_stop(stream->op, AIOCOSMOS_E_CANCELLED);
+    aioc_op_cancel(stream->op);
 }
 
 static void aioc_range_drop_all(aioc_range_reader *reader)
@@ -17500,7 +17501,7 @@ static void aioc_page_free(aioc_page_cursor *cursor)
 static void aioc_page_let_go(aioc_page_cursor *cursor)
 {
     if (!cursor->closed || cursor->op || cursor->busy) return;
-    if (cursor->plan_op) aioc_op_stop(cursor->plan_op, AIOCOSMOS_E_CANCELLED);
+    if (cursor->plan_op) aioc_op_cancel(cursor->plan_op);
     if (cursor->reader) aioc_range_drop_all(cursor->reader);
     if (!cursor->plan_op && (!cursor->reader || !cursor->reader->leaving)) aioc_page_free(cursor);
 }
@@ -18026,7 +18027,7 @@ static int aioc_page_next(aioc_page_list *pages, aiocosmos_cursor handle, aiocos
 static void aioc_page_close(aioc_page_cursor *cursor)
 {
     cursor->closed = true;
-    if (cursor->op) aioc_op_stop(cursor->op, AIOCOSMOS_E_CANCELLED);
+    if (cursor->op) aioc_op_cancel(cursor->op);
     else aioc_page_let_go(cursor);
 }
 
@@ -20275,7 +20276,7 @@ static bool aioc_many_forget(aioc_op *op)
     if (op->role != &aioc_many_role) return false;
     many->request.item = NULL;
     many->request.done = NULL;
-    aioc_op_stop(op, AIOCOSMOS_E_CANCELLED);  /* nobody looks at what it would still read */
+    aioc_op_cancel(op);  /* nobody looks at what it would still read */
     return true;
 }
 
@@ -21741,7 +21742,7 @@ typedef struct aioc_client_endpoint {
 static const char *aioc_client_parse_endpoint(aiocosmos_str text, aioc_client_endpoint *out)
 {
     aiocosmos_str rest = text, scheme, tail;
-    size_t i, len = 0;
+    size_t len = 0;
     uint64_t port;
     bool brackets;
     aioc_text_split(&rest, '/', &scheme);
@@ -21767,21 +21768,20 @@ static const char *aioc_client_parse_endpoint(aiocosmos_str text, aioc_client_en
         if (port != out->port) out->authority.len += rest.len;
         out->port = (uint16_t)port;
     }
-    if (out->host.len == 0) return "no host";
-    if (out->host.len > 253) return "the host is over 253 characters";
-    for (i = 0; i < out->host.len; i++)
-        if (out->host.ptr[i] <= ' ' || out->host.ptr[i] > '~' || strchr("@\\\"<>^`{|}", out->host.ptr[i]))
-            return "the host has a character that no host name has";
-    return NULL;
+    return out->host.len ? NULL : "no host";
 }
 
-/* Plain http is for this machine only, unless asked for: "localhost" (RFC 6761), 127.0.0.0/8 and ::1. */
-static bool aioc_client_is_loopback(aiocosmos_str host)
+/* Why it cannot be a host; NULL: it can. loopback: it is this machine. */
+static const char *aioc_client_check_host(const char *host, bool *loopback)
 {
     aiocosmos_address address;
-    aiocosmos_str zone;
-    if (!aioc_text_address(host, &address, &zone)) return aioc_dns_host_local(host);
-    return address.family == 4 ? address.ip[0] == 127 : aioc_mem_is(host, "::1");
+    aiocosmos_str text = aioc_mem_str(host), zone;
+    if (aioc_text_address(text, &address, &zone)) {
+        *loopback = address.family == 4 ? address.ip[0] == 127 : aioc_mem_is(text, "::1");
+        return NULL;
+    }
+    *loopback = aioc_dns_host_local(text);
+    return aioc_dns_host_wrong(host);
 }
 
 static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_options *options)
@@ -21928,7 +21928,7 @@ static int aioc_client_locate(aiocosmos_client *client, const aiocosmos_options 
 {
     aioc_request_builder *builder = &client->engine.builder;
     const char *error = NULL;
-    bool insecure, loopback;
+    bool insecure, *loopback = &client->engine.endpoint.loopback;
     memset(given, 0, sizeof *given);
     given->endpoint = aioc_mem_str(options->endpoint);
     given->key = aioc_mem_str(options->key);
@@ -21938,14 +21938,15 @@ static int aioc_client_locate(aiocosmos_client *client, const aiocosmos_options 
         return aioc_request_refuse_at(builder, "connection_string", error,
                                       (size_t)(given->at - options->connection_string));
     error = aioc_client_parse_endpoint(given->endpoint, endpoint);
+    if (!error && !aioc_mem_set_str(&client->memory, &client->host, endpoint->host)) return AIOCOSMOS_E_NOMEM;
+    if (!error) error = aioc_client_check_host(client->host.data, loopback);
     if (error) return aioc_request_refuse(builder, "endpoint", error);
-    client->engine.endpoint.loopback = loopback = aioc_client_is_loopback(endpoint->host);
-    if (!endpoint->tls && !options->allow_http && !loopback)
+    if (!endpoint->tls && !options->allow_http && !*loopback)
         return aioc_request_refuse(builder, "endpoint",
                                    "http is for loopback addresses only, unless allow_http is set");
     /* A string that is copied about is no place to give up the checks of an account's certificate. */
     insecure = aioc_mem_is_nocase(given->insecure, "true");
-    if (insecure && endpoint->tls && !options->insecure && !loopback)
+    if (insecure && endpoint->tls && !options->insecure && !*loopback)
         return aioc_request_refuse(builder, "connection_string", "DisableServerCertificateValidation is for loopback "
                                    "addresses only, unless insecure is set");
     client->options.insecure = options->insecure || insecure;
@@ -21961,9 +21962,9 @@ static AIOC_COLD int aioc_client_open(aiocosmos_client *client, const aiocosmos_
     if (!status) status = aioc_client_locate(client, options, &given, &endpoint);
     if (status) return status;
     client->scratch = (char *)aioc_mem_alloc(&client->memory, AIOC_CLIENT_SCRATCH_BYTES);
-    if (!client->scratch || !aioc_mem_set_str(&client->memory, &client->host, endpoint.host) ||
-        (options->default_database && !aioc_mem_set_str(&client->memory, &client->default_database,
-                                                        aioc_mem_str(options->default_database))))
+    if (!client->scratch || (options->default_database &&
+                             !aioc_mem_set_str(&client->memory, &client->default_database,
+                                               aioc_mem_str(options->default_database))))
         return AIOCOSMOS_E_NOMEM;
     client->full_at = UINT64_MAX;
     status = aioc_client_open_engine(client);
@@ -22436,7 +22437,7 @@ int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request,
 bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op)
 {
     aioc_op *found = aioc_op_find(&client->engine, op);
-    if (found) aioc_op_stop(found, AIOCOSMOS_E_CANCELLED);
+    if (found) aioc_op_cancel(found);
     return found != NULL;
 }
 

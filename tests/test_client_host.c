@@ -522,9 +522,13 @@ TEST(an_endpoint_that_is_none_is_refused)
         {"https://host?x", "endpoint: nothing may follow the host and port"},
         {"https://[::1", "endpoint: ']' is missing"},
         {"https://[::1]x/", "endpoint: a port is expected behind the host"},
-        {"https://user@host/", "endpoint: the host has a character that no host name has"},
-        {"https://ho st/", "endpoint: the host has a character that no host name has"},
-        {"https://h\xc3\xb6st/", "endpoint: the host has a character that no host name has"},
+        {"https://user@host/", "endpoint: has a character that no host name has"},
+        {"https://ho st/", "endpoint: has a character that no host name has"},
+        {"https://h\xc3\xb6st/",
+         "endpoint: has letters beyond ASCII: write it as it is registered, with xn--"},
+        {"https://10.0.0.256/", "endpoint: is neither an IPv4 address nor a host name"},
+        {"https://a..b/", "endpoint: is no host name: a part between dots is empty or over 63 characters, or all of it "
+                          "over 253"},
         {"http://example.com/", "endpoint: http is for loopback addresses only, unless allow_http is set"},
         {"http://127.evil.example/", "endpoint: http is for loopback addresses only, unless allow_http is set"},
         {"http://localhost.evil.example/", "endpoint: http is for loopback addresses only, unless allow_http is set"},
@@ -541,9 +545,11 @@ TEST(an_endpoint_that_is_none_is_refused)
     }
     options.endpoint = text;
     snprintf(text, sizeof text, "https://%0254d/", 0);
-    CHECK_STR(why_not(&options), "endpoint: the host is over 253 characters");
+    CHECK_STR(why_not(&options), "endpoint: is no host name: a part between dots is empty or over 63 characters, or "
+              "all of it over 253");
     snprintf(text, sizeof text, "https://%0512d/", 0);
-    CHECK_STR(why_not(&options), "endpoint: the host is over 253 characters");
+    CHECK_STR(why_not(&options), "endpoint: is no host name: a part between dots is empty or over 63 characters, or "
+              "all of it over 253");
 }
 
 TEST(json_is_read_with_a_client_or_without_one)
