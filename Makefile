@@ -67,7 +67,8 @@ ifndef V
 .SILENT:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all demo test sanitize coverage interop explorer sim fuzz fuzzers mutants bench bench-queries bench-emulator docs install clean help
+.PHONY: all demo test sanitize coverage interop explorer sim fuzz fuzzers mutants bench bench-queries bench-emulator bench-tool \
+        docs install clean help
 
 all: $(PROGRAMS) $(EXAMPLES) ## the programs and the examples (also plain `make`)
 
@@ -123,6 +124,9 @@ bench-queries: $(B)/aiocosmos-emulator $(B)/bench/query $(B)/bench/merge ## CPU 
 
 bench-emulator: $(addprefix $(B)/,aiocosmos-emulator bench/emulator bench/client) ## the emulator's figures; ROWS=N, ONLY=NAME
 	$(B)/bench/emulator $(B)/aiocosmos-emulator $(B)/bench/client $(or $(ROWS),1000000) $(or $(BENCH_SECONDS),3) $(ONLY)
+
+bench-tool: $(PROGRAMS) $(B)/bench/tool ## the tool's figures; ROWS=N
+	$(B)/bench/tool $(PROGRAMS) $(or $(ROWS),1000000)
 
 docs: ## build/docs.html: every public declaration on one page, with a search field and a cheat sheet to print
 	command -v python3 >/dev/null || tools/apt-install.sh python3
