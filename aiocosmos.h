@@ -566,7 +566,7 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
     /* of the container or, without one, the database: "/content/offerThroughput" or
      * "/content/offerAutopilotSettings/maxThroughput", and a header x-ms-cosmos-min-throughput; 404: none of its own.
      * May go from manual to autoscale and back; x-ms-offer-replace-pending is true while the service is at it. Several
-     * requests, of which headers and token are for the first only */
+     * requests, each with the headers and the token */
     AIOCOSMOS_READ_THROUGHPUT, AIOCOSMOS_REPLACE_THROUGHPUT,
     AIOCOSMOS_RAW,                     /* anything else that the service knows: raw_verb, raw_link */
     /* of results only */
@@ -652,7 +652,8 @@ typedef struct aiocosmos_request {
     int32_t  default_ttl_s;
     uint32_t throughput_ru;            /* create database or container, replace throughput: manual RU/s */
     uint32_t autoscale_max_ru;         /* or the autoscale maximum */
-    /* replace throughput: ends when it has been, within timeout_ms; E_TIMEOUT, MAYBE_APPLIED: it may go on there */
+    /* replace throughput: ends when it has been, within timeout_ms, for a large step takes hours; E_TIMEOUT,
+     * MAYBE_APPLIED: it may go on there. Between manual and autoscale it waits for the first of two steps anyway */
     bool     until_replaced;
     aiocosmos_feed feed;               /* READ_RESOURCE ... DELETE_RESOURCE: of which it is one */
     const char *user;                  /* a user, or whose permission it is */
@@ -11621,6 +11622,7 @@ typedef struct aioc_op_course {
     bool (*next)(aioc_op *op, const aioc_pool_outcome *outcome);
     uint32_t step, ru;
     bool autoscale, until_replaced;
+    size_t lines;  /* bytes of the first request's header lines, which all have */
 } aioc_op_course;
 
 struct aioc_op {
@@ -21577,10 +21579,31 @@ static void aioc_bulk_close(aioc_bulk_list *bulks)
  * May call: memory, text, json, http, pool, protocol, request, operation.
  *========================*/
 
-#define AIOC_OFFER_POLL_US 1000000u
+#define AIOC_OFFER_POLL_US 1000000u  /* at first; then an eighth of the time since, for it may take hours, */
+#define AIOC_OFFER_POLL_MAX_US 60000000u  /* up to this */
 #define AIOC_OFFER_BYTES_MAX 2048
 
 enum { AIOC_OFFER_OWNER, AIOC_OFFER_QUERY, AIOC_OFFER_READ, AIOC_OFFER_WRITTEN, AIOC_OFFER_WRITTEN_TWICE };
+
+static uint64_t aioc_offer_pause_us(const aioc_op *op)
+{
+    uint64_t pause_us = (op->engine->reactor->now_us - op->submitted_us) / 8;
+    if (pause_us < AIOC_OFFER_POLL_US) return AIOC_OFFER_POLL_US;
+    return pause_us < AIOC_OFFER_POLL_MAX_US ? pause_us : AIOC_OFFER_POLL_MAX_US;
+}
+
+/* Puts the first request's lines, the client's own among them, before those of this one. False: no memory. */
+static bool aioc_offer_keep_lines(aioc_op *op, aioc_request_spec *spec)
+{
+    aioc_mem_buffer *lines = &op->engine->builder.lines;
+    size_t kept = op->course.lines;
+    if (!aioc_mem_reserve(op->engine->memory, lines, kept)) return false;
+    memmove(lines->data + kept, lines->data, lines->len);
+    memcpy(lines->data, aioc_op_part(op, AIOC_OP_LINES).ptr, kept);
+    lines->len += kept;
+    spec->lines = aioc_mem_text(lines);
+    return true;
+}
 
 /* The next request; after a pause, if it asks whether the offer has been replaced. */
 static void aioc_offer_ask(aioc_op *op, const char *verb, const char *link, const char *const *headers,
@@ -21596,14 +21619,17 @@ static void aioc_offer_ask(aioc_op *op, const char *verb, const char *link, cons
     request.raw_link = link;
     request.headers = headers;
     request.body = aioc_mem_str(body);
+    builder->default_lines.len = 0;
     status = aioc_request_build(builder, &request, &spec);
+    builder->default_lines = aioc_mem_text(&builder->client_lines);
+    if (!status && !aioc_offer_keep_lines(op, &spec)) status = AIOCOSMOS_E_NOMEM;
     spec.subject = aioc_op_part(op, op->course.step == AIOC_OFFER_QUERY ? AIOC_OP_LINK : AIOC_OP_SUBJECT);
     spec.is.write = strcmp(verb, "PUT") == 0;  /* POST is the query */
     spec.is.repeatable = !spec.is.write || !*headers;  /* a migration is none the second time */
     if (!status && !aioc_op_aim(op, &spec)) status = AIOCOSMOS_E_NOMEM;
     op->past.doubt = op->course.step > (spec.is.write ? AIOC_OFFER_WRITTEN : AIOC_OFFER_READ);
     if (status) aioc_op_fail(op, status, NULL);
-    else aioc_op_back_off(op, op->past.doubt && !op->is.write ? AIOC_OFFER_POLL_US : 0);
+    else aioc_op_back_off(op, op->past.doubt && !op->is.write ? aioc_offer_pause_us(op) : 0);
 }
 
 /* Once it has been read. False: that was all. Of a migration, the service chooses the value. */
@@ -21665,6 +21691,7 @@ static AIOC_COLD bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outc
         return op->kind == AIOCOSMOS_REPLACE_THROUGHPUT && aioc_offer_replace(op, root, link,
                aioc_mem_is_nocase(aioc_http_header(response->head, "x-ms-offer-replace-pending"), "true"));
     op->course.step++;
+    if (step == AIOC_OFFER_OWNER) op->course.lines = aioc_op_part(op, AIOC_OP_LINES).len;
     if (step == AIOC_OFFER_OWNER) aioc_offer_ask(op, "POST", "offers", query, text);
     else aioc_offer_ask(op, "GET", link, NULL, "");
     return true;
@@ -22416,7 +22443,7 @@ static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request 
                               const aioc_op_role *role, void *owner)
 {
     const aioc_op_course course = { aioc_offer_next, 0, request->throughput_ru + request->autoscale_max_ru,
-                                    request->autoscale_max_ru > 0, request->until_replaced };
+                                    request->autoscale_max_ru > 0, request->until_replaced, 0 };
     aioc_request_spec spec;
     aioc_op *op;
     int refused = aioc_request_build(&client->engine.builder, request, &spec);

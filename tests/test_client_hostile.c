@@ -1013,7 +1013,7 @@ TEST(a_page_without_its_array_is_refused)
 
 enum { OF_OWNER, OF_QUERY, OF_OFFER, NOWHERE };
 
-static struct { const char *rid; int wrong, pending, puts; char last[512]; } offer;
+static struct { const char *rid, *content; int wrong, pending, puts, asked, bare; char last[512]; } offer;
 
 static void answer_with_offer(peer *link)
 {
@@ -1021,13 +1021,20 @@ static void answer_with_offer(peer *link)
     int place = heard(link, "POST /offers HTTP") ? OF_QUERY : heard(link, " /offers/") ? OF_OFFER : OF_OWNER;
     const char *rid = place == offer.wrong ? offer.rid : "\"x1Yz\"";
     bool waits = false;
+    offer.asked += !heard(link, "GET / HTTP");
+    if (heard(link, "GET / HTTP")) {
+        reply(link, 200, "", "{}");
+        return;
+    }
+    if (!heard(link, "x-ms-own: 1") || !heard(link, "x-ms-all: 2") || strstr(strstr(link->heard, "x-ms-all"), "\nx-ms-all"))
+        offer.bare++;
     if (heard(link, "PUT /offers/")) {
         offer.puts++;
         snprintf(offer.last, sizeof offer.last, "%s", strstr(link->heard, "\r\n\r\n") + 4);
     }
     if (offer.puts && offer.pending > 0) waits = offer.pending--;
     snprintf(body, sizeof body, place == OF_QUERY ? "{\"Offers\":[{\"_rid\":%s}]}"
-             : "{\"_rid\":%s,\"content\":{\"offerThroughput\":400}}", rid);
+             : "{\"_rid\":%s,\"content\":%s}", rid, offer.content ? offer.content : "{\"offerThroughput\":400}");
     reply(link, 200, waits ? "x-ms-offer-replace-pending: true\r\n" : "", body);
 }
 
@@ -1067,6 +1074,94 @@ TEST(an_offer_without_a_rid_is_none)
             close_client(client);
         }
     }
+}
+
+static void remember_end(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client;
+    *(int *)user_data = result->status;
+    CHECK_INT(result->fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
+}
+
+/* Headers of the request and of the client go with each of its requests, once. */
+TEST(all_requests_for_a_throughput_have_its_headers)
+{
+    static const char *const own[] = { "x-ms-own: 1", NULL }, *const all[] = { "x-ms-all: 2", NULL };
+    aiocosmos_options options = usual_options();
+    aiocosmos_request request = of_kind(AIOCOSMOS_REPLACE_THROUGHPUT);
+    aiocosmos_client *client;
+    answer got;
+    net_begin(answer_with_offer);
+    options.headers = all;
+    client = open_client(&options);
+    memset(&offer, 0, sizeof offer);
+    memset(&got, 0, sizeof got);
+    offer.wrong = NOWHERE;
+    offer.pending = 2;
+    request.throughput_ru = 400;
+    request.until_replaced = true;
+    request.headers = own;
+    request.token = "type=resource&ver=1&sig=abc";
+    request.done = on_done;
+    request.user_data = &got;
+    CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+    drain(client);
+    CHECK_INT(got.status, 0);
+    CHECK_INT(offer.asked, 6);               /* owner, query, read, PUT, and twice whether it is done */
+    CHECK_INT(offer.bare, 0);
+    close_client(client);
+}
+
+/* It may take hours: without a timeout it goes on asking, less and less often, until it is cancelled. */
+TEST(a_replacement_without_end_is_asked_for_less_and_less)
+{
+    aiocosmos_request request = of_kind(AIOCOSMOS_REPLACE_THROUGHPUT);
+    aiocosmos_client *client;
+    aiocosmos_op op;
+    uint64_t end_us;
+    int status = 1;
+    net_begin(answer_with_offer);
+    client = open_usual();
+    memset(&offer, 0, sizeof offer);
+    offer.wrong = NOWHERE;
+    offer.pending = INT_MAX;
+    request.throughput_ru = 0;
+    request.autoscale_max_ru = 5000;
+    request.timeout_ms = AIOCOSMOS_OFF;
+    request.done = remember_end;
+    request.user_data = &status;
+    CHECK_INT(aiocosmos_submit(client, &request, &op), 0);
+    end_us = net.now_us + UINT64_C(6) * 3600 * 1000000;
+    while (net.now_us < end_us) aiocosmos_step(client, aiocosmos_next_timeout_ms(client));
+    CHECK_INT(status, 1);
+    CHECK(offer.asked > 300 && offer.asked < 500);
+    CHECK(aiocosmos_cancel(client, op));
+    drain(client);
+    CHECK_INT(status, AIOCOSMOS_E_CANCELLED);
+    close_client(client);
+}
+
+/* Read as it is, also while it is being replaced; without a content it is none. */
+TEST(a_throughput_is_read_while_it_is_replaced)
+{
+    static const char *const contents[] = { "{\"offerThroughput\":400}", "7", "[]", "null" };
+    size_t i;
+    answer got;
+    for (i = 0; i < sizeof contents / sizeof *contents; i++) {
+        aiocosmos_client *client;
+        net_begin(answer_with_offer);
+        client = open_usual();
+        memset(&offer, 0, sizeof offer);
+        offer.wrong = NOWHERE;
+        offer.content = contents[i];
+        offer.puts = offer.pending = 1;
+        CHECK_INT(ask(client, AIOCOSMOS_READ_THROUGHPUT, &got), i ? AIOCOSMOS_E_PROTOCOL : 0);
+        CHECK_INT(offer.asked, 3);
+        if (i) CHECK_INT(replace_throughput(client, 400, &got), AIOCOSMOS_E_PROTOCOL);
+        CHECK_INT(offer.puts, 1);
+        close_client(client);
+    }
+    offer.content = NULL;
 }
 
 TEST(a_throughput_of_32_bits_is_written_as_it_is)
