@@ -18260,7 +18260,7 @@ static void aioc_query_unprepare(aioc_query *query)
     query->stage = AIOC_QUERY_PREPARING;
 }
 
-/* The gateway does not serve the query by itself: ranges and plan are asked for anew with the next page. */
+/* The gateway does not serve the query by itself: ranges and plan are asked for with the next page. */
 static void aioc_query_unserved(aioc_query *query, const aiocosmos_result *result)
 {
     aioc_range_reader *reader = &query->reader;
@@ -18274,7 +18274,7 @@ static void aioc_query_unserved(aioc_query *query, const aiocosmos_result *resul
     if (!aioc_range_watch_knows(reader)) aioc_account_doubt_ranges(reader->ranges.container);
 }
 
-/* Nothing of a container goes on in another one. False: too late, for rows of it have been taken. */
+/* Nothing goes on in another container. False: too late, for rows of it have been taken. */
 static bool aioc_query_begin_anew(aioc_query *query)
 {
     aioc_range_reader *reader = &query->reader;
@@ -18753,7 +18753,7 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
            aioc_range_set_edges(query->memory, &query->last_edges, from->min, from->max) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-/* Goes on behind the last row given, as by its token. The ranges may have been forgotten meanwhile. */
+/* Goes on behind the last row given, as by its token. The ranges may be forgotten. */
 static void aioc_query_begin_again(aioc_query *query)
 {
     aioc_page_cursor *cursor = query->cursor;
@@ -18868,7 +18868,8 @@ static bool aioc_query_is_lost(aioc_query *query)
     const aioc_range_reader *reader = &query->reader;
     if (query->stage != AIOC_QUERY_READING || aioc_range_same_rid(reader->rid, reader->ranges.container->rid) ||
         aioc_query_begin_anew(query)) return false;
-    aioc_page_break(query->cursor, 400, "the container was created anew under its name: open the query anew");
+    query->reader.tally.sub_status = 1024;
+    aioc_page_break(query->cursor, 400, "the container was created anew: open the query anew");
     return true;
 }
 
