@@ -42,7 +42,9 @@
 #define SIM_SLOTS      2048                  /* of operations in one client, its own included */
 
 /* Kinds of operations that are not aiocosmos_kind. */
-enum { SIM_PAGE = 100, SIM_BULK, SIM_MANY };
+enum { SIM_PAGE = 100, SIM_BULK, SIM_MANY, SIM_TRADE };
+
+#define SIM_TRADE_MAX  8                     /* operations of one transaction */
 
 typedef struct sim sim;
 typedef struct sim_client sim_client;
@@ -54,9 +56,10 @@ typedef struct sim_op {
     sim_client *client;
     unsigned life;                           /* of the client: a handle is of that one only */
     long     number;
-    int      kind;                           /* aiocosmos_kind, or SIM_PAGE, SIM_BULK, SIM_MANY */
+    int      kind;                           /* aiocosmos_kind, or SIM_PAGE and what follows */
     aiocosmos_op handle;
     sim_item *item;                          /* NULL: about none */
+    struct sim_trade *trade;                 /* a transaction; NULL: it is none */
     uint64_t submitted_us, deadline_us;      /* deadline_us 0: none */
     uint64_t stalled_us;                     /* of the world, when it was submitted */
     bool     write, in_bulk, leave;          /* leave: it may be sent again after an answer was lost */
@@ -79,6 +82,12 @@ typedef struct sim_op {
     bool     cancelled;                      /* cancel said true */
     int      status, http_status, sub_status, fate;
 } sim_op;
+
+typedef struct sim_trade {
+    struct sim_trade *next;
+    sim_op  *whole, *of[SIM_TRADE_MAX];      /* each of another item */
+    size_t   count;
+} sim_trade;
 
 /* What an attempt came to, as far as its kind has a patience of its own. */
 typedef enum sim_class {
@@ -474,6 +483,8 @@ static void sim_on_serving(void *user, long number)
     sim_op *op = sim_op_of(s, number);
     const sim_version *latest;
     sim_stored stored;
+    size_t i;
+    for (i = 0; op && op->trade && i < op->trade->count; i++) sim_on_serving(s, op->trade->of[i]->number);
     if (!op || !op->item) return;
     latest = sim_latest(op->item);
     sim_look(s, op->item, &stored);
@@ -540,6 +551,8 @@ static void sim_item_vanishes(sim *s, sim_item *item)
     if (sim_latest(item)->present) sim_add_version(item, s->world.now_us);
 }
 
+static void sim_check_whole(sim *s, const sim_trade *trade);
+
 static void sim_on_served(void *user, long number)
 {
     sim *s = (sim *)user;
@@ -547,6 +560,7 @@ static void sim_on_served(void *user, long number)
     sim_version before;
     sim_stored after;
     sim_learn_ranges(s);
+    if (op && op->trade) sim_check_whole(s, op->trade);
     if (!op || !op->item) return;
     before = *sim_latest(op->item);
     sim_look(s, op->item, &after);
@@ -554,6 +568,21 @@ static void sim_on_served(void *user, long number)
     if (before.present == after.present && strcmp(before.etag, after.etag) == 0) return;
     sim_applied(s, op, &before, &after);
     sim_check_applied(s, op);
+}
+
+/* Of a transaction all was done, or nothing. */
+static void sim_check_whole(sim *s, const sim_trade *trade)
+{
+    size_t i, writes = 0, done = 0;
+    for (i = 0; i < trade->count; i++) {
+        const sim_op *op = trade->of[i];
+        unsigned applied = op->applied;
+        sim_on_served(s, op->number);
+        writes += op->write;
+        done += op->applied != applied;
+    }
+    SIM_CHECK(&s->world, done == 0 || done == writes, "of a transaction of %zu writes %zu were done", writes, done);
+    sim_cover(&s->world, done ? SIM_trade_carried_out : SIM_trade_rolled_back);
 }
 
 /* Each operation of a batch is looked at by itself. */

@@ -6,7 +6,7 @@
 #include "sim_model.h"
 
 static void sim_act_inside(sim_client *client);
-static sim_item *sim_choose_item(sim *s, bool fresh);
+static sim_item *sim_choose_item(sim *s, unsigned key, bool fresh);
 static uint32_t sim_choose_timeout(sim_client *client);
 
 /* The version of an item that a row shows; NULL: it never was that. */
@@ -110,7 +110,7 @@ static bool sim_start_many(sim_client *client)
     many->count = (size_t)sim_magnitude(random, 1, SIM_MANY_MAX + 1);
     for (i = 0; i < many->count; i++) {
         bool known = s->item_count && sim_chance(random, 0.5);
-        many->item[i] = known ? s->item[sim_below(random, s->item_count)] : sim_choose_item(s, false);
+        many->item[i] = known ? s->item[sim_below(random, s->item_count)] : sim_choose_item(s, SIM_KEYS, false);
         keys[i].id = many->item[i]->id;
         keys[i].pk = aiocosmos_pk1(sim_key(many->item[i]->key));
     }

@@ -1,11 +1,12 @@
-/* sim_work.h: what the clients of a simulation do: single operations, queries, bulks (other readers:
- * sim_readers.h, random queries: sim_queries.h); and what they do to them while they are under way: cancel, close,
- * destroy. A further kind of work is one more line in sim_tasks. */
+/* sim_work.h: what the clients of a simulation do: single operations, queries, bulks (other readers: sim_readers.h,
+ * random queries: sim_queries.h, transactions: sim_trades.h); and what they do to them while they are under way: cancel,
+ * close, destroy. A further kind of work is one more line in sim_tasks. */
 #ifndef SIM_WORK_H
 #define SIM_WORK_H
 
 #include "sim_readers.h"
 #include "sim_queries.h"
+#include "sim_trades.h"
 
 /* True: something was accepted. */
 typedef struct sim_task {
@@ -66,17 +67,17 @@ static void sim_op_patch(sim_op *op)
 }
 
 /* Few items, so that they meet; and now and then one that nobody else knows. */
-static sim_item *sim_choose_item(sim *s, bool fresh)
+static sim_item *sim_choose_item(sim *s, unsigned key, bool fresh)
 {
     sim_random *random = &s->world.work;
     char id[32];
     if (fresh) snprintf(id, sizeof id, "fresh-%zu", s->op_count);
     else snprintf(id, sizeof id, "i %u%%", (unsigned)(sim_below(random, 3) * sim_below(random, 4)));
-    return sim_item_of(s, (unsigned)sim_below(random, SIM_KEYS), id);
+    return sim_item_of(s, key < SIM_KEYS ? key : (unsigned)sim_below(random, SIM_KEYS), id);
 }
 
-/* An operation on an item, of any kind, with what it carries. */
-static sim_op *sim_choose_op(sim_client *client, bool in_bulk)
+/* An operation on an item, of any kind, with what it carries. Key SIM_KEYS: of any. */
+static sim_op *sim_choose_op(sim_client *client, bool in_bulk, unsigned key)
 {
     sim *s = client->sim;
     sim_random *random = &s->world.work;
@@ -87,7 +88,7 @@ static sim_op *sim_choose_op(sim_client *client, bool in_bulk)
     };
     int kind = kinds[sim_below(random, sizeof kinds - (in_bulk ? 1 : 0))];
     bool fresh = (kind == AIOCOSMOS_CREATE_ITEM || kind == AIOCOSMOS_UPSERT_ITEM) && sim_chance(random, 0.5);
-    sim_op *op = sim_op_new(client, kind, sim_choose_item(s, fresh));
+    sim_op *op = sim_op_new(client, kind, sim_choose_item(s, key, fresh));
     const sim_version *latest = sim_latest(op->item);
     if (kind == AIOCOSMOS_PATCH_ITEM) sim_op_patch(op);
     else if (op->write && kind != AIOCOSMOS_DELETE_ITEM) sim_op_document(op);
@@ -179,7 +180,7 @@ static void sim_share_session(sim_client *from, sim_client *to)
 static bool sim_start_item(sim_client *client)
 {
     sim *s = client->sim;
-    sim_op *op = sim_choose_op(client, false);
+    sim_op *op = sim_choose_op(client, false, SIM_KEYS);
     sim_client *other = &s->client[s->plan.clients - 1 - client->number];
     aiocosmos_request request;
     char token[16384];
@@ -608,7 +609,7 @@ static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *it
     if (bulk->to_pull == 0) return AIOCOSMOS_PULL_END;
     bulk->to_pull--;
     bulk->pulled++;
-    op = sim_choose_op(bulk->client, true);
+    op = sim_choose_op(bulk->client, true, SIM_KEYS);
     op->in_bulk = true;
     sim_op_accepted(op, bulk->timeout_ms);
     item->kind = (aiocosmos_kind)op->kind;
@@ -774,7 +775,8 @@ static const sim_task sim_tasks[] = {
     { "query",     5, sim_start_query },
     { "bulk",      2, sim_start_bulk },
     { "many",      3, sim_start_many },
-    { "changes",   3, sim_start_changes }
+    { "changes",   3, sim_start_changes },
+    { "trade",     4, sim_start_trade }
 };
 
 static bool sim_start_something(sim_client *client)
@@ -797,6 +799,7 @@ static void sim_work_free(void)
 {
     sim_readers_free();
     sim_cases_free();
+    sim_trades_free();
     while (sim_queries) {
         sim_query *query = sim_queries;
         sim_queries = query->next;

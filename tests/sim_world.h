@@ -96,7 +96,8 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(case_of_thousand) X(case_of_several_pages) X(case_without_rows) X(case_checked) X(case_page) X(case_page_empty) \
     X(case_page_without_token) X(case_page_failed) X(case_page_without_memory) X(case_out_of_memory) \
     X(case_failed_and_passed) X(case_opened_anew) X(case_resumed) X(case_resumed_elsewhere) \
-    X(case_written_meanwhile) X(collection_made_anew)
+    X(case_written_meanwhile) X(collection_made_anew) \
+    X(trade_done) X(trade_undone) X(trade_failed) X(trade_in_doubt) X(trade_carried_out) X(trade_rolled_back)
 
 typedef enum sim_covered {
 #define SIM_NAME(name) SIM_##name,
@@ -154,7 +155,7 @@ struct sim_world {
     sim_event *events;                   /* a binary heap */
     size_t   event_count, event_cap;
     uint64_t event_order, events_run;
-    sim_random config, net, weather, work, host, memory, trouble, readers, queries;
+    sim_random config, net, weather, work, host, memory, trouble, readers, queries, trades;
     sim_heap server_heap;
 };
 
@@ -329,6 +330,7 @@ static void sim_world_open(sim_world *world, uint64_t seed, sim_report *report, 
     world->trouble = sim_stream(seed, 7);
     world->readers = sim_stream(seed, 8);
     world->queries = sim_stream(seed, 9);
+    world->trades = sim_stream(seed, 10);
     sim_heap_init(&world->server_heap, world, "the emulator");
     sim_running = world;
 }
