@@ -13693,17 +13693,14 @@ typedef struct aioc_val_number {
 /* JSON has no limit for numbers: what is beyond a double counts as infinite. */
 static aioc_val_number aioc_val_number_of(aiocosmos_json value)
 {
-    const double limit = 9223372036854775808.0;  /* 2^63 */
-    aioc_val_number number;
-    memset(&number, 0, sizeof number);
-    number.whole = aioc_json_get_i64(value, &number.integer);
-    if (number.whole) return number;
-    if (!aioc_json_get_f64(value, &number.real)) {
+    const double exact = 9007199254740992.0, limit = 9223372036854775808.0;  /* 2^53: a double tells all below; 2^63 */
+    aioc_val_number number = { 0, 0, false };
+    if (!aioc_json_get_f64(value, &number.real))
         number.real = aioc_json_double_of(UINT64_C(2047) << 52 | (uint64_t)(*value.ptr == '-') << 63);
-    }
-    /* A text with more digits than a double has may be read as a whole one. */
-    number.whole = number.real >= -limit && number.real < limit && number.real == (double)(int64_t)number.real;
-    if (number.whole) number.integer = (int64_t)number.real;
+    number.whole = (number.real <= -exact || number.real >= exact) && aioc_json_get_i64(value, &number.integer);
+    if (number.whole || number.real < -limit || number.real >= limit) return number;
+    number.integer = (int64_t)number.real;
+    number.whole = number.real == (double)number.integer;
     return number;
 }
 
@@ -13802,7 +13799,7 @@ typedef struct aioc_val_sip {
     uint64_t v[4], words;
 } aioc_val_sip;
 
-static void aioc_val_sip_rounds(uint64_t v[4], int rounds)
+AIOC_TEXT_INLINE void aioc_val_sip_rounds(uint64_t v[4], int rounds)
 {
     uint64_t v0 = v[0], v1 = v[1], v2 = v[2], v3 = v[3];
     while (rounds-- > 0) {
@@ -13833,7 +13830,7 @@ static void aioc_val_sip_open(aioc_val_sip *sip, const uint64_t key[2])
     sip->words = 0;
 }
 
-static void aioc_val_sip_word(aioc_val_sip *sip, uint64_t word)
+AIOC_TEXT_INLINE void aioc_val_sip_word(aioc_val_sip *sip, uint64_t word)
 {
     sip->v[3] ^= word;
     aioc_val_sip_rounds(sip->v, 1);
@@ -13868,25 +13865,31 @@ enum {
     AIOC_VAL_KIND_OBJECT
 };
 
+    aioc_val_sip sip = *to;  /* in registers */
 /* The last word says how many of its bytes count, in a byte that UTF-8 does not have. */
-static void aioc_val_sip_string(aioc_val_sip *sip, aiocosmos_json string)
+    uint64_t tail;
+static void aioc_val_sip_string(aioc_val_sip *to, aiocosmos_json string)
 {
     const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
     unsigned char held[12] = {0};  /* what is no whole word yet, and a character */
     size_t len = 0;
     if (!aioc_json_has_escapes(string)) {
-        for (; end - at >= 8; at += 8) aioc_val_sip_word(sip, aioc_text_load64le((const unsigned char *)at));
-        while (at < end) held[len++] = (unsigned char)*at++;
+        for (; end - at >= 8; at += 8) aioc_val_sip_word(&sip, aioc_text_load64le((const unsigned char *)at));
+        len = (size_t)(end - at);
+        tail = aioc_json_load(at, end) | (len > 4 ? (uint64_t)aioc_json_load(at + 4, end) << 32 : 0);
+    } else {
+        while (at < end) {
+            len += aioc_val_next_character(&at, end, (char *)held + len);
+            if (len < 8) continue;
+            aioc_val_sip_word(&sip, aioc_text_load64le(held));
+            len -= 8;
+            memcpy(held, held + 8, 4);
+            memset(held + len, 0, sizeof held - len);
+        }
+        tail = aioc_text_load64le(held);
     }
-    while (at < end) {
-        len += aioc_val_next_character(&at, end, (char *)held + len);
-        if (len < 8) continue;
-        aioc_val_sip_word(sip, aioc_text_load64le(held));
-        len -= 8;
-        memcpy(held, held + 8, 4);
-        memset(held + len, 0, sizeof held - len);
-    }
-    aioc_val_sip_word(sip, aioc_text_load64le(held) | (0xF8 | (uint64_t)len) << 56);
+    aioc_val_sip_word(&sip, tail | (0xF8 | (uint64_t)len) << 56);
+    *to = sip;
 }
 
 /* Of two properties of one name the last counts. In objects with more properties all names count as different: else the
@@ -13898,10 +13901,10 @@ static bool aioc_val_comes_again(aiocosmos_json object, aiocosmos_json name)
     const aioc_json_node *whole = (const aioc_json_node *)object.node, *own = (const aioc_json_node *)name.node, *at;
     if (aioc_json_count(object) > AIOC_VAL_NAMES_MAX) return false;
     for (at = own + 1 + own[1].next; at < whole + whole->next; at += 1 + at[1].next) {
-        aiocosmos_json other = aioc_json_of(object, at);
-        if ((own->info | at->info) & AIOC_JSON_ESCAPED
-                ? aioc_val_compare_characters(name, other) == 0
-                : at->len == own->len && memcmp(name.ptr, other.ptr, own->len) == 0) return true;
+        bool escaped = (own->info | at->info) & AIOC_JSON_ESCAPED;
+        if (!escaped && at->len != own->len) continue;
+        if (escaped ? aioc_val_compare_characters(name, aioc_json_of(object, at)) == 0
+                    : memcmp(name.ptr, aioc_json_of(object, at).ptr, own->len) == 0) return true;
     }
     return false;
 }
@@ -13911,15 +13914,16 @@ static void aioc_val_sip_value(aioc_val_sip *sip, aiocosmos_json value);
 /* The hashes of the properties are added up, so that their order does not matter. */
 static void aioc_val_sip_object(aioc_val_sip *sip, aiocosmos_json object)
 {
-    aiocosmos_json value = aioc_json_none(), name;
+    const aioc_json_node *whole = (const aioc_json_node *)object.node, *at;
     uint64_t sum[4] = {0, 0, 0, 0}, members = 0;
     int i;
-    while (aioc_json_next(object, &name, &value)) {
+    for (at = whole + 1; at < whole + whole->next; at += 1 + at[1].next) {
+        aiocosmos_json name = aioc_json_of(object, at);
         aioc_val_sip property;
         if (aioc_val_comes_again(object, name)) continue;
         aioc_val_sip_open(&property, sip->key);
         aioc_val_sip_string(&property, name);
-        aioc_val_sip_value(&property, value);
+        aioc_val_sip_value(&property, aioc_json_of(object, at + 1));
         aioc_val_sip_end(&property);
         for (i = 0; i < 4; i++) sum[i] += property.v[i];
         members++;
