@@ -16075,7 +16075,7 @@ typedef struct aioc_range_stream {
     aioc_range_answer *first, *last;
     size_t reserved;  /* bytes, for the answer on its way */
     uint64_t turn;  /* when it was last asked; less: longer ago */
-    uint64_t asked_page, idle_page;  /* of a change feed: for which page that was; for which there was nothing */
+    uint64_t asked_page, idle_page;  /* for which page that was; of a change feed: for which there was nothing */
     uint32_t size;  /* of this block */
     uint32_t asks;
     uint32_t noted;  /* the place of its range in the costs, and 1; 0: none */
@@ -17259,8 +17259,9 @@ static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result)
     if (status == AIOC_RANGE_DONE_WITH) return;
     stream->stale = false;
     if (status == 0) reader->ranges.pause_ms = 0;
-    else if (stream->by_key || !aioc_range_is_gone(result)) aioc_range_failed(stream, result, status);
-    else aioc_range_watch_gone(reader, stream->version);
+    else if (!stream->by_key && aioc_range_is_gone(result)) aioc_range_watch_gone(reader, stream->version);
+    else if (status == AIOCOSMOS_E_NOMEM || stream->asked_page == reader->asked)
+        aioc_range_failed(stream, result, status);  /* what was asked for an earlier page is asked again */
 }
 
 static aioc_range_answer *aioc_range_shift(aioc_range_stream *stream)

@@ -1332,6 +1332,43 @@ TEST(failures_of_ranges_and_plan_that_pass_are_told_and_passed)
     }
 }
 
+static void hold_range_1(peer *link)
+{
+    if (!held && heard(link, "x-ms-documentdb-partitionkeyrangeid: 1\r\n")) held = link;
+    else serve(link);
+}
+
+/* One range fails a page when another has yet to answer; that one fails, too, when the page is asked for again: for this
+ * one the range has not been asked yet. */
+TEST(what_was_asked_for_a_page_that_failed_does_not_fail_the_next_one)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    serve_shape(&shapes[0]);
+    server.ranges = two_ranges;
+    server.plan = PLAN(SUMMED);
+    server.answers = summed_rows;
+    server.status = 403;
+    client = open_usual();
+    held = NULL;
+    net.answer = hold_range_1;
+    memset(&got, 0, sizeof got);
+    CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, got.query, on_rows, &got), 0);
+    while (!got.pages) aiocosmos_step(client, 10);
+    CHECK_INT(got.status, 403);
+    CHECK(held && held->open);
+    server.status = 0;
+    CHECK_INT(aiocosmos_cursor_next(client, got.query, on_rows, &got), 0);
+    reply(held, 403, "", "{\"code\":\"X\",\"message\":\"no\"}");
+    drain(client);
+    CHECK_STR(got.status ? got.message : got.rows, "5\n");
+    CHECK(!got.more);
+    aiocosmos_cursor_close(client, got.query);
+    close_client(client);
+}
+
 /* Somebody else's requests have the ranges forgotten all the time: each part of a query waits until they are known. */
 static int forgetting;
 
