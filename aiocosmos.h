@@ -13783,11 +13783,6 @@ static int aioc_val_rank(aiocosmos_json value)
                                                                    *value.ptr == 't'));
 }
 
-static bool aioc_val_has_members(aiocosmos_json value)
-{
-    return value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ;
-}
-
 /*--- Whether they are the same, by a hash ---*/
 
 typedef struct aioc_val_hash { uint64_t high, low; } aioc_val_hash;
@@ -13865,14 +13860,14 @@ enum {
     AIOC_VAL_KIND_OBJECT
 };
 
-    aioc_val_sip sip = *to;  /* in registers */
 /* The last word says how many of its bytes count, in a byte that UTF-8 does not have. */
-    uint64_t tail;
 static void aioc_val_sip_string(aioc_val_sip *to, aiocosmos_json string)
 {
     const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
     unsigned char held[12] = {0};  /* what is no whole word yet, and a character */
+    aioc_val_sip sip = *to;  /* in registers */
     size_t len = 0;
+    uint64_t tail;
     if (!aioc_json_has_escapes(string)) {
         for (; end - at >= 8; at += 8) aioc_val_sip_word(&sip, aioc_text_load64le((const unsigned char *)at));
         len = (size_t)(end - at);
@@ -14433,7 +14428,7 @@ static const char *aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, b
     if (cell->state == AIOC_ROW_UNDEFINED) return NULL;
     if (!first) kept = aioc_protocol_scalar(aioc_row_accumulated_text(cell));
     if (value.type == AIOCOSMOS_JSON_NONE ||
-        (!first && (aioc_val_has_members(value) || *kept.ptr == '[' || *kept.ptr == '{'))) {
+        (!first && (value.type > AIOCOSMOS_JSON_STR || *kept.ptr == '[' || *kept.ptr == '{'))) {
         aioc_row_cell_free(memory, cell);
         cell->state = AIOC_ROW_UNDEFINED;
         return NULL;
@@ -15341,7 +15336,7 @@ static void aioc_row_rrf_open(aioc_row_rrf *rrf, aioc_mem *memory, aioc_plan *pl
 
 typedef struct aioc_row_distinct {
     aioc_row_stage stage;
-    aioc_val_set seen;
+    aioc_val_set *seen;  /* lent */
     aioc_val_hash last;
     bool in_order;  /* rows that are the same come one behind the other: the last tells */
     bool has_last;
@@ -15352,7 +15347,7 @@ static const char *aioc_row_distinct_add(aioc_row_stage *stage, aiocosmos_json r
     aioc_row_distinct *distinct = (aioc_row_distinct *)stage;
     aioc_val_hash hash = aioc_val_hash_of(stage->key, row), last = distinct->last;
     int added = 1;
-    if (!distinct->in_order) added = aioc_val_set_add(stage->memory, &distinct->seen, hash);
+    if (!distinct->in_order) added = aioc_val_set_add(stage->memory, distinct->seen, hash);
     else if (distinct->has_last && last.high == hash.high && last.low == hash.low) return NULL;
     distinct->last = hash;
     distinct->has_last = distinct->in_order;
@@ -15361,16 +15356,11 @@ static const char *aioc_row_distinct_add(aioc_row_stage *stage, aiocosmos_json r
 
 static size_t aioc_row_distinct_bytes(const aioc_row_stage *stage)
 {
-    return aioc_val_set_bytes(&((const aioc_row_distinct *)stage)->seen);
-}
-
-static void aioc_row_distinct_close(aioc_row_stage *stage)
-{
-    aioc_val_set_free(stage->memory, &((aioc_row_distinct *)stage)->seen);
+    return aioc_val_set_bytes(((const aioc_row_distinct *)stage)->seen);
 }
 
 static const aioc_row_stage_kind aioc_row_distinct_kind = {
-    aioc_row_distinct_add, NULL, aioc_row_distinct_bytes, aioc_row_distinct_close
+    aioc_row_distinct_add, NULL, aioc_row_distinct_bytes, NULL
 };
 
 /* OFFSET, then TOP or LIMIT. take: UINT64_MAX: all. */
@@ -15480,10 +15470,10 @@ static void aioc_row_chain_link(aioc_row_chain *chain, aioc_row_stage *stage)
 }
 
 /* In the order of SQL: ORDER BY and groups, DISTINCT, OFFSET, TOP and LIMIT; a count counts what passed. Best rows see
- * to DISTINCT, as they keep no more than are asked for. rows: of a token, for the last stage that keeps some; len 0:
- * none. 0; E_NOMEM. */
+ * to DISTINCT, as they keep no more than are asked for. seen: lent, of DISTINCT. rows: of a token, for the last stage
+ * that keeps some; len 0: none. 0; E_NOMEM. */
 static int aioc_row_chain_open(aioc_row_chain *chain, aioc_mem *memory, aioc_plan *plan, const aioc_plan_info *info,
-                               const uint64_t *key, aiocosmos_str rows)
+                               const uint64_t *key, aioc_val_set *seen, aiocosmos_str rows)
 {
     bool hybrid = plan && plan->hybrid, best = info->non_streaming && !info->merges_groups;
     aioc_row_limit *limit = &chain->limit;
@@ -15518,6 +15508,7 @@ static int aioc_row_chain_open(aioc_row_chain *chain, aioc_mem *memory, aioc_pla
     chain->wrapped = info->order_count > 0 && !best && !chain->ordered;
     if (info->distinct != AIOC_PLAN_ALL && !best) {
         aioc_row_stage_open(&chain->distinct.stage, &aioc_row_distinct_kind, memory, key);
+        chain->distinct.seen = seen;
         chain->distinct.in_order = info->distinct == AIOC_PLAN_DISTINCT_ORDERED && chain->ordered && !chain->collects;
         aioc_row_chain_link(chain, &chain->distinct.stage);
     }
@@ -16124,7 +16115,6 @@ struct aioc_range_reader {
     void *owner;
     aioc_range_readers *all;
     aioc_range_reader *next;
-    aioc_op_engine *engine;
     aioc_mem *memory;
     int (*take)(aioc_range_stream *stream, const aiocosmos_result *result);  /* an answer: 0, what is wrong with it, or
                                  * AIOC_RANGE_DONE_WITH: nothing is to be done about it, and streams may be gone */
@@ -16158,7 +16148,7 @@ struct aioc_range_reader {
     size_t held_max, held, reserved;  /* bytes of answers; reserved: on their way */
     size_t guess;  /* how large the next is, as it comes; 0: nothing is known */
     struct { uint64_t answers, rows, bytes; } seen;  /* how large a row is */
-    uint64_t asked, turns;  /* when the last page was asked for: less is longer ago; requests */
+    uint64_t asked;  /* when the last page was asked for: less is longer ago */
 };
 
 /* All who read for a client, and what they hold together. */
@@ -16167,7 +16157,7 @@ struct aioc_range_readers {
     aioc_mem_list ready, starved;
     aioc_range_reader *first;
     size_t held, reserved, guess;  /* of all, as in each; guess: of one that is new */
-    uint64_t clock;  /* pages that were asked for */
+    uint64_t clock;  /* pages and answers that were asked for */
     aioc_range_reader *turn;  /* alone may ask for answers: the memory is to be its own */
 };
 
@@ -16194,7 +16184,7 @@ static AIOC_NOINLINE void aioc_range_stir(aioc_range_reader *reader)
 /* For a request. If there is none, the reader has work again when there is. */
 static bool aioc_range_finds_room(aioc_range_reader *reader)
 {
-    if (aioc_op_has_room_for_fetch(reader->engine)) return true;
+    if (aioc_op_has_room_for_fetch(reader->all->engine)) return true;
     if (reader->state != AIOC_RANGE_IDLE) return false;
     reader->state = AIOC_RANGE_STARVED;
     aioc_mem_list_add(&reader->all->starved, &reader->node);
@@ -16359,7 +16349,7 @@ static bool aioc_range_watch_knows(const aioc_range_reader *reader)
 static bool aioc_range_watch_ready(aioc_range_reader *reader)
 {
     aioc_range_watch *watch = &reader->ranges;
-    aioc_op_engine *engine = reader->engine;
+    aioc_op_engine *engine = reader->all->engine;
     if (watch->waiting || watch->pause.armed || engine->closing) return false;
     if (aioc_account_settled(watch->container, engine->reactor->now_us)) return true;
     watch->waiting = watch->waited = true;
@@ -16372,7 +16362,7 @@ static bool aioc_range_watch_ready(aioc_range_reader *reader)
 static void aioc_range_watch_gone(aioc_range_reader *reader, uint32_t version)
 {
     aioc_range_watch *watch = &reader->ranges;
-    aioc_reactor *reactor = reader->engine->reactor;
+    aioc_reactor *reactor = reader->all->engine->reactor;
     if (watch->container->ranges_version != version || watch->doubted == version) return;
     watch->doubted = version;
     aioc_account_doubt_ranges(watch->container);
@@ -17027,10 +17017,10 @@ static int aioc_range_specify_page(const aioc_range_stream *stream, const aioc_a
                                    aioc_request_spec *spec)
 {
     aioc_range_reader *reader = stream->reader;
-    aioc_mem_buffer *lines = &reader->engine->builder.lines;
+    aioc_mem_buffer *lines = &reader->all->engine->builder.lines;
     aiocosmos_str behind = aioc_range_ask_from(stream), pk = aioc_mem_text(&reader->question->pk);
     if (behind.len == 0) behind = aioc_mem_str(reader->start);
-    if (!aioc_range_page_lines(reader->engine, aioc_mem_text(&reader->question->lines),
+    if (!aioc_range_page_lines(reader->all->engine, aioc_mem_text(&reader->question->lines),
                                aioc_range_rows_to_ask(reader, stream->asks),
                                reader->etags ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
         (range && !aioc_range_append_edges(stream, range, lines)) ||
@@ -17054,7 +17044,7 @@ static int aioc_range_ask(aioc_range_stream *stream, const aioc_account_range *r
     aioc_range_specify(&spec, reader->question);
     refused = reader->specify(stream, range, &spec);
     if (!refused)
-        refused = aioc_op_accept(reader->engine, &spec, aioc_range_is_owed(reader) ? &needed : &ahead, stream,
+        refused = aioc_op_accept(reader->all->engine, &spec, aioc_range_is_owed(reader) ? &needed : &ahead, stream,
                                  &stream->op);
     if (refused) return refused;
     stream->version = reader->ranges.container->ranges_version;
@@ -17062,7 +17052,7 @@ static int aioc_range_ask(aioc_range_stream *stream, const aioc_account_range *r
     reader->reserved += stream->reserved;
     reader->all->reserved += stream->reserved;
     stream->asks++;
-    stream->turn = ++reader->turns;
+    stream->turn = ++reader->all->clock;
     stream->asked_page = reader->asked;
     reader->in_flight++;
     return 0;
@@ -17098,7 +17088,7 @@ static bool aioc_range_send(aioc_range_stream *stream, const aioc_account_range 
     refused = aioc_range_ask(stream, range);
     if (!refused) aioc_range_has_taken(reader);
     else if (refused != AIOCOSMOS_E_FULL && refused != AIOCOSMOS_E_NOMEM)
-        aioc_range_fail(&reader->tally, refused, reader->engine->builder.refusal);
+        aioc_range_fail(&reader->tally, refused, reader->all->engine->builder.refusal);
     else if (needed && !reader->in_flight) aioc_range_lacks_memory(reader);  /* else it comes back with an answer */
     return !refused;
 }
@@ -17344,7 +17334,6 @@ static int aioc_range_open(aioc_range_reader *reader, aioc_range_readers *all, v
     aioc_range_watch *watch = &reader->ranges;
     aioc_op_engine *engine = all->engine;
     reader->all = all;
-    reader->engine = engine;
     reader->memory = engine->memory;
     reader->next = all->first;
     all->first = reader;
@@ -17379,7 +17368,7 @@ static void aioc_range_close(aioc_range_reader *reader)
     }
     if (watch->waiting) aioc_mem_list_remove(&watch->container->waiters, &watch->waiter.node);
     if (watch->container) aioc_account_release(watch->container);
-    aioc_reactor_timer_stop(reader->engine->reactor, &watch->pause);
+    aioc_reactor_timer_stop(reader->all->engine->reactor, &watch->pause);
     aioc_range_calm(reader);
     aioc_mem_buffer_free(memory, &reader->edges);
     for (i = 0; i < 4; i++) aioc_mem_buffer_free(memory, &reader->bodies[i]);
@@ -17425,7 +17414,7 @@ struct aioc_page_cursor {
     aioc_op_engine *engine;
     uint64_t id;
     aioc_range_question question;
-    const char *type, *array;  /* array: JSON pointer to the items of a page */
+    const aioc_request_feed *feed;
     uint64_t fingerprint;  /* of what is asked */
     uint32_t page_items_max;
     bool of_items, skip_empty, ended;
@@ -17625,8 +17614,7 @@ static int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_reques
         aioc_mem_put(&writer, aioc_mem_text(&builder->pk));
         if (!writer.ok) return aioc_request_no_memory(builder);
     }
-    cursor->type = feed->type;
-    cursor->array = feed->array;
+    cursor->feed = feed;
     cursor->of_items = request->feed == AIOCOSMOS_FEED_ITEMS;
     cursor->page_items_max = request->page_items_max;
     cursor->skip_empty = request->skip_empty;
@@ -17782,7 +17770,7 @@ static int aioc_page_ask(aioc_page_cursor *cursor)
         return aioc_request_no_memory(&engine->builder);
     aioc_range_specify(&spec, &cursor->question);
     spec.kind = AIOCOSMOS_QUERY_PAGE;
-    spec.type = spec.tail = cursor->type;
+    spec.type = spec.tail = cursor->feed->type;
     spec.is.item_data = cursor->of_items;
     if (!cursor->of_items) spec.container_link.len = 0;
     spec.pk_text = aioc_mem_text(&cursor->question.pk);
@@ -17841,7 +17829,7 @@ static void aioc_page_came(aioc_op *op, const aiocosmos_result *result)
     page.result = &adjusted;
     aioc_range_add_costs(op->engine->memory, &cursor->costs, result);
     if (result->status == 0) {
-        page.items = aioc_json_at(aioc_op_result_json(result), cursor->array);
+        page.items = aioc_json_at(aioc_op_result_json(result), cursor->feed->array);
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_PROTOCOL;
             adjusted.message = aioc_mem_str(aioc_range_no_page);
@@ -18741,11 +18729,6 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
     query->chain.limit.take = from->take_left;
     distinct->has_last = from->has_last;
     distinct->last = from->last;
-    if (distinct->stage.kind) {
-        aioc_val_set_free(query->memory, &distinct->seen);
-        distinct->seen = from->seen;
-        memset(&from->seen, 0, sizeof from->seen);
-    }
     if (from->place == AIOC_POS_IN_ROWS) aioc_query_begin_giving(query);
     if (from->place != AIOC_POS_IN_ORDER || from->values.len == 0) return 0;  /* no row was given yet */
     if (aioc_json_parse(&query->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
@@ -18763,6 +18746,8 @@ static void aioc_query_begin_again(aioc_query *query)
 {
     aioc_page_cursor *cursor = query->cursor;
     aioc_range_reader *reader = &query->reader;
+    aioc_mem_buffer token = { NULL, 0, 0 };
+    aioc_pos from;
     const char *why;
     bool ok;
     if (!aioc_range_watch_ready(reader)) return;
@@ -18771,11 +18756,14 @@ static void aioc_query_begin_again(aioc_query *query)
         return;
     }
     aioc_range_drop_all(reader);
-    ok = aioc_page_mark(cursor, UINT32_MAX);
-    aioc_pos_free(query->memory, &cursor->from);
-    aioc_mem_buffer_free(query->memory, &cursor->token);
-    ok = ok && aioc_pos_read(query->memory, aioc_mem_text(&cursor->continuation_out), &cursor->token, &cursor->from,
-                             &why) == 0;
+    ok = aioc_page_mark(cursor, UINT32_MAX) &&
+         aioc_pos_read(query->memory, aioc_mem_text(&cursor->continuation_out), &token, &from, &why) == 0;
+    if (ok) {
+        aioc_pos_free(query->memory, &cursor->from);
+        aioc_mem_buffer_free(query->memory, &cursor->token);
+        cursor->from = from;
+        cursor->token = token;
+    }
     reader->yielded = false;
     if (ok && aioc_query_resume(query, query->info) == 0)
         aioc_query_begin_reading(query, query->info->rewritten, query->info);
@@ -18789,12 +18777,8 @@ static int aioc_query_begin_chain(aioc_query *query, const aioc_plan_info *info)
     aioc_pos *from = &query->cursor->from;
     bool in_rows = from->place == AIOC_POS_IN_ROWS, in_order = from->place == AIOC_POS_IN_ORDER;
     int status;
-    if (from->place && from->seen.count == 0) {  /* an attempt that has failed has taken it */
-        from->seen = query->chain.distinct.seen;
-        memset(&query->chain.distinct.seen, 0, sizeof from->seen);
-    }
     if (from->has_last || from->seen.count > 0) memcpy(query->key, from->key, sizeof query->key);
-    status = aioc_row_chain_open(&query->chain, query->memory, query->plan, info, query->key,
+    status = aioc_row_chain_open(&query->chain, query->memory, query->plan, info, query->key, &from->seen,
                                  in_rows ? from->rows : aioc_mem_str(""));
     if (status) return status;
     if (!aioc_range_same_rid(from->rid, query->reader.ranges.container->rid) ||
@@ -18862,7 +18846,7 @@ static void aioc_query_prepare(aioc_query *query)
         }
         refused = aioc_query_ask_plan(query);
         if (refused == AIOCOSMOS_E_FULL) refused = AIOCOSMOS_E_NOMEM;
-        if (refused) aioc_range_fail(&reader->tally, refused, reader->engine->builder.refusal);
+        if (refused) aioc_range_fail(&reader->tally, refused, reader->all->engine->builder.refusal);
     }
 }
 
@@ -18925,7 +18909,7 @@ static int aioc_query_place(aioc_page_cursor *cursor, aioc_pos *position)
     position->take_left = query->chain.limit.take;
     position->has_last = distinct->has_last;
     position->last = distinct->last;
-    position->seen = distinct->seen;
+    position->seen = cursor->from.seen;
     if (query->stage == AIOC_QUERY_GIVING) {
         aioc_mem_buffer *rows = &cursor->engine->builder.body;
         int written;
@@ -19075,7 +19059,7 @@ static int aioc_query_fill(aioc_page_cursor *cursor, const void *asked)
         (sql && aioc_query_build_body(builder, &cursor->body, request, sql)) ||
         (cursor->way && aioc_request_keep(builder, &aioc_query_of(cursor)->params, aioc_mem_text(&builder->body))))
         return builder->status;
-    if (!aioc_page_take_fingerprint(cursor, cursor->type)) return aioc_request_no_memory(builder);
+    if (!aioc_page_take_fingerprint(cursor, cursor->feed->type)) return aioc_request_no_memory(builder);
     return request->continuation.len ? aioc_page_read_token(cursor, request->continuation) : 0;
 }
 

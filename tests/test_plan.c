@@ -1387,7 +1387,7 @@ static const uint64_t hash_key[2] = {1, 2};
 static void open_hybrid(aioc_row_chain *chain, planned *p)
 {
     memset(chain, 0, sizeof *chain);
-    CHECK_INT(aioc_row_chain_open(chain, &p->memory, p->plan, &p->plan->info, hash_key, str("")), 0);
+    CHECK_INT(aioc_row_chain_open(chain, &p->memory, p->plan, &p->plan->info, hash_key, NULL, str("")), 0);
 }
 
 static int add_statistics(aioc_row_chain *chain, const char *json, const char **why)

@@ -29,7 +29,7 @@ enum { PLANS = (int)(sizeof plans / sizeof plans[0]), GIVES_MAX = 1 << 20 };
 static aioc_mem memory;
 
 /* What is told of the rows: each on a line, and how it ended. */
-typedef struct run { aioc_row_chain chain; aioc_mem_buffer told; int status; } run;
+typedef struct run { aioc_row_chain chain; aioc_val_set seen; aioc_mem_buffer told; int status; } run;
 
 /* A component of a hybrid search is read behind the other. */
 static void next_component(aioc_row_rrf *rrf)
@@ -66,7 +66,7 @@ static void begin(run *r, aioc_plan *plan, fuzz_input rows)
 {
     static const uint64_t key[2] = {3, 4};
     memset(r, 0, sizeof *r);
-    CHECK_INT(aioc_row_chain_open(&r->chain, &memory, plan, &plan->info, key, aioc_mem_str("")), 0);
+    CHECK_INT(aioc_row_chain_open(&r->chain, &memory, plan, &plan->info, key, &r->seen, aioc_mem_str("")), 0);
     while (rows.len > 0 && r->status >= 0) add(r, plan, fuzz_part(&rows));
     r->chain.giving = r->status >= 0 && r->chain.collects ? r->chain.first : NULL;
 }
@@ -92,27 +92,25 @@ static size_t give(run *r, size_t rows_max)
 static void end(run *r)
 {
     aioc_row_chain_close(&r->chain);
+    aioc_val_set_free(&memory, &r->seen);
     aioc_mem_buffer_free(&memory, &r->told);
 }
 
 /* Goes on in a chain of its own, as behind a token. */
 static void resume(run *r, aioc_plan *plan)
 {
-    aioc_row_distinct seen = r->chain.distinct;
+    aioc_row_distinct distinct = r->chain.distinct;
     aioc_row_limit limit = r->chain.limit;
     aioc_mem_buffer rest = {NULL, 0, 0};
     const uint64_t *key = r->chain.limit.stage.key;
-    memset(&r->chain.distinct.seen, 0, sizeof seen.seen);
     CHECK_INT(aioc_row_chain_rest(&r->chain, &rest, 1u << 24), 1);
     CHECK_INT(aioc_json_check(rest.data, rest.len, aioc_mem_str(NULL), NULL, NULL, NULL), 0);
     aioc_row_chain_close(&r->chain);
-    CHECK_INT(aioc_row_chain_open(&r->chain, &memory, plan, &plan->info, key, fuzz_text(&rest)), 0);
+    CHECK_INT(aioc_row_chain_open(&r->chain, &memory, plan, &plan->info, key, &r->seen, fuzz_text(&rest)), 0);
     r->chain.limit.skip = limit.skip;
     r->chain.limit.take = limit.take;
-    r->chain.distinct.has_last = seen.has_last;
-    r->chain.distinct.last = seen.last;
-    if (r->chain.distinct.stage.kind) r->chain.distinct.seen = seen.seen;
-    else aioc_val_set_free(&memory, &seen.seen);
+    r->chain.distinct.has_last = distinct.has_last;
+    r->chain.distinct.last = distinct.last;
     r->chain.giving = r->chain.first;
     aioc_mem_buffer_free(&memory, &rest);
 }
