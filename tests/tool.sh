@@ -877,7 +877,7 @@ part_interrupt_twice() {
     interrupted=$(now_ms)
     tries=0
     until grep -qF 'ended at once' "$work/err" || [ $tries -eq 5000 ]; do
-        kill -INT $importer
+        kill -INT $importer 2>/dev/null
         tries=$((tries + 1))
     done
     is "$([ $(($(now_ms) - interrupted)) -ge 300 ] && echo later)" later 'a signal right behind the first'
@@ -885,8 +885,33 @@ part_interrupt_twice() {
     is $? 130 'status after the second Ctrl-C'
     says 'These lines were in flight, and may be stored or not: 2-5.'
     says 'The others up to line 6 are stored, or among the rejects'
-    says 'To go on with the first line in doubt'
+    says 'To go on with the first of them, and find what is stored already among the rejects as 409:'
     says "  aiocosmos import game hanging $work/fifo --from-line 2 --insecure --concurrency 50"
+    exec 8>&-
+}
+
+# Only the first create is answered here; a batch waits for its answer, and lines that are behind it for their turn.
+part_interrupt_unsent() {
+    players waiting
+    mkfifo "$work/fifo"
+    last='import interrupted while lines wait'
+    "$tool" import game waiting "$work/fifo" --concurrency 1 >"$work/out" 2>"$work/err" &
+    importer=$!
+    exec 8>"$work/fifo"
+    documents 1 >&8
+    await 1 waiting
+    { echo nonsense; documents 500 | tail -n 499; } >"$work/many"
+    cat "$work/many" >&8
+    await_text '{"line":2,'                                # then those behind it are on their way
+    kill -INT $importer
+    await_text 'is taken, and those in flight are finished'
+    sleep 0.6                                              # longer than an echo of the first
+    kill -INT $importer
+    wait $importer 2>/dev/null
+    is $? 130 'status after the second Ctrl-C'
+    is "$(grep -c 'These lines were in flight, and may be stored or not: 3-[0-9]*\.$' "$work/err")" 1 'lines in doubt'
+    is "$(grep -c '^These lines were not sent: [0-9-]*\.$' "$work/err")" 1 'lines that were not sent'
+    says "--from-line 3"
     exec 8>&-
 }
 
@@ -1095,6 +1120,7 @@ part_wide_key
 with_emulator import
 with_emulator interrupt
 with_emulator interrupt_in_flight --fault delay_ms=50,kind=create_item
+with_emulator interrupt_unsent --partitions 1 --fault action=hang,kind=create_item,skip=1
 with_emulator interrupt_twice --fault action=hang,kind=create_item,skip=1
 with_emulator throttled --ru 4000
 with_emulator gateway --partitions 4 --fault action=reset,when=after,path=/docs,probability=0.02

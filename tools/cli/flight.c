@@ -62,12 +62,14 @@ static char *resume_text(const tool *t, void (*put)(const tool *t, FILE *to))
  * by one store where the machine has such. */
 
 static struct flight {
-    volatile sig_atomic_t interrupted;     /* the signal */
+    volatile sig_atomic_t interrupted, ending;             /* the first signal, and the second */
+    volatile sig_atomic_t waiting;         /* for a reader, who may not come before a signal */
     aiocosmos_client *volatile client;
     bool on_terminal;                      /* which has echoed "^C" */
     volatile uint64_t reached, next;       /* the last line taken, and where to go on behind it */
     const char *volatile unit;             /* what is counted: lines, or elements of an array */
     volatile uint64_t line[IN_FLIGHT_MAX];               /* those in flight, and 0 where there is none */
+    bool unsent[IN_FLIGHT_MAX];            /* known of those that were left when all ended at once */
     unsigned free_place[IN_FLIGHT_MAX], free_count;
     char *resume, *resume_options;         /* the command to go on by, before and behind the line; NULL: no memory */
     const char *done_to_them, *seen_again; /* "stored", and what a repetition is told; NULL: it does the same again */
@@ -107,30 +109,36 @@ static void note_number(note *n, uint64_t number)
     note_text(n, at);
 }
 
-/* The lowest line in flight above this one; 0: there is none. */
-static uint64_t next_in_flight(uint64_t above)
+/* The lowest line above this one that is in doubt, or was not sent; 0: there is none. */
+static uint64_t next_line(uint64_t above, bool unsent)
 {
     uint64_t lowest = 0;
     unsigned i;
     for (i = 0; i < IN_FLIGHT_MAX; i++) {
         uint64_t line = flight.line[i];
-        if (line > above && (lowest == 0 || line < lowest)) lowest = line;
+        if (line > above && flight.unsent[i] == unsent && (lowest == 0 || line < lowest)) lowest = line;
     }
     return lowest;
 }
 
-/* "3, 17-20, 22" */
-static void note_lines_in_flight(note *n)
+/* "These lines were not sent: 3, 17-20, 22." */
+static void note_lines(note *n, bool unsent)
 {
-    uint64_t first = next_in_flight(0), last, next;
-    bool behind_another = false;
-    for (; first; first = next, behind_another = true) {
-        for (last = first; (next = next_in_flight(last)) == last + 1; last = next) continue;
-        if (behind_another) note_text(n, ", ");
+    uint64_t first = next_line(0, unsent), last, next;
+    const char *before = unsent ? "" : " or not: ";
+    if (!first) return;
+    note_text(n, "These ");
+    note_text(n, flight.unit);
+    note_text(n, unsent ? "s were not sent: " : "s were in flight, and may be ");
+    note_text(n, unsent ? "" : flight.done_to_them);
+    for (; first; first = next, before = ", ") {
+        for (last = first; (next = next_line(last, unsent)) == last + 1; last = next) continue;
+        note_text(n, before);
         note_number(n, first);
         if (last > first) note_text(n, "-");
         if (last > first) note_number(n, last);
     }
+    note_text(n, ".\n");
 }
 
 static void note_stopping(void)
@@ -146,14 +154,13 @@ static void note_stopping(void)
     note_send(&n);
 }
 
-/* From the first line in doubt: who has stored it already is told so, or stores it again. */
+/* From the first line that may not be stored: who has stored one already is told so, or stores it again. */
 static void note_resume(note *n)
 {
-    uint64_t doubted = next_in_flight(0);
+    uint64_t doubted = next_line(0, false), unsent = next_line(0, true);
+    uint64_t first = doubted && (!unsent || doubted < unsent) ? doubted : unsent;
     if (!flight.resume || !flight.resume_options) return;
-    note_text(n, doubted ? "To go on with the first " : "To go on with the next");
-    note_text(n, doubted ? flight.unit : "");
-    note_text(n, doubted ? " in doubt" : "");
+    note_text(n, first ? "To go on with the first of them" : "To go on with the next");
     if (doubted && flight.seen_again) {
         note_text(n, ", and find what is ");
         note_text(n, flight.done_to_them);
@@ -164,7 +171,7 @@ static void note_resume(note *n)
     note_text(n, flight.resume);
     note_text(n, flight.unit);
     note_text(n, " ");
-    note_number(n, doubted ? doubted : flight.next);
+    note_number(n, first ? first : flight.next);
     note_text(n, flight.resume_options);
 }
 
@@ -174,15 +181,9 @@ static void note_ending(void)
     n.len = 0;
     note_text(&n, flight.on_terminal ? "\n" : "");
     note_text(&n, "aiocosmos: ended at once. ");
-    if (next_in_flight(0)) {
-        note_text(&n, "These ");
-        note_text(&n, flight.unit);
-        note_text(&n, "s were in flight, and may be ");
-        note_text(&n, flight.done_to_them);
-        note_text(&n, " or not: ");
-    }
-    note_lines_in_flight(&n);
-    note_text(&n, next_in_flight(0) ? ".\nThe others up to " : "Those up to ");
+    note_lines(&n, false);
+    note_lines(&n, true);
+    note_text(&n, next_line(0, false) || next_line(0, true) ? "The others up to " : "Those up to ");
     note_text(&n, flight.unit);
     note_text(&n, " ");
     note_number(&n, flight.reached);
@@ -193,7 +194,8 @@ static void note_ending(void)
     note_send(&n);
 }
 
-/* The first signal ends the import in good order, the second at once, and a third where even that has to wait. */
+/* The first signal ends the import in good order, and the second at once. Which lines were sent shows when they are
+ * cancelled; where that has to wait, or a third signal does not, each in flight may have been. */
 static void on_interrupt(int signal_number)
 {
     int kept = errno;
@@ -203,9 +205,10 @@ static void on_interrupt(int signal_number)
         note_stopping();
         aiocosmos_wake(flight.client);
     } else if (which == INTERRUPT_AGAIN) {
-        signal(signal_number, SIG_DFL);
-        note_ending();
-        raise(signal_number);
+        bool patient = !flight.ending && !flight.waiting;
+        flight.ending = signal_number;
+        if (patient) aiocosmos_wake(flight.client);
+        else flight_end_at_once();
     }
     errno = kept;
 }
@@ -280,6 +283,28 @@ bool flight_is_empty(void)
 bool flight_is_interrupted(void)
 {
     return flight.interrupted != 0;
+}
+
+void flight_is_waiting(bool waiting)
+{
+    flight.waiting = waiting;
+}
+
+bool flight_is_ending(void)
+{
+    return flight.ending != 0;
+}
+
+void flight_leave(unsigned place, bool unsent)
+{
+    flight.unsent[place] = unsent;
+}
+
+void flight_end_at_once(void)
+{
+    signal(flight.ending, SIG_DFL);
+    note_ending();
+    raise(flight.ending);
 }
 
 uint64_t flight_reached(void)

@@ -14,6 +14,12 @@ void flight_drop(unsigned place);
 bool flight_is_full(void);
 bool flight_is_empty(void);
 bool flight_is_interrupted(void);
+/* While it is true, a signal cannot wait for us: we wait for somebody to read what we write. */
+void flight_is_waiting(bool waiting);
+/* By the second signal. Then each line is dropped or left, and the end is told. */
+bool flight_is_ending(void);
+void flight_leave(unsigned place, bool unsent);
+void flight_end_at_once(void);
 uint64_t flight_reached(void);             /* the last line, or element, taken; 0: none */
 /* Of an import that was broken off. */
 void flight_say_where(tool *t);

@@ -59,6 +59,7 @@ typedef struct importer {
     bool given_up;                         /* the server is silent, or refuses everything, and that has been said */
     bool stopped;                          /* lines were left when no more were to be taken */
     bool over;                             /* no more lines are taken */
+    bool cancelled;                        /* all ends at once */
     bool finished;
     struct entry *doubts, *last_doubt;     /* what is to be read, or to be written again */
     char id[ID_BYTES];                     /* of the one that is handed over */
@@ -314,8 +315,9 @@ static void write_rejects(importer *im)
 {
     size_t at;
     entry *line;
-    if (!im->rejected) return;
+    if (!im->rejected || im->cancelled) return;
     wipe_progress(im->tool);
+    flight_is_waiting(true);
     if (im->rejects && fclose(im->rejects) != 0) break_off(im, "cannot tell all rejects", ENOMEM);
     at = write_text(im->rejects_fd, im->rejects_text, im->rejects_len);
     if (at < im->rejects_len) {
@@ -327,6 +329,7 @@ static void write_rejects(importer *im)
             write_text(STDERR_FILENO, im->rejects_text + at, im->rejects_len - at);
         }
     }
+    flight_is_waiting(false);
     free(im->rejects_text);
     im->rejects = NULL;
     im->rejects_text = NULL;
@@ -470,7 +473,9 @@ static void line_done(aiocosmos_client *client, const aiocosmos_result *result, 
 {
     importer *im = user_data;
     entry *line = item_data;
-    if (line->is_read) looked_at(im, line, result);
+    bool left = im->cancelled && result->status == AIOCOSMOS_E_CANCELLED;
+    if (left) flight_leave(line->place, result->fate == AIOCOSMOS_FATE_NOT_SENT && line->tries == 0);
+    else if (line->is_read) looked_at(im, line, result);
     else written(im, line, result);
     if (im->crowded || im->doubts || im->over) aiocosmos_bulk_resume(client, im->bulk);
 }
@@ -480,7 +485,7 @@ static void reject_doubts(importer *im)
 {
     refusal why = { aiocosmos_text("an answer was lost, and the import has given up"), 0, 0, true, false };
     entry *line;
-    while ((line = take_doubt(im)) != NULL) {
+    while (!im->cancelled && (line = take_doubt(im)) != NULL) {
         why.http_status = line->http_status;
         why.sub_status = line->sub_status;
         reject(im, line, &why);
@@ -573,6 +578,16 @@ static void give_up(importer *im)
     aiocosmos_cancel(im->tool->client, im->bulk);
 }
 
+/* What is in flight is told rather than rejected, and so are rejects that nobody has read yet. */
+static void end_at_once(importer *im)
+{
+    im->cancelled = true;
+    aiocosmos_cancel(im->tool->client, im->bulk);
+    while (!im->finished) aiocosmos_step(im->tool->client, 0);
+    wipe_progress(im->tool);
+    flight_end_at_once();
+}
+
 static void run_import(importer *im)
 {
     aiocosmos_client *client = im->tool->client;
@@ -589,6 +604,7 @@ static void run_import(importer *im)
             aiocosmos_bulk_resume(client, im->bulk);
             aiocosmos_step(client, TICK_MS);
         }
+        if (flight_is_ending()) end_at_once(im);
         write_rejects(im);
         if (!silent && server_is_silent(im)) {
             silent = true;
