@@ -10706,7 +10706,7 @@ static int aioc_request_no_memory(aioc_request_builder *builder)
 
 /* A field of a request. */
 typedef struct aioc_request_field {
-    char group;  /* as kinds name it */
+    char group;  /* as kinds name it: that of the public legend, if it is there */
     const char *name;
     size_t at, size;  /* what is 0 where it is not given */
     const char *property;  /* in a body, the one that it is; */
@@ -10725,31 +10725,31 @@ static const aioc_request_field aioc_request_fields[] = {
     { 'm', AIOC_REQUEST_PTR(if_match), "", "" },
     { 'n', AIOC_REQUEST_PTR(if_none_match), "", "" },
     { 's', AIOC_REQUEST_LEN(session_token), "", "" },
-    { 'r', AIOC_REQUEST_ALL(raw_verb), "", "" },
-    { 'r', AIOC_REQUEST_ALL(raw_link), "", "" },
-    { 'w', AIOC_REQUEST_ALL(want_body), "", "" },
+    { 'w', AIOC_REQUEST_ALL(raw_verb), "", "" },
+    { 'w', AIOC_REQUEST_ALL(raw_link), "", "" },
+    { 'a', AIOC_REQUEST_ALL(want_body), "", "" },
     { 'x', AIOC_REQUEST_ALL(if_not_exists), "", "" },
-    { 'h', AIOC_REQUEST_ALL(throughput_ru), "", "" },
-    { 'h', AIOC_REQUEST_ALL(autoscale_max_ru), "", "" },
-    { 'v', AIOC_REQUEST_ALL(until_replaced), "", "" },
+    { 'r', AIOC_REQUEST_ALL(throughput_ru), "", "" },
+    { 'r', AIOC_REQUEST_ALL(autoscale_max_ru), "", "" },
+    { 'u', AIOC_REQUEST_ALL(until_replaced), "", "" },
     { 'f', AIOC_REQUEST_ALL(feed), "", "" },
     { 'o', AIOC_REQUEST_ALL(user), "", "" },
     { 'e', AIOC_REQUEST_ALL(expiry_s), "", "" },
-    { 'y', AIOC_REQUEST_ALL(partition_key_paths), "partitionKey", "" },
-    { 'u', AIOC_REQUEST_ALL(unique_keys), "uniqueKeyPolicy", "" },
-    { 'k', AIOC_REQUEST_ALL(pk), "resourcePartitionKey", "" },
+    { 'k', AIOC_REQUEST_ALL(partition_key_paths), "partitionKey", "" },
+    { 'q', AIOC_REQUEST_ALL(unique_keys), "uniqueKeyPolicy", "" },
+    { 'p', AIOC_REQUEST_ALL(pk), "resourcePartitionKey", "" },
     { 'j', AIOC_REQUEST_ALL(script), "body", "\"" },
-    { 't', AIOC_REQUEST_ALL(trigger_type), "triggerType", "\"Pre Post" },
-    { 't', AIOC_REQUEST_ALL(trigger_operation), "triggerOperation", "\"All Create Update Replace Upsert Delete" },
+    { 'v', AIOC_REQUEST_ALL(trigger_type), "triggerType", "\"Pre Post" },
+    { 'v', AIOC_REQUEST_ALL(trigger_operation), "triggerOperation", "\"All Create Update Replace Upsert Delete" },
     { 'g', AIOC_REQUEST_ALL(permission_mode), "permissionMode", "\"Read All" },
     { 'g', AIOC_REQUEST_ALL(resource), "resource", "\"" },
-    { 'p', AIOC_REQUEST_ALL(default_ttl_s), "defaultTtl", "" },
-    { 'p', AIOC_REQUEST_PTR(indexing_policy), "indexingPolicy", "{" },
-    { 'p', AIOC_REQUEST_PTR(conflict_resolution_policy), "conflictResolutionPolicy", "{" },
-    { 'p', AIOC_REQUEST_PTR(vector_embedding_policy), "vectorEmbeddingPolicy", "{" },
-    { 'p', AIOC_REQUEST_PTR(full_text_policy), "fullTextPolicy", "{" },
-    { 'p', AIOC_REQUEST_PTR(computed_properties), "computedProperties", "[" },
-    { 'p', AIOC_REQUEST_PTR(change_feed_policy), "changeFeedPolicy", "{" },
+    { 't', AIOC_REQUEST_ALL(default_ttl_s), "defaultTtl", "" },
+    { 't', AIOC_REQUEST_PTR(indexing_policy), "indexingPolicy", "{" },
+    { 't', AIOC_REQUEST_PTR(conflict_resolution_policy), "conflictResolutionPolicy", "{" },
+    { 't', AIOC_REQUEST_PTR(vector_embedding_policy), "vectorEmbeddingPolicy", "{" },
+    { 't', AIOC_REQUEST_PTR(full_text_policy), "fullTextPolicy", "{" },
+    { 't', AIOC_REQUEST_PTR(computed_properties), "computedProperties", "[" },
+    { 't', AIOC_REQUEST_PTR(change_feed_policy), "changeFeedPolicy", "{" },
     { 0, "", 0, 0, "", "" }
 };
 
@@ -10764,11 +10764,11 @@ static const aioc_request_feed aioc_request_feeds[] = {
     { "dbs", "/Databases", NULL, NULL, NULL },
     { "pkranges", "/PartitionKeyRanges", "colls", NULL, NULL },
     { "sprocs", "/StoredProcedures", "colls", "dci", "J" },
-    { "triggers", "/Triggers", "colls", "dci", "JT" },
+    { "triggers", "/Triggers", "colls", "dci", "JV" },
     { "udfs", "/UserDefinedFunctions", "colls", "dci", "J" },
-    { "conflicts", "/Conflicts", "colls", "dcik", NULL },
+    { "conflicts", "/Conflicts", "colls", "dcip", NULL },
     { "users", "/Users", "", "do", "" },
-    { "permissions", "/Permissions", "users", "doie", "Gk" },
+    { "permissions", "/Permissions", "users", "doie", "Gp" },
     { "", "", NULL, NULL, NULL }
 };
 
@@ -10780,30 +10780,36 @@ typedef struct aioc_request_kind {
 
 /* In the order of aiocosmos_kind. */
 static const aioc_request_kind aioc_request_kinds[] = {
-    { "GET", AIOCOSMOS_FEED_ITEMS, "dciknsw" },
-    { "POST", AIOCOSMOS_FEED_ITEMS, "dcbksw" },
-    { "POST", AIOCOSMOS_FEED_ITEMS, "dcbkmsw" },
-    { "PUT", AIOCOSMOS_FEED_ITEMS, "dcibkmsw" },
-    { "PATCH", AIOCOSMOS_FEED_ITEMS, "dcibkmsw" },
-    { "DELETE", AIOCOSMOS_FEED_ITEMS, "dcikmsw" },
-    { "GET", AIOCOSMOS_FEED_CONTAINERS, "dcnw" },
-    { "POST", AIOCOSMOS_FEED_CONTAINERS, "dcbwxhYup" },
-    { "PUT", AIOCOSMOS_FEED_CONTAINERS, "dcbmwp" },
-    { "DELETE", AIOCOSMOS_FEED_CONTAINERS, "dcmw" },
-    { "GET", AIOCOSMOS_FEED_DATABASES, "dnw" },
-    { "POST", AIOCOSMOS_FEED_DATABASES, "dwxh" },
-    { "DELETE", AIOCOSMOS_FEED_DATABASES, "dmw" },
-    { "GET", AIOC_REQUEST_NO_FEED, "nw" },
-    { "POST", AIOCOSMOS_FEED_CONTAINERS, "dckw" },
-    { "POST", AIOCOSMOS_FEED_PROCEDURES, "dcibksw" },
-    { "GET", AIOC_REQUEST_ANY_FEED, "fnw" },
-    { "POST", AIOC_REQUEST_ANY_FEED, "fbw" },
-    { "PUT", AIOC_REQUEST_ANY_FEED, "fbmw" },
-    { "DELETE", AIOC_REQUEST_ANY_FEED, "fmw" },
-    { "GET", AIOCOSMOS_FEED_CONTAINERS, "dcw" },
-    { "GET", AIOCOSMOS_FEED_CONTAINERS, "dchvw" },
-    { "", AIOC_REQUEST_NO_FEED, "bkmnsr" }  /* a raw one says itself what it is */
+    { "GET", AIOCOSMOS_FEED_ITEMS, "dcipnsa" },
+    { "POST", AIOCOSMOS_FEED_ITEMS, "dcbpsa" },
+    { "POST", AIOCOSMOS_FEED_ITEMS, "dcbpmsa" },
+    { "PUT", AIOCOSMOS_FEED_ITEMS, "dcibpmsa" },
+    { "PATCH", AIOCOSMOS_FEED_ITEMS, "dcibpmsa" },
+    { "DELETE", AIOCOSMOS_FEED_ITEMS, "dcipmsa" },
+    { "GET", AIOCOSMOS_FEED_CONTAINERS, "dcna" },
+    { "POST", AIOCOSMOS_FEED_CONTAINERS, "dcbaxrKqt" },
+    { "PUT", AIOCOSMOS_FEED_CONTAINERS, "dcbmat" },
+    { "DELETE", AIOCOSMOS_FEED_CONTAINERS, "dcma" },
+    { "GET", AIOCOSMOS_FEED_DATABASES, "dna" },
+    { "POST", AIOCOSMOS_FEED_DATABASES, "daxr" },
+    { "DELETE", AIOCOSMOS_FEED_DATABASES, "dma" },
+    { "GET", AIOC_REQUEST_NO_FEED, "na" },
+    { "POST", AIOCOSMOS_FEED_CONTAINERS, "dcpa" },
+    { "POST", AIOCOSMOS_FEED_PROCEDURES, "dcibpsa" },
+    { "GET", AIOC_REQUEST_ANY_FEED, "fna" },
+    { "POST", AIOC_REQUEST_ANY_FEED, "fba" },
+    { "PUT", AIOC_REQUEST_ANY_FEED, "fbma" },
+    { "DELETE", AIOC_REQUEST_ANY_FEED, "fma" },
+    { "GET", AIOCOSMOS_FEED_CONTAINERS, "dca" },
+    { "GET", AIOCOSMOS_FEED_CONTAINERS, "dcrua" },
+    { "", AIOC_REQUEST_NO_FEED, "bpmnsw" }  /* a raw one says itself what it is */
 };
+
+/* POST, PUT and PATCH have a body. */
+static bool aioc_request_sends(const char *verb)
+{
+    return *verb == 'P';
+}
 
 /* NULL: it is none. */
 static const aioc_request_kind *aioc_request_kind_of(int kind)
@@ -10821,7 +10827,7 @@ AIOC_TEXT_INLINE bool aioc_request_is_given(const aiocosmos_request *request, co
 {
     const char *at = (const char *)request + field->at;
     size_t word, i = 0;
-    if (field->group == 'k') return aioc_request_has_pk(&request->pk);
+    if (field->group == 'p') return aioc_request_has_pk(&request->pk);
     if (field->size == sizeof word) {
         memcpy(&word, at, sizeof word);
         return word != 0;
@@ -10898,14 +10904,20 @@ static int aioc_request_extend_link(aioc_request_builder *builder, const char *t
     return aioc_mem_written(&link) ? 0 : aioc_request_no_memory(builder);
 }
 
-/* Writes the link of a database or, if type is not "", of what that has of this type and name; NULL: none. */
-static int aioc_request_build_link(aioc_request_builder *builder, const char *database, const char *type,
+/* Writes the link of what has such a list, by its name. */
+static int aioc_request_build_link(aioc_request_builder *builder, const aioc_request_feed *feed, const char *database,
                                    const char *name)
 {
+    const char *owner = feed->owner;
     builder->link.len = 0;
-    if (type && aioc_request_extend_link(builder, "dbs", database ? database : builder->default_database))
+    if (owner && aioc_request_extend_link(builder, "dbs", database ? database : builder->default_database))
         return builder->status;
-    return type && *type ? aioc_request_extend_link(builder, type, name) : 0;
+    return owner && *owner ? aioc_request_extend_link(builder, owner, name) : 0;
+}
+
+static int aioc_request_link_container(aioc_request_builder *builder, const char *database, const char *container)
+{
+    return aioc_request_build_link(builder, aioc_request_feeds, database, container);  /* which has the first, items */
 }
 
 /*--- Header lines ---*/
@@ -11069,7 +11081,7 @@ static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos
     char line[80];
     int i;
     const char *type = request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json" : "application/json";
-    bool raw = request->kind == AIOCOSMOS_RAW, sends = kind->verb[0] == 'P';
+    bool raw = request->kind == AIOCOSMOS_RAW, sends = aioc_request_sends(kind->verb);
     aioc_mem_writer lines;
     if (aioc_request_begin_lines(builder, request->token)) return builder->status;
     lines = aioc_mem_write(builder->memory, &builder->lines);
@@ -11115,15 +11127,20 @@ static int aioc_request_check_session(aioc_request_builder *builder, aiocosmos_s
 
 /*--- Bodies ---*/
 
-/* JSON whose first character is one of these. *member: that of an object by this name. */
+/* *member: that of an object by this name. */
 static int aioc_request_check_json(aioc_request_builder *builder, const char *what, aiocosmos_str json,
-                                   const char *opens, const char *expected, const char *name, aiocosmos_json *member)
+                                   const char *name, aiocosmos_json *member)
 {
     const char *error;
     size_t error_at;
-    if (aioc_json_check(json.ptr, json.len, aioc_mem_str(name), member, &error, &error_at) != 0)
-        return aioc_request_refuse_at(builder, what, error, error_at);
-    return strchr(opens, *aioc_text_trim(json).ptr) ? 0 : aioc_request_refuse(builder, what, expected);
+    if (aioc_json_check(json.ptr, json.len, aioc_mem_str(name), member, &error, &error_at) == 0) return 0;
+    return aioc_request_refuse_at(builder, what, error, error_at);
+}
+
+/* Whether JSON is an object, or an array: its first character is one of these. */
+static bool aioc_request_opens(aiocosmos_str json, const char *with)
+{
+    return strchr(with, *aioc_text_trim(json).ptr) != NULL;
 }
 
 /* Into builder->properties. */
@@ -11161,11 +11178,11 @@ static int aioc_request_check_body(aioc_request_builder *builder, aiocosmos_str 
     if (body.len == 0)
         return aioc_request_refuse(builder, "body", patch ? "required: the patch operations as JSON"
                                                           : "required: the item as JSON");
-    if (aioc_request_check_json(builder, "body", body, patch ? "[{" : "{", expected, patch ? "operations" : "id",
-                                &member)) return builder->status;
+    if (aioc_request_check_json(builder, "body", body, patch ? "operations" : "id", &member)) return builder->status;
+    if (!aioc_request_opens(body, patch ? "[{" : "{")) return aioc_request_refuse(builder, "body", expected);
     if (!patch) return aioc_request_check_id(builder, member);
     if (member.type == AIOCOSMOS_JSON_ARR) return 0;
-    if (*aioc_text_trim(body).ptr == '{') return aioc_request_refuse(builder, "body", expected);
+    if (aioc_request_opens(body, "{")) return aioc_request_refuse(builder, "body", expected);
     builder->body.len = 0;
     builder->out = aioc_mem_write(builder->memory, &builder->body);
     aioc_mem_put_text(&builder->out, "{\"operations\":");
@@ -11305,8 +11322,10 @@ static int aioc_request_write_text(aioc_request_builder *builder, const aiocosmo
     if (*field->opens != '"') {
         memcpy(&text, at, sizeof text);
         aioc_mem_put(&builder->out, text);
-        return aioc_request_check_json(builder, field->name, text, field->opens,
-                                       *field->opens == '[' ? "not an array" : "not an object", "", NULL);
+        if (aioc_request_check_json(builder, field->name, text, "", NULL)) return builder->status;
+        return aioc_request_opens(text, field->opens)
+                   ? 0 : aioc_request_refuse(builder, field->name, *field->opens == '[' ? "not an array"
+                                                                                         : "not an object");
     }
     memcpy(&given, at, sizeof given);
     text = aioc_mem_str(given);
@@ -11323,9 +11342,9 @@ static int aioc_request_write_property(aioc_request_builder *builder, const aioc
     aioc_mem_put_text(&builder->out, field->property);
     aioc_mem_put_text(&builder->out, "\":");
     if (*field->opens) return aioc_request_write_text(builder, request, field);
-    if (field->group == 'y') return aioc_request_write_key_paths(builder, request->partition_key_paths);
-    if (field->group == 'u') return aioc_request_write_unique_keys(builder, request->unique_keys);
-    if (field->group == 'k') return aioc_request_put_pk(builder, &builder->body, &request->pk);
+    if (field->group == 'k') return aioc_request_write_key_paths(builder, request->partition_key_paths);
+    if (field->group == 'q') return aioc_request_write_unique_keys(builder, request->unique_keys);
+    if (field->group == 'p') return aioc_request_put_pk(builder, &builder->body, &request->pk);
     if (request->default_ttl_s < -1) return aioc_request_refuse(builder, "default_ttl_s", "-1, or seconds above 0");
     aioc_mem_put(&builder->out, aioc_text_view(text, aioc_json_i64_write(request->default_ttl_s, text)));
     return 0;
@@ -11442,7 +11461,7 @@ static int aioc_request_link(aioc_request_builder *builder, const aiocosmos_requ
     bool deletes_all = request->kind == AIOCOSMOS_DELETE_PARTITION;
     bool named = strcmp(kind->verb, "POST") != 0 || strchr(kind->takes, 'i') || deletes_all;
     builder->tail = deletes_all ? "operations/partitionkeydelete" : named ? NULL : feed->type;
-    if (aioc_request_build_link(builder, request->database, feed->owner,
+    if (aioc_request_build_link(builder, feed, request->database,
                                 request->user ? request->user : request->container)) return builder->status;
     if (!*feed->type || (!named && kind->feed == AIOCOSMOS_FEED_ITEMS)) return 0;
     builder->name = !feed->owner ? request->database ? request->database : builder->default_database
@@ -11462,12 +11481,12 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
     memset(spec, 0, sizeof *spec);
     if (!kind) return aioc_request_refuse(builder, "kind", "required: one of aiocosmos_kind");
     if (aioc_request_find_feed(builder, request, kind)) return builder->status;
-    sends = kind->verb[0] == 'P';
-    spec->is.write = kind->verb[0] != 'G';
+    sends = aioc_request_sends(kind->verb);
+    spec->is.write = strcmp(kind->verb, "GET") != 0;
     /* "*" is true of what the first try made of the item, too. */
     spec->is.repeatable = (etag->ptr && !aioc_mem_is(*etag, "*")) || request->if_not_exists;
     spec->is.if_not_exists = request->if_not_exists;
-    spec->is.item_data = strchr(kind->takes, 'k') && request->kind != AIOCOSMOS_RAW;
+    spec->is.item_data = strchr(kind->takes, 'p') && request->kind != AIOCOSMOS_RAW;
     keyed = request->kind == AIOCOSMOS_RAW ? aioc_request_has_pk(&request->pk)
                                            : spec->is.item_data || request->feed == AIOCOSMOS_FEED_CONFLICTS;
     spec->body = request->body;
@@ -11480,7 +11499,8 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
         return aioc_request_refuse(builder, "body", "empty: did the JSON writer's buffer overflow?");
     if (!spec->body.len && request->kind == AIOCOSMOS_EXECUTE_PROCEDURE) spec->body = aioc_mem_str("[]");
     if ((request->kind == AIOCOSMOS_EXECUTE_PROCEDURE &&
-         aioc_request_check_json(builder, "body", spec->body, "[", "arguments are an array", "", NULL)) ||
+         (aioc_request_check_json(builder, "body", spec->body, "", NULL) ||
+          (!aioc_request_opens(spec->body, "[") && aioc_request_refuse(builder, "body", "arguments are an array")))) ||
         (sends && request->kind <= AIOCOSMOS_DELETE_ITEM &&
          aioc_request_check_body(builder, &spec->body, request->kind == AIOCOSMOS_PATCH_ITEM)) ||
         /* After the body: where that is not JSON, aiocosmos_pk_of() had no key to give. */
@@ -11492,10 +11512,10 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
 static int aioc_request_write(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
     const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
-    bool keyed = strchr(kind->takes, 'k') != NULL;
+    bool keyed = strchr(kind->takes, 'p') != NULL;
     spec->type = builder->feed->type;
     if (aioc_request_add_lines(builder, request, kind) ||
-        (kind->verb[0] == 'P' && !keyed && aioc_request_build_body(builder, request, &spec->body)))
+        (aioc_request_sends(kind->verb) && !keyed && aioc_request_build_body(builder, request, &spec->body)))
         return builder->status;
     spec->kind = request->kind;
     spec->verb = kind->verb;
@@ -12308,7 +12328,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     aioc_op_put_rid(op, &head);
     aioc_mem_put(&head, lines);
     /* POST, PUT and PATCH always say how long their body is. */
-    if (body.len || op->verb[0] == 'P')
+    if (body.len || aioc_request_sends(op->verb))
         aioc_request_put_line(&head, "Content-Length: ", aioc_text_view(number, aioc_text_put_u64(number, body.len)));
     aioc_mem_put_text(&head, "\r\n");
     aioc_mem_put(&head, aioc_text_view(body.ptr, copied));
@@ -12781,7 +12801,8 @@ static bool aioc_op_too_late(const aioc_op_engine *engine, uint64_t deadline_us,
 static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
 {
     aiocosmos_json_doc *doc = &op->engine->doc;
-    bool deleted = op->verb[0] == 'D', of_container = strcmp(op->type, "colls") == 0 || strcmp(op->type, "dbs") == 0;
+    bool deleted = strcmp(op->verb, "DELETE") == 0;
+    bool of_container = strcmp(op->type, "colls") == 0 || strcmp(op->type, "dbs") == 0;
     if (op->kind == AIOCOSMOS_READ_CONTAINER && aioc_json_parse(doc, body.ptr, body.len) == 0)
         aioc_account_read_definition(op->container, aioc_json_root(doc), op->attempt->epoch != op->container->epoch);
     if (of_container && (deleted || strcmp(op->verb, "PUT") == 0))
@@ -16424,12 +16445,12 @@ static bool aioc_range_is_out_of_reach(int status)
 
 /*--- Requests and answers ---*/
 
-static int aioc_range_fill(aioc_request_builder *builder, aioc_range_question *question, const char *database,
-                           const char *type, const char *name, aiocosmos_str session, uint32_t timeout_ms)
+static int aioc_range_fill(aioc_request_builder *builder, aioc_range_question *question, const aioc_request_feed *feed,
+                           const char *database, const char *name, aiocosmos_str session, uint32_t timeout_ms)
 {
     question->verb = "GET";
     question->timeout_ms = timeout_ms ? timeout_ms : builder->timeout_ms;
-    return aioc_request_build_link(builder, database, type, name) || aioc_request_check_session(builder, session) ||
+    return aioc_request_build_link(builder, feed, database, name) || aioc_request_check_session(builder, session) ||
            aioc_request_keep(builder, &question->link, aioc_mem_text(&builder->link)) ||
            aioc_request_keep(builder, &question->session, session) ? builder->status : 0;
 }
@@ -17584,8 +17605,8 @@ static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_
     what = !of_items && (aioc_request_has_pk(&request->pk) || request->pk_count) ? "pk"
            : !of_items && request->session_token.len ? "session_token"
            : !of_items && (request->epk_min || request->epk_max) ? "epk_min"
-           : request->container && (!owner || *owner != 'c') ? "container"  /* colls */
-           : request->user && (!owner || *owner != 'u') ? "user"  /* users */
+           : request->container && (!owner || strcmp(owner, "colls") != 0) ? "container"
+           : request->user && (!owner || strcmp(owner, "users") != 0) ? "user"
            : request->feed == AIOCOSMOS_FEED_RANGES && request->sql ? "sql"
            : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
            : request->database && !owner ? "database" : NULL;
@@ -17604,7 +17625,7 @@ static int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_reques
     const aiocosmos_pk *keys = request->pk_count ? request->pks : &request->pk;
     size_t count = request->pk_count ? request->pk_count : aioc_request_has_pk(keys), i;
     if (aioc_page_check_query(builder, request) ||
-        aioc_range_fill(builder, &cursor->question, request->database, feed->owner,
+        aioc_range_fill(builder, &cursor->question, feed, request->database,
                         request->user ? request->user : request->container, request->session_token,
                         request->timeout_ms)) return builder->status;
     for (i = 0; i < count; i++) {
@@ -20217,7 +20238,7 @@ static int aioc_many_fill(aioc_many *many, aioc_range_readers *readers)
     aioc_request_builder *builder = &many->engine->builder;
     const aiocosmos_read_many_request *request = &many->request;
     aioc_range_reader *reader = &many->reader;
-    int refused = aioc_range_fill(builder, &many->question, request->database, "colls", request->container,
+    int refused = aioc_range_fill(builder, &many->question, aioc_request_feeds, request->database, request->container,
                                   request->session_token, request->timeout_ms) ||
                   aioc_request_keep(builder, &builder->lines, aioc_mem_str(aioc_many_query_lines)) ||
                   aioc_request_add_headers(builder, request->headers, false) ||
@@ -20561,7 +20582,7 @@ static int aioc_batch_specify_all(aioc_op_engine *engine, const aiocosmos_batch_
 {
     aioc_request_builder *builder = &engine->builder;
     size_t pk_len, i;
-    if (aioc_request_build_link(builder, request->database, "colls", request->container) ||
+    if (aioc_request_link_container(builder, request->database, request->container) ||
         aioc_batch_specify(builder, aioc_mem_text(&builder->link), true, request->headers, spec) ||
         aioc_request_add_pk(builder, &request->pk) ||
         aioc_request_check_session(builder, request->session_token) ||
@@ -21512,7 +21533,7 @@ static int aioc_bulk_begin(aioc_bulk *bulk, const aiocosmos_bulk_request *reques
     bulk->waiter.owner = bulk->expiry.owner = bulk;
     if (aioc_request_check_session(builder, request->session_token) ||
         aioc_request_keep(builder, &bulk->token, request->session_token) || aioc_bulk_keep_lines(bulk, request) ||
-        aioc_request_build_link(builder, request->database, "colls", request->container))
+        aioc_request_link_container(builder, request->database, request->container))
         return builder->status;
     bulk->request.session_token.ptr = bulk->token.data;
     bulk->container = aioc_account_hold(&engine->account, aioc_mem_text(&builder->link));
@@ -22640,7 +22661,7 @@ static const aioc_account_container *aioc_client_known(aiocosmos_client *client,
     const aioc_account_container *known;
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS], link = aioc_mem_str(container);
     if (!container || !strchr(container, '/')) {
-        if (aioc_request_build_link(builder, NULL, "colls", container)) return NULL;
+        if (aioc_request_link_container(builder, NULL, container)) return NULL;
         link = aioc_mem_text(&builder->link);
     }
     known = aioc_account_find(&client->engine.account, link);
@@ -22685,7 +22706,7 @@ aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *databa
     aioc_op_engine *engine = &client->engine;
     aioc_account_container *known = NULL;
     client->lent_text.len = 0;
-    if (aioc_request_build_link(&engine->builder, database, "colls", container) == 0)
+    if (aioc_request_link_container(&engine->builder, database, container) == 0)
         known = aioc_account_find(&engine->account, aioc_mem_text(&engine->builder.link));
     if (!known || !aioc_account_session_for(known, NULL, aioc_mem_str(""), &client->lent_text))
         return aioc_mem_str("");
@@ -22698,7 +22719,7 @@ int aiocosmos_session_merge(aiocosmos_client *client, const char *database, cons
     aioc_account_container *known;
     size_t bad_at;
     bool merged;
-    if (aioc_request_build_link(builder, database, "colls", container)) return builder->status;
+    if (aioc_request_link_container(builder, database, container)) return builder->status;
     if (!aioc_protocol_session_check(token, &bad_at))
         return aioc_request_refuse_at(builder, "token", "malformed", bad_at);
     known = aioc_account_hold(&client->engine.account, aioc_mem_text(&builder->link));
