@@ -691,6 +691,26 @@ static const char *const joined_alike[] = { SORTED(RID("A"), "1", "1") "," SORTE
 static const char *const joined_arrays[] = { SORTED(RID("A"), "[0]", "1") "," SORTED(RID("A"), "[1]", "2") ","
                                              SORTED(RID("A"), "[3]", "3") "," SORTED(RID("Q"), "[2]", "4"), "" };
 
+/* What two ranges give, in pages of so many rows, each by a cursor of its own. lines: NULL, or more of each answer. */
+static void gives_in_pieces(const char *plan, const char *const *answers, const char *lines, uint32_t rows,
+                            const char *wanted)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    serve_shape(&shapes[0]);
+    server.ranges = two_ranges;
+    server.plan = plan;
+    server.answers = answers;
+    if (lines) server.lines = lines;
+    request.page_items_max = rows;
+    client = open_usual();
+    read_in_pieces(client, &request, &got);
+    if (got.status || strcmp(got.rows, wanted) != 0) printf("%s, pages of %u:\n", plan, (unsigned)rows);
+    CHECK_STR(got.status ? got.message : got.rows, wanted);
+    close_client(client);
+}
+
 /* The server does not look at the filter: so it gives what it gave before, again. */
 TEST(a_query_in_order_that_is_resumed_gives_each_row_once)
 {
@@ -704,26 +724,11 @@ TEST(a_query_in_order_that_is_resumed_gives_each_row_once)
         { PLAN(ORDER), joined, "1\n2\n3\n4\n" }, { PLAN(ORDER), joined_alike, "1\n2\n3\n4\n" },
         { PLAN(ORDER), joined_arrays, "1\n2\n3\n4\n" }
     };
-    static reading got;
     size_t i;
     uint32_t rows;
-    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
-        for (rows = 1; rows < 6; rows++) {
-            aiocosmos_query_request request = usual_request();
-            aiocosmos_client *client;
-            serve_shape(&shapes[0]);
-            server.ranges = two_ranges;
-            server.plan = cases[i].plan;
-            server.answers = cases[i].answers;
-            request.page_items_max = rows;
-            client = open_usual();
-            read_in_pieces(client, &request, &got);
-            if (got.status || strcmp(got.rows, cases[i].rows) != 0)
-                printf("case %zu, pages of %u:\n", i, (unsigned)rows);
-            CHECK_STR(got.status ? got.message : got.rows, cases[i].rows);
-            close_client(client);
-        }
-    }
+    for (i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (rows = 1; rows < 6; rows++)
+            gives_in_pieces(cases[i].plan, cases[i].answers, NULL, rows, cases[i].rows);
 }
 
 #define SCANNED(what) "x-ms-cosmos-query-execution-info: {" what "}\r\n"
@@ -739,22 +744,9 @@ TEST(rows_of_one_value_come_the_way_that_the_service_says)
         { PLAN(FALLING), ties_down, SCANNED("\"reverseRidEnabled\":true") },
         { PLAN(ORDER), ties_up, SCANNED("{") }, { PLAN(FALLING), ties_down, SCANNED("{") }
     };
-    static reading got;
     size_t i;
-    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
-        aiocosmos_query_request request = usual_request();
-        aiocosmos_client *client;
-        serve_shape(&shapes[0]);
-        server.ranges = two_ranges;
-        server.plan = cases[i].plan;
-        server.answers = cases[i].answers;
-        server.lines = cases[i].lines;
-        request.page_items_max = 1;
-        client = open_usual();
-        read_in_pieces(client, &request, &got);
-        CHECK_STR(got.status ? got.message : got.rows, "1\n2\n3\n4\n");
-        close_client(client);
-    }
+    for (i = 0; i < sizeof cases / sizeof *cases; i++)
+        gives_in_pieces(cases[i].plan, cases[i].answers, cases[i].lines, 1, "1\n2\n3\n4\n");
 }
 
 /* The first page of a query, and what another client reads behind it, of a server that has changed meanwhile. */
