@@ -38,5 +38,8 @@ mutant "a bulk forgets what may have been applied" 's/.*bulk->totals.maybe_appli
 mutant "a bulk forgets what was throttled" 's/.*bulk->totals.throttled\+\+.*//'
 mutant "a range that is gone is not doubted" '/_watch_gone\(/,/^}/s/^ +aioc_account_doubt_ranges\(.*//'
 mutant "tokens of failures are not taken" 's/status >= 300 && !aioc_protocol_is_news\(status\)/status >= 300/'
+mutant "a write in doubt is sent again" 's/.*verdict\.doubt && !now->is\.repeatable.*//'
+mutant "a transaction in doubt is sent again" 's/.*is->repeatable = is->repeatable && .*//'
+mutant "a token is trusted before the ranges" 's/ \|\| !aioc_range_same_rid\(query->cursor->from\.rid, container->rid\)//'
 echo "mutants: $passed passed, $failed failed"
 [ $failed -eq 0 ]

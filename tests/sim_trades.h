@@ -107,7 +107,7 @@ static bool sim_start_trade(sim_client *client)
     }
     sim_order(client, trade->whole);
     for (i = 0; i < trade->count; i++) {
-        trade->of[i]->leave = by_etags || client->options.retry_writes;
+        trade->of[i]->leave = by_etags;      /* retry_writes is of single ones */
         trade->of[i]->order_before = trade->whole->order_before;
     }
     snprintf(header, sizeof header, "x-sim-op: %ld", trade->whole->number);
