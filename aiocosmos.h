@@ -1078,7 +1078,7 @@ AIOCOSMOS_API int  aiocosmos_batch(aiocosmos_client *client, const aiocosmos_bat
 #  define AIOCOSMOS_ASSERT(x) ((void)0)
 #endif
 
-/* Seldom runs, as who begins, ends or looks up a name does: small rather than fast. */
+/* Seldom runs, as who opens, closes or looks up a name does: small rather than fast. */
 #if defined(__GNUC__)
 #  define AIOC_COLD __attribute__((cold))
 #  define AIOC_NOINLINE __attribute__((noinline))  /* has so many callers that copies cost more than calls */
@@ -2598,7 +2598,7 @@ static inline size_t aioc_text_first(uint64_t marks)
 /*--- Finding: every byte that comes is looked at, so many are looked at together ---*/
 
 /* For the innermost steps of reading: a call costs more than they do, and compilers think otherwise. */
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
 #  define AIOC_TEXT_INLINE static inline __attribute__((always_inline))
 #else
 #  define AIOC_TEXT_INLINE static inline
@@ -4920,8 +4920,7 @@ static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *
 static bool aioc_dns_candidate(const aioc_dns_config *config, aiocosmos_str host, unsigned *index, aioc_dns_domain *out)
 {
     const char *dot = (const char *)memchr(host.ptr, '.', host.len);
-    bool complete = host.ptr[host.len - 1] == '.';
-    unsigned searches = complete ? 0 : config->search_count, as_it_is = dot ? 0 : searches;
+    unsigned searches = host.ptr[host.len - 1] == '.' ? 0 : config->search_count, as_it_is = dot ? 0 : searches;
     while (*index <= searches) {
         unsigned i = (*index)++;
         const char *below = i == as_it_is ? "" : config->search[i < as_it_is ? i : i - 1];
@@ -5331,12 +5330,12 @@ static void aioc_dns_query_ask(aioc_dns_query *query);
 /* Asks for the next candidate. False: there is none. The look-up may be over when this returns. */
 static bool aioc_dns_lookup_next(aioc_dns_lookup *lookup)
 {
-    aiocosmos_str host = aioc_mem_str(lookup->name->host);
     aioc_dns_response nothing;
     int i;
     memset(&nothing, 0, sizeof nothing);
     nothing.ttl_s = UINT32_MAX;
-    if (!aioc_dns_candidate(&lookup->config, host, &lookup->candidate, &nothing.name)) return false;
+    if (!aioc_dns_candidate(&lookup->config, aioc_mem_str(lookup->name->host), &lookup->candidate, &nothing.name))
+        return false;
     for (i = 0; i < 2; i++) {
         lookup->queries[i].state = AIOC_DNS_FOREIGN;
         lookup->queries[i].said = nothing;
@@ -6820,7 +6819,7 @@ static aioc_http_state aioc_http_fail(aioc_http_parser *parser, int status, cons
     return AIOC_HTTP_FAILED;
 }
 
-static AIOC_NOINLINE aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *why)
+static aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *why)
 {
     return aioc_http_fail(parser, AIOCOSMOS_E_PROTOCOL, why);
 }
@@ -8110,8 +8109,8 @@ static void aioc_pool_tell_opening(const aioc_pool_connection *connection, aioc_
 /* It has waited until then, but for what opening its connection took. */
 static void aioc_pool_tell_queue(aioc_pool_outcome *outcome, const aioc_pool_exchange *exchange, uint64_t end_us)
 {
-    uint32_t opening_us = outcome->dns_us + outcome->tcp_us + outcome->tls_us;
-    outcome->queue_us = aioc_stream_span(exchange->started_us + opening_us, end_us);
+    outcome->queue_us = aioc_stream_span(exchange->started_us + outcome->dns_us + outcome->tcp_us + outcome->tls_us,
+                                         end_us);
 }
 
 /* All about the exchange's end but how. */
@@ -8263,9 +8262,10 @@ static void aioc_pool_opened(aioc_stream *stream)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
     aioc_pool *pool = connection->pool;
-    uint64_t now_us = connection->open_us = aioc_pool_now(pool);
+    connection->open_us = aioc_pool_now(pool);
     if (connection->retire_us == 0)
-        connection->retire_us = now_us + AIOC_POOL_RETIRE_US + aioc_text_random(&pool->random) % AIOC_POOL_RETIRE_MORE;
+        connection->retire_us = connection->open_us + AIOC_POOL_RETIRE_US +
+                                aioc_text_random(&pool->random) % AIOC_POOL_RETIRE_MORE;
     pool->opening--;
     pool->open++;
     pool->opened++;
@@ -12072,11 +12072,10 @@ static void aioc_op_tell(const aiocosmos_result *result)
 
 static void aioc_op_hand_over(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_op_engine *engine = op->engine;
     aioc_op_tell(result);
     if (!op->done) return;
-    engine->callbacks++;
-    op->done(engine->client, result, op->user_data);
+    op->engine->callbacks++;
+    op->done(op->engine->client, result, op->user_data);
 }
 
 /* What the service says of a failure quotes what it was asked: the log has the status only. */
@@ -12676,23 +12675,23 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
 
 static void aioc_op_see_session(aioc_op *op, const aioc_http_response *response)
 {
-    const aiocosmos_str *wanted = response->wanted;
     const char *why;
     if (!op->container || !op->is.item_data || op->engine->options->no_session) return;
-    why = aioc_account_see_answer(op->container, response->status, op->sub_status, wanted[AIOC_PROTOCOL_H_OWNER_RID],
-                                  wanted[AIOC_PROTOCOL_H_SESSION], op->attempt->epoch != op->container->epoch);
+    why = aioc_account_see_answer(op->container, response->status, op->sub_status,
+                                  response->wanted[AIOC_PROTOCOL_H_OWNER_RID],
+                                  response->wanted[AIOC_PROTOCOL_H_SESSION],
+                                  op->attempt->epoch != op->container->epoch);
     if (why) aioc_op_log(op->engine, 2, aioc_op_handle(op).id, why);
 }
 
 /* Signatures follow the server's clock once ours is off. */
 static bool aioc_op_clock_was_off(aioc_op *op, const aioc_http_response *response)
 {
-    aioc_op_engine *engine = op->engine;
     aioc_op_endpoint *endpoint = op->attempt->endpoint;
-    int64_t now_ms = aioc_reactor_wall_ms(engine->reactor), skew_ms;
+    int64_t now_ms = aioc_reactor_wall_ms(op->engine->reactor), skew_ms;
     if (!aioc_auth_skew(response->wanted[AIOC_PROTOCOL_H_DATE], now_ms, op->attempt->skew_ms, &skew_ms)) return false;
     if (endpoint->skew_ms == op->attempt->skew_ms)  /* else another's answer has corrected it meanwhile */
-        aioc_op_log(engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
+        aioc_op_log(op->engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
     endpoint->skew_ms = skew_ms;
     return true;
 }
@@ -12834,7 +12833,7 @@ static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict, bool last)
     if ((verdict->flags & AIOC_OP_DOUBT) && container) aioc_account_doubt_ranges(container);
     if (verdict->where == AIOC_OP_LEAVE && aioc_pool_leave(&op->attempt->endpoint->pool))
         aioc_op_log(engine, 2, aioc_op_handle(op).id,
-                    "the account has moved to another region: its connections are left, its name is asked anew");
+                    "the account has moved to another region: connections go there");
     if (verdict->sign_anew && !engine->signer.has_key && !last)
         aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt->token, true);
 }
@@ -12906,7 +12905,6 @@ static aiocosmos_json aioc_op_result_json(const aiocosmos_result *result)
 static aiocosmos_body aioc_op_take_body(const aiocosmos_result *result)
 {
     aioc_op_delivery *delivery = aioc_op_delivered(result);
-    aioc_mem *memory = delivery->op->engine->memory;
     aiocosmos_body body;
     char *block = NULL;
     memset(&body, 0, sizeof body);
@@ -12918,7 +12916,7 @@ static aiocosmos_body aioc_op_take_body(const aiocosmos_result *result)
         body.text = result->body;
     } else {
         body.owner_size = result->body.len + 1;
-        block = (char *)aioc_mem_zalloc(memory, body.owner_size);
+        block = (char *)aioc_mem_zalloc(delivery->op->engine->memory, body.owner_size);
         if (!block) return body;
         memcpy(block, result->body.ptr, result->body.len);
         body.text = aioc_text_view(block, result->body.len);
@@ -17618,7 +17616,7 @@ static int aioc_page_check_query(aioc_request_builder *builder, const aiocosmos_
     return aioc_page_check_span(builder, request);
 }
 
-static int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
+static AIOC_COLD int aioc_page_fill(aioc_page_cursor *cursor, const aiocosmos_query_request *request)
 {
     const aioc_request_feed *feed = &aioc_request_feeds[request->feed];
     aioc_request_builder *builder = &cursor->engine->builder;
@@ -18656,7 +18654,7 @@ static bool aioc_query_cut(aioc_query *query)
 }
 
 /* Reads rows of sql; empty: of what is asked for. */
-static void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const aioc_plan_info *info)
+static AIOC_COLD void aioc_query_begin_reading(aioc_query *query, aiocosmos_str sql, const aioc_plan_info *info)
 {
     aioc_range_reader *reader = &query->reader;
     const aioc_row_chain *chain = &query->chain;
@@ -19067,7 +19065,7 @@ static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_reque
     return aioc_request_keep(&engine->builder, &query->sql, aioc_mem_str(request->sql));
 }
 
-static int aioc_query_fill(aioc_page_cursor *cursor, const void *asked)
+static AIOC_COLD int aioc_query_fill(aioc_page_cursor *cursor, const void *asked)
 {
     const aiocosmos_query_request *request = (const aiocosmos_query_request *)asked;
     aioc_request_builder *builder = &cursor->engine->builder;
@@ -19405,7 +19403,7 @@ static int aioc_change_place_at(aioc_page_cursor *cursor, const aiocosmos_change
     return 0;
 }
 
-static int aioc_change_fill(aioc_page_cursor *cursor, const void *asked)
+static AIOC_COLD int aioc_change_fill(aioc_page_cursor *cursor, const void *asked)
 {
     const aiocosmos_changes_request *request = (const aiocosmos_changes_request *)asked;
     aioc_request_builder *builder = &cursor->engine->builder;
