@@ -231,6 +231,7 @@ typedef struct sim_query {
     unsigned born;                           /* of the client: another life of it does not know the query */
     aiocosmos_cursor handle;                 /* id 0: closed, and perhaps to be resumed */
     unsigned key;                            /* SIM_KEYS: all */
+    bool     listed;                         /* the key is asked for as one of several, with one that has no items */
     uint32_t page_items_max;
     bool     skip_empty, over;
     sim_op  *page;                           /* that is owed */
@@ -298,10 +299,17 @@ static bool sim_query_open(sim_query *query)
     sim_client *client = query->client;
     sim *s = client->sim;
     aiocosmos_query_request request;
+    aiocosmos_pk keys[3];
     int refused;
     memset(&request, 0, sizeof request);
     request.container = query->container;
-    if (query->key < SIM_KEYS) request.pk = aiocosmos_pk1(sim_key(query->key));
+    if (query->listed) {
+        keys[0] = keys[2] = aiocosmos_pk1(sim_key(query->key));
+        keys[1] = aiocosmos_pk1(aiocosmos_s("of nothing"));
+        request.pks = keys;
+        request.pk_count = 3;
+        sim_cover(&s->world, SIM_query_of_listed_keys);
+    } else if (query->key < SIM_KEYS) request.pk = aiocosmos_pk1(sim_key(query->key));
     request.sql = query->shape->sql;
     request.page_items_max = query->page_items_max;
     request.skip_empty = query->skip_empty;
@@ -438,6 +446,7 @@ static bool sim_start_query(sim_client *client)
     else if (!query->wild && sim_chance(&s->world.readers, 0.6))
         query->shape = &sim_shapes[sim_between(&s->world.readers, 2, sizeof sim_shapes / sizeof *sim_shapes - 1)];
     if (query->shape->over_all) query->key = SIM_KEYS;
+    query->listed = query->key < SIM_KEYS && sim_chance(random, 0.4);
     if (!query->wild && s->plan.trial != SIM_READERS && sim_chance(&s->world.readers, 0.3))
         query->container = SIM_SHELVES;
     query->skip_empty = sim_chance(random, 0.5);

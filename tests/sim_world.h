@@ -88,7 +88,7 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(read_left_black_hole) X(metadata_silent) X(merge_enabled) X(query_in_order) X(query_of_big_pages) \
     X(query_waited_for_memory) X(container_made_anew) \
     X(many_done) X(many_failed) X(many_found_some) X(changes_page) X(changes_all_seen) X(changes_resumed) \
-    X(changes_page_failed) X(query_of_rows) X(query_summed_up) X(query_of_hierarchical_keys) \
+    X(changes_page_failed) X(query_of_rows) X(query_summed_up) X(query_of_hierarchical_keys) X(query_of_listed_keys) \
     X(item_expired) \
     X(case_ordered) X(case_ordered_by_several) X(case_descending) X(case_limited) X(case_distinct) \
     X(case_distinct_ordered) X(case_aggregates) X(case_groups) X(case_distinct_count) X(case_vector) \
