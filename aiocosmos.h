@@ -2615,38 +2615,39 @@ AIOC_TEXT_INLINE uint64_t aioc_text_load_some(const void *bytes, size_t len)
 
 #define AIOC_TEXT_BYTES(b) (UINT64_C(0x0101010101010101) * (b))
 
-/* The first byte that is `low` or less, or one of two others, which are ASCII, or, where wide, above U+007F; or the
- * end, where zeros are, which are low. Most runs are short: no branch depends on where in a word one ends. Subtracting
- * sets the top bit of a byte that is smaller. The first mark, the lowest, is right; others may come from borrowing. */
-AIOC_TEXT_INLINE const char *aioc_text_find_words(const char *at, const char *end, unsigned low, char one, char other,
-                                                  bool wide)
+/* The first byte that is `low` or less once the bits `flip` are flipped, or is `one`, or, where wide, is above U+007F;
+ * or the end, where zeros are, which are low. All three are ASCII. Most runs are short: no branch depends on where in a
+ * word one ends. Subtracting sets the top bit of smaller bytes. The first mark, the lowest, is right; others
+ * may come from borrowing. */
+AIOC_TEXT_INLINE const char *aioc_text_find_words(const char *at, const char *end, unsigned flip, unsigned low,
+                                                  char one, bool wide)
 {
     for (;; at += 8) {
-        uint64_t word = aioc_text_load_some(at, (size_t)(end - at)), marks = word - AIOC_TEXT_BYTES(low + 1);
+        uint64_t word = aioc_text_load_some(at, (size_t)(end - at));
+        uint64_t marks = (word ^ AIOC_TEXT_BYTES(flip)) - AIOC_TEXT_BYTES(low + 1);
         marks |= (word ^ AIOC_TEXT_BYTES((unsigned char)one)) - AIOC_TEXT_BYTES(1);
-        marks |= (word ^ AIOC_TEXT_BYTES((unsigned char)other)) - AIOC_TEXT_BYTES(1);
         marks = (wide ? marks | word : marks & ~word) & AIOC_TEXT_BYTES(0x80);
         if (marks) return at + aioc_text_first(marks);
     }
 }
 
-/* The same with the vectors that every x86-64 has: reading becomes faster by a tenth. */
-AIOC_TEXT_INLINE const char *aioc_text_find(const char *at, const char *end, unsigned low, char one, char other,
+/* The same with the vectors that every x86-64 has: reading becomes faster by a tenth. They compare signed bytes: those
+ * above U+007F are below all others, unless their top bit is flipped. */
+AIOC_TEXT_INLINE const char *aioc_text_find(const char *at, const char *end, unsigned flip, unsigned low, char one,
                                             bool wide)
 {
 #if AIOC_TEXT_SSE2
+    const unsigned top = wide ? 0 : 0x80;
     for (; end - at >= 16; at += 16) {
-        const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        const __m128i others =
-            _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(one)), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(other)));
-        /* Only the top bit counts: a subtraction sets that of smaller bytes, but may clear it in wide ones. */
-        const __m128i lows = wide ? _mm_or_si128(_mm_sub_epi8(bytes, _mm_set1_epi8((char)(low + 1))), bytes)
-                                  : _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8((char)low)), bytes);
-        unsigned marks = (unsigned)_mm_movemask_epi8(_mm_or_si128(others, lows));
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i flipped = _mm_xor_si128(bytes, _mm_set1_epi8((char)(flip ^ top)));
+        __m128i lows = _mm_subs_epi8(flipped, _mm_set1_epi8((char)((low + 1) ^ top)));
+        __m128i ones = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(one));
+        unsigned marks = (unsigned)_mm_movemask_epi8(_mm_or_si128(lows, ones));
         if (marks) return at + (unsigned)__builtin_ctz(marks);
     }
 #endif
-    return aioc_text_find_words(at, end, low, one, other, wide);
+    return aioc_text_find_words(at, end, flip, low, one, wide);
 }
 
 /*--- Views and digits ---*/
@@ -3019,24 +3020,34 @@ AIOC_TEXT_INLINE unsigned aioc_json_peek(const char *at, const char *end)
     return !end || at < end ? (unsigned char)*at : 0u;
 }
 
-/* What stands for itself in a string: all but quote, backslash, control characters and what is above U+007F. */
-static inline bool aioc_json_is_plain(char c)
-{
-    return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
-}
-
+/* Behind what stands for itself in a string: all but quote, backslash, control characters and what is above U+007F. */
 AIOC_TEXT_INLINE const char *aioc_json_skip_plain(const char *at, const char *end)
 {
-    return aioc_text_find(at, end, 0x1F, '"', '\\', true);
+    return aioc_text_find(at, end, ' ' ^ '"', ' ', '\\', true);
+}
+
+/* Behind letters, digits and '_', as names are. Byte by byte: processors guess where a name ends by those before, and
+ * read on meanwhile, while a length that is computed is waited for. */
+AIOC_TEXT_INLINE const char *aioc_json_skip_word(const char *at, const char *end)
+{
+    static const bool word[256] = {
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0,
+        0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1,
+        0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0
+    };
+    for (;; at += 4) {
+        if (!word[aioc_json_peek(at, end)]) return at;
+        if (!word[aioc_json_peek(at + 1, end)]) return at + 1;
+        if (!word[aioc_json_peek(at + 2, end)]) return at + 2;
+        if (!word[aioc_json_peek(at + 3, end)]) return at + 3;
+    }
 }
 
 AIOC_TEXT_INLINE const char *aioc_json_skip_space(const char *at, const char *end)
 {
-    for (;;) {
-        unsigned c = aioc_json_peek(at, end);
-        if (c > ' ' || (c != ' ' && c != '\n' && c != '\r' && c != '\t')) return at;
-        at++;
-    }
+    while (aioc_json_peek(at, end) <= ' ' && aioc_text_is_space((char)aioc_json_peek(at, end))) at++;
+    return at;
 }
 
 /* The next four bytes, the first lowest; 0 for those that are not there. */
@@ -3084,12 +3095,10 @@ AIOC_TEXT_INLINE const char *aioc_json_skip_wide(const char *at, const char *end
 static bool aioc_json_utf8_ok(const char *text, size_t len, size_t *bad_at)
 {
     const char *at = len > 0 ? text : "", *end = at + len;
-    while (at < end) {
-        size_t size;
-        while (end - at >= 8 && !(aioc_text_load64le((const unsigned char *)at) & AIOC_TEXT_BYTES(0x80))) at += 8;
-        while (at < end && !(*at & 0x80)) at++;
+    size_t size;
+    while ((at = aioc_json_skip_plain(at, end)) < end) {
         size = aioc_json_utf8_len(at, end);
-        if (size == 0 && at < end) {
+        if (size == 0) {
             if (bad_at) *bad_at = (size_t)(at - text);
             return false;
         }
@@ -3124,16 +3133,17 @@ static uint32_t aioc_json_hex4(const char *at)
     return code;
 }
 
+/* What may stand behind a backslash but u, and what it means. */
+static const char aioc_json_escapes[] = "bfnrt\\\"/", aioc_json_escaped[] = "\b\f\n\r\t\\\"/";
+
 /* Of an escape that was checked: moves *at from the backslash behind it. */
 static size_t aioc_json_unescape(const char **at, const char *end, char out[4])
 {
-    static const char names[] = "bfnrt", meant[] = "\b\f\n\r\t";
-    const char *name, *escape = *at + 1;
+    const char *escape = *at + 1;
     uint32_t code, low;
     *at = escape + 1;
     if (*escape != 'u') {
-        name = *escape < 'b' ? NULL : strchr(names, *escape);
-        *out = name ? meant[name - names] : *escape;
+        *out = *escape < 'b' ? *escape : aioc_json_escaped[strchr(aioc_json_escapes, *escape) - aioc_json_escapes];
         return 1;
     }
     *at = escape + 5;
@@ -3194,28 +3204,27 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_escape(aioc_json_scan *scan, const c
     return i == 4 ? at : aioc_json_stop(scan, at, "a hex digit is expected");
 }
 
+/* Of a string, from where it is no longer plain to behind the closing quote. */
 static const char *aioc_json_scan_mixed(aioc_json_scan *scan, const char *at)
 {
     scan->escaped = 0;
-    for (;;) {
-        if (at < scan->end && aioc_json_is_plain(*at)) at = aioc_json_skip_plain(at, scan->end);
-        if (at == scan->end) return aioc_json_stop(scan, at, "a closing quote is expected");
-        if (*at == '"') return at + 1;
+    for (; at < scan->end && *at != '"'; at = aioc_json_skip_plain(at, scan->end)) {
         if (*at == '\\') {
             scan->escaped = AIOC_JSON_ESCAPED;
             at = aioc_json_scan_escape(scan, at + 1);
             if (!at) return NULL;
         } else if ((unsigned char)*at < 0x20) {
             return aioc_json_stop(scan, at, "a control character must be escaped");
-        }
-        if (!(aioc_json_peek(at, scan->end) & 0x80)) continue;
-        at = aioc_json_skip_wide(at, scan->end);
-        while (at < scan->end && (unsigned char)*at >= 0x80) {
-            size_t size = aioc_json_utf8_len(at, scan->end);
-            if (size == 0) return aioc_json_stop(scan, at, "the string is not UTF-8");
-            at += size;
+        } else {
+            at = aioc_json_skip_wide(at, scan->end);
+            while (at < scan->end && (unsigned char)*at >= 0x80) {
+                size_t size = aioc_json_utf8_len(at, scan->end);
+                if (size == 0) return aioc_json_stop(scan, at, "the string is not UTF-8");
+                at += size;
+            }
         }
     }
+    return at < scan->end ? at + 1 : aioc_json_stop(scan, at, "a closing quote is expected");
 }
 
 /* From behind the opening quote to behind the closing one. */
@@ -3229,6 +3238,21 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_string(aioc_json_scan *scan, const c
     return at;
 }
 
+/* From a property's name, which ends at *name_end, to its value. */
+AIOC_TEXT_INLINE const char *aioc_json_scan_name(aioc_json_scan *scan, const char *at, const char *end, uint32_t *info,
+                                                 const char **name_end)
+{
+    if (aioc_json_peek(at, end) != '"') return aioc_json_stop(scan, at, "a property name is expected");
+    at = aioc_json_skip_word(at + 1, end);
+    *info = AIOCOSMOS_JSON_STR;
+    at = aioc_json_peek(at, end) == '"' ? at + 1 : aioc_json_scan_string(scan, at, info);
+    *name_end = at;
+    if (!at) return NULL;
+    at = aioc_json_skip_space(at, end);
+    if (aioc_json_peek(at, end) != ':') return aioc_json_stop(scan, at, "a colon is expected");
+    return aioc_json_skip_space(at + 1, end);
+}
+
 /* One digit at least. */
 AIOC_TEXT_INLINE const char *aioc_json_scan_digits(aioc_json_scan *scan, const char *at, const char *end)
 {
@@ -3240,15 +3264,11 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_digits(aioc_json_scan *scan, const c
 
 AIOC_TEXT_INLINE const char *aioc_json_scan_number(aioc_json_scan *scan, const char *at, const char *end)
 {
+    const char *first = at + (*at == '-');
     unsigned c;
-    at += *at == '-';
-    if (aioc_json_peek(at, end) == '0') {
-        at++;
-        if (aioc_json_peek(at, end) - '0' <= 9) return aioc_json_stop(scan, at, "a number starts with no extra 0");
-    } else {
-        at = aioc_json_scan_digits(scan, at, end);
-        if (!at) return NULL;
-    }
+    at = aioc_json_scan_digits(scan, first, end);
+    if (!at) return NULL;
+    if (*first == '0' && at > first + 1) return aioc_json_stop(scan, first + 1, "a number starts with no extra 0");
     c = aioc_json_peek(at, end);
     if (c == '.') {
         at = aioc_json_scan_digits(scan, at + 1, end);
@@ -3261,17 +3281,14 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_number(aioc_json_scan *scan, const c
     return aioc_json_scan_digits(scan, at + (c == '+' || c == '-'), end);
 }
 
-/* Anything but a string, a number or a container. first: of an array, whose end would do as well. */
-AIOC_TEXT_INLINE const char *aioc_json_scan_other(aioc_json_scan *scan, const char *at, bool first, uint32_t *info)
+/* true, false or null: the last four bytes are compared at once. */
+AIOC_TEXT_INLINE const char *aioc_json_scan_word(aioc_json_scan *scan, const char *at, uint32_t *info)
 {
     unsigned c = aioc_json_peek(at, scan->end);
-    const char *word = c == 't' ? "true" : c == 'f' ? "false" : c == 'n' ? "null" : NULL;
-    size_t behind = c == 'f';  /* the last four bytes are compared at once */
+    const char *tail = c == 't' ? "true" : c == 'f' ? "alse" : "null", *from = at + (c == 'f');
     *info = c == 'n' ? AIOCOSMOS_JSON_NULL : AIOCOSMOS_JSON_BOOL;
-    if (word && scan->end - at > 4 && memcmp(at + behind, word + behind, 4) == 0) return at + behind + 4;
-    if (!word) return aioc_json_stop(scan, at, first ? "a value or ']' is expected" : "a value is expected");
-    while (*word && aioc_json_peek(at, scan->end) == (unsigned char)*word) word++, at++;
-    return *word ? aioc_json_stop(scan, at, "true, false or null is expected") : at;
+    if (scan->end - from >= 4 && memcmp(from, tail, 4) == 0) return from + 4;
+    return aioc_json_stop(scan, at, "a value is expected");
 }
 
 /* Whether a string or name has escapes. Only its node knows for sure without looking. */
@@ -3316,8 +3333,7 @@ static bool aioc_json_means(aiocosmos_json string, aiocosmos_str name, bool toke
 
 /* Makes room for more nodes: at first as documents have, then as the text up to `at` lets expect. Returns where the
  * next one goes. */
-static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, const aioc_json_node *node,
-                                      aioc_json_node **limit)
+static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, const aioc_json_node *node)
 {
     aiocosmos_json_doc *doc = scan->doc;
     uint32_t used = doc->cap > 0 ? (uint32_t)(node - doc->nodes) : 0;
@@ -3337,16 +3353,14 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, cons
     }
     doc->nodes = nodes;
     doc->cap = (uint32_t)cap;
-    *limit = nodes + cap - 1;
     return nodes + used;
 }
 
-/* A container that is open, and what is known of the one around it. */
-typedef struct aioc_json_frame {
-    uint32_t node;
-    uint32_t members;  /* of the one around it, so far */
-    unsigned closing;  /* its closing bracket; NUL: there is none around */
-} aioc_json_frame;
+/* A container that is open. */
+typedef struct aioc_json_level {
+    uint32_t node, members;  /* its own; so far, with the one that is read */
+    unsigned closing;        /* its bracket; NUL: what is around the whole text */
+} aioc_json_level;
 
 AIOC_TEXT_INLINE void aioc_json_note(aioc_json_node *node, const char *text, const char *at, const char *end,
                                      uint32_t info)
@@ -3370,6 +3384,19 @@ static aiocosmos_json aioc_json_alone(const char *text, size_t len)
     return value;
 }
 
+/* Any value but a container; where one begins, *info is 0. */
+AIOC_TEXT_INLINE const char *aioc_json_scan_scalar(aioc_json_scan *scan, const char *at, const char *end,
+                                                   uint32_t *info)
+{
+    unsigned c = aioc_json_peek(at, end);
+    if (c == '"') return aioc_json_scan_string(scan, at + 1, info);
+    *info = AIOCOSMOS_JSON_NUM;
+    if (c - '0' <= 9 || c == '-') return aioc_json_scan_number(scan, at, end);
+    if (c != '{' && c != '[') return aioc_json_scan_word(scan, at, info);
+    *info = 0;
+    return at;
+}
+
 /* What stands instead of a comma or a container's end. */
 static const char *aioc_json_lacks(aioc_json_scan *scan, const char *at, unsigned closing)
 {
@@ -3377,122 +3404,91 @@ static const char *aioc_json_lacks(aioc_json_scan *scan, const char *at, unsigne
     return aioc_json_stop(scan, at, closing == '}' ? "a comma or '}' is expected" : "a comma or ']' is expected");
 }
 
-/* Reads the whole text. Compiled three times: with nodes and without for texts that end in a closing bracket, and for
- * others. end is NULL for the first two: no step can pass that last bracket unseen, so none looks out for the end but
- * strings, and what follows a closing bracket. */
+/* Reads a value. Compiled three times: with nodes and without for texts that end in a closing bracket, and for others.
+ * end is NULL for the first two: no step can pass that last bracket unseen, so only strings look out for the end, and
+ * what follows a closing bracket. */
 AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool noting, const char *end)
 {
-    aioc_json_frame frames[AIOC_JSON_DEPTH_MAX], *frame = frames, *deepest = frames + scan->depth_max;
-    const char *text = scan->text, *at = aioc_json_skip_space(text, end), *start, *wanted = NULL;
-    aioc_json_node *node = NULL, *limit = NULL;
-    uint32_t members = 0, info = 0;
-    unsigned c, closing = 0;
-    bool named;
-    if (noting) {
-        if (scan->doc->cap == 0 && !aioc_json_more(scan, at, NULL, &limit)) return NULL;
-        node = scan->doc->nodes;
-        limit = node + scan->doc->cap - 1;  /* a name and a value are noted before this is asked again */
-    }
+    aioc_json_level levels[AIOC_JSON_DEPTH_MAX], *around = levels, in = {0, 0, 0};
+    const char *text = scan->text, *at = aioc_json_skip_space(text, end), *start, *name_end = NULL, *wanted = NULL;
+    aioc_json_node *node = noting ? scan->doc->nodes : NULL, *limit = node ? node + scan->doc->cap - 1 : NULL;
+    uint32_t info = 0;
     for (;;) {
-        if (noting && node >= limit) {
-            node = aioc_json_more(scan, at, node, &limit);
+        if (noting && node >= limit) {  /* a name and a value are noted before this is asked again */
+            node = aioc_json_more(scan, at, node);
             if (!node) return NULL;
+            limit = scan->doc->nodes + scan->doc->cap - 1;
         }
-        if (closing == '}') {
+        if (in.closing == '}') {
             start = at;
-            if (aioc_json_peek(at, end) != '"') {
-                return aioc_json_stop(scan, at, members == 1 ? "a property name or '}' is expected"
-                                                             : "a property name is expected");
-            }
-            at = aioc_json_scan_string(scan, at + 1, &info);
+            at = aioc_json_scan_name(scan, at, end, &info, &name_end);
             if (!at) return NULL;
-            if (noting) aioc_json_note(node++, text, start, at, info);
-            named = !noting && scan->found && frame == frames + 1 &&
-                    (info != AIOCOSMOS_JSON_STR || (size_t)(at - start) == scan->name.len + 2) &&
-                    aioc_json_inside_is(start + 1, at - 1, (info & AIOC_JSON_ESCAPED) != 0, scan->name, false);
-            at = aioc_json_skip_space(at, end);
-            if (aioc_json_peek(at, end) != ':') return aioc_json_stop(scan, at, "a colon is expected");
-            at = aioc_json_skip_space(at + 1, end);
-            if (named) wanted = at;
+            if (noting) aioc_json_note(node++, text, start, name_end, info);
+            else if (scan->found && around == levels + 1 &&
+                     aioc_json_inside_is(start + 1, name_end - 1, info != AIOCOSMOS_JSON_STR, scan->name, false)) {
+                wanted = at;
+            }
         }
         start = at;
-        c = aioc_json_peek(at, end);
-        if (c == '"') {
-            at = aioc_json_scan_string(scan, at + 1, &info);
-        } else if (c - '0' <= 9 || c == '-') {
-            at = aioc_json_scan_number(scan, at, end);
-            info = AIOCOSMOS_JSON_NUM;
-        } else if (c == '{' || c == '[') {
-            if (frame == deepest) return aioc_json_stop(scan, at, "nested deeper than 128 levels");
-            if (noting) {
-                frame->node = (uint32_t)(node - scan->doc->nodes);
-                aioc_json_note(node++, text, at, at, c == '{' ? AIOCOSMOS_JSON_OBJ : AIOCOSMOS_JSON_ARR);
-            }
-            frame->members = members;
-            frame->closing = closing;
-            frame++;
-            closing = c + 2;  /* ASCII: [\] and {|} */
-            at = aioc_json_skip_space(at + 1, end);
-            members = aioc_json_peek(at, end) != closing;
-            info = 0;
-            if (members) continue;
-        } else {
-            at = aioc_json_scan_other(scan, at, members == 1 && closing == ']', &info);
-        }
+        at = aioc_json_scan_scalar(scan, at, end, &info);
         if (!at) return NULL;
-        if (noting && info) aioc_json_note(node++, text, start, at, info);
-        /* Behind a value: a comma, or the ends of containers up to a comma or to the end. */
-        for (;;) {
-            if (!noting && wanted && frame == frames + 1) {
-                *scan->found = aioc_json_alone(wanted, (size_t)(at - wanted));
-                wanted = NULL;
-            }
-            if (frame == frames) {
-                at = aioc_json_skip_space(at, scan->end);
-                if (at < scan->end) return aioc_json_stop(scan, at, "nothing may follow the value");
+        if (info > 0) {
+            if (noting) aioc_json_note(node++, text, start, at, info);
+        } else {
+            if (around == levels + scan->depth_max) return aioc_json_stop(scan, at, "nested deeper than 128 levels");
+            *around++ = in;
+            in.closing = aioc_json_peek(at, end) + 2;  /* ASCII: [\] and {|} */
+            info = in.closing == '}' ? AIOCOSMOS_JSON_OBJ : AIOCOSMOS_JSON_ARR;
+            if (noting) in.node = (uint32_t)(node - scan->doc->nodes);
+            if (noting) aioc_json_note(node++, text, at, at, info);
+            at = aioc_json_skip_space(at + 1, end);
+            in.members = aioc_json_peek(at, end) != in.closing;
+            if (in.members) continue;
+        }
+        for (;;) {  /* behind a value: the ends of containers up to a comma */
+            if (around == levels) {
                 if (noting) scan->doc->count = (uint32_t)(node - scan->doc->nodes);
                 return at;
             }
+            if (!noting && wanted && around == levels + 1) {
+                *scan->found = aioc_json_alone(wanted, (size_t)(at - wanted));
+                wanted = NULL;
+            }
             at = aioc_json_skip_space(at, end);
-            c = aioc_json_peek(at, end);
-            if (c == ',') break;
-            if (c != closing) return aioc_json_lacks(scan, at, closing);
+            if (aioc_json_peek(at, end) == ',') break;
+            if (aioc_json_peek(at, end) != in.closing) return aioc_json_lacks(scan, at, in.closing);
             at++;
-            frame--;
             if (noting) {
-                aioc_json_node *container = scan->doc->nodes + frame->node;
+                aioc_json_node *container = scan->doc->nodes + in.node;
                 container->len = (uint32_t)(at - text) - container->at;
                 container->next = (uint32_t)(node - container);
-                container->info |= members << 4;
+                container->info |= in.members << 4;
             }
-            members = frame->members;
-            closing = frame->closing;
-            if (!end && at == scan->last && frame > frames) return aioc_json_lacks(scan, at, closing);
+            in = *--around;
+            if (!end && at == scan->last && around > levels) return aioc_json_lacks(scan, at, in.closing);
         }
         at = aioc_json_skip_space(at + 1, end);
-        members++;
+        in.members++;
     }
 }
 
 /* What ends in no bracket is a scalar, or cut off, or wrong. */
 static int aioc_json_scan_text(aioc_json_scan *scan)
 {
-    const char *last = scan->end;
+    const char *last = scan->end, *at;
 #if SIZE_MAX > UINT32_MAX
     if (last - scan->text > UINT32_MAX) {
         aioc_json_stop(scan, scan->text, "the text is larger than 4 GiB");
         return scan->result;
     }
 #endif
-    while (last > scan->text && aioc_json_skip_space(last - 1, last) == last) last--;
+    while (last > scan->text && aioc_text_is_space(last[-1])) last--;
     scan->last = last;
-    if (last == scan->text || (last[-1] != ']' && last[-1] != '}')) {
-        aioc_json_scan_value(scan, scan->doc != NULL, scan->end);
-    } else if (scan->doc) {
-        aioc_json_scan_value(scan, true, NULL);
-    } else {
-        aioc_json_scan_value(scan, false, NULL);
-    }
+    if (last == scan->text || (last[-1] != ']' && last[-1] != '}'))
+        at = aioc_json_scan_value(scan, scan->doc != NULL, scan->end);
+    else at = scan->doc ? aioc_json_scan_value(scan, true, NULL) : aioc_json_scan_value(scan, false, NULL);
+    if (at) at = aioc_json_skip_space(at, scan->end);
+    if (at && at < scan->end) aioc_json_stop(scan, at, "nothing may follow the value");
     return scan->result;
 }
 
@@ -3524,7 +3520,7 @@ static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len
     doc->text = text;
     doc->len = len;
     doc->count = 0;
-    aioc_json_scan_text(&scan);
+    if (aioc_json_scan_text(&scan) < 0) doc->count = 0;
     doc->error = scan.error;
     doc->error_at = (size_t)(scan.error_at - scan.text);
     return scan.result;
@@ -3612,29 +3608,35 @@ static aiocosmos_json aioc_json_at(aiocosmos_json value, const char *pointer)
     return *pointer == '\0' ? value : aioc_json_none();
 }
 
-/* A name without escapes begins here. Most differ at once: that is quicker than any call. */
+/* A name without escapes begins here. */
 static inline bool aioc_json_is_named(const char *name, const char *at, size_t len)
 {
-    return (*name == *at || !*name) && strlen(name) == len && memcmp(name, at, len) == 0;
+    return *name == *at ? strncmp(name, at, len) == 0 && !name[len] : !*name && len == 0;
+}
+
+/* A bit for the first two characters: most properties begin as none of those that are sought. */
+static inline uint64_t aioc_json_beginning(const char *name)
+{
+    return UINT64_C(1) << ((5u * (unsigned char)name[0] + (unsigned char)name[1]) & 63);
 }
 
 static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
 {
     const aioc_json_node *node = (const aioc_json_node *)object.node, *key, *end;
-    uint64_t firsts = 0;  /* characters of the names: a bit each; most keys begin with none of these */
+    uint64_t beginnings = 0;
     size_t i, found = 0;
     for (i = 0; i < n; i++) {
         out[i] = aioc_json_none();
-        firsts |= UINT64_C(1) << ((*names[i] ? *names[i] : '"') & 63);
+        beginnings |= *names[i] && names[i][1] ? aioc_json_beginning(names[i]) : UINT64_MAX;
     }
     if (!node || object.type != AIOCOSMOS_JSON_OBJ) return 0;
     for (key = node + 1, end = node + node->next; key < end; key += 1 + key[1].next) {
-        const char *at = object.ptr + (key->at - node->at);
+        const char *at = object.ptr + (key->at - node->at) + 1;
         bool escaped = (key->info & AIOC_JSON_ESCAPED) != 0;
-        if (!escaped && !(firsts >> (at[1] & 63) & 1)) continue;
+        if (!escaped && !(beginnings & aioc_json_beginning(at))) continue;
         for (i = 0; i < n; i++) {
             if (escaped ? !aioc_json_means(aioc_json_of(object, key), aioc_mem_str(names[i]), false)
-                        : !aioc_json_is_named(names[i], at + 1, key->len - 2)) continue;
+                        : !aioc_json_is_named(names[i], at, key->len - 2)) continue;
             found += out[i].type == AIOCOSMOS_JSON_NONE;
             out[i] = aioc_json_of(object, key + 1);
         }
@@ -3749,18 +3751,12 @@ static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
     {0xF24A01A73CF2DCCF, 0xBC633B39673C8CEC, 0x3D9C44CD2F36917C},
     {0x9E19DB92B4E31BA9, 0x6C07A2C26A8346D1, 0x4944D9F52CD0DEC2}
     };
-    static const uint64_t steps[28] = {  /* 5^0, 5^1, ... 5^27: the bits of 10^0, 10^1, ... */
-    1, 5, 25, 125, 625, 3125, 15625, 78125, 390625, 1953125, 9765625, 48828125, 244140625, 1220703125, 6103515625,
-    30517578125, 152587890625, 762939453125, 3814697265625, 19073486328125, 95367431640625, 476837158203125,
-    2384185791015625, 11920928955078125, 59604644775390625, 298023223876953125, 1490116119384765625,
-    7450580596923828125
-    };
     const uint64_t *base = bases[(ten + 378) / 54];
     uint64_t first = base[0], second = base[1], third = base[2], word[3], lowest, factor, carry;
     int left = (ten + 378) % 54, step;
-    for (; left > 0; left -= step) {
-        step = left < 28 ? left : 27;
-        factor = steps[step] << aioc_json_leading_zeros(steps[step]);
+    while (left > 0) {
+        for (factor = 1, step = 0; step < 27 && left > 0; step++, left--) factor *= 5;  /* the bits of a power of ten */
+        factor <<= aioc_json_leading_zeros(factor);
         carry = aioc_json_multiply(third, factor, &lowest);
         aioc_json_multiply_long(factor, first, second, word);
         word[0] += carry;
@@ -4112,11 +4108,10 @@ static size_t aioc_json_hex_put(uint32_t unit, char *out)
 static size_t aioc_json_escape(const char *at, size_t size, char out[12])
 {
     uint32_t code = aioc_json_utf8_code(at, size);
-    static const char names[] = "\"\\bfnrt", meant[] = "\"\\\b\f\n\r\t";
-    const char *found = code > 0 && code < 0x80 ? strchr(meant, (int)code) : NULL;
+    const char *found = code > 0 && code < 0x80 ? strchr(aioc_json_escaped, (int)code) : NULL;
     if (found) {
         out[0] = '\\';
-        out[1] = names[found - meant];
+        out[1] = aioc_json_escapes[found - aioc_json_escaped];
         return 2;
     }
     if (code < 0x10000) return aioc_json_hex_put(code, out);
@@ -6852,7 +6847,7 @@ static inline bool aioc_http_is_name(aiocosmos_str name, const char *text, size_
 static size_t aioc_http_control(const char *text, size_t from, size_t len)
 {
     const char *at = text + from, *end = text + len;
-    while ((at = aioc_text_find(at, end, 0x1F, 0x7F, 0x7F, false)) < end && *at == '\t') at++;
+    while ((at = aioc_text_find(at, end, 0, 0x1F, 0x7F, false)) < end && *at == '\t') at++;
     return (size_t)(at - text);
 }
 
@@ -6921,7 +6916,7 @@ static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const cha
     const aioc_http_names *names = parser->names;
     aiocosmos_str value;
     /* Up to the colon, or to a byte that is not visible ASCII. */
-    size_t name_len = (size_t)(aioc_text_find(line, line + len, 0x20, ':', ':', true) - line), i = 0;
+    size_t name_len = (size_t)(aioc_text_find(line, line + len, 0, 0x20, ':', true) - line), i = 0;
     /* Lines may not go on in the next one, nor have space before the colon (RFC 9112, 5.1, 5.2): readers that differ
      * about that can be played off against each other. */
     if (line[0] == ' ' || line[0] == '\t') return aioc_http_refuse(parser, "a header of the answer is folded");

@@ -612,7 +612,7 @@ TEST(http_wants_twenty_four_headers)
 /* As header lines are read. */
 static size_t name_len(const char *line, size_t len)
 {
-    return (size_t)(aioc_text_find(line, line + len, 0x20, ':', ':', true) - line);
+    return (size_t)(aioc_text_find(line, line + len, 0, 0x20, ':', true) - line);
 }
 
 /* The scans look at many bytes at once. Each byte at each place, in texts of each length and from each start, against

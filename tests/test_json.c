@@ -94,6 +94,7 @@ TEST(json_accepts_what_rfc_8259_does)
         "\"\xe2\x80\xa8\xe2\x80\xa9\"",
         "\"/\"", "\"'\"", "\"//\"", "\"abcdefgh\"", "\"abcdefghijklmno\"", "\"abcdefghijklmnop\"",
         "\"abcdefghijklmnopq\"",
+        "{\"a]b}c\":0}", "{\"]\":0}", "{\"}\":{}}", "{\"aB_9\\n\":0}", "{\"a_b c-d\":0}", "{\"na\xc3\xafve\":0}",
         "{\"\":0}", "{\"a\":1,\"a\":2}", "{\"a\\u0062\":1}", "{\"a\":{\"b\":{\"c\":[]}}}", "{\"a\":[{}]}",
         "[[[[[[[[[[]]]]]]]]]]", "[[],[[]],[[],[]]]", "[\"a\",1,null,true,false,{},[]]", "[1 ]", "[ 1]", "{\"a\":1 }",
     };
@@ -109,13 +110,10 @@ TEST(json_accepts_what_rfc_8259_does)
 }
 
 static const char value_expected[] = "a value is expected";
-static const char element_expected[] = "a value or ']' is expected";
 static const char name_expected[] = "a property name is expected";
-static const char property_expected[] = "a property name or '}' is expected";
 static const char colon_expected[] = "a colon is expected";
 static const char comma_or_bracket[] = "a comma or ']' is expected";
 static const char comma_or_brace[] = "a comma or '}' is expected";
-static const char word_expected[] = "true, false or null is expected";
 static const char digit_expected[] = "a digit is expected";
 static const char zero_refused[] = "a number starts with no extra 0";
 static const char quote_expected[] = "a closing quote is expected";
@@ -144,10 +142,10 @@ TEST(json_refuses_the_rest_and_says_what_and_where)
         BAD("1a", 1, end_expected),
         BAD("0x10", 1, end_expected), BAD("1.5.5", 3, end_expected), BAD("1e5.5", 3, end_expected),
         BAD("1-1", 1, end_expected),
-        BAD("nul", 3, word_expected), BAD("nulL", 3, word_expected), BAD("t", 1, word_expected),
-        BAD("trUe", 2, word_expected),
-        BAD("fals", 4, word_expected), BAD("falsy", 4, word_expected), BAD("[nan]", 2, word_expected),
-        BAD("truE", 3, word_expected),
+        BAD("nul", 0, value_expected), BAD("nulL", 0, value_expected), BAD("t", 0, value_expected),
+        BAD("trUe", 0, value_expected),
+        BAD("fals", 0, value_expected), BAD("falsy", 0, value_expected), BAD("[nan]", 1, value_expected),
+        BAD("truE", 0, value_expected),
         BAD("-", 1, digit_expected), BAD("--1", 1, digit_expected), BAD("-a", 1, digit_expected),
         BAD("-.5", 1, digit_expected),
         BAD("1.", 2, digit_expected), BAD("1.e5", 2, digit_expected), BAD("1.a", 2, digit_expected),
@@ -190,23 +188,23 @@ TEST(json_refuses_the_rest_and_says_what_and_where)
         BAD("\"\xfe\"", 1, utf8_expected),
         BAD("\"ab\xc3\xa9\xc3\"", 5, utf8_expected), BAD("\"\xe9\"", 1, utf8_expected),
         BAD("{\"\xff\":1}", 2, utf8_expected),
-        BAD("[", 1, element_expected), BAD("[ ", 2, element_expected), BAD("[,", 1, element_expected),
-        BAD("[}", 1, element_expected),
-        BAD("[,1]", 1, element_expected), BAD("[[", 2, element_expected), BAD("[:]", 1, element_expected),
-        BAD("[\n+1]", 2, element_expected),
+        BAD("[", 1, value_expected), BAD("[ ", 2, value_expected), BAD("[,", 1, value_expected),
+        BAD("[}", 1, value_expected),
+        BAD("[,1]", 1, value_expected), BAD("[[", 2, value_expected), BAD("[:]", 1, value_expected),
+        BAD("[\n+1]", 2, value_expected),
         BAD("[1,", 3, value_expected), BAD("[1,]", 3, value_expected), BAD("[1,,2]", 3, value_expected),
         BAD("[1, ,2]", 4, value_expected),
-        BAD("[\xff]", 1, element_expected), BAD("[1,\xff]", 3, value_expected),
+        BAD("[\xff]", 1, value_expected), BAD("[1,\xff]", 3, value_expected),
         BAD("[1", 2, comma_or_bracket), BAD("[1 2]", 3, comma_or_bracket), BAD("[1}", 2, comma_or_bracket),
         BAD("[1:2]", 2, comma_or_bracket),
         BAD("[\"a\"\"b\"]", 4, comma_or_bracket), BAD("[[]", 3, comma_or_bracket), BAD("[1;2]", 2, comma_or_bracket),
         BAD("[[]}", 3, comma_or_bracket),
         BAD("[\"\":1]", 3, comma_or_bracket), BAD("[1\0]", 2, comma_or_bracket), BAD("[{}", 3, comma_or_bracket),
         BAD("[1 ", 3, comma_or_bracket),
-        BAD("{", 1, property_expected), BAD("{ ", 2, property_expected), BAD("{,}", 1, property_expected),
-        BAD("{]", 1, property_expected),
-        BAD("{1:1}", 1, property_expected), BAD("{a:1}", 1, property_expected), BAD("{'a':1}", 1, property_expected),
-        BAD("{null:1}", 1, property_expected), BAD("{[]:1}", 1, property_expected), BAD("{:1}", 1, property_expected),
+        BAD("{", 1, name_expected), BAD("{ ", 2, name_expected), BAD("{,}", 1, name_expected),
+        BAD("{]", 1, name_expected),
+        BAD("{1:1}", 1, name_expected), BAD("{a:1}", 1, name_expected), BAD("{'a':1}", 1, name_expected),
+        BAD("{null:1}", 1, name_expected), BAD("{[]:1}", 1, name_expected), BAD("{:1}", 1, name_expected),
         BAD("{\"a\":1,", 7, name_expected), BAD("{\"a\":1,}", 7, name_expected), BAD("{\"a\":1,,}", 7, name_expected),
         BAD("{\"a\":1,2}", 7, name_expected), BAD("{\"a\":{},]", 8, name_expected),
         BAD("{\"a\"", 4, colon_expected), BAD("{\"a\"}", 4, colon_expected), BAD("{\"a\",1}", 4, colon_expected),
@@ -524,7 +522,7 @@ TEST(json_a_text_over_4_gib_is_refused_unread)
 /* As machines without SSE2 do it. */
 static const char *skip_plain_words(const char *at, const char *end)
 {
-    return aioc_text_find_words(at, end, 0x1F, '"', '\\', true);
+    return aioc_text_find_words(at, end, ' ' ^ '"', ' ', '\\', true);
 }
 
 TEST(json_plain_runs_end_where_they_should)
