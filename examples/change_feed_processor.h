@@ -5,12 +5,12 @@
  *     options.container = "orders";
  *     options.lease_container = "leases";               // its partition key is /processor
  *     options.name = "mailer";                          // workers of one name share the work
- *     options.worker = "host7-4711";                    // no two that live have the same
  *     options.changes = on_changes;                     // deals with a page, then calls cfp_done()
  *     cfp *processor = cfp_open(client, &options);
- *     while (running) aiocosmos_step(client, cfp_step(processor));
- *     for (cfp_stop(processor); cfp_held(processor) > 0; ) aiocosmos_step(client, cfp_step(processor));
- *     cfp_close(processor);                             // follow_changes.c is the whole of it
+ *     cfp_run(processor, &stop);                        // until somebody sets it; follow_changes.c is the whole of it
+ *     cfp_close(processor);
+ *
+ * A host that has a loop of its own calls cfp_step() there.
  *
  * HOW IT WORKS
  * - A lease is an item: a span of the key space, who owns it, and the continuation of its feed. All leases of a name
@@ -47,7 +47,8 @@ typedef struct cfp cfp;
 typedef struct cfp_options {
     const char *database;              /* of both containers (default: the client's default_database) */
     const char *container, *lease_container;
-    const char *name, *worker;         /* of at most 63 bytes */
+    const char *name;                  /* of at most 63 bytes */
+    const char *worker;                /* the same; no two that live may have it alike (default: a random one) */
     aiocosmos_changes_from from;       /* where a lease without a continuation begins */
     int64_t  from_time_s;
     bool     all_versions;
@@ -63,12 +64,13 @@ typedef struct cfp_options {
     /* A page of changes, lent until it returns. Deal with it now or later, then cfp_done(processor, page_id). It may
      * close the processor, and then destroy the client. */
     void (*changes)(cfp *processor, uint64_t page_id, const aiocosmos_page *page, void *user_data);
-    /* What went wrong and is tried again, and stays wrong if it is a wrong name, say. May be NULL; may not close. */
+    /* What went wrong and is tried again, and stays wrong if it is a wrong name, say. May not close (default: prints a
+     * line to stderr). */
     void (*failed)(cfp *processor, int status, aiocosmos_str message, void *user_data);
     void *user_data;
 } cfp_options;
 
-/* NULL: no memory, a name is missing or too long, or there is nobody to call. */
+/* NULL: no memory, no random bytes for a worker's name, a name is missing or too long, or there is nobody to call. */
 static inline cfp *cfp_open(aiocosmos_client *client, const cfp_options *options);
 /* Submits what is due. Returns in how many ms it wants to be called again; call it after every aiocosmos_step(). */
 static inline int cfp_step(cfp *processor);
@@ -77,6 +79,9 @@ static inline bool cfp_done(cfp *processor, uint64_t page_id);
 /* From now on gives its leases back, each when its page is done. */
 static inline void cfp_stop(cfp *processor);
 static inline int cfp_held(const cfp *processor);                                        /* leases */
+/* The loop of a host that has none: steps until *stop, which is looked at each time that something happens (see
+ * aiocosmos_wake()), then until all leases are given back. No callback may close the processor meanwhile. */
+static inline void cfp_run(cfp *processor, const volatile bool *stop);
 /* About how many transactions are not dealt with yet, in all leases: of each range, those between the last page and the
  * LSN at which it was read. Those of other workers as they have last written it. -1: not known of all. */
 static inline int64_t cfp_behind(const cfp *processor);
@@ -137,6 +142,7 @@ struct cfp {
     uint64_t pages, turn;              /* counted up */
     uint32_t round;
     bool stopping, listed, empty;
+    char random_name[CFP_NAME];
 };
 
 static uint64_t cfp_now(const cfp *p)
@@ -146,7 +152,9 @@ static uint64_t cfp_now(const cfp *p)
 
 static void cfp_fail(cfp *p, int status, aiocosmos_str message)
 {
-    if (p->options.failed) p->options.failed(p, status, message, p->options.user_data);
+    const cfp_options *o = &p->options;
+    if (o->failed) o->failed(p, status, message, o->user_data);
+    else fprintf(stderr, "%s, %s: %d: %.*s\n", o->name, o->worker, status, (int)message.len, message.ptr);
 }
 
 /* What submits was refused: E_FULL passes. */
@@ -912,9 +920,21 @@ static bool cfp_is_name(const char *text)
     return text && *text && strlen(text) < CFP_NAME;
 }
 
+/* 16 random bytes, which no two workers have alike. */
+static bool cfp_name_worker(cfp *p)
+{
+    const aiocosmos_platform *platform = p->options.platform;
+    unsigned char random[16];
+    size_t i;
+    if (platform->entropy(platform->user_data, random, sizeof random) < 0) return false;
+    for (i = 0; i < sizeof random; i++) snprintf(p->random_name + 2 * i, 3, "%02x", random[i]);
+    p->options.worker = p->random_name;
+    return true;
+}
+
 static inline cfp *cfp_open(aiocosmos_client *client, const cfp_options *asked)
 {
-    bool ok = cfp_is_name(asked->name) && cfp_is_name(asked->worker) && asked->changes;
+    bool ok = cfp_is_name(asked->name) && (!asked->worker || cfp_is_name(asked->worker)) && asked->changes;
     cfp *p = ok ? (cfp *)calloc(1, sizeof *p) : NULL;
     cfp_options *o;
     if (!p) return NULL;
@@ -929,6 +949,7 @@ static inline cfp *cfp_open(aiocosmos_client *client, const cfp_options *asked)
     if (o->checkpoint_ms > o->renew_ms) o->checkpoint_ms = o->renew_ms;
     if (!o->ranges_ms) o->ranges_ms = 60000;
     if (!o->platform) o->platform = aiocosmos_system_platform();
+    if (!o->worker && !cfp_name_worker(p)) return free(p), (cfp *)NULL;
     p->ranges_ms = cfp_now(p) + o->ranges_ms;
     return p;
 }
@@ -967,6 +988,12 @@ static inline int cfp_held(const cfp *p)
     int count = 0;
     for (l = p->leases; l; l = l->next) count += cfp_is_ours(l);
     return count;
+}
+
+static inline void cfp_run(cfp *p, const volatile bool *stop)
+{
+    while (!*stop) aiocosmos_step(p->client, cfp_step(p));
+    for (cfp_stop(p); cfp_held(p) > 0; ) aiocosmos_step(p->client, cfp_step(p));
 }
 
 static inline int64_t cfp_behind(const cfp *p)

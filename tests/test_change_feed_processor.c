@@ -238,12 +238,28 @@ TEST(a_processor_without_names_is_none)
 {
     aiocosmos_client *writer = begin("");
     cfp_options options = usual;
+    options.worker = "";
     CHECK(cfp_open(writer, &options) == NULL);
     options.worker = "1234567890123456789012345678901234567890123456789012345678901234";
     CHECK(cfp_open(writer, &options) == NULL);
     options.worker = "w";
     options.name = "";
     CHECK(cfp_open(writer, &options) == NULL);
+    close_world(writer);
+}
+
+TEST(workers_without_a_name_get_different_ones)
+{
+    aiocosmos_client *writer = begin("");
+    cfp *one, *other;
+    usual.worker = NULL;
+    one = cfp_open(writer, &usual);
+    other = cfp_open(writer, &usual);
+    CHECK(one && other);
+    CHECK_INT(strlen(one->options.worker), 32);
+    CHECK(strcmp(one->options.worker, other->options.worker) != 0);
+    cfp_close(one);
+    cfp_close(other);
     close_world(writer);
 }
 
