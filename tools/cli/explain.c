@@ -169,6 +169,14 @@ static void explain_ranges(tool *t, aiocosmos_cursor query, const aiocosmos_curs
                stats->charge_ru);
 }
 
+/* The service's "index utilization" is about documents, whether or not an index has found them. */
+static const char *meaning_of(const char *name, size_t len)
+{
+    static const char ratio[] = "indexUtilizationRatio";
+    return len == sizeof ratio - 1 && memcmp(name, ratio, len) == 0
+               ? " (of the documents that were read, those that met the filter)" : "";
+}
+
 /* "name=value;name=value". What is 0 says nothing. */
 static void explain_metrics(aiocosmos_str metrics)
 {
@@ -181,7 +189,8 @@ static void explain_metrics(aiocosmos_str metrics)
         if (equals && !is_zero) {
             if (first) puts("\nMeasured by the service, over all ranges:");
             first = false;
-            printf("  %-40.*s %.*s\n", (int)(equals - at), at, (int)(stop - equals - 1), equals + 1);
+            printf("  %-40.*s %.*s%s\n", (int)(equals - at), at, (int)(stop - equals - 1), equals + 1,
+                   meaning_of(at, (size_t)(equals - at)));
         }
         at = stop + 1;
     }
@@ -229,7 +238,7 @@ static void explain_indexes(tool *t, aiocosmos_str text)
     puts("\nIndexes:");
     for (i = 0; i < sizeof lists / sizeof *lists; i++)
         any |= put_indexes(lists[i].label, aiocosmos_json_at(aiocosmos_json_root(doc), lists[i].path));
-    if (!any) puts("  none was used, and none would help");
+    if (!any) puts("  the service names none that it has used, and none that would help");
     aiocosmos_json_free(doc);
 }
 
