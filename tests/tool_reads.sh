@@ -127,7 +127,7 @@ part_shuffled() {
     is "$([ "$(sed -n 's/^\([0-9]*\)  .*/\1/p' "$work/out" | sort -n | tail -n 1)" -gt 8 ] && echo new)" new 'range ids'
 }
 
-# The eleventh page fails here.
+# From the eleventh request on eight fail here: one that was asked for ahead of its page is asked for again.
 part_resumed_export() {
     players many
     documents 300 | "$tool" import game many - >/dev/null 2>&1
@@ -669,7 +669,7 @@ with_emulator processor --partitions 4
 with_emulator shuffled --partitions 4 --shuffle 10 --shuffle-busy 2
 with_emulator no_ranges --fault status=404,path=/pkranges
 with_emulator broken_range --fault status=403,kind=query_items,skip=10
-with_emulator resumed_export --partitions 4 --fault status=403,kind=query_items,skip=10,count=1
+with_emulator resumed_export --partitions 4 --fault status=403,kind=query_items,skip=10,count=8
 with_emulator interrupted_export --partitions 4 --fault delay_ms=3,kind=query_items
 with_emulator rows --fault action=hang,kind=query_items,skip=1
 if [ -f build/certs/done ]; then
