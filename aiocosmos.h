@@ -14377,9 +14377,8 @@ static aiocosmos_str aioc_row_accumulated_text(const aioc_row_cell *cell)
     return aioc_mem_text(&cell->u.text);
 }
 
-static void aioc_row_add_number(aioc_row_cell *cell, aiocosmos_json value)
+static void aioc_row_add_number(aioc_row_cell *cell, aioc_val_number number)
 {
-    aioc_val_number number = aioc_val_number_of(value);
     aioc_row_sum *sum = &cell->u.sum;
     int64_t room = number.integer >= 0 ? INT64_MAX - number.integer : INT64_MIN - number.integer;
     if (cell->state == AIOC_ROW_NOTHING) cell->state = AIOC_ROW_EXACT;
@@ -14407,7 +14406,7 @@ static const char *aioc_row_add_sum(aioc_row_cell *cell, aiocosmos_json item)
         return "a SUM that is not a number";
     }
     if (item.type == AIOCOSMOS_JSON_NONE) cell->state = AIOC_ROW_UNDEFINED;
-    else if (cell->state != AIOC_ROW_UNDEFINED) aioc_row_add_number(cell, item);
+    else if (cell->state != AIOC_ROW_UNDEFINED) aioc_row_add_number(cell, aioc_val_number_of(item));
     return NULL;
 }
 
@@ -14477,8 +14476,9 @@ static const char *aioc_row_accumulate(aioc_mem *memory, aioc_row_cell *cell, co
                                        uint8_t aggregate, aiocosmos_json partial)
 {
     static const char *const names[2] = {"item", "item2"};
+    bool extreme = aggregate == AIOC_PLAN_MIN || aggregate == AIOC_PLAN_MAX;
+    aioc_val_number count = { 0, 0, true };
     aiocosmos_json item[2];
-    int64_t count;
     if (aggregate == AIOC_PLAN_PLAIN) {
         if (cell->state != AIOC_ROW_NOTHING) return NULL;
         if (partial.type == AIOCOSMOS_JSON_NONE) cell->state = AIOC_ROW_UNDEFINED;
@@ -14486,11 +14486,11 @@ static const char *aioc_row_accumulate(aioc_mem *memory, aioc_row_cell *cell, co
         return NULL;
     }
     if (partial.type != AIOCOSMOS_JSON_OBJ) return "an aggregate that is not an object";
-    aioc_json_fields(partial, names, 2, item);
+    aioc_json_fields(partial, names, extreme ? 2 : 1, item);
     switch (aggregate) {
     case AIOC_PLAN_COUNT: case AIOC_PLAN_COUNT_IF:
-        if (!aioc_row_is_count(item[0], &count)) return "a COUNT that is not a number";
-        aioc_row_add_number(cell, item[0]);
+        if (!aioc_row_is_count(item[0], &count.integer)) return "a COUNT that is not a number";
+        aioc_row_add_number(cell, count);
         return NULL;
     case AIOC_PLAN_SUM: return aioc_row_add_sum(cell, item[0]);
     case AIOC_PLAN_AVERAGE: return aioc_row_add_average(cell, item[0]);
@@ -14617,10 +14617,15 @@ static void aioc_row_groups_close(aioc_row_stage *stage)
 /* The group with this key (without GROUP BY, the only one), new if need be. False: no memory. */
 static bool aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, uint32_t *group)
 {
+    aiocosmos_json element = aioc_json_none();
     aioc_val_hash hash = {0, 0};
+    aioc_val_sip sip;
     *group = 0;
     if (groups->shape->grouped) {
-        hash = aioc_val_hash_of(groups->stage.key, key);
+        aioc_val_sip_open(&sip, groups->stage.key);
+        while (aioc_json_next(key, NULL, &element))
+            aioc_val_sip_value(&sip, element.type == AIOCOSMOS_JSON_OBJ ? aioc_json_at(element, "/item") : element);
+        hash = aioc_val_sip_close(&sip);
         *group = aioc_val_set_find(&groups->keys, hash);
     }
     if (*group < groups->stage.count) return true;
@@ -15444,7 +15449,6 @@ typedef struct aioc_row_chain {
     aioc_row_stage *first;
     aioc_row_stage *giving;  /* when all rows have come: the one whose rows are given, */
     size_t at, behind;  /* the next of them; behind the one that is passing, */
-    size_t left;  /* bytes of those that are left, and a comma each; 0: not known */
     bool collects;  /* a stage keeps rows until all have come */
     bool ordered;  /* rows are to come from all ranges in the order of ORDER BY */
     bool wrapped;  /* rows come with what they are ordered by, and it does not matter */
@@ -15580,7 +15584,7 @@ static int aioc_row_chain_next(aioc_row_chain *chain, aiocosmos_json *row)
         found = stage->kind->next(stage, &chain->behind, &chain->text);
     if (found == 0) {  /* it has given all, or enough */
         chain->giving = stage->behind;
-        chain->at = chain->left = 0;
+        chain->at = 0;
         return chain->giving ? AIOC_ROW_AGAIN : 0;
     }
     if (found == AIOC_ROW_AGAIN) chain->at = chain->behind;
@@ -15595,31 +15599,27 @@ static int aioc_row_chain_pass(aioc_row_chain *chain, aiocosmos_json row)
 {
     const char *passed = aioc_row_pass(chain->giving->behind, row);
     if (passed == aioc_row_no_memory) return AIOCOSMOS_E_NOMEM;
-    if (chain->left > 0) chain->left -= chain->text.len + 1;
     chain->at = chain->behind;
     return passed ? 1 : AIOC_ROW_AGAIN;
 }
 
-/* The rows that are left, as an array for a token. 1; 0: it would be longer than max; E_NOMEM. They are measured once,
- * when so few are left that they might do. */
+/* The rows that are left, as an array for a token. 1; 0: it would be longer than max; E_NOMEM. */
 static int aioc_row_chain_rest(aioc_row_chain *chain, aioc_mem_buffer *out, size_t max)
 {
     aioc_row_stage *stage = chain->giving;
-    size_t at = chain->at, start = out->len, bytes = 0;
+    size_t at = chain->at, start = out->len;
     int found = 1;
-    if (chain->left > max || (stage->count - at) * 2 > max) return 0;
+    if ((stage->count - at) * 2 > max) return 0;
     if (!aioc_mem_append(stage->memory, out, "[", 1)) return AIOCOSMOS_E_NOMEM;
     while (found > 0) {
-        size_t before = out->len, comma = before > start + 1 ? 1 : 0;
-        if (!aioc_mem_append(stage->memory, out, ",", comma)) return AIOCOSMOS_E_NOMEM;
+        size_t before = out->len;
+        if (before > start + 1 && !aioc_mem_append(stage->memory, out, ",", 1)) return AIOCOSMOS_E_NOMEM;
         found = stage->kind->next(stage, &at, out);
         if (found < 0) return found;
-        if (found == 1) bytes += out->len - before - comma + 1;
-        else out->len = before;
-        if (bytes > max) out->len = start + 1;
+        if (found != 1) out->len = before;
+        if (out->len - start > max) return 0;
     }
-    chain->left = bytes;
-    return bytes > max ? 0 : aioc_mem_append(stage->memory, out, "]", 1) ? 1 : AIOCOSMOS_E_NOMEM;
+    return aioc_mem_append(stage->memory, out, "]", 1) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
 /*========================
