@@ -318,3 +318,36 @@ TEST(order_by_of_many_rows_is_held_in_part)
     CHECK(heap.bytes + 100000 < before);
     close_world();
 }
+
+/* A string of so many bytes is looked at, compared or copied for so many elements of an array, in one piece. */
+TEST(long_strings_are_work)
+{
+    static const char *const filters[] = {
+        "LENGTH(c.s) < 0", "c.s = c.t", "c.s < c.t", "SUBSTRING(c.s, 90000, 2) = 'b'", "UPPER(c.s) = 'b'",
+        "c.s BETWEEN c.t AND c.t", "c.s IN (c.t, 1)", "StringEquals(c.s, c.t, true)", "c.s LIKE '%b'", "c.o = c.p"
+    };
+    enum { SIZE = 100000 };
+    char *document = (char *)malloc(3 * SIZE), *at = document, *string = (char *)malloc(SIZE + 1);
+    size_t i;
+    open_world(1);
+    memset(string, 'a', SIZE);
+    string[SIZE] = 0;
+    at += sprintf(at, "{\"id\":\"1\",\"pk\":\"k\",\"s\":\"%s\",\"t\":\"%.*sb\",", string, SIZE - 1, string);
+    at += sprintf(at, "\"o\":{\"x\":\"%.900s\"},\"p\":{\"x\":\"%.899sb\"},\"l\":[0", string, string);
+    for (i = 1; i < 400; i++) at += sprintf(at, ",1");
+    strcpy(at, "]}");
+    CHECK_INT(call("POST", DOCS, key_line("k"), document), 201);
+    for (i = 0; i < sizeof filters / sizeof *filters; i++) {
+        const char *query = f("{\"query\":\"SELECT VALUE (SELECT VALUE COUNT(1) FROM x IN c.l JOIN y IN c.l "
+                              "JOIN z IN c.l WHERE %s) FROM c\"}", filters[i]);
+        CHECK_INT(call("POST", DOCS, f(QUERY "%s", key_line("k")), query), 400);
+        CHECK(says("more work") || says("more memory"));
+    }
+    CHECK_INT(call("PATCH", DOCS "/1", key_line("k"),
+                   "{\"condition\":\"FROM c JOIN x IN c.l JOIN y IN c.l JOIN z IN c.l WHERE x + y + z < 0\","
+                   "\"operations\":[{\"op\":\"set\",\"path\":\"/n\",\"value\":1}]}"), 400);
+    CHECK(says("more work"));
+    free(document);
+    free(string);
+    close_world();
+}

@@ -47,7 +47,8 @@ TEST(a_table_finds_what_it_has_whatever_came_and_went)
         aioc_mem_init(&memory, NULL, SIZE_MAX);
         for (i = 0; i < THINGS; i++) {
             uint64_t random = emu_random_next(&state);
-            thing[i].hash = seed % 2 ? UINT64_C(0xFFFFFFF000000000) + (random & UINT64_C(0x3F00000000)) : random >> 3 << 9;
+            thing[i].hash = random >> 3 << 9;
+            if (seed % 2) thing[i].hash = UINT64_C(0xFFFFFFF000000000) + (random & UINT64_C(0x3F00000000));
             thing[i].there = false;
         }
         for (n = 0; n < 4000; n++) {

@@ -51,7 +51,6 @@ emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error
     core->store.scratch.memory = &core->store.memory;
     aioc_mem_init(&core->store.journal_memory, &allocator, SIZE_MAX);
     core->store.journal.memory = &core->store.journal_memory;
-    core->store.index_text.memory = &core->store.memory;
     aioc_json_open(&core->store.index_doc, &core->store.memory);
     core->store.journaling = copy.keep != NULL;
     core->store.clock.now_ms = copy.now_ms;
@@ -90,7 +89,6 @@ void aiocosmos_emulator_close(emu_core *core)
     emu_functions_free(core);
     aioc_mem_free(&core->store.memory, core->endpoint, core->endpoint_size);
     aioc_mem_buffer_free(&core->store.memory, &core->store.scratch.buffer);
-    aioc_mem_buffer_free(&core->store.memory, &core->store.index_text.buffer);
     aioc_json_close(&core->store.index_doc);
     aioc_mem_buffer_free(&core->store.journal_memory, &core->store.journal.buffer);
     aioc_mem_close(&core->store.journal_memory);

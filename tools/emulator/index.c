@@ -198,11 +198,8 @@ static void emu_index_give_up(emu_store *store, emu_index *index)
 /* An item's text, parsed. False: no memory. */
 static bool emu_parse_item(emu_store *store, const emu_item *item)
 {
-    emu_text *text = &store->index_text;
-    emu_text_clear(text);
-    emu_put(text, emu_item_text(item), item->text_len);
-    emu_put(text, "}", 1);
-    return !text->failed && aioc_json_parse(&store->index_doc, text->buffer.data, text->buffer.len) == 0;
+    aiocosmos_str text = emu_item_own(item);
+    return aioc_json_parse(&store->index_doc, text.ptr, text.len) == 0;
 }
 
 static bool emu_is_parsed_for(const char *path)
@@ -223,36 +220,30 @@ static size_t emu_index_key(const emu_store *store, const char *path, const emu_
  * MARK: - Made, and kept
  *----------------------------------------------------------------------------*/
 
-/* The item of the least number behind one. */
-static emu_item *emu_item_after(const emu_container *container, uint64_t number)
+static bool emu_index_take(emu_store *store, emu_index *index, emu_item *item)
 {
-    emu_item *first = NULL;
-    uint32_t i;
-    for (i = 0; i < container->range_count; i++) {
-        const emu_list *list = &container->range[i]->items;
-        uint32_t slot = emu_list_after(list, number);
-        if (slot < list->count && (!first || list->at[slot]->number < first->number)) first = list->at[slot];
-    }
-    return first;
+    unsigned char key[EMU_SQL_KEY_MAX];
+    return (!emu_is_parsed_for(index->path) || emu_parse_item(store, item)) &&
+           emu_index_add(store, index, item, key, emu_index_key(store, index->path, item, key));
 }
 
 bool emu_index_build(emu_store *store, emu_container *container, emu_index *index, uint64_t *steps)
 {
-    unsigned char key[EMU_SQL_KEY_MAX];
-    emu_item *item;
-    while ((item = emu_item_after(container, index->built)) != NULL) {
+    const size_t size = container->range_count * sizeof(uint32_t);
+    uint32_t *slot = (uint32_t *)aioc_mem_alloc(&store->memory, size), i;
+    emu_item *item = NULL;
+    for (i = 0; slot && i < container->range_count; i++)
+        slot[i] = emu_list_after(&container->range[i]->items, index->built);
+    while (slot && *steps > 0 && (item = emu_item_next(container, slot)) != NULL) {
         uint64_t spent = EMU_ENTRY_STEPS + item->text_len / 32;
-        if (*steps == 0) return false;
         *steps = *steps > spent ? *steps - spent : 0;
-        if ((emu_is_parsed_for(index->path) && !emu_parse_item(store, item)) ||
-            !emu_index_add(store, index, item, key, emu_index_key(store, index->path, item, key))) {
-            emu_index_give_up(store, index);
-            return false;
-        }
+        if (!emu_index_take(store, index, item)) break;
         index->built = item->number;
     }
-    index->ready = true;
-    return true;
+    index->ready = slot && *steps > 0 && !item;
+    if (!slot || (item && index->built != item->number)) emu_index_give_up(store, index);
+    aioc_mem_free(&store->memory, slot, size);
+    return index->ready;
 }
 
 static bool emu_index_has(const emu_index *index, uint64_t number)

@@ -406,6 +406,7 @@ static bool emu_condition_holds(emu_exchange *x, aiocosmos_str condition, aiocos
     prepared = emu_sql_prepare(query->buffer.data, query->buffer.len, x->now_ms, &x->store->memory, &error);
     if (!prepared) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
     run = emu_sql_start(prepared, emu_count_row, &rows);
+    if (run) emu_sql_in_one_piece(run);
     if (run && emu_sql_feed(run, document.ptr, document.len) >= 0) status = emu_sql_finish(run);
     if (run && status < 0) error = *emu_sql_run_error(run);
     emu_sql_stop(run);
@@ -472,8 +473,7 @@ static void emu_patch_item(emu_exchange *x)
     item = emu_item_to_change(x);
     if (!item || !emu_check_condition(x, condition, item)) return;
     emu_text_clear(document);
-    emu_put(document, emu_item_text(item), item->text_len);
-    emu_puts(document, "}");
+    emu_put_str(document, emu_item_own(item));
     if (!emu_patch(x, operations, document)) return;
     if (aioc_json_parse(&x->core->doc2, document->buffer.data, document->buffer.len) < 0) {
         emu_refuse(x, 400, 0, "The patched item is invalid: %s.", x->core->doc2.error);

@@ -136,3 +136,18 @@ uint32_t emu_list_after(const emu_list *list, uint64_t number)
     while (low < list->count && !list->at[low]) low++;
     return low;
 }
+
+emu_item *emu_item_next(const emu_container *container, uint32_t *slot)
+{
+    emu_item *first = NULL;
+    uint32_t i, from = 0;
+    for (i = 0; i < container->range_count; i++) {
+        const emu_list *list = &container->range[i]->items;
+        while (slot[i] < list->count && !list->at[slot[i]]) slot[i]++;
+        if (slot[i] == list->count || (first && first->number < list->at[slot[i]]->number)) continue;
+        first = list->at[slot[i]];
+        from = i;
+    }
+    if (first) slot[from]++;
+    return first;
+}

@@ -16,6 +16,9 @@ EMU_PRIVATE bool emu_list_reserve(aioc_mem *memory, emu_list *list, uint32_t ext
 /* Its slot; room was reserved. */
 EMU_PRIVATE uint32_t emu_list_push(emu_list *list, emu_item *item);
 EMU_PRIVATE void emu_list_remove(emu_list *list, uint32_t slot, bool of_partition);
+/* The item of the least number, of those that slot[i] of each range and what follows it have; goes on behind it. NULL:
+ * there is none. */
+EMU_PRIVATE emu_item *emu_item_next(const emu_container *container, uint32_t *slot);
 EMU_PRIVATE void emu_list_free(aioc_mem *memory, emu_list *list);
 /* The slot of the first item behind a number; list->count: there is none. */
 EMU_PRIVATE uint32_t emu_list_after(const emu_list *list, uint64_t number);

@@ -186,7 +186,7 @@ struct emu_partition {                                     /* followed by its ke
     uint16_t key_len, epk_len;
 };
 
-struct emu_item {                                          /* followed by unique hashes, id, text */
+struct emu_item {                                          /* followed by unique hashes, id, text, a closing brace */
     emu_partition *partition;
     uint64_t number, etag;
     int64_t  lsn;
@@ -245,6 +245,12 @@ static inline char *emu_item_text(const emu_item *item)
     return emu_item_id(item) + item->id_len;
 }
 
+/* Without what the service adds to it; as long as the item is there. */
+static inline aiocosmos_str emu_item_own(const emu_item *item)
+{
+    return emu_str(emu_item_text(item), item->text_len + (size_t)1);
+}
+
 /* All there is. */
 typedef struct emu_store {
     aioc_mem memory;
@@ -255,8 +261,7 @@ typedef struct emu_store {
     uint32_t next_database, next_offer, next_user;
     uint64_t next_etag, splits, merges;
     emu_text scratch;
-    emu_text index_text;                                   /* the item whose keys are taken, and that parsed */
-    aiocosmos_json_doc index_doc;
+    aiocosmos_json_doc index_doc;                          /* the item whose keys are taken */
     aioc_mem journal_memory;                               /* without the limit: what has been done has to be kept */
     emu_text journal;                                      /* of the request at hand: what it changes (journal.h) */
     bool journaling;

@@ -245,19 +245,24 @@ static uint64_t emu_scan_begin(emu_job *job, emu_sql_run *run)
 
 int emu_scan_item(emu_exchange *x, emu_job *job, const emu_item *item, emu_sql_run *run, emu_text *document)
 {
+    const emu_sql_shape *shape = run ? emu_sql_run_shape(run) : NULL;
     uint64_t before = run ? emu_scan_begin(job, run) : 0;
+    int status;
     if (!item) return emu_scan_count(job, run, before, emu_sql_resume(run));
     job->scan.item_bytes = item->text_len;
-    if (run && emu_sql_shape_of(job->query)->blind) {
-        job->scan.looked++;
-        job->scan.steps += EMU_ITEM_STEPS;
-        return emu_scan_count(job, run, before, emu_sql_feed(run, "{}", 2));
+    job->scan.looked++;
+    job->scan.steps += EMU_ITEM_STEPS;
+    if (shape && shape->blind) return emu_scan_count(job, run, before, emu_sql_feed(run, "{}", 2));
+    job->scan.bytes += item->text_len;
+    if (shape && shape->own_filter && !shape->own) {
+        aiocosmos_str own = emu_item_own(item);
+        status = emu_sql_tries(run, own.ptr, own.len);
+        if (status != 1) return emu_scan_count(job, run, before, status);
     }
     emu_text_clear(document);
-    emu_put_item(document, x->container, item);
-    job->scan.looked++;
-    job->scan.bytes += item->text_len;
-    job->scan.steps += EMU_ITEM_STEPS + document->buffer.len / 64;
+    if (shape && shape->own) emu_put_str(document, emu_item_own(item));
+    else emu_put_item(document, x->container, item);
+    job->scan.steps += document->buffer.len / 64;
     if (document->failed) return -1;
     if (run) return emu_scan_count(job, run, before, emu_sql_feed(run, document->buffer.data, document->buffer.len));
     emu_page_row(&job->page, document->buffer.data, document->buffer.len);

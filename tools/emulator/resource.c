@@ -1,7 +1,6 @@
 /* resource.c: ids, RIDs, ETags and texts. */
 #include "resource.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /*------------------------------------------------------------------------------
@@ -165,23 +164,24 @@ bool emu_item_expired(const emu_container *container, const emu_item *item, int6
 
 void emu_put_item(emu_text *out, const emu_container *container, const emu_item *item)
 {
-    static const char after_etag[] = "\\\"\",\"_attachments\":\"attachments/\",\"_ts\":";
+    const char *database_rid = container->database->rid;
     char rid[EMU_RID_MAX], *at, *start;
+    size_t rid_len;
     if (out->failed || !aioc_mem_reserve(out->memory, &out->buffer, item->text_len + EMU_SYSTEM_BYTES)) {
         out->failed = true;
         return;
     }
-    emu_item_rid(container, item->number, rid);
+    rid_len = emu_item_rid(container, item->number, rid);
     start = out->buffer.data + out->buffer.len;
-    memcpy(start, emu_item_text(item), item->text_len);
-    at = start + item->text_len;
-    at += snprintf(at, EMU_SYSTEM_BYTES, ",\"_rid\":\"%s\",\"_self\":\"dbs/%s/colls/%s/docs/%s/\",\"_etag\":\"\\\"",
-                   rid, container->database->rid, container->rid, rid);
+    at = emu_put_at(start, emu_item_text(item), item->text_len);
+    at = emu_put_at(EMU_PUT(at, ",\"_rid\":\""), rid, rid_len);
+    at = emu_put_at(EMU_PUT(at, "\",\"_self\":\"dbs/"), database_rid, strlen(database_rid));
+    at = emu_put_at(EMU_PUT(at, "/colls/"), container->rid, strlen(container->rid));
+    at = emu_put_at(EMU_PUT(at, "/docs/"), rid, rid_len);
+    at = EMU_PUT(at, "/\",\"_etag\":\"\\\"");
     emu_etag_guid(at, item->etag, item->ts);
-    at += EMU_GUID;
-    memcpy(at, after_etag, sizeof after_etag - 1);
-    at += sizeof after_etag - 1;
-    at += aioc_json_i64_write(item->ts, at);
+    at = EMU_PUT(at + EMU_GUID, "\\\"\",\"_attachments\":\"attachments/\",\"_ts\":");
+    at = emu_put_number(at, item->ts);
     *at++ = '}';
     out->buffer.len += (size_t)(at - start);
 }

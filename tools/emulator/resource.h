@@ -7,8 +7,8 @@
 EMU_PRIVATE void emu_rid_text(char out[EMU_RID_MAX], const unsigned char *raw, size_t len);
 EMU_PRIVATE void emu_etag_text(char out[64], uint64_t etag, int64_t ts);
 EMU_PRIVATE void emu_put_etag(emu_text *out, uint64_t etag, int64_t ts);
-/* The object's text without system properties and without its closing brace. What a client wrote stays as it was, to the
- * byte, unless it sends system properties along, as those do who read, change and replace. */
+/* The object's text without system properties and without its closing brace. What a client wrote stays as it was, to
+ * the byte, unless it sends system properties along, as those do who read, change and replace. */
 EMU_PRIVATE void emu_put_stripped(emu_text *out, aiocosmos_json object, bool is_item);
 /* Where it is known that it has none. */
 EMU_PRIVATE aiocosmos_str emu_unclosed(aiocosmos_json object);

@@ -62,8 +62,8 @@ emu_partition *emu_find_partition(const emu_container *container, const emu_key 
 {
     emu_partition *partition;
     uint32_t at = 0;
-    while ((partition = (emu_partition *)emu_table_find(&container->partitions, key->hash, &at)) != NULL &&
-           (partition->key_len != key->len || memcmp(emu_partition_key(partition), key->bytes, key->len) != 0)) continue;
+    while ((partition = (emu_partition *)emu_table_find(&container->partitions, key->hash, &at)) != NULL)
+        if (partition->key_len == key->len && memcmp(emu_partition_key(partition), key->bytes, key->len) == 0) break;
     return partition;
 }
 
@@ -116,7 +116,7 @@ static uint64_t emu_item_hash(const emu_partition *partition, aiocosmos_str id)
 
 static size_t emu_item_size(const emu_item *item)
 {
-    return sizeof *item + item->unique_count * 2u * sizeof(uint64_t) + item->id_len + item->text_len;
+    return sizeof *item + item->unique_count * 2u * sizeof(uint64_t) + item->id_len + item->text_len + 1;
 }
 
 emu_item *emu_find_item(const emu_container *container, emu_partition *partition, aiocosmos_str id)
@@ -188,7 +188,7 @@ static void emu_drop_uniques(emu_store *store, emu_container *container, const e
 static emu_item *emu_make_item(emu_store *store, const emu_item_new *content)
 {
     size_t hashes = content->unique_count * 2u * sizeof(uint64_t);
-    size_t size = sizeof(emu_item) + hashes + content->id.len + content->text.len;
+    size_t size = sizeof(emu_item) + hashes + content->id.len + content->text.len + 1;
     emu_item *item = (emu_item *)aioc_mem_alloc(&store->memory, size);
     if (!item) return NULL;
     memset(item, 0, sizeof *item);
@@ -199,6 +199,7 @@ static emu_item *emu_make_item(emu_store *store, const emu_item_new *content)
     if (hashes) memcpy(item + 1, content->uniques, hashes);
     memcpy(emu_item_id(item), content->id.ptr, content->id.len);
     memcpy(emu_item_text(item), content->text.ptr, content->text.len);
+    emu_item_text(item)[content->text.len] = '}';
     return item;
 }
 

@@ -101,6 +101,7 @@ static double sql_arithmetic(sql_op op, double a, double b)
 static aiocosmos_str sql_concat(sql_arena *arena, aiocosmos_str a, aiocosmos_str b)
 {
     char *joined = (char *)sql_alloc(arena, a.len + b.len + 1);
+    sql_spend(arena->env, (a.len + b.len) / SQL_STEP_BYTES);
     if (a.len) memcpy(joined, a.ptr, a.len);
     if (b.len) memcpy(joined + a.len, b.ptr, b.len);
     return sql_str(joined, a.len + b.len);
@@ -116,7 +117,7 @@ static void sql_eval_equality(emu_sql_run *run, bool wanted, const sql_value *a,
 }
 
 /* < and its like compare values of one primitive type; all else is undefined. */
-static void sql_eval_relation(sql_op op, const sql_value *a, const sql_value *b, sql_value *out)
+static void sql_eval_relation(emu_sql_run *run, sql_op op, const sql_value *a, const sql_value *b, sql_value *out)
 {
     int order;
     sql_set_undefined(out);
@@ -125,6 +126,7 @@ static void sql_eval_relation(sql_op op, const sql_value *a, const sql_value *b,
         sql_set_bool(out, false);
         return;
     }
+    if (a->type == SQL_STRING) sql_spend_on_strings(&run->env, a, b);
     order = sql_compare_primitives(a, b);
     sql_set_bool(out, op == SQL_OP_LESS ? order < 0 : op == SQL_OP_LESS_EQUAL ? order <= 0 :
                       op == SQL_OP_GREATER ? order > 0 : order >= 0);
@@ -139,7 +141,7 @@ static void sql_eval_binary(emu_sql_run *run, const sql_node *node, sql_value *o
     if (op == SQL_OP_EQUAL || op == SQL_OP_NOT_EQUAL) {
         sql_eval_equality(run, op == SQL_OP_EQUAL, left, right, out);
     } else if (op >= SQL_OP_LESS && op <= SQL_OP_GREATER_EQUAL) {
-        sql_eval_relation(op, left, right, out);
+        sql_eval_relation(run, op, left, right, out);
     } else if (op == SQL_OP_CONCAT) {
         if (left->type == SQL_STRING && right->type == SQL_STRING)
             sql_set_string(out, sql_concat(&run->arena, left->as.string, right->as.string));
@@ -185,8 +187,8 @@ static void sql_eval_between(emu_sql_run *run, const sql_node *node, sql_value *
 {
     sql_value rooms[3], low, high;
     const sql_value *value = sql_eval_ref(run, node->children[0], &rooms[0]);
-    sql_eval_relation(SQL_OP_GREATER_EQUAL, value, sql_eval_ref(run, node->children[1], &rooms[1]), &low);
-    sql_eval_relation(SQL_OP_LESS_EQUAL, value, sql_eval_ref(run, node->children[2], &rooms[2]), &high);
+    sql_eval_relation(run, SQL_OP_GREATER_EQUAL, value, sql_eval_ref(run, node->children[1], &rooms[1]), &low);
+    sql_eval_relation(run, SQL_OP_LESS_EQUAL, value, sql_eval_ref(run, node->children[2], &rooms[2]), &high);
     if ((low.type == SQL_BOOL && !low.truth) || (high.type == SQL_BOOL && !high.truth))
         sql_set_bool(out, node->negated);
     else if (low.type == SQL_BOOL && high.type == SQL_BOOL) sql_set_bool(out, !node->negated);
@@ -319,7 +321,10 @@ static void sql_eval_call(emu_sql_run *run, const sql_node *node, sql_value *out
     uint32_t i;
     if (node->count > sizeof few / sizeof few[0])
         args = (sql_value *)sql_alloc(&run->arena, node->count * sizeof *args);
-    for (i = 0; i < node->count; i++) sql_eval(run, node->children[i], &args[i]);
+    for (i = 0; i < node->count; i++) {
+        sql_eval(run, node->children[i], &args[i]);
+        sql_spend(&run->env, (args[i].type == SQL_STRING ? args[i].as.string : args[i].text).len / SQL_STEP_BYTES);
+    }
     call.work = &run->work;
     call.arena = &run->arena;
     call.function = node->function;
@@ -906,6 +911,7 @@ static bool sql_pipe_bound(sql_pipe *pipe)
         sql_pipe_source(outer, 0, NULL);
         if (outer->full) pipe->full = true;
     }
+    if (run->nested == 0) sql_allow_piece(&run->env);
     if (!run->paused && sql_is_time(run)) run->paused = pipe;
     return !pipe->full && !run->paused;
 }
@@ -1115,21 +1121,26 @@ emu_sql_run *emu_sql_start(const emu_sql_query *query, void (*emit)(void *user, 
     return NULL;
 }
 
-static void sql_feed(emu_sql_run *run, const char *document, size_t len)
+static void sql_take_document(emu_sql_run *run, const char *document, size_t len)
 {
     const sql_source *source = &run->innermost->select->sources[0];
-    sql_value value, room;
     int result;
     sql_arena_reset(&run->arena);
     sql_work_reset(&run->work);
     run->env.steps += len / 32;                            /* to parse it; by itself this is no reason to refuse it */
     sql_allow_steps(&run->env);
-    run->row_document = run->documents;
     result = aioc_json_parse(&run->document, document, len);
     if (result == AIOCOSMOS_E_NOMEM) sql_fail_allocation(&run->env);
     if (result != 0) sql_fail_plain(&run->env, 500, "A stored document is not JSON.");
-    sql_read(&run->arena, aioc_json_root(&run->document), &value);
-    run->bindings[source->root] = value;
+    sql_read(&run->arena, aioc_json_root(&run->document), &run->bindings[source->root]);
+}
+
+static void sql_feed(emu_sql_run *run, const char *document, size_t len)
+{
+    const sql_source *source = &run->innermost->select->sources[0];
+    sql_value room;
+    run->row_document = run->documents;
+    sql_take_document(run, document, len);
     if (!run->served) sql_count_read(run);
     sql_pipe_source(run->innermost, 0, sql_eval_ref(run, source->path, &room));
 }
@@ -1148,6 +1159,22 @@ int emu_sql_feed(emu_sql_run *run, const char *document, size_t len)
     if (setjmp(run->env.leave)) return -1;
     sql_feed(run, document, len);
     return run->paused ? EMU_SQL_PAUSED : run->pipe->full;
+}
+
+int emu_sql_tries(emu_sql_run *run, const char *document, size_t len)
+{
+    const sql_select *select = run->innermost->select;
+    uint64_t documents = run->documents, next = run->next;
+    if (run->env.error.status) return -1;
+    if (run->pipe->full) return 1;
+    if (setjmp(run->env.leave)) return -1;
+    sql_take_document(run, document, len);
+    run->bindings[select->sources[0].slot] = run->bindings[select->sources[0].root];
+    if (sql_is_true(run, select->where)) return 1;
+    run->documents = next ? next : documents + 1;
+    run->next = 0;
+    if (!run->served || sql_has_to_read(run, select->where)) sql_count_read(run);
+    return 0;
 }
 
 /* Each pipe gives to the one outside what it has held back, which is in one piece. */
@@ -1182,6 +1209,12 @@ int emu_sql_resume(emu_sql_run *run)
     return run->paused ? EMU_SQL_PAUSED : run->pipe->full;
 }
 
+const emu_sql_shape *emu_sql_run_shape(const emu_sql_run *run)
+{
+    static const emu_sql_shape none;
+    return run->query->shape ? run->query->shape : &none;
+}
+
 uint64_t emu_sql_steps(const emu_sql_run *run)
 {
     return run->env.steps;
@@ -1190,6 +1223,11 @@ uint64_t emu_sql_steps(const emu_sql_run *run)
 void emu_sql_pause_after(emu_sql_run *run, uint64_t steps)
 {
     run->pause_at = steps < UINT64_MAX - run->env.steps ? run->env.steps + steps : UINT64_MAX;
+}
+
+void emu_sql_in_one_piece(emu_sql_run *run)
+{
+    run->env.one_piece = true;
 }
 
 void emu_sql_count_reads(emu_sql_run *run, const bool *served)

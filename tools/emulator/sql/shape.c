@@ -72,24 +72,12 @@ static size_t sql_json_key(aiocosmos_json value, unsigned char out[EMU_SQL_KEY_M
     return emu_sql_string_key(plain.as.string, out);
 }
 
-static bool sql_is_name(aiocosmos_json key, aiocosmos_str name)
-{
-    char text[EMU_SQL_PATH_MAX];
-    if (!memchr(key.ptr, '\\', key.len)) return aioc_mem_same(sql_str(key.ptr + 1, key.len - 2), name);
-    return aioc_json_get_str(key, text, sizeof text) == name.len && memcmp(text, name.ptr, name.len) == 0;
-}
-
-/* As sql_property: of a name given twice the last one counts. */
 size_t emu_sql_key_of(aiocosmos_json document, const char *path, unsigned char out[EMU_SQL_KEY_MAX])
 {
     while (*path) {
         size_t len = strcspn(path + 1, "/");
-        aiocosmos_json key, value, found;
-        memset(&value, 0, sizeof value);
-        memset(&found, 0, sizeof found);
-        while (document.type == AIOCOSMOS_JSON_OBJ && aioc_json_next(document, &key, &value))
-            if (sql_is_name(key, sql_str(path + 1, len))) found = value;
-        document = found;
+        if (document.type != AIOCOSMOS_JSON_OBJ) document = aioc_json_none();
+        else document = sql_child(document, sql_str(path + 1, len));
         path += 1 + len;
     }
     return sql_json_key(document, out);
@@ -427,12 +415,33 @@ static bool sql_looks_at_nothing(const sql_node *node)
     return true;
 }
 
+/* FROM c. */
+static bool sql_has_plain_source(const sql_select *select)
+{
+    const sql_source *source = &select->sources[0];
+    return select->source_count == 1 && source->whole && !source->each && source->path->kind == SQL_ALIAS;
+}
+
+/* Looks at a document's own properties by their names, and at nothing else of it: not at what the service adds. */
+static bool sql_looks_at_own(const sql_node *node)
+{
+    static const char *const ours[] = { "_rid", "_self", "_etag", "_attachments", "_ts" };
+    uint32_t i;
+    if (node->kind == SQL_ALIAS || node->select) return false;
+    if (node->kind == SQL_PROPERTY && node->children[0]->kind == SQL_ALIAS) {
+        for (i = 0; i < sizeof ours / sizeof *ours && !aioc_mem_is(node->name, ours[i]); i++) continue;
+        return i == sizeof ours / sizeof *ours;
+    }
+    for (i = 0; i < node->count; i++)
+        if (!sql_looks_at_own(node->children[i])) return false;
+    return true;
+}
+
 /* COUNT(1) FROM c, whatever documents look like. */
 static bool sql_is_blind(const sql_select *select)
 {
     uint32_t i;
-    if (select->source_count != 1 || !select->sources[0].whole || select->sources[0].each ||
-        select->sources[0].path->kind != SQL_ALIAS || select->order_count || select->rank ||
+    if (!sql_has_plain_source(select) || select->order_count || select->rank ||
         (select->where && !sql_looks_at_nothing(select->where))) return false;
     for (i = 0; i < select->item_count; i++)
         if (!sql_looks_at_nothing(select->items[i])) return false;
@@ -455,6 +464,23 @@ static bool sql_only_aggregates(sql_shaper *shaper, const sql_node *node, const 
     }
     for (i = 0; i < node->count; i++)
         if (!sql_only_aggregates(shaper, node->children[i], path)) return false;
+    return true;
+}
+
+/* All that is looked at is a document's own. */
+static bool sql_is_own(const sql_select *select)
+{
+    uint32_t i;
+    if (!sql_has_plain_source(select) || select->star || select->rank ||
+        (select->where && !sql_looks_at_own(select->where))) return false;
+    for (i = 0; i < select->item_count; i++)
+        if (!sql_looks_at_own(select->items[i])) return false;
+    for (i = 0; i < select->group_count; i++)
+        if (!sql_looks_at_own(select->groups[i])) return false;
+    for (i = 0; i < select->order_count; i++)
+        if (!sql_looks_at_own(select->orders[i].node)) return false;
+    for (i = 0; i < select->aggregate_count; i++)
+        if (!sql_looks_at_own(select->aggregates[i])) return false;
     return true;
 }
 
@@ -515,6 +541,8 @@ static void sql_shape(emu_sql_query *query)
     while (select->source_count && select->sources[0].select) select = select->sources[0].select;
     shape->skipped = query->select->offset > 0 ? query->select->offset : 0;
     shape->blind = sql_is_blind(query->select);
+    shape->own = sql_is_own(query->select) && !query->resume.has_rid;
+    shape->own_filter = sql_has_plain_source(select) && select->where && sql_looks_at_own(select->where);
     memset(&shaper, 0, sizeof shaper);
     shaper.arena = &query->arena;
     shaper.source = select->source_count ? &select->sources[0] : NULL;

@@ -18,7 +18,8 @@
 
 #define EMU_SQL_TEXT_MAX   (256u * 1024u)                  /* bytes of query text */
 #define EMU_SQL_DEPTH_MAX  200                             /* levels of an expression, subqueries among them */
-#define EMU_SQL_STEPS_MAX  10000000u                       /* work on one document before the query is refused */
+#define EMU_SQL_STEPS_MAX  10000000u                       /* work on one document before the query is refused, */
+#define EMU_SQL_PIECE_MAX  3000000u                        /* and where it cannot pause, as within a subquery */
 #define EMU_SQL_MEMORY_MAX ((size_t)1024 * 1024 * 1024)    /* bytes that a run may hold, held back rows included */
 
 typedef struct emu_sql_query emu_sql_query;                /* a parsed query with its parameters bound; never changes */
@@ -95,10 +96,14 @@ typedef struct emu_sql_shape {
     bool aggregates;                   /* all that is wanted is aggregates of constants, or of this path */
     const char *aggregate_path;
     bool blind;                        /* what is in documents makes no difference, only that they are there */
+    bool own;                          /* what the service adds to them makes none */
+    bool own_filter;                   /* and none to whether they give rows at all: emu_sql_tries may be asked */
 } emu_sql_shape;
 
 /* The query's own; after emu_sql_go_on. */
 EMU_PRIVATE const emu_sql_shape *emu_sql_shape_of(emu_sql_query *query);
+/* That of a run's query, where it was asked for; else of one of which nothing is known. */
+EMU_PRIVATE const emu_sql_shape *emu_sql_run_shape(const emu_sql_run *run);
 /* The key of what a document has at a path. Returns its length. */
 EMU_PRIVATE size_t emu_sql_key_of(aiocosmos_json document, const char *path, unsigned char out[EMU_SQL_KEY_MAX]);
 /* Only values that sort the same have this key. */
@@ -132,9 +137,12 @@ EMU_PRIVATE emu_sql_run *emu_sql_start(const emu_sql_query *query,
                                        void (*emit)(void *user, const char *json, size_t len), void *user);
 
 /* How much work the run has done, in steps of some ten nanoseconds; and how much it may do until it pauses (unlimited).
- * It pauses between the combinations that JOIN makes, between groups, and between rows; a subquery is one piece. */
+ * It pauses between the combinations that JOIN makes, between groups, and between rows; a subquery is one piece,
+ * and refused where it would be more than EMU_SQL_PIECE_MAX. */
 EMU_PRIVATE uint64_t emu_sql_steps(const emu_sql_run *run);
 EMU_PRIVATE void emu_sql_pause_after(emu_sql_run *run, uint64_t steps);
+/* Nobody can wait for a run to go on: all of a document may be EMU_SQL_PIECE_MAX steps. Before it is fed. */
+EMU_PRIVATE void emu_sql_in_one_piece(emu_sql_run *run);
 
 /* Counts the documents that have to be read, where an index serves some of the shape's conjuncts: served, one for each.
  * NULL: all are. */
@@ -151,6 +159,9 @@ EMU_PRIVATE bool emu_sql_has_more(const emu_sql_run *run); /* after the end: the
  * inside, the others by emu_sql_finish. */
 #define EMU_SQL_PAUSED 2
 EMU_PRIVATE int emu_sql_feed(emu_sql_run *run, const char *document, size_t len);
+/* Of an own_filter: whether a document, given without what the service adds, meets it. 1: it is to be fed. 0: it gives
+ * no rows, and is through as if it had been fed. */
+EMU_PRIVATE int emu_sql_tries(emu_sql_run *run, const char *document, size_t len);
 EMU_PRIVATE int emu_sql_finish(emu_sql_run *run);
 EMU_PRIVATE int emu_sql_resume(emu_sql_run *run);
 

@@ -103,7 +103,14 @@ void sql_give(aioc_mem *parent, void *ptr, size_t size)
 
 void sql_allow_steps(sql_env *env)
 {
-    env->steps_max = env->steps + EMU_SQL_STEPS_MAX;
+    env->steps_end = env->steps + (env->one_piece ? EMU_SQL_PIECE_MAX : EMU_SQL_STEPS_MAX);
+    sql_allow_piece(env);
+}
+
+void sql_allow_piece(sql_env *env)
+{
+    env->steps_max = env->steps + EMU_SQL_PIECE_MAX;
+    if (env->steps_max > env->steps_end) env->steps_max = env->steps_end;
 }
 
 void sql_spend(sql_env *env, size_t steps)
@@ -189,6 +196,7 @@ aiocosmos_str sql_str(const char *ptr, size_t len)
 aiocosmos_str sql_copy_str(sql_arena *arena, aiocosmos_str text)
 {
     char *copy = (char *)sql_alloc(arena, text.len + 1);
+    sql_spend(arena->env, text.len / SQL_STEP_BYTES);
     if (text.len) memcpy(copy, text.ptr, text.len);
     copy[text.len] = '\0';
     return sql_str(copy, text.len);
@@ -301,6 +309,7 @@ aiocosmos_str sql_map_case(sql_arena *arena, aiocosmos_str text, uint32_t (*map)
     const char *at = text.ptr, *end = text.ptr + text.len;
     char *out = (char *)sql_alloc(arena, text.len * 2 + 4);    /* ÿ ↔ Ÿ and the like change length by one at most */
     size_t n = 0;
+    sql_spend(arena->env, text.len);
     while (at < end) n += sql_encode(map(sql_character(&at, end)), out + n);
     return sql_str(out, n);
 }
@@ -410,7 +419,8 @@ aiocosmos_str sql_unescape(sql_arena *arena, aiocosmos_json json)
 {
     aiocosmos_str raw = sql_str(json.ptr + 1, json.len - 2);
     char *copy;
-    if (!raw.len || !memchr(raw.ptr, '\\', raw.len)) return raw;
+    if (!aioc_json_has_escapes(json)) return raw;
+    sql_spend(arena->env, json.len / SQL_STEP_BYTES);
     copy = (char *)sql_alloc(arena, json.len);
     return sql_str(copy, aioc_json_get_str(json, copy, json.len));
 }
@@ -482,25 +492,25 @@ size_t sql_count(const sql_value *container)
 }
 
 /* Of properties named twice the last counts, as in JSON readers everywhere. */
+/* A property of a parsed object: of a name given twice the last one counts. */
+aiocosmos_json sql_child(aiocosmos_json object, aiocosmos_str name)
+{
+    const aioc_json_node *node = (const aioc_json_node *)object.node, *key = node + 1, *found = NULL;
+    for (; key < node + node->next; key += 1 + key[1].next) {
+        const char *at = object.ptr + (key->at - node->at) + 1;
+        bool escaped = (key->info & AIOC_JSON_ESCAPED) != 0;
+        if (!escaped && key->len != name.len + 2) continue;
+        if (aioc_json_inside_is(at, at + key->len - 2, escaped, name, false)) found = key + 1;
+    }
+    return found ? aioc_json_of(object, found) : aioc_json_none();
+}
+
 void sql_property(sql_arena *arena, const sql_value *object, aiocosmos_str name, sql_value *out)
 {
     if (object->type == SQL_OBJECT && object->on_tape) {
-        aiocosmos_json container = sql_json(object), key, value, found;
-        size_t looked_at = 1;
-        memset(&value, 0, sizeof value);
-        memset(&found, 0, sizeof found);
-        while (aioc_json_next(container, &key, &value)) {
-            if (key.len == name.len + 2 && memcmp(key.ptr + 1, name.ptr, name.len) == 0 &&
-                (!name.len || !memchr(name.ptr, '\\', name.len))) {
-                found = value;
-            } else if (key.len > name.len + 2 && memchr(key.ptr + 1, '\\', key.len - 2) &&
-                       aioc_mem_same(sql_unescape(arena, key), name)) {
-                found = value;
-            }
-            looked_at++;
-        }
-        sql_spend(arena->env, looked_at);
-        sql_read(arena, found, out);
+        aiocosmos_json container = sql_json(object);
+        sql_spend(arena->env, 1 + aioc_json_count(container));
+        sql_read(arena, sql_child(container, name), out);
         return;
     }
     if (object->type == SQL_OBJECT) {
@@ -567,6 +577,11 @@ static int sql_compare_strings(aiocosmos_str a, aiocosmos_str b)
 }
 
 /* Two values of the same type, null, bool, number or string. */
+void sql_spend_on_strings(sql_env *env, const sql_value *a, const sql_value *b)
+{
+    sql_spend(env, (a->as.string.len < b->as.string.len ? a : b)->as.string.len / SQL_STEP_BYTES);
+}
+
 int sql_compare_primitives(const sql_value *a, const sql_value *b)
 {
     switch (a->type) {
@@ -584,6 +599,7 @@ bool sql_equal(sql_arena *arena, const sql_value *a, const sql_value *b)
     sql_value x, y;
     aiocosmos_str name;
     if (a->type != b->type) return false;
+    if (a->type == SQL_STRING) sql_spend_on_strings(arena->env, a, b);
     if (a->type < SQL_ARRAY) return sql_compare_primitives(a, b) == 0;   /* and NaN is NaN: in a set it is there once */
     sql_spend(arena->env, 1);
     memset(&at_a, 0, sizeof at_a);
@@ -645,6 +661,7 @@ uint64_t sql_hash(sql_arena *arena, const sql_value *value)
         memcpy(&bits, &real, sizeof bits);
         return sql_mix(hash, isnan(real) ? 1 : bits);
     case SQL_STRING:
+        sql_spend(arena->env, value->as.string.len / SQL_STEP_BYTES);
         return sql_mix(hash, sql_hash_bytes(value->as.string));
     case SQL_ARRAY:
         memset(&cursor, 0, sizeof cursor);
@@ -810,6 +827,7 @@ static sql_hash128 sql_hash_seeded(sql_arena *arena, const sql_value *value, sql
         sql_number_bits(value, bits);
         return sql_murmur(bits, sizeof bits, sql_murmur_of(sql_seed_number, seed));
     case SQL_STRING:
+        sql_spend(arena->env, value->as.string.len / SQL_STEP_BYTES);
         return sql_murmur(value->as.string.ptr, value->as.string.len, sql_murmur_of(sql_seed_string, seed));
     case SQL_ARRAY:
         hash = sql_murmur_of(sql_seed_array, seed);
@@ -853,6 +871,7 @@ int sql_compare_hashes(sql_hash128 a, sql_hash128 b)
 int sql_order(sql_arena *arena, const sql_value *a, const sql_value *b)
 {
     if (a->type != b->type) return a->type < b->type ? -1 : 1;
+    if (a->type == SQL_STRING) sql_spend_on_strings(arena->env, a, b);
     if (a->type < SQL_ARRAY) return sql_compare_primitives(a, b);
     return sql_compare_hashes(sql_hash_value(arena, a), sql_hash_value(arena, b));
 }
@@ -897,6 +916,7 @@ static void sql_keep_into(sql_arena *from, sql_arena *to, const sql_value *value
 
 void sql_put(sql_env *env, aioc_mem_buffer *buffer, const char *text, size_t len)
 {
+    sql_spend(env, len / SQL_STEP_BYTES);
     if (!aioc_mem_append(&env->memory, buffer, text, len)) sql_fail_allocation(env);
 }
 
@@ -936,6 +956,7 @@ void sql_render(sql_arena *arena, aioc_mem_buffer *buffer, const sql_value *valu
         sql_put(env, buffer, value->truth ? "true" : "false", value->truth ? 4 : 5);
         break;
     case SQL_NUMBER:
+        sql_spend(env, 4);
         if (value->whole || isfinite(value->as.number.real))
             sql_put(env, buffer, number, sql_number_text(value, number));
         else sql_put_string(env, buffer, sql_str(number, sql_number_text(value, number)));

@@ -20,7 +20,9 @@ typedef struct sql_env {
     aioc_mem *parent;                  /* NULL: of the process's */
     emu_sql_error error;
     jmp_buf leave;
-    uint64_t steps, steps_max;         /* done so far; where to give up */
+    uint64_t steps, steps_max;         /* done so far; where to give up now, */
+    uint64_t steps_end;                /* and wherever it could pause in between */
+    bool one_piece;                    /* it never pauses */
 } sql_env;
 
 typedef struct sql_chunk {
@@ -46,7 +48,9 @@ EMU_PRIVATE void sql_fail_plain(sql_env *env, int status, const char *message) _
 EMU_PRIVATE void sql_fail_memory(sql_env *env) __attribute__((noreturn));      /* beyond a limit of the engine */
 EMU_PRIVATE void sql_fail_allocation(sql_env *env) __attribute__((noreturn));
 EMU_PRIVATE void sql_allow_steps(sql_env *env);                          /* EMU_SQL_STEPS_MAX from here on */
+EMU_PRIVATE void sql_allow_piece(sql_env *env);                          /* of those, EMU_SQL_PIECE_MAX */
 EMU_PRIVATE void sql_spend(sql_env *env, size_t steps);                  /* or leaves */
+#define SQL_STEP_BYTES 16              /* looked at, compared or copied in a step */
 
 EMU_PRIVATE void  sql_arena_init(sql_arena *arena, sql_env *env, size_t max);
 EMU_PRIVATE void  sql_arena_reset(sql_arena *arena);
@@ -119,12 +123,14 @@ EMU_PRIVATE void   sql_read(sql_arena *arena, aiocosmos_json json, sql_value *ou
 EMU_PRIVATE bool   sql_next(sql_arena *arena, const sql_value *container, sql_cursor *cursor, aiocosmos_str *name,
                             sql_value *value);
 EMU_PRIVATE size_t sql_count(const sql_value *container);
+EMU_PRIVATE aiocosmos_json sql_child(aiocosmos_json object, aiocosmos_str name);
 EMU_PRIVATE void   sql_property(sql_arena *arena, const sql_value *object, aiocosmos_str name, sql_value *out);
 EMU_PRIVATE void   sql_element(sql_arena *arena, const sql_value *array, const sql_value *index, sql_value *out);
 /* partial: also an element that has all that `wanted` has. */
 EMU_PRIVATE bool   sql_array_has(sql_arena *arena, const sql_value *array, const sql_value *wanted, bool partial);
 
 EMU_PRIVATE int      sql_compare_numbers(const sql_value *a, const sql_value *b);
+EMU_PRIVATE void     sql_spend_on_strings(sql_env *env, const sql_value *a, const sql_value *b);  /* compared */
 EMU_PRIVATE int      sql_compare_primitives(const sql_value *a, const sql_value *b);
 EMU_PRIVATE bool     sql_equal(sql_arena *arena, const sql_value *a, const sql_value *b);
 EMU_PRIVATE uint64_t sql_mix(uint64_t hash, uint64_t more);
