@@ -5,19 +5,20 @@
 
 /*--- A file in memory --------------------------------------------------------------------*/
 
-static struct { char *bytes; size_t len, cap; int left; } file;    /* left: writes until it is full; < 0: never */
+struct file { char *bytes; size_t len, cap; int left; };           /* left: writes until it is full; < 0: never */
+static struct file file, anew;
 
 static bool keep(void *user, const void *bytes, size_t len)
 {
-    (void)user;
-    if (file.left == 0) return false;
-    if (file.left > 0) file.left--;
-    if (file.len + len > file.cap) {
-        file.cap = 2 * (file.len + len);
-        file.bytes = (char *)realloc(file.bytes, file.cap);
+    struct file *to = (struct file *)user;
+    if (to->left == 0) return false;
+    if (to->left > 0) to->left--;
+    if (to->len + len > to->cap) {
+        to->cap = 2 * (to->len + len);
+        to->bytes = (char *)realloc(to->bytes, to->cap);
     }
-    memcpy(file.bytes + file.len, bytes, len);
-    file.len += len;
+    memcpy(to->bytes + to->len, bytes, len);
+    to->len += len;
     return true;
 }
 
@@ -27,6 +28,7 @@ static aiocosmos_emulator_options kept(void)
     memset(&options, 0, sizeof options);
     options.partitions = 2;
     options.keep = keep;
+    options.keep_user_data = &file;
     return options;
 }
 
@@ -55,7 +57,8 @@ static char *seen_all(void)
         { "/dbs", NULL }, { "/offers", NULL }, { "/dbs/D/colls", NULL }, { "/dbs/D/users", NULL },
         { "/dbs/D/colls/C/sprocs", NULL }, { "/dbs/D/colls/C/triggers", NULL }, { "/dbs/D/colls/C/pkranges", NULL },
         { "/dbs/D/colls/T/pkranges", NULL }, { DOCS, "x-ms-max-item-count: 1000\r\n" },
-        { "/dbs/D/colls/T/docs", "x-ms-max-item-count: 1000\r\n" }
+        { "/dbs/D/colls/T/docs", "x-ms-max-item-count: 1000\r\n" },
+        { DOCS, "A-IM: Incremental feed\r\n" PK("[\"k1\"]") }, { DOCS, "A-IM: Incremental feed\r\n" PK("[\"k2\"]") }
     };
     char *all = NULL;
     size_t i, len = 0;
@@ -63,11 +66,12 @@ static char *seen_all(void)
     for (i = 0; i < sizeof paths / sizeof *paths; i++) {
         char continuation[700] = "";
         for (pages = 0; pages < 50; pages++) {
-            char text[100];
+            char text[300];
             int size;
             const char *name = *continuation ? "x-ms-continuation: " : "", *end = *continuation ? "\r\n" : "";
             call("GET", paths[i][0], f("%s%s%s%s", paths[i][1] ? paths[i][1] : "", name, continuation, end), NULL);
-            size = snprintf(text, sizeof text, "%s %d %s\n", paths[i][0], got.status, header("x-ms-session-token"));
+            size = snprintf(text, sizeof text, "%s %d %s %s\n", paths[i][0], got.status, header("x-ms-session-token"),
+                            header("etag"));
             all = (char *)realloc(all, len + (size_t)size + got.body.len + 2);
             memcpy(all + len, text, (size_t)size);
             memcpy(all + len + size, got.body.ptr, got.body.len);
@@ -92,12 +96,12 @@ static void check_same(const char *a, const char *b)
 
 /*--- Tests --------------------------------------------------------------------------------*/
 
-static void make_all(void)
+static void make_these(const char *feed_policy)
 {
     CHECK_INT(call("POST", "/dbs", "x-ms-offer-throughput: 500\r\n", "{\"id\":\"D\"}"), 201);
-    CHECK_INT(call("POST", "/dbs/D/colls", NULL, "{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2},"
-                   "\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/u\"]}]},"
-                   "\"changeFeedPolicy\":{\"retentionDuration\":60}}"), 201);
+    CHECK_INT(call("POST", "/dbs/D/colls", NULL,
+                   f("{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2},"
+                     "\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/u\"]}]}%s}", feed_policy)), 201);
     CHECK_INT(call("POST", "/dbs/D/colls", "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":4000}\r\n",
                    "{\"id\":\"T\",\"partitionKey\":{\"paths\":[\"/pk\",\"/id\"],\"kind\":\"MultiHash\",\"version\":2},"
                    "\"defaultTtl\":100}"), 201);
@@ -106,6 +110,11 @@ static void make_all(void)
     CHECK_INT(call("POST", "/dbs/D/users/ann/permissions", NULL, "{\"id\":\"p\",\"permissionMode\":\"All\","
                    "\"resource\":\"dbs/D/colls/C\"}"), 201);
     CHECK_INT(call("POST", "/dbs/D/colls/C/sprocs", NULL, "{\"id\":\"s\",\"body\":\"\"}"), 201);
+}
+
+static void make_all(void)
+{
+    make_these(",\"changeFeedPolicy\":{\"retentionDuration\":60}");
 }
 
 /* One change, or an attempt at one. */
@@ -148,19 +157,24 @@ static void change(uint64_t n)
     }
 }
 
+static void change_some(uint64_t *dice, int changes)
+{
+    for (; changes > 0; changes--) {
+        *dice = *dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        change(*dice >> 13);
+    }
+}
+
 TEST(what_was_kept_is_the_same_again)
 {
-    uint64_t state, i;
+    uint64_t state;
     for (state = 1; state <= 20; state++) {
         const char *error = "none";
         char *before, *after;
         uint64_t dice = state * 77;
         open_kept();
         make_all();
-        for (i = 0; i < 150; i++) {
-            dice = dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-            change(dice >> 13);
-        }
+        change_some(&dice, 150);
         before = seen_all();
         CHECK_INT(open_again(file.len, &error), file.len);
         CHECK_STR(error, NULL);
@@ -168,10 +182,7 @@ TEST(what_was_kept_is_the_same_again)
         check_same(before, after);
         free(before);
         free(after);
-        for (i = 0; i < 30; i++) {                         /* and goes on from there */
-            dice = dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-            change(dice >> 13);
-        }
+        change_some(&dice, 30);                            /* and goes on from there */
         before = seen_all();
         CHECK_INT(open_again(file.len, &error), file.len);
         after = seen_all();
@@ -180,6 +191,120 @@ TEST(what_was_kept_is_the_same_again)
         free(after);
         close_world();
     }
+}
+
+/* The file becomes the one that was written anew. */
+static void take_anew(void)
+{
+    struct file old = file;
+    file = anew;
+    anew = old;
+    anew.len = 0;
+    anew.left = -1;
+}
+
+/* Once more written anew, and gone on with, and read: it is the same as what happened. */
+TEST(what_is_written_anew_is_the_same_again)
+{
+    uint64_t state;
+    int round;
+    for (state = 1; state <= 20; state++) {
+        uint64_t dice = state * 1201;
+        const char *error;
+        open_kept();
+        make_these("");
+        anew.len = 0;
+        anew.left = -1;
+        for (round = 0; round < 3; round++) {
+            char *before, *after;
+            size_t needs;
+            change_some(&dice, 150);
+            before = seen_all();
+            CHECK_INT(open_again(file.len, &error), file.len);
+            CHECK_STR(error, NULL);
+            needs = aiocosmos_emulator_needs(w.core, file.bytes, file.len);
+            CHECK(aiocosmos_emulator_rewrite(w.core, file.bytes, file.len, keep, &anew));
+            CHECK(needs <= anew.len && anew.len < needs + 1000);
+            take_anew();
+            after = seen_all();
+            check_same(before, after);
+            free(after);
+            CHECK_INT(open_again(file.len, &error), file.len);
+            CHECK_STR(error, NULL);
+            after = seen_all();
+            check_same(before, after);
+            free(before);
+            free(after);
+        }
+        close_world();
+    }
+}
+
+/* An item that says a ttl which is none, written before its container had any. */
+TEST(items_are_written_anew_as_they_were_taken)
+{
+    const char *error;
+    open_kept();
+    make_these("");
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), "{\"id\":\"1\",\"pk\":\"a\",\"ttl\":\"often\"}"), 201);
+    CHECK_INT(call("PUT", "/dbs/D/colls/C", NULL, "{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2},"
+                   "\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/u\"]}]},\"defaultTtl\":50}"), 200);
+    anew.len = 0;
+    anew.left = -1;
+    CHECK(aiocosmos_emulator_rewrite(w.core, file.bytes, file.len, keep, &anew));
+    take_anew();
+    CHECK_INT(open_again(file.len, &error), file.len);
+    CHECK_STR(error, NULL);
+    CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 200);
+    w.now_ms += 60000;
+    CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 404);
+    close_world();
+}
+
+/* Whatever fails, the old file is as good as before, and is written on. */
+TEST(what_cannot_be_written_anew_stays)
+{
+    const char *error;
+    uint64_t dice = 5;
+    unsigned long nth, failed = 1, refused = 0;
+    open_kept();
+    make_these("");
+    change_some(&dice, 100);
+    for (nth = 0; nth < 2; nth++) {
+        anew.len = 0;
+        anew.left = (int)nth;
+        CHECK(!aiocosmos_emulator_rewrite(w.core, file.bytes, file.len, keep, &anew));
+    }
+    for (nth = 1; failed; nth++) {
+        CHECK_INT(open_again(file.len, &error), file.len);
+        anew.len = 0;
+        anew.left = -1;
+        failed = heap.failed;
+        heap_fail(&heap, nth, 3);
+        refused += !aiocosmos_emulator_rewrite(w.core, file.bytes, file.len, keep, &anew);
+        failed = heap.failed - failed;
+        heap_recover(&heap);
+    }
+    CHECK(refused > 0);
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), "{\"id\":\"last\",\"pk\":\"a\",\"u\":\"z\"}"), 201);
+    CHECK_INT(open_again(file.len, &error), file.len);
+    CHECK_INT(call("GET", DOCS "/last", PK("[\"a\"]"), NULL), 200);
+    close_world();
+}
+
+/* Of a container that keeps all versions no record is needless. */
+TEST(versions_that_are_kept_stay)
+{
+    open_kept();
+    make_all();
+    add_item("1", "a", 1);
+    CHECK_INT(call("DELETE", DOCS "/1", PK("[\"a\"]"), NULL), 204);
+    CHECK_INT(aiocosmos_emulator_needs(w.core, file.bytes, file.len), file.len);
+    anew.left = -1;
+    CHECK(!aiocosmos_emulator_rewrite(w.core, file.bytes, file.len, keep, &anew));
+    close_world();
+    free(anew.bytes);
+    memset(&anew, 0, sizeof anew);
 }
 
 TEST(a_renamed_item_is_kept)

@@ -1,17 +1,30 @@
-/* data.c: the file that keeps what an emulator has: read once, then only appended to. */
+/* data.c: the file that keeps what an emulator has: read once, then only appended to. Where most of it has changed or
+ * gone since, it is written anew before that. */
 #include "data.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#define DATA_REWRITE_LEAST ((size_t)64 * 1024)             /* bytes of a file that is worth it */
+
 static bool data_complain(server_data *data, const char *why)
 {
     fprintf(stderr, "aiocosmos-emulator: %s: %s\n", data->path, why);
     return false;
+}
+
+/* Whether the file is still the one of this name: another emulator may have put a new one there. */
+static bool data_is_there(const server_data *data)
+{
+    struct stat ours, there;
+    return fstat(data->fd, &ours) == 0 && stat(data->path, &there) == 0 && ours.st_ino == there.st_ino &&
+           ours.st_dev == there.st_dev;
 }
 
 bool server_data_open(server_data *data, const char *path, bool sync)
@@ -20,7 +33,7 @@ bool server_data_open(server_data *data, const char *path, bool sync)
     data->sync = sync;
     data->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (data->fd < 0) return data_complain(data, strerror(errno));
-    if (flock(data->fd, LOCK_EX | LOCK_NB) == 0) return true;
+    if (flock(data->fd, LOCK_EX | LOCK_NB) == 0 && data_is_there(data)) return true;
     return data_complain(data, "another emulator has it open");
 }
 
@@ -66,6 +79,54 @@ static bool data_cut(server_data *data, const char *bytes, size_t whole, size_t 
     return true;
 }
 
+static bool data_keep_anew(void *user_data, const void *bytes, size_t len)
+{
+    return data_write(*(int *)user_data, bytes, len);
+}
+
+/* The directory too has to know of the new file before the old one may be missed. */
+static void data_sync_directory(const char *real)
+{
+    char directory[PATH_MAX];
+    int fd;
+    snprintf(directory, sizeof directory, "%.*s/", (int)(strrchr(real, '/') - real), real);
+    fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+/* Another file is written whole, and is on the disk, before it takes this one's name; whatever fails or breaks off
+ * until then, this one is as it was. One that was begun and left is written over. */
+static void data_rewrite(server_data *data, aiocosmos_emulator *emulator, const void *bytes, size_t len)
+{
+    char real[PATH_MAX], path[PATH_MAX + 4];
+    struct stat old, anew;
+    int fd;
+    bool ok;
+    if (!realpath(data->path, real)) return;               /* where it is a link, that stays */
+    snprintf(path, sizeof path, "%s.new", real);
+    fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    ok = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(data->fd, &old) == 0 &&
+         fchmod(fd, old.st_mode & 0777) == 0 &&
+         aiocosmos_emulator_rewrite(emulator, bytes, len, data_keep_anew, &fd) && fsync(fd) == 0 &&
+         fstat(fd, &anew) == 0 && rename(path, real) == 0;
+    if (!ok) {
+        fprintf(stderr, "aiocosmos-emulator: %s: it could not be written anew, and stays as large as it is: %s\n",
+                data->path, strerror(errno));
+        if (fd >= 0) {
+            unlink(path);
+            close(fd);
+        }
+        return;
+    }
+    data_sync_directory(real);
+    close(data->fd);
+    data->fd = fd;
+    fprintf(stderr, "aiocosmos-emulator: %s: written anew: %lu bytes instead of %lu\n", data->path,
+            (unsigned long)anew.st_size, (unsigned long)len);
+}
+
 bool server_data_restore(server_data *data, aiocosmos_emulator *emulator)
 {
     struct stat state;
@@ -85,6 +146,8 @@ bool server_data_restore(server_data *data, aiocosmos_emulator *emulator)
     } else if (whole < len) {
         ok = data_cut(data, (const char *)bytes, whole, len);
     }
+    if (ok && whole > DATA_REWRITE_LEAST && aiocosmos_emulator_needs(emulator, bytes, whole) < whole / 2)
+        data_rewrite(data, emulator, bytes, whole);
     munmap(bytes, len);
     return ok;
 }

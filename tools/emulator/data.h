@@ -14,7 +14,7 @@ typedef struct server_data {
 
 /* Opened, and for nobody else meanwhile. False: why not has been said. */
 EMU_PRIVATE bool server_data_open(server_data *data, const char *path, bool sync);
-/* Brings back what is in it, and cuts off a torn end. False: why not has been said. */
+/* Brings back what is in it, cuts off a torn end, and writes it anew where less would do. False: why not was said. */
 EMU_PRIVATE bool server_data_restore(server_data *data, aiocosmos_emulator *emulator);
 /* For aiocosmos_emulator_options.keep. */
 EMU_PRIVATE bool server_data_keep(void *user_data, const void *bytes, size_t len);

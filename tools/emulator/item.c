@@ -155,6 +155,7 @@ static bool emu_put_doubles(emu_exchange *x, emu_text *out, aiocosmos_str text)
 
 typedef struct emu_draft {                                 /* an item that is about to be stored */
     const emu_key *key;
+    aiocosmos_json ttl;
     char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1];
     uint64_t uniques[2 * EMU_UNIQUE_KEYS];
     emu_item_new content;
@@ -171,8 +172,8 @@ static aiocosmos_str emu_draft_text(emu_core *core, aiocosmos_json root, const a
     return emu_text_str(&core->scratch);
 }
 
-/* Checks a document against the container's rules. known: its key may be this one; or NULL. All that is asked of its own
- * properties is found in one pass. */
+/* Checks a document against the container's rules, but for its ttl. known: its key may be this one; or NULL. All that is
+ * asked of its own properties is found in one pass. */
 static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *draft, const emu_key *known)
 {
     enum { ID, TTL, KEY, SYSTEM, NAMES = SYSTEM + EMU_ITEM_SYSTEM };
@@ -190,7 +191,7 @@ static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *
     if (!emu_check_id(x, found[ID], draft->id, &draft->content.id, true)) return false;
     draft->key = known && key_name && emu_is_key(found[KEY], known) ? known : &core->key;
     if (draft->key != known && !emu_document_key(x, root, &core->key, known)) return false;
-    if (!emu_take_ttl(x, found[TTL], &draft->content.ttl)) return false;
+    draft->ttl = found[TTL];
     for (i = 0; i < x->container->unique_count; i++) emu_unique_hash(x, root, i, draft->key, draft->uniques + 2 * i);
     draft->content.uniques = draft->uniques;
     draft->content.unique_count = (uint16_t)x->container->unique_count;
@@ -207,7 +208,7 @@ static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *
 static bool emu_draft_item(emu_exchange *x, aiocosmos_json root, emu_draft *draft)
 {
     const emu_key *header = &x->core->header_key;
-    if (!emu_draft_document(x, root, draft, header)) return false;
+    if (!emu_draft_document(x, root, draft, header) || !emu_take_ttl(x, draft->ttl, &draft->content.ttl)) return false;
     if (draft->key->len == header->len && memcmp(draft->key->bytes, header->bytes, header->len) == 0) return true;
     return emu_refuse(x, 400, 1001, "PartitionKey extracted from document doesn't match the one specified in the "
                       "header. Learn more: https://aka.ms/CosmosDB/sql/errors/wrong-pk-value");
@@ -553,22 +554,26 @@ void emu_item_operation(emu_exchange *x)
     else emu_item_write(x);
 }
 
-bool emu_restore_item(emu_exchange *x, aiocosmos_str text, uint64_t number, uint64_t etag, int64_t ts)
+bool emu_restore_item(emu_exchange *x, const emu_kept_item *kept)
 {
     emu_core *core = x->core;
     emu_container *container = x->container;
     emu_text *document = &core->scratch2;
     emu_draft draft;
+    uint64_t number = kept->number;
     emu_item *old = number <= container->next_number ? emu_find_number(container, number) : NULL, *item;
     emu_text_clear(document);
-    emu_put_str(document, text);
+    emu_put_str(document, kept->text);
     emu_puts(document, "}");
     if (document->failed) return emu_no_memory(x);
     if (aioc_json_parse(&core->doc, document->buffer.data, document->buffer.len) != 0 ||
         !emu_draft_document(x, aioc_json_root(&core->doc), &draft, NULL)) return false;
+    if (kept->settled) draft.content.ttl = kept->ttl;      /* by what its container was when it was written */
+    else if (!emu_take_ttl(x, draft.ttl, &draft.content.ttl)) return false;
     if (!old && number <= container->next_number) return false;
     if (!old) container->next_number = number - 1;
-    x->store->next_etag = etag - 1;
-    item = emu_store_item(x->store, container, draft.key, old, &draft.content, ts * 1000);
+    x->store->next_etag = kept->etag - 1;
+    item = emu_store_item(x->store, container, draft.key, old, &draft.content, kept->ts * 1000);
+    if (item && kept->settled) item->lsn = kept->lsn;
     return item ? item->number == number : emu_no_memory(x);
 }

@@ -31,20 +31,37 @@ bool emu_journal_begin(emu_store *store, emu_record record)
     return true;
 }
 
-static bool emu_journal_of(emu_store *store, const emu_container *container, emu_record record)
+bool emu_journal_of(emu_store *store, const emu_container *container, emu_record record)
 {
     if (container->shadow || !emu_journal_begin(store, record)) return false;
     emu_put(&store->journal, container->raw_rid + 4, 4);
     return true;
 }
 
-void emu_journal_item(emu_store *store, const emu_container *container, const emu_item *item)
+static bool emu_journal_begin_item(emu_store *store, const emu_container *container, const emu_item *item,
+                                   emu_record record)
 {
     emu_text *out = &store->journal;
-    if (!emu_journal_of(store, container, EMU_RECORD_ITEM)) return;
+    if (!emu_journal_of(store, container, record)) return false;
     emu_put_u64(out, item->number);
     emu_put_u64(out, item->etag);
     emu_put_u64(out, item->ts);
+    return true;
+}
+
+void emu_journal_settled(emu_store *store, const emu_container *container, const emu_item *item)
+{
+    emu_text *out = &store->journal;
+    if (!emu_journal_begin_item(store, container, item, EMU_RECORD_SETTLED)) return;
+    emu_put_u64(out, (uint64_t)item->lsn);
+    emu_put_u32(out, (uint32_t)item->ttl);
+    emu_put_counted(out, emu_str(emu_item_text(item), item->text_len));
+}
+
+void emu_journal_item(emu_store *store, const emu_container *container, const emu_item *item)
+{
+    emu_text *out = &store->journal;
+    if (!emu_journal_begin_item(store, container, item, EMU_RECORD_ITEM)) return;
     emu_put_counted(out, emu_str(emu_item_text(item), item->text_len));
 }
 

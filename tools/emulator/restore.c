@@ -1,5 +1,5 @@
-/* restore.c: changes that were kept are carried out again. A torn end is no change: what a request has changed was
- * written in one piece, with its hash. */
+/* restore.c: changes that were kept are carried out again, or written anew without those that others have undone. A
+ * torn end is no change: what a request has changed was written in one piece, with its hash. */
 #include "item.h"
 #include "keep.h"
 #include "routes.h"
@@ -66,14 +66,41 @@ static emu_container *emu_take_container(emu_restoring *r)
     return NULL;
 }
 
-static bool emu_restore_one_item(emu_restoring *r)
+static emu_kept_item emu_take_item(emu_restoring *r, bool settled)
+{
+    emu_kept_item kept;
+    memset(&kept, 0, sizeof kept);
+    kept.number = emu_take_u64(r);
+    kept.etag = emu_take_u64(r);
+    kept.ts = (int64_t)emu_take_u64(r);
+    kept.settled = settled;
+    if (settled) {
+        kept.lsn = (int64_t)emu_take_u64(r);
+        kept.ttl = (int32_t)emu_take_u32(r);
+    }
+    kept.text = emu_take_counted(r);
+    return kept;
+}
+
+static bool emu_restore_one_item(emu_restoring *r, bool settled)
 {
     emu_container *container = emu_take_container(r);
-    uint64_t number = emu_take_u64(r), etag = emu_take_u64(r), ts = emu_take_u64(r);
-    aiocosmos_str text = emu_take_counted(r);
+    emu_kept_item kept = emu_take_item(r, settled);
     r->core->exchange.container = container;
-    return container && !r->short_of && ts <= UINT32_MAX &&
-           emu_restore_item(&r->core->exchange, text, number, etag, (int64_t)ts);
+    return container && !r->short_of && kept.ts >= 0 && kept.ts <= UINT32_MAX && kept.lsn >= 0 &&
+           emu_restore_item(&r->core->exchange, &kept);
+}
+
+/* Where a container and its ranges go on, behind all items. */
+static bool emu_restore_position(emu_restoring *r)
+{
+    emu_container *container = emu_take_container(r);
+    uint64_t last = emu_take_u64(r);
+    uint32_t ranges = emu_take_u32(r), i;
+    if (!container || ranges != container->range_count || last < container->next_number) return false;
+    container->next_number = last;
+    for (i = 0; i < ranges; i++) container->range[i]->lsn = (int64_t)(emu_take_u64(r) & INT64_MAX);
+    return !r->short_of;
 }
 
 static bool emu_restore_removal(emu_restoring *r)
@@ -132,7 +159,13 @@ static bool emu_restore_frame(emu_restoring *r)
     while (r->left > 0) {
         bool ok;
         switch ((emu_record)*emu_take_bytes(r, 1)) {
-        case EMU_RECORD_ITEM: ok = emu_restore_one_item(r); break;
+        case EMU_RECORD_ITEM: ok = emu_restore_one_item(r, false); break;
+        case EMU_RECORD_SETTLED: ok = emu_restore_one_item(r, true); break;
+        case EMU_RECORD_POSITION: ok = emu_restore_position(r); break;
+        case EMU_RECORD_ETAG:
+            r->core->store.next_etag = emu_take_u64(r);
+            ok = !r->short_of;
+            break;
         case EMU_RECORD_REMOVAL: ok = emu_restore_removal(r); break;
         case EMU_RECORD_RESHAPING: ok = emu_restore_reshaping(r); break;
         case EMU_RECORD_REQUEST: ok = emu_restore_one_request(r); break;
@@ -195,4 +228,135 @@ size_t aiocosmos_emulator_restore(emu_core *core, const void *bytes, size_t len,
     core->kept_head = true;
     if (error) *error = wrong;
     return at;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Written anew
+ *----------------------------------------------------------------------------*/
+
+#define EMU_FRAME_FULL ((size_t)256 * 1024)
+#define EMU_ITEM_RECORD 45u                                /* bytes of a settled item's record, without its text */
+
+static void emu_pass_record(emu_restoring *r, emu_record record)
+{
+    size_t i;
+    switch (record) {
+    case EMU_RECORD_REQUEST:
+        emu_take_bytes(r, 36);
+        for (i = 0; i < 2 + EMU_KEPT_HEADERS; i++) emu_take_counted(r);
+        break;
+    case EMU_RECORD_ITEM:
+    case EMU_RECORD_SETTLED:
+        emu_take_bytes(r, 4);
+        emu_take_item(r, record == EMU_RECORD_SETTLED);
+        break;
+    case EMU_RECORD_POSITION:
+        emu_take_bytes(r, 12);
+        emu_take_bytes(r, (size_t)emu_take_u32(r) * 8);
+        break;
+    case EMU_RECORD_RESHAPING: emu_take_bytes(r, 24); break;
+    case EMU_RECORD_REMOVAL: emu_take_bytes(r, 21); break;
+    case EMU_RECORD_ETAG: emu_take_bytes(r, 8); break;
+    }
+}
+
+/* What is not about items, to `out`; out NULL: its bytes are counted. The frames are whole, as they were restored. */
+static size_t emu_other_records(const unsigned char *at, size_t left, emu_core *core, emu_text *out, bool *ok)
+{
+    size_t bytes = 0, frame;
+    bool torn;
+    for (*ok = true; *ok && (frame = emu_frame_len(at, left, &torn)) > 0; at += EMU_FRAME_HEAD + frame) {
+        emu_restoring r;
+        memset(&r, 0, sizeof r);
+        r.at = at + EMU_FRAME_HEAD;
+        r.left = frame;
+        while (r.left > 0) {
+            const unsigned char *record = r.at;
+            size_t before = r.left;
+            emu_record type = (emu_record)*emu_take_bytes(&r, 1);
+            emu_pass_record(&r, type);
+            if (type != EMU_RECORD_REQUEST && type != EMU_RECORD_RESHAPING) continue;
+            bytes += before - r.left;
+            if (out && emu_journal_begin(&core->store, type)) emu_put(out, record + 1, before - r.left - 1);
+        }
+        if (out && out->buffer.len > EMU_FRAME_FULL) *ok = emu_keep(core);
+        left -= EMU_FRAME_HEAD + frame;
+    }
+    return bytes;
+}
+
+static bool emu_rewrite_items(emu_core *core, const emu_container *container)
+{
+    emu_store *store = &core->store;
+    const size_t size = container->range_count * sizeof(uint32_t);
+    uint32_t *slot = (uint32_t *)aioc_mem_zalloc(&store->memory, size), i;
+    bool ok = slot && !container->retention_s;
+    const emu_item *item;
+    while (ok && (item = emu_item_next(container, slot)) != NULL) {
+        emu_journal_settled(store, container, item);
+        if (store->journal.buffer.len > EMU_FRAME_FULL) ok = emu_keep(core);
+    }
+    aioc_mem_free(&store->memory, slot, size);
+    if (!ok || !emu_journal_of(store, container, EMU_RECORD_POSITION)) return false;
+    emu_put_u64(&store->journal, container->next_number);
+    emu_put_u32(&store->journal, container->range_count);
+    for (i = 0; i < container->range_count; i++) emu_put_u64(&store->journal, (uint64_t)container->range[i]->lsn);
+    return true;
+}
+
+static bool emu_rewrite(emu_core *core, const unsigned char *records, size_t len)
+{
+    const emu_database *database = core->store.databases;
+    const emu_container *container;
+    bool ok;
+    emu_other_records(records, len, core, &core->store.journal, &ok);
+    for (; ok && database; database = database->next)
+        for (container = database->containers; ok && container; container = container->next)
+            ok = emu_rewrite_items(core, container);
+    if (!ok || !emu_journal_begin(&core->store, EMU_RECORD_ETAG)) return false;
+    emu_put_u64(&core->store.journal, core->store.next_etag);
+    return emu_keep(core);
+}
+
+/* Bytes that would do, where all versions of items are nowhere kept: those are nothing that an item says. */
+size_t aiocosmos_emulator_needs(emu_core *core, const void *bytes, size_t len)
+{
+    const size_t head = sizeof EMU_JOURNAL_HEAD - 1;
+    const emu_database *database = core->store.databases;
+    const emu_container *container;
+    size_t needs;
+    uint32_t i, k;
+    bool ok;
+    if (len < head) return len;
+    needs = head + emu_other_records((const unsigned char *)bytes + head, len - head, core, NULL, &ok);
+    for (; database; database = database->next) {
+        for (container = database->containers; container; container = container->next) {
+            if (container->retention_s) return len;
+            for (i = 0; i < container->range_count; i++)
+                for (k = 0; k < container->range[i]->items.count; k++)
+                    if (container->range[i]->items.at[k])
+                        needs += EMU_ITEM_RECORD + container->range[i]->items.at[k]->text_len;
+        }
+    }
+    return needs;
+}
+
+bool aiocosmos_emulator_rewrite(emu_core *core, const void *bytes, size_t len,
+                                bool (*keep)(void *user_data, const void *bytes, size_t len), void *user_data)
+{
+    const size_t head = sizeof EMU_JOURNAL_HEAD - 1;
+    emu_options options = core->options;
+    bool journaling = core->store.journaling, ok;
+    if (len < head) return false;
+    core->options.keep = keep;
+    core->options.keep_user_data = user_data;
+    core->store.journaling = true;
+    core->kept_head = false;
+    ok = emu_rewrite(core, (const unsigned char *)bytes + head, len - head);
+    emu_text_clear(&core->store.journal);
+    core->options = options;
+    core->store.journaling = journaling;
+    core->kept_head = true;
+    core->keeps_no_more = false;
+    return ok;
 }
