@@ -366,6 +366,8 @@ TEST(throughput_is_replaced_before_it_is_said_so)
     aiocosmos_client *client = begin();
     make_container(client, "manual", 500, 0);
     CHECK_STR(throughput(client, "manual", 20000, 0, false), "0: 20000, least 400, pending, 4");
+    CHECK_STR(throughput(client, "manual", 30000, 0, true), "423: 0, least , 4");
+    aiocosmos_emulator_advance(emulator, 2000);
     CHECK_STR(throughput(client, "manual", 30000, 0, true), "0: 30000, least 400, 6");
     end(client);
 }

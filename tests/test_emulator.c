@@ -409,6 +409,8 @@ TEST(resource_tokens)
     CHECK_INT(call("DELETE", DOCS "/1", f("%s%s", reading, PK("[\"a\"]")), NULL), 403);
     CHECK_INT(call("DELETE", "/dbs/D/colls/C", all, NULL), 403);
     CHECK_INT(call("GET", "/dbs", all, NULL), 403);
+    CHECK_INT(call("GET", "/dbs/D", all, NULL), 403);
+    CHECK_INT(call("GET", "/dbs/D/colls", all, NULL), 403);
     CHECK_INT(call("GET", "/dbs/D/colls/C2/docs/1", f("%s%s", all, PK("[\"a\"]")), NULL), 403);
     CHECK_INT(call("GET", DOCS "/1", f("%s%s", keyed, PK("[\"a\"]")), NULL), 200);
     CHECK_INT(call("GET", DOCS "/2", f("%s%s", keyed, PK("[\"b\"]")), NULL), 403);
@@ -422,7 +424,8 @@ TEST(resource_tokens)
     snprintf(reading, sizeof reading, "%s", token_line());
     w.now_ms += 7199 * 1000;
     CHECK_INT(call("GET", "/dbs/D/colls/C", reading, NULL), 200);
-    CHECK_INT(call("GET", "/dbs/D/users/ann/permissions/read", "x-ms-documentdb-expiry-seconds: 5\r\n", NULL), 400);
+    CHECK_INT(call("GET", "/dbs/D/users/ann/permissions/read", "x-ms-documentdb-expiry-seconds: 9\r\n", NULL), 400);
+    CHECK_INT(call("GET", "/dbs/D/users/ann/permissions/read", "x-ms-documentdb-expiry-seconds: 10\r\n", NULL), 200);
     CHECK_INT(call("DELETE", "/dbs/D/users/ann/permissions/read", NULL, NULL), 204);
     CHECK_INT(call("GET", "/dbs/D/users/ann/permissions/read", NULL, NULL), 404);
     CHECK_INT(call("DELETE", "/dbs/D/users/ann", NULL, NULL), 204);

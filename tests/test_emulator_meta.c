@@ -267,6 +267,7 @@ TEST(much_throughput_takes_time_to_come)
     CHECK_STR(header("x-ms-offer-replace-pending"), "true");
     CHECK_INT(call("GET", offer, NULL, NULL), 200);
     CHECK_STR(header("x-ms-offer-replace-pending"), "true");
+    CHECK_INT(call("PUT", offer, NULL, "{\"content\":{\"offerThroughput\":600}}"), 423);
     w.now_ms += 2000;
     CHECK_INT(call("GET", offer, NULL, NULL), 200);
     CHECK_STR(header("x-ms-offer-replace-pending"), "false");

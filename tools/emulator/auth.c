@@ -185,16 +185,17 @@ static aiocosmos_str emu_link_by_names(emu_exchange *x)
     return named->failed ? x->link : emu_text_str(named);
 }
 
-/* What a resource token may do: everything with items at or below its link; reading of what is needed on the way. */
+/* What a resource token may do: everything with items at or below its link; reading the container of one item. */
 static bool emu_token_allows(emu_exchange *x, aiocosmos_str link, bool all, aiocosmos_str key)
 {
     const aiocosmos_str asked = emu_link_by_names(x);
     bool below = link.len <= asked.len && memcmp(link.ptr, asked.ptr, link.len) == 0 &&
                  (link.len == asked.len || asked.ptr[link.len] == '/');
-    bool above = asked.len < link.len && memcmp(link.ptr, asked.ptr, asked.len) == 0 && link.ptr[asked.len] == '/';
+    bool above = (x->kind == EMU_READ_CONTAINER || x->kind == EMU_LIST_RANGES) && asked.len < link.len &&
+                 memcmp(link.ptr, asked.ptr, asked.len) == 0 && link.ptr[asked.len] == '/';
     bool items = emu_kind_subject(x->kind) == EMU_ITEMS || x->kind == EMU_EXECUTE_SCRIPT;
     if (x->segments == 0) return true;
-    if (!below && !(above && x->request->verb == EMU_GET && !items))
+    if (!below && !above)
         return emu_forbidden(x, "the token is for another resource.");
     if (!items && x->request->verb != EMU_GET) return emu_forbidden(x, "a resource token cannot change this resource.");
     if (!all && !emu_reads_only(x)) return emu_forbidden(x, "the token's permission mode is Read.");

@@ -29,6 +29,7 @@ static const char *emu_code_of(int status)
     case 410: return "Gone";
     case 412: return "PreconditionFailed";
     case 413: return "RequestEntityTooLarge";
+    case 423: return "Locked";
     case 429: return "429";
     case 449: return "RetryWith";
     case 501: return "NotImplemented";

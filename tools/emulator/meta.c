@@ -167,6 +167,11 @@ static void emu_replace_offer(emu_exchange *x, emu_offer *offer)
         }
     }
     if (!emu_throughput_ok(x, manual, autoscale)) return;
+    if (x->now_ms < offer->pending_until_ms &&             /* who asks again for the same may have lost the answer */
+        (autoscale != offer->autoscale_max || (!autoscale && manual != offer->throughput))) {
+        emu_refuse(x, 423, 0, "The throughput is being replaced: the last request to do so is still carried out.");
+        return;
+    }
     if ((autoscale ? autoscale : manual) > EMU_QUICK_THROUGHPUT) offer->pending_until_ms = x->now_ms + EMU_REPLACE_MS;
     offer->autoscale_max = autoscale;
     offer->throughput = autoscale ? autoscale / 10 : manual;

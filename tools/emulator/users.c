@@ -140,8 +140,8 @@ static bool emu_token_life(emu_exchange *x, int64_t *seconds)
     uint64_t number;
     *seconds = EMU_TOKEN_LIFE_S;
     if (!text.len) return true;
-    if (!aioc_text_parse_u64(text, &number) || number < 600 || number > 86400)
-        return emu_refuse(x, 400, 0, "The value of x-ms-documentdb-expiry-seconds has to be between 600 and 86400.");
+    if (!aioc_text_parse_u64(text, &number) || number < 10 || number > 86400)
+        return emu_refuse(x, 400, 0, "The value of x-ms-documentdb-expiry-seconds has to be between 10 and 86400.");
     *seconds = (int64_t)number;
     return true;
 }
