@@ -340,3 +340,42 @@ TEST(numbers_are_doubles_where_that_is_asked_for)
     CHECK(says("\"n\":[12345678901234567890, -0.10, 1E2,7]"));
     close_world();
 }
+
+/* A filter is tried on what the client wrote; what the service adds is there for whoever asks, in whichever part of the
+ * query, and by whichever spelling. */
+TEST(what_the_service_adds_is_there_for_who_asks)
+{
+    static const struct { const char *query; int count; const char *says; } asked[] = {
+        { "SELECT * FROM c WHERE c.n = 2", 5, "\"_etag\":" },
+        { "SELECT * FROM c WHERE c.n = 3", 0, "" },
+        { "SELECT c.id, c._ts FROM c WHERE c.n = 2", 5, "\"_ts\":1795228304" },
+        { "SELECT VALUE c FROM c WHERE c.n = 2", 5, "\"_self\":\"dbs/" },
+        { "SELECT VALUE {\\\"a\\\":[c]} FROM c WHERE c.n = 2", 5, "_attachments" },
+        { "SELECT VALUE c.id FROM c WHERE c._ts > 1 AND c.n = 2", 5, "\"i1\"" },
+        { "SELECT VALUE c.id FROM c WHERE IS_DEFINED(c[\\\"_rid\\\"]) AND c.n = 2", 5, "\"i1\"" },
+        { "SELECT VALUE c.id FROM c WHERE IS_DEFINED(c[CONCAT('_', 'rid')]) AND c.n = 2", 5, "\"i1\"" },
+        { "SELECT VALUE c.id FROM c WHERE DocumentId(c) > 0 AND c.n = 2", 5, "\"i1\"" },
+        { "SELECT VALUE IS_DEFINED(c._self) FROM c WHERE c.n = 2", 5, "true" },
+        { "SELECT VALUE r FROM (SELECT VALUE c FROM c WHERE c.n = 2) r", 5, "_etag" },
+        { "SELECT VALUE r._ts FROM (SELECT VALUE c FROM c WHERE c.n = 2) r WHERE r._ts > 1", 5, "1795228304" },
+        { "SELECT VALUE x FROM c JOIN x IN c.l WHERE c.n = 2 AND c._ts > 1", 25, "5" },
+        { "SELECT VALUE (SELECT VALUE c._ts) FROM c WHERE c.n = 2", 5, "1795228304" },
+        { "SELECT VALUE c.id FROM c WHERE EXISTS(SELECT VALUE 1 FROM x IN c.l WHERE c._ts > x) AND c.n = 2", 5, "i1" },
+        { "SELECT VALUE c.id FROM c WHERE ARRAY_CONTAINS([c], {\\\"_ts\\\":1795228304}, true) AND c.n = 2", 5, "i1" },
+        { "SELECT VALUE c.n + 1 FROM c WHERE c.n = 2 AND c.id != 'i1'", 4, "3" },
+        { "SELECT VALUE c.k\\u0065y FROM c", 1, "\"v\"" },
+        { "SELECT VALUE c.id FROM c WHERE c.key = 'v'", 1, "\"odd\"" },
+        { "SELECT VALUE c._ets FROM c", 1, "8" }
+    };
+    size_t i;
+    open_world(1);
+    fill(40, 3);
+    CHECK_INT(call("POST", DOCS, key_line("k1"),
+                   "{\"id\":\"odd\",\"pk\":\"k1\",\"k\\u0065y\":\"v\",\"_ets\":7,\"_ets\":8}"), 201);
+    for (i = 0; i < sizeof asked / sizeof *asked; i++) {
+        CHECK_INT(call("POST", DOCS, range_line(0), f("{\"query\":\"%s\"}", asked[i].query)), 200);
+        if (count() != asked[i].count || !says(asked[i].says))
+            test_fail(__FILE__, __LINE__, "%s: %lld, %.300s", asked[i].query, count(), got.text);
+    }
+    close_world();
+}
