@@ -60,6 +60,7 @@ typedef struct sim_op {
     aiocosmos_op handle;
     sim_item *item;                          /* NULL: about none */
     struct sim_trade *trade;                 /* a transaction; NULL: it is none */
+    uint32_t ru;                             /* that it asks for */
     uint64_t submitted_us, deadline_us;      /* deadline_us 0: none */
     uint64_t stalled_us;                     /* of the world, when it was submitted */
     bool     write, in_bulk, leave;          /* leave: it may be sent again after an answer was lost */
@@ -99,6 +100,7 @@ typedef struct sim_tries {                   /* of one operation, the library's 
     uint64_t op;
     unsigned before, all, of[SIM_CLASSES];
     int status;                              /* of the last */
+    unsigned steps;                          /* requests beside the first, each of which is tried as often */
 } sim_tries;
 
 typedef struct sim_version {                 /* of an item, from from_us until the next */
@@ -190,6 +192,7 @@ struct sim {
     bool     calm;                           /* no more trouble: what is still under way shall end */
     unsigned lives_used;
     unsigned containers;                     /* SIM_CONTAINER has been made anew so often */
+    uint32_t throughputs;                    /* a bit for each hundred beyond 400 that SIM_LIBRARY may have, in RU/s */
 };
 
 /*------------------------------------------------------------------------------
@@ -760,11 +763,12 @@ static void sim_check_patience(const sim_client *client, const sim_tries *tries)
     static const unsigned most[SIM_CLASSES] = { 0, 3, 1, 120, 0, 1, 3, 0, 0, 0 };
     uint32_t retries_max = sim_retries_max(client);
     unsigned free_of_count = tries->of[SIM_MOVED] + tries->of[SIM_REFUSED], i;
-    unsigned counted = tries->all - free_of_count - tries->of[SIM_THROTTLE];
+    unsigned counted = tries->all - free_of_count - tries->of[SIM_THROTTLE], requests = tries->steps + 1;
     for (i = 0; i < SIM_CLASSES; i++)
-        SIM_CHECK(&client->sim->world, !most[i] || tries->of[i] <= most[i] + 1, "operation %" PRIx64 " met class %u of "
-                  "failures %u times", tries->op, i, tries->of[i]);
-    SIM_CHECK(&client->sim->world, counted <= retries_max + 1 && (retries_max || free_of_count <= 2),
+        SIM_CHECK(&client->sim->world, !most[i] || tries->of[i] <= (most[i] + 1) * requests,
+                  "operation %" PRIx64 " met class %u of failures %u times", tries->op, i, tries->of[i]);
+    SIM_CHECK(&client->sim->world, counted <= (retries_max + 1) * requests &&
+                                   (retries_max || free_of_count <= 2 * requests),
               "operation %" PRIx64 " took %u attempts, of at most %u, and %u of a server that has moved", tries->op,
               counted, (unsigned)retries_max + 1, tries->of[SIM_MOVED]);
 }
@@ -803,7 +807,8 @@ static void sim_check_attempts(sim *s, const sim_op *op, const aiocosmos_result 
     if (op->kind >= SIM_PAGE || result->attempts == 0 || op->in_bulk) return;
     SIM_CHECK(&s->world, tries->op == result->op.id && tries->all == result->attempts, "operation %ld tells of %u "
               "attempts, and its log of %u", op->number, (unsigned)result->attempts, tries->all);
-    SIM_CHECK(&s->world, result->attempts - tries->of[SIM_MOVED] - tries->of[SIM_REFUSED] <= retries_max + 1,
+    SIM_CHECK(&s->world, result->attempts - tries->of[SIM_MOVED] - tries->of[SIM_REFUSED] <=
+                         (retries_max + 1) * (tries->steps + 1),
               "operation %ld took %u attempts, of at most %u", op->number, (unsigned)result->attempts,
               (unsigned)retries_max + 1);
     if (throttle_ms == 0) throttle_ms = AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS;

@@ -1087,6 +1087,7 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     sim_net_open(&s->net, &s->world, s->core);
     sim_fair(s);
     sim_furnish(s);
+    s->throughputs = 1;
     if (s->plan.asks) sim_collection_open(s);
     s->core->options.ru_per_second = s->plan.ru_per_second;
     s->net.hooks.sent = sim_on_sent;

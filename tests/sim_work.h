@@ -221,6 +221,59 @@ static bool sim_start_metadata(sim_client *client)
     return sim_submit(client, sim_op_new(client, (int)kind, NULL), &request);
 }
 
+/* Throughput is an offer's, which is looked for first: what is read is what it was, or what somebody asked for. */
+static void sim_throughput_done(aiocosmos_client *handle, const aiocosmos_result *result, void *user_data)
+{
+    sim_op *op = (sim_op *)user_data;
+    sim *s = op->client->sim;
+    int64_t ru = -1;
+    (void)handle;
+    sim_check_result(s, op, result);
+    if (result->status == 0 && !s->plan.garbles) {
+        aiocosmos_json_get_i64(aiocosmos_json_at(aiocosmos_result_json(result), "/content/offerThroughput"), &ru);
+        SIM_CHECK(&s->world, ru >= 400 && ru < 3600 && ru % 100 == 0 && s->throughputs >> (ru - 400) / 100 & 1,
+                  "operation %ld: a throughput of %d, which nobody asked for", op->number, (int)ru);
+        SIM_CHECK(&s->world, op->kind == AIOCOSMOS_READ_THROUGHPUT || (uint32_t)ru == op->ru, "operation %ld: a "
+                  "throughput of %d, not %u", op->number, (int)ru, (unsigned)op->ru);
+    }
+    sim_cover(&s->world, result->status ? SIM_throughput_failed :
+                         op->kind == AIOCOSMOS_READ_THROUGHPUT ? SIM_throughput_read : SIM_throughput_replaced);
+    sim_act_inside(op->client);
+}
+
+static bool sim_start_throughput(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_random *random = &s->world.trades;
+    bool read = sim_chance(random, 0.5);
+    sim_tries *tries;
+    sim_op *op = sim_op_new(client, read ? AIOCOSMOS_READ_THROUGHPUT : AIOCOSMOS_REPLACE_THROUGHPUT, NULL);
+    aiocosmos_request request;
+    int refused;
+    memset(&request, 0, sizeof request);
+    request.kind = (aiocosmos_kind)op->kind;
+    request.container = SIM_LIBRARY;
+    if (!read) request.throughput_ru = op->ru = 400 + 100 * (uint32_t)sim_between(random, 1, 31);
+    if (!read) s->throughputs |= 1u << (op->ru - 400) / 100;
+    request.timeout_ms = sim_choose_timeout(client);
+    request.done = sim_throughput_done;
+    request.user_data = op;
+    refused = aiocosmos_submit(client->client, &request, &op->handle);
+    s->net.work++;
+    sim_trace(&s->world, "operation %ld: client %u asks for the throughput, %u: %d", op->number, client->number,
+              (unsigned)op->ru, refused);
+    if (refused) {
+        sim_op_refused(op, refused);
+        return false;
+    }
+    sim_op_accepted(op, request.timeout_ms);
+    tries = &client->tries[(uint32_t)op->handle.id % SIM_SLOTS];
+    memset(tries, 0, sizeof *tries);
+    tries->op = op->handle.id;
+    tries->steps = read ? 2 : 3;             /* the container, the list of offers, the one */
+    return true;
+}
+
 /*------------------------------------------------------------------------------
  * Queries
  *----------------------------------------------------------------------------*/
@@ -785,7 +838,8 @@ static const sim_task sim_tasks[] = {
     { "bulk",      2, sim_start_bulk },
     { "many",      3, sim_start_many },
     { "changes",   3, sim_start_changes },
-    { "trade",     4, sim_start_trade }
+    { "trade",     4, sim_start_trade },
+    { "throughput", 1, sim_start_throughput }
 };
 
 static bool sim_start_something(sim_client *client)

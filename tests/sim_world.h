@@ -97,7 +97,8 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(case_page_without_token) X(case_page_failed) X(case_page_without_memory) X(case_out_of_memory) \
     X(case_failed_and_passed) X(case_opened_anew) X(case_resumed) X(case_resumed_elsewhere) \
     X(case_written_meanwhile) X(collection_made_anew) \
-    X(trade_done) X(trade_undone) X(trade_failed) X(trade_in_doubt) X(trade_carried_out) X(trade_rolled_back)
+    X(trade_done) X(trade_undone) X(trade_failed) X(trade_in_doubt) X(trade_carried_out) X(trade_rolled_back) \
+    X(throughput_read) X(throughput_replaced) X(throughput_failed)
 
 typedef enum sim_covered {
 #define SIM_NAME(name) SIM_##name,
