@@ -1342,7 +1342,7 @@ static int aioc_platform_socket_new(int family, int type)
 #else
     int fd = socket(family, type, 0);
     if (fd < 0 || aioc_platform_tame(fd)) return fd;
-    close(fd);  /* which leaves errno as it is */
+    close(fd);  /* errno stays */
     return -1;
 #endif
 }
@@ -6814,7 +6814,7 @@ static aioc_http_state aioc_http_fail(aioc_http_parser *parser, int status, cons
     return AIOC_HTTP_FAILED;
 }
 
-static aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *why)
+static AIOC_NOINLINE aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *why)
 {
     return aioc_http_fail(parser, AIOCOSMOS_E_PROTOCOL, why);
 }
