@@ -15973,7 +15973,7 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
  * that it asks; they are cut anew at splits and merges, and asked ahead.
  *
  * Answers, in memory or on their way, are held ahead of what was asked for: a
- * reader's within its held_max, all readers' within a quarter of memory_max; and
+ * reader's within its bytes.max, all readers' within a quarter of memory_max; and
  * for a page that can't be made without: one, or one of each range, if merged.
  * Pages that need more than half of memory_max take turns; who has the turn may
  * have all. Memory is taken from readers that owe no page: they ask again from
@@ -16139,8 +16139,8 @@ struct aioc_range_reader {
     aioc_range_tally tally;  /* since the last page */
     char session_token[256];
     char rid[33];  /* of the container that is read; "": not known */
-    aioc_mem_buffer edges;  /* of the part of the key space that is asked for; no max: all of it */
-    uint32_t levels;  /* of the partition key that is asked for, perhaps not all, or most of several; 0: none is */
+    aioc_mem_buffer edges;  /* of the part that is asked for; no max: all */
+    uint32_t levels;  /* of the key that is asked for, or most of several; 0: none is */
     bool several;  /* keys are asked for */
     aioc_mem_buffer bodies[4];  /* what streams are asked, by aioc_plan_side */
     const char *start;  /* where a stream begins */
@@ -16148,21 +16148,20 @@ struct aioc_range_reader {
     uint32_t stream_count, stream_cap, in_flight, parallel_max;
     uint32_t columns;  /* merged: values that rows are ordered by */
     uint8_t order, need;
-    uint8_t growth;  /* how many times as large is what is made of an answer that is parsed */
+    uint8_t growth;  /* how many times as large an answer becomes when it is parsed */
     uint8_t busy;  /* somebody is at work on it: its answers are not taken back */
     bool etags;  /* a change feed: it goes on by those */
     bool by_key;  /* streams ask one partition key by itself */
-    bool yielded;  /* rows of answers that were given back had been used: it is to begin again behind them */
-    uint32_t ahead, window, window_max;  /* answers held; how far the window, which counts them, may grow */
+    bool yielded;  /* answers were given back: it begins again behind the rows used */
+    struct { uint32_t ahead, size, max; } window;  /* answers held; how many may be; how far that grows */
     struct {
         uint32_t first, max;  /* asked of a range at first; for lack of memory. 0: any */
         uint64_t left, cap;  /* that are of use; that are worth asking for. UINT64_MAX: any */
     } rows;
     uint32_t page_rows;  /* of the page that is made */
-    size_t held_max, held, reserved;  /* bytes of answers; reserved: on their way */
-    size_t guess;  /* how large the next is, as it comes; 0: nothing is known */
+    struct { size_t max, held, reserved, guess; } bytes;  /* of answers; on their way; of the next: 0: who knows */
     struct { uint64_t answers, rows, bytes; } seen;  /* how large a row is */
-    uint64_t asked;  /* when the last page was asked for: less is longer ago */
+    uint64_t asked;  /* when the last page was; less: longer ago */
 };
 
 /* All who read for a client, and what they hold together. */
@@ -16605,8 +16604,8 @@ static aioc_range_answer *aioc_range_unlink(aioc_range_stream *stream)
     stream->first = answer->next;
     if (!stream->first) stream->last = NULL;
     answer->next = NULL;
-    reader->ahead--;
-    reader->held -= answer->bytes;
+    reader->window.ahead--;
+    reader->bytes.held -= answer->bytes;
     reader->all->held -= answer->bytes;
     if (reader->all->turn) aioc_range_stir(reader->all->turn);
     return answer;
@@ -16684,8 +16683,7 @@ static aiocosmos_str aioc_range_ask_from(const aioc_range_stream *stream)
     return aioc_mem_text(stream->last ? &stream->last->behind : &stream->position);
 }
 
-/* The streams of what was one range have its edges in common: rows that sort the same come from all of them by their
- * items, as they did from the range, so that one item tells for all what was given. */
+/* Streams of what was one range have its edges in common: one item tells what was given of rows that tie. */
 static aiocosmos_str aioc_range_kin(const aioc_range_stream *stream)
 {
     return aioc_mem_text(stream->kin.len ? &stream->kin : &stream->edges);
@@ -16828,8 +16826,9 @@ static uint64_t aioc_range_rows_to_ask(const aioc_range_reader *reader, uint32_t
 {
     uint64_t rows = reader->rows.first;
     if (reader->order == AIOC_RANGE_MERGED) {
-        size_t half = reader->memory->max / 2;
-        uint64_t room = (reader->held_max < half ? reader->held_max : half) / (2 * (uint64_t)reader->stream_count + 1);
+        uint64_t room = reader->memory->max / 2;
+        if (room > reader->bytes.max) room = reader->bytes.max;
+        room /= 2 * (uint64_t)reader->stream_count + 1;
         if (reader->seen.rows) room /= reader->seen.bytes / reader->seen.rows + 1;
         if (!rows) rows = AIOC_RANGE_ROWS_ASKED;
         rows <<= asks < 16 ? asks : 16;
@@ -16848,14 +16847,14 @@ static size_t aioc_range_expected(const aioc_range_stream *stream)
     uint64_t rows = aioc_range_rows_to_ask(reader, stream->asks);
     if (reader->order == AIOC_RANGE_MERGED && reader->seen.answers)
         return (size_t)(rows * (reader->seen.bytes / (reader->seen.rows + 1) + 1));
-    return reader->guess ? reader->guess : reader->all->guess;
+    return reader->bytes.guess ? reader->bytes.guess : reader->all->guess;
 }
 
 /* Gives back answers that were not used, or not all rows of. */
 static void aioc_range_yield(aioc_range_reader *reader)
 {
     uint32_t place;
-    size_t held = reader->held;
+    size_t held = reader->bytes.held;
     bool merged = reader->order == AIOC_RANGE_MERGED;
     if (!aioc_range_is_owed(reader)) reader->need = AIOC_RANGE_QUIET;
     for (place = 0; place < reader->stream_count; place++) {
@@ -16865,7 +16864,7 @@ static void aioc_range_yield(aioc_range_reader *reader)
         stream->stale = stream->op != NULL;
         stream->asked_all = false;
     }
-    if (reader->held == held) return;
+    if (reader->bytes.held == held) return;
     reader->yielded = merged;
     if (aioc_range_is_owed(reader)) aioc_range_stir(reader);
 }
@@ -16921,8 +16920,8 @@ static bool aioc_range_waits_for_memory(aioc_range_reader *reader)
     aioc_range_readers *all = reader->all;
     aioc_reactor *reactor = all->engine->reactor;
     if (reader->tally.status != AIOCOSMOS_E_NOMEM ||
-        (all->held + all->reserved == reader->held + reader->reserved && !aioc_range_is_any_under_way(all->engine)))
-        return false;
+        (all->held + all->reserved == reader->bytes.held + reader->bytes.reserved &&
+         !aioc_range_is_any_under_way(all->engine))) return false;
     reader->tally.status = 0;
     aioc_range_yield(reader);
     aioc_range_calm(reader);
@@ -16957,7 +16956,7 @@ static void aioc_range_take_back(aioc_range_readers *all, size_t goal, bool wait
     while (all->held > goal && all->held < before) {
         aioc_range_reader *last = NULL, *at = all->first;  /* its page was asked for longest ago */
         for (; at; at = at->next) {
-            if (!at->held || at->busy || (last && at->asked > last->asked)) continue;
+            if (!at->bytes.held || at->busy || (last && at->asked > last->asked)) continue;
             if (waiting ? at->need == AIOC_RANGE_QUEUED || all->turn == at : !aioc_range_is_owed(at)) last = at;
         }
         if (!last) return;
@@ -16984,7 +16983,7 @@ static bool aioc_range_may_take(aioc_range_reader *reader, size_t bytes, bool ne
     const aioc_mem *memory = all->engine->memory;
     size_t max = memory->max, limit = needed ? max / 2 : max / 4;
     size_t room = max - (memory->used - memory->kept) + all->held;
-    size_t others = all->reserved - reader->reserved, own = reader->held + reader->reserved;
+    size_t others = all->reserved - reader->bytes.reserved, own = reader->bytes.held + reader->bytes.reserved;
     if (all->turn && all->turn != reader) {
         if (needed) reader->need = AIOC_RANGE_QUEUED;
         return false;
@@ -16993,13 +16992,13 @@ static bool aioc_range_may_take(aioc_range_reader *reader, size_t bytes, bool ne
     bytes += all->reserved;
     if (aioc_range_is_owed(reader) && bytes < limit) aioc_range_take_back(all, limit - bytes, false);
     bytes += all->held;
-    if (!needed) return bytes <= limit && own + bytes - all->reserved - all->held <= reader->held_max;
+    if (!needed) return bytes <= limit && own + bytes - all->reserved - all->held <= reader->bytes.max;
     if (bytes <= limit && reader->need != AIOC_RANGE_ALONE) return true;
     all->turn = reader;
     if (others) return false;  /* theirs will come, and be used up */
     reader->need = AIOC_RANGE_ALONE;
     if (bytes <= max / 4 * 3 || own == 0) return true;
-    if (!reader->reserved) aioc_range_lacks_memory(reader);
+    if (!reader->bytes.reserved) aioc_range_lacks_memory(reader);
     return false;
 }
 
@@ -17063,7 +17062,7 @@ static int aioc_range_ask(aioc_range_stream *stream, const aioc_account_range *r
     if (refused) return refused;
     stream->version = reader->ranges.container->ranges_version;
     stream->reserved = aioc_range_expected(stream);
-    reader->reserved += stream->reserved;
+    reader->bytes.reserved += stream->reserved;
     reader->all->reserved += stream->reserved;
     stream->asks++;
     stream->turn = ++reader->all->clock;
@@ -17079,7 +17078,7 @@ static bool aioc_range_wants_more(const aioc_range_reader *reader, uint32_t plac
     const aioc_range_stream *stream = reader->streams[place];
     const aioc_range_answer *first = stream->first;
     bool owed = aioc_range_is_owed(reader), any = reader->order == AIOC_RANGE_ANY;
-    uint32_t ahead = reader->ahead + reader->in_flight;
+    uint32_t ahead = reader->window.ahead + reader->in_flight;
     if (stream->op || stream->asked_all || stream->failed) return false;
     if (!owed && (reader->need == AIOC_RANGE_QUIET || needed)) return false;
     if (reader->ranges.pause_ms && !owed) return false;  /* a range is gone: nobody is told how long that lasts */
@@ -17088,7 +17087,7 @@ static bool aioc_range_wants_more(const aioc_range_reader *reader, uint32_t plac
         return !first->next && first->used && first->used * 2 >= first->count &&
                reader->rows.left > (first->count - first->used) * reader->stream_count;
     if (needed) return any ? ahead == 0 : place == 0 && !first;
-    return ahead < reader->window &&  /* and what is ahead may not be enough */
+    return ahead < reader->window.size &&  /* and what is ahead may not be enough */
            (any || !reader->seen.answers || ahead * (reader->seen.rows / reader->seen.answers) < reader->rows.left);
 }
 
@@ -17135,7 +17134,8 @@ static void aioc_range_ask_some(aioc_range_reader *reader, bool needed)
         int asked;
         /* There may be thousands, each of a key. */
         if (needed ? place > 0 && reader->order == AIOC_RANGE_LEFTMOST
-                   : reader->order != AIOC_RANGE_MERGED && reader->ahead + reader->in_flight >= reader->window) return;
+                   : reader->order != AIOC_RANGE_MERGED &&
+                     reader->window.ahead + reader->in_flight >= reader->window.size) return;
         asked = aioc_range_wants_more(reader, place, needed) ? aioc_range_ask_at(reader, place, needed) : 1;
         if (asked == 0) return;
         if (asked < 0 && aioc_range_is_spent(reader->streams[place])) aioc_range_remove(reader, place--);
@@ -17189,10 +17189,10 @@ static int aioc_range_take(aioc_range_stream *stream, const aiocosmos_result *re
     if (stream->last) stream->last->next = answer;
     else stream->first = answer;
     stream->last = answer;
-    reader->ahead++;
-    reader->held += answer->bytes;
+    reader->window.ahead++;
+    reader->bytes.held += answer->bytes;
     reader->all->held += answer->bytes;
-    aioc_range_learn(&reader->guess, answer->bytes);
+    aioc_range_learn(&reader->bytes.guess, answer->bytes);
     aioc_range_learn(&reader->all->guess, answer->bytes);
     if (reader->etags) aioc_range_count_rows(reader, answer);
     return 0;
@@ -17245,7 +17245,7 @@ static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result)
     aioc_range_account_for(reader, result);  /* may take memory, and answers before this one: then it is stale */
     stream->op = NULL;
     reader->in_flight--;
-    reader->reserved -= stream->reserved;
+    reader->bytes.reserved -= stream->reserved;
     all->reserved -= stream->reserved;
     if (all->turn) aioc_range_stir(all->turn);
     aioc_range_stir(reader);  /* others may have waited for its turn */
@@ -17272,7 +17272,7 @@ static aioc_range_answer *aioc_range_shift(aioc_range_stream *stream)
 {
     aioc_range_reader *reader = stream->reader;
     aioc_range_answer *answer = aioc_range_unlink(stream);
-    if (reader->window < reader->window_max) reader->window *= 2;
+    if (reader->window.size < reader->window.max) reader->window.size *= 2;
     aioc_mem_buffer_free(reader->memory, &stream->position);
     stream->position = answer->behind;
     memset(&answer->behind, 0, sizeof answer->behind);
@@ -17290,7 +17290,7 @@ static bool aioc_range_open_first(aioc_range_stream *stream)
     if (!aioc_range_may_take(reader, answer->body.text.len * reader->growth, true)) return false;
     status = aioc_range_answer_parse(answer);
     if (!status) {
-        reader->held += answer->bytes - bytes;
+        reader->bytes.held += answer->bytes - bytes;
         reader->all->held += answer->bytes - bytes;
         aioc_range_count_rows(reader, answer);
         aioc_range_has_taken(reader);
@@ -17660,7 +17660,7 @@ static int aioc_page_open_reader(aioc_page_cursor *cursor, const aioc_page_way *
     reader->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
     if (reader->parallel_max > AIOC_ACCOUNT_RANGES_MAX) reader->parallel_max = AIOC_ACCOUNT_RANGES_MAX;
     reader->rows.first = request->page_items_max;
-    reader->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
+    reader->bytes.max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
     reader->levels = aioc_page_levels(request);
     reader->several = request->pk_count > 1;
     if (aioc_range_open(reader, cursor->all->readers, aioc_page_work, cursor) ||
@@ -18053,7 +18053,7 @@ static bool aioc_page_get_stats(aioc_page_list *pages, aiocosmos_cursor handle, 
     out->metrics = aioc_mem_text(&costs->text);
     out->index_metrics = aioc_mem_text(&costs->index_metrics);
     out->advice = aioc_mem_text(&costs->advice);
-    if (cursor->way) out->memory_used = cursor->reader->held;
+    if (cursor->way) out->memory_used = cursor->reader->bytes.held;
     if (cursor->way && cursor->way->tell) cursor->way->tell(cursor, out);
     return true;
 }
@@ -18333,9 +18333,9 @@ static const char *aioc_query_emit(aioc_query *query, aiocosmos_json row)
 static bool aioc_query_overfull(aioc_query *query)
 {
     char text[160];
-    if (aioc_row_chain_bytes(&query->chain) <= query->reader.held_max) return false;
+    if (aioc_row_chain_bytes(&query->chain) <= query->reader.bytes.max) return false;
     aioc_mem_print(text, sizeof text, "the query's groups or distinct rows take more than its memory_max of %llu "
-                   "bytes", (unsigned long long)query->reader.held_max);
+                   "bytes", (unsigned long long)query->reader.bytes.max);
     aioc_page_break(query->cursor, AIOCOSMOS_E_TOO_LARGE, text);
     return true;
 }
@@ -18660,8 +18660,8 @@ static AIOC_COLD void aioc_query_begin_reading(aioc_query *query, aiocosmos_str 
     reader->columns = chain->ordered ? info->order_count : 0;
     reader->growth = open ? 2 : 5;  /* parsed, about three times as large; and then a page that is made of it */
     reader->rows.first = chain->collects ? 0 : query->cursor->page_items_max;
-    reader->window_max = open ? reader->parallel_max : AIOC_QUERY_AHEAD_MAX;
-    reader->window = chain->collects ? reader->window_max : reader->by_key ? 0 : 1;
+    reader->window.max = open ? reader->parallel_max : AIOC_QUERY_AHEAD_MAX;
+    reader->window.size = chain->collects ? reader->window.max : reader->by_key ? 0 : 1;
     query->line_count = 0;
     if (info->order_count > AIOC_ROW_COLUMNS_MAX) {
         aioc_page_break(query->cursor, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
@@ -19239,7 +19239,8 @@ static void aioc_change_fetch(aioc_page_cursor *cursor)
             aioc_change_lost(cursor, "");
             return;
         }
-        asked = aioc_range_ask_at(reader, place, aioc_range_is_owed(reader) && !reader->held && !reader->in_flight);
+        asked = aioc_range_ask_at(reader, place,
+                                  aioc_range_is_owed(reader) && !reader->bytes.held && !reader->in_flight);
         if (asked == 0) return;
         if (asked < 0) aioc_range_remove(reader, place);  /* there is nothing of it to wait for */
         else if (!reader->streams[place]->hot) cursor->cold_due = false;
@@ -20028,7 +20029,7 @@ static bool aioc_many_send(aioc_many *many)
         const aioc_range_stream *stream = reader->streams[place];
         int asked = 1;
         if (!stream->op && !stream->first && !stream->asked_all && !stream->failed)
-            asked = aioc_range_ask_at(reader, place, !reader->held && !reader->in_flight);
+            asked = aioc_range_ask_at(reader, place, !reader->bytes.held && !reader->in_flight);
         if (asked == 0) return false;
         if (asked < 0) aioc_range_remove(reader, place--);
     }
@@ -20245,7 +20246,7 @@ static int aioc_many_fill(aioc_many *many, aioc_range_readers *readers)
     reader->order = AIOC_RANGE_ANY;
     reader->growth = 3;
     reader->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
-    reader->held_max = AIOCOSMOS_DEFAULT_QUERY_MEMORY;
+    reader->bytes.max = AIOCOSMOS_DEFAULT_QUERY_MEMORY;
     refused = aioc_range_open(reader, readers, aioc_many_work, many);
     reader->specify = aioc_many_specify;
     reader->need = AIOC_RANGE_OWED;

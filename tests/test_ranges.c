@@ -273,14 +273,14 @@ TEST(who_has_no_answers_to_give_back_has_no_work_for_that)
     CHECK(answer != NULL);
     reader->streams[0]->first = reader->streams[0]->last = answer;
     reader->streams[0]->split = true;  /* its heirs go on behind this one */
-    reader->ahead = 1;
-    reader->held = world.all.held = answer->bytes = sizeof *answer;
+    reader->window.ahead = 1;
+    reader->bytes.held = world.all.held = answer->bytes = sizeof *answer;
     aioc_range_yield(reader);
-    CHECK_INT(reader->held, sizeof *answer);
+    CHECK_INT(reader->bytes.held, sizeof *answer);
     CHECK(!aioc_range_has_work(&world.all));
     reader->streams[0]->split = false;
     aioc_range_yield(reader);
-    CHECK_INT(reader->held, 0);
+    CHECK_INT(reader->bytes.held, 0);
     CHECK(aioc_range_has_work(&world.all));
     close_world();
 }
@@ -289,10 +289,10 @@ TEST(what_is_read_ahead_keeps_to_a_quarter_of_the_memory)
 {
     aioc_range_reader *reader = &world.readers[0];
     open_world();
-    reader->held_max = world.memory.max;
+    reader->bytes.max = world.memory.max;
     CHECK(aioc_range_may_take(reader, world.memory.max / 8, false));
     CHECK(!aioc_range_may_take(reader, world.memory.max / 2, false));
-    reader->held_max = 1000;
+    reader->bytes.max = 1000;
     CHECK(!aioc_range_may_take(reader, 1001, false));
     close_world();
 }
