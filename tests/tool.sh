@@ -248,7 +248,7 @@ END
     exits 2 "$tool" item upsert game players - <<END
 {"id":"ann","region":}
 END
-    says 'at byte 21'
+    says 'item upsert: stdin: '; says 'at byte 21'
     exits 1 "$tool" item upsert game none "$work/ann.json"
     says 'container create'
     exits 0 "$tool" item get game players ann --pk '"eu"'
