@@ -6803,7 +6803,8 @@ typedef struct aioc_http_parser {
     bool no_body;  /* it answers a HEAD request: set by whoever knows */
     bool draining;
     bool cr;  /* of a chunk's framing or a trailer: only LF may follow */
-    uint64_t name_lens;  /* bit n: a name of n bytes, modulo 64, is looked for */
+    /* Of the names of a length, modulo 64, which is first, and which follows each. Counted from 1; 0: none. */
+    uint8_t first[64], next[AIOC_HTTP_WANTED_MAX];
 } aioc_http_parser;
 
 static aioc_http_state aioc_http_fail(aioc_http_parser *parser, int status, const char *why)
@@ -6831,14 +6832,9 @@ static inline bool aioc_http_is_name(aiocosmos_str name, const char *text, size_
     const uint64_t fold = UINT64_MAX / 255 * 0x20;
     size_t i = 0;
     if (name.len != len) return false;
-    for (; len - i >= 8; i += 8) {
-        uint64_t a = aioc_text_load64le((const unsigned char *)text + i);
-        if ((a | fold) != aioc_text_load64le((const unsigned char *)name.ptr + i)) return false;
-    }
-    for (; i < len; i++) {
-        if (((unsigned char)text[i] | 0x20) != (unsigned char)name.ptr[i]) return false;
-    }
-    return true;
+    while (i < len && (aioc_text_load_some(text + i, len - i) | fold) ==
+                      (aioc_text_load_some(name.ptr + i, len - i) | fold)) i += 8;
+    return i >= len;
 }
 
 /*--- The head ---*/
@@ -6924,10 +6920,11 @@ static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const cha
         return aioc_http_refuse(parser, "a header line of the answer is malformed");
     if (++parser->lines > AIOC_HTTP_LINES_MAX)
         return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer has more than 256 header lines");
-    if (!(parser->name_lens >> name_len % 64 & 1)) return AIOC_HTTP_MORE;  /* most that nobody wants are told so */
+    i = parser->first[name_len % 64];
+    while (i > 0 && !aioc_http_is_name(names->names[i - 1], line, name_len)) i = parser->next[i - 1];
+    if (i == 0 && name_len != 10 && name_len != 14 && name_len != 17) return AIOC_HTTP_MORE;  /* none of interest */
     value = aioc_text_trim(aioc_text_view(line + name_len + 1, len - name_len - 1));
-    while (i < names->count && !aioc_http_is_name(names->names[i], line, name_len)) i++;
-    if (i < names->count && !parser->response.wanted[i].ptr) parser->response.wanted[i] = value;
+    if (i > 0 && !parser->response.wanted[i - 1].ptr) parser->response.wanted[i - 1] = value;
     if (aioc_http_is_name(aioc_mem_str("content-length"), line, name_len))
         return aioc_http_content_length(parser, value);
     if (aioc_http_is_name(aioc_mem_str("transfer-encoding"), line, name_len))
@@ -7219,8 +7216,11 @@ static void aioc_http_open(aioc_http_parser *parser, aioc_mem *memory, const aio
     parser->names = names;
     parser->head_max = head_max;
     parser->body_max = body_max;
-    parser->name_lens = 1u << 10 | 1u << 14 | 1u << 17;  /* what says where it ends */
-    for (i = 0; i < names->count; i++) parser->name_lens |= UINT64_C(1) << names->names[i].len % 64;
+    for (i = names->count; i > 0; i--) {
+        uint8_t *first = &parser->first[names->names[i - 1].len % 64];
+        parser->next[i - 1] = *first;
+        *first = (uint8_t)i;
+    }
 }
 
 /* What the last response lent is gone. */
