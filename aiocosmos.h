@@ -8712,12 +8712,12 @@ static bool aioc_protocol_bad_string(const char *text, size_t len, size_t max_by
     return true;
 }
 
-/* Most ids have no character that has to be looked at, as a quote behind one is. */
+/* Most ids have no character that has to be looked at. */
 static bool aioc_protocol_id_is_plain(const char *at, size_t len)
 {
     const char *end = at + len;
-    return len > 2 && len <= AIOC_PROTOCOL_ITEM_ID_MAX && aioc_text_find(at, end + 1, '#', '?', 0x7F, true) == end &&
-           aioc_text_find(at, end + 1, '#', '/', '\\', true) == end;
+    return len > 2 && len <= AIOC_PROTOCOL_ITEM_ID_MAX && aioc_text_find(at, end, 0, '#', '?', true) == end &&
+           aioc_text_find(at, end, '/' ^ ' ', ' ', '\\', true) == end && !memchr(at, 0x7F, len);
 }
 
 /* Whether an id can stand in a path; else `why` says what is wrong at which byte, from 0. '/' and '\' are the service's
