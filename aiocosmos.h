@@ -2619,8 +2619,8 @@ AIOC_TEXT_INLINE uint64_t aioc_text_load_some(const void *bytes, size_t len)
  * or the end, where zeros are, which are low. All three are ASCII. Most runs are short: no branch depends on where in a
  * word one ends. Subtracting sets the top bit of smaller bytes. The first mark, the lowest, is right; others
  * may come from borrowing. */
-AIOC_TEXT_INLINE const char *aioc_text_find_words(const char *at, const char *end, unsigned flip, unsigned low,
-                                                  char one, bool wide)
+static const char *aioc_text_find_words(const char *at, const char *end, unsigned flip, unsigned low, char one,
+                                        bool wide)
 {
     for (;; at += 8) {
         uint64_t word = aioc_text_load_some(at, (size_t)(end - at));
