@@ -81,6 +81,19 @@ static int net_entropy(void *user_data, void *out, size_t len)
     return 0;
 }
 
+/* A new connection, of which nothing has been said or heard. */
+static void net_begin_link(int i)
+{
+    peer *link = &net.links[i];
+    link->open = true;
+    link->closed = link->reset = false;
+    link->want = 0;
+    link->said_len = link->said_at = link->heard_len = link->searched_len = 0;
+    link->endless = 0;
+    link->requests = 0;
+    if (i >= net.links_used) net.links_used = i + 1;
+}
+
 static int net_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *address)
 {
     intptr_t i;
@@ -88,14 +101,8 @@ static int net_open(void *user_data, intptr_t *out, bool datagram, const aiocosm
     if (datagram) return AIOCOSMOS_IO_UNSUPPORTED;
     for (i = 0; i < LINKS && net.links[i].open; i++) continue;
     if (i == LINKS) return AIOCOSMOS_IO_LIMIT;
-    net.links[i].open = true;
-    net.links[i].closed = net.links[i].reset = false;
-    net.links[i].want = 0;
-    net.links[i].said_len = net.links[i].said_at = net.links[i].heard_len = net.links[i].searched_len = 0;
-    net.links[i].endless = 0;
-    net.links[i].requests = 0;
+    net_begin_link((int)i);
     net.opens++;
-    if (i >= net.links_used) net.links_used = (int)i + 1;
     *out = i;
     net.links[i].undecided = net.slow_open;
     if (net.slow_open) return AIOCOSMOS_IO_AGAIN;

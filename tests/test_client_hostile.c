@@ -4020,9 +4020,7 @@ static void real_accept(void)
         CHECK(i < LINKS);
         CHECK_INT(fcntl(socket, F_SETFL, O_NONBLOCK), 0);
         real.sockets[i] = socket;
-        net.links[i].open = true;
-        net.links[i].closed = false;
-        net.links[i].said_len = net.links[i].said_at = net.links[i].heard_len = 0;
+        net_begin_link(i);
     }
 }
 
