@@ -473,3 +473,32 @@ TEST(data_does_not_grow_for_ever)
     stop_emulator();
     unlink(DATA);
 }
+
+/* A limit of a file's size (ulimit -f) is a full disk, not the emulator's end: neither while its data are written anew,
+ * nor for a change. */
+TEST(a_file_that_may_not_grow_refuses_changes_only)
+{
+    struct rlimit none, at_most = { 700, 700 };
+    size_t large;
+    unlink(DATA);
+    start_emulator("--data " DATA);
+    fill_with_arrays(3);
+    change_often(500);
+    stop_emulator();
+    large = size_of(DATA);
+    CHECK_INT(getrlimit(RLIMIT_FSIZE, &none), 0);
+    at_most.rlim_max = none.rlim_max;
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &at_most), 0);       /* the child has it, too */
+    start_emulator("--data " DATA);
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &none), 0);
+    CHECK_INT(size_of(DATA), large);
+    CHECK_INT(access(DATA ".new", F_OK), -1);
+    create_one("b", 503);
+    read_one("a", 200);
+    start_emulator("--data " DATA);                        /* without the limit */
+    CHECK(size_of(DATA) < 4000);
+    read_one("a", 200);
+    create_one("b", 201);
+    stop_emulator();
+    unlink(DATA);
+}

@@ -228,6 +228,8 @@ int main(int argc, char **argv)
     struct sigaction action;
     int port, status = parse_options(argc, argv);
     if (status) return status - 1;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);                              /* a file that may not grow refuses writes */
     if (!server_open(&s, &options.server) || !add_faults(&s)) {
         server_close(&s);
         return 1;
@@ -237,7 +239,6 @@ int main(int argc, char **argv)
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
     port = options.server.port;
     if (server_listen(&s, &port) && announce(&s, port)) {
         while (!stop_asked) server_step(&s);
