@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* item create, upsert and replace, of a text in memory. */
 /* The library says "text: what is wrong at byte N", and the tool whose text it is. */
 static int say_no_json(tool *t)
 {
@@ -16,6 +15,7 @@ static int say_no_json(tool *t)
     return EXIT_USAGE;
 }
 
+/* item create, upsert and replace, of a text in memory. */
 static int write_item(tool *t, aiocosmos_str text)
 {
     aiocosmos_request request = {0};
