@@ -3050,12 +3050,6 @@ AIOC_TEXT_INLINE const char *aioc_json_skip_space(const char *at, const char *en
     return at;
 }
 
-/* The next four bytes, the first lowest; 0 for those that are not there. */
-AIOC_TEXT_INLINE uint32_t aioc_json_load(const char *at, const char *end)
-{
-    return (uint32_t)aioc_text_load_some(at, (size_t)(end - at));
-}
-
 /* A character of two, three or four bytes is first in these (RFC 3629, 4): lead and tails are those of its length, and
  * a few bits tell that it is not too long, no surrogate, and not above U+10FFFF. */
 AIOC_TEXT_INLINE bool aioc_json_is_two(uint32_t word)
@@ -3078,7 +3072,7 @@ AIOC_TEXT_INLINE bool aioc_json_is_four(uint32_t word)
 /* How many bytes the character takes. 0: it is none. */
 static size_t aioc_json_utf8_len(const char *at, const char *end)
 {
-    uint32_t word = aioc_json_load(at, end);
+    uint32_t word = (uint32_t)aioc_text_load_some(at, (size_t)(end - at));
     if (!(word & 0x80)) return at < end;
     return aioc_json_is_two(word) ? 2 : aioc_json_is_three(word) ? 3 : aioc_json_is_four(word) ? 4 : 0;
 }
@@ -3728,8 +3722,7 @@ static inline int aioc_json_leading_zeros(uint64_t number)
 #endif
 }
 
-#define AIOC_JSON_POWER_MIN (-342)  /* powers of ten that a double may be written with */
-#define AIOC_JSON_POWER_MAX 324
+#define AIOC_JSON_POWER_MIN (-342)  /* the least power of ten that a double is read with */
 
 /* high * 2^64 + low is 10^ten, shifted so that the high bit is set: exact from 0 to 55, else rounded down. It is made
  * of every 54th power to 192 bits and one or two small ones; that all 128 bits of each are right is tested. */
@@ -6829,7 +6822,7 @@ static aioc_http_state aioc_http_refuse_body(aioc_http_parser *parser)
  * nothing else becomes a letter, a digit or '-', of which names are made. */
 static inline bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
 {
-    const uint64_t fold = UINT64_MAX / 255 * 0x20;
+    const uint64_t fold = AIOC_TEXT_BYTES(0x20);
     size_t i = 0;
     if (name.len != len) return false;
     while (i < len && (aioc_text_load_some(text + i, len - i) | fold) ==
@@ -6922,7 +6915,7 @@ static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const cha
         return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer has more than 256 header lines");
     i = parser->first[name_len % 64];
     while (i > 0 && !aioc_http_is_name(names->names[i - 1], line, name_len)) i = parser->next[i - 1];
-    if (i == 0 && name_len != 10 && name_len != 14 && name_len != 17) return AIOC_HTTP_MORE;  /* none of interest */
+    if (i == 0 && name_len != 10 && name_len != 14 && name_len != 17) return AIOC_HTTP_MORE;  /* nor one below */
     value = aioc_text_trim(aioc_text_view(line + name_len + 1, len - name_len - 1));
     if (i > 0 && !parser->response.wanted[i - 1].ptr) parser->response.wanted[i - 1] = value;
     if (aioc_http_is_name(aioc_mem_str("content-length"), line, name_len))
@@ -13316,8 +13309,7 @@ static void aioc_plan_read_info(aioc_plan_reader *in, aiocosmos_json object, aio
     info->dcount_alias = aioc_plan_take_text(in, aioc_json_at(dcount, "/dCountAlias"));
     info->rewritten = aioc_plan_take_text(in, aioc_plan_get(in, object, "\"rewrittenQuery"));
     info->non_streaming = aioc_plan_flag(aioc_plan_get(in, object, "?hasNonStreamingOrderBy"), false);
-    aioc_plan_read_order(in, aioc_plan_get(in, object, "[orderBy"),
-                         info);
+    aioc_plan_read_order(in, aioc_plan_get(in, object, "[orderBy"), info);
     info->distinct = aioc_plan_read_distinct(in, aioc_plan_get(in, object, " distinctType"), info->order_count);
     aioc_plan_read_shape(in, object, info);
     aioc_plan_check_follows(in, info);
@@ -13885,7 +13877,7 @@ static void aioc_val_sip_string(aioc_val_sip *to, aiocosmos_json string)
     if (!aioc_json_has_escapes(string)) {
         for (; end - at >= 8; at += 8) aioc_val_sip_word(&sip, aioc_text_load64le((const unsigned char *)at));
         len = (size_t)(end - at);
-        tail = aioc_json_load(at, end) | (len > 4 ? (uint64_t)aioc_json_load(at + 4, end) << 32 : 0);
+        tail = aioc_text_load_some(at, len);
     } else {
         while (at < end) {
             len += aioc_val_next_character(&at, end, (char *)held + len);

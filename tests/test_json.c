@@ -920,7 +920,7 @@ static void big_make_u128(large *big, uint64_t high, uint64_t low)
 TEST(json_every_power_of_ten_is_right_to_128_bits)
 {
     int ten;
-    for (ten = AIOC_JSON_POWER_MIN; ten <= AIOC_JSON_POWER_MAX; ten++) {
+    for (ten = AIOC_JSON_POWER_MIN; ten <= 324; ten++) {  /* 5e-324 is written with the last */
         large wanted, got, next;
         uint64_t high, low, high_up, low_up;
         bool exact;
