@@ -20457,30 +20457,32 @@ static aiocosmos_json aioc_batch_results(aioc_op_engine *engine, uint32_t count,
 
 /*--- Transactions ---*/
 
-/* Only a read that sent an ETag can find that nothing has changed. */
-static bool aioc_batch_asks_news(const aioc_op *op, uint32_t i)
+/* Only a read that sent an ETag can find that nothing has changed. *asked: the operations, once they are parsed. */
+static bool aioc_batch_asks_news(const aioc_op *op, uint32_t i, aiocosmos_json *asked)
 {
     aiocosmos_json_doc *doc = &op->engine->builder.properties;
     aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
     char at[32];
     aioc_mem_print(at, sizeof at, "/%u/ifNoneMatch", (unsigned)i);
-    return aioc_json_parse(doc, body.ptr, body.len) == 0 && aioc_json_at(aioc_json_root(doc), at).len;
+    if (!asked->len && aioc_json_parse(doc, body.ptr, body.len) == 0) *asked = aioc_json_root(doc);
+    return aioc_json_at(*asked, at).len > 0;
 }
 
-/* Reads all results into `results`, unless NULL, with their ETags behind them. *failed: the first that failed, or how
- * many there are; *why: itself. False: one is none, or says that another failed, and none did. */
+/* Checks all results or, once that is done, reads them into `results`, with their ETags behind them. *failed: the first
+ * that failed, or how many there are; *why: itself. False: one is none, or says that another failed, and none did. */
 static bool aioc_batch_read_all(const aioc_op *op, aiocosmos_json list, aiocosmos_batch_result *results,
                                 uint32_t *failed, aioc_batch_entry *why)
 {
     uint32_t count = op->operations;
-    aiocosmos_json json = aioc_json_none();
+    aiocosmos_json json = aioc_json_none(), asked = json;
     aioc_batch_entry entry;
     char *at = results ? (char *)(results + count) : NULL;
     bool undone = false;
     uint32_t i;
     *failed = count;
     for (i = 0; aioc_json_next(list, NULL, &json); i++) {
-        if (!aioc_batch_read(json, &entry) || (entry.status == 304 && !aioc_batch_asks_news(op, i))) return false;
+        if (!aioc_batch_read(json, &entry)) return false;
+        if (entry.status == 304 && !results && !aioc_batch_asks_news(op, i, &asked)) return false;
         undone = undone || entry.status == 424;
         if (entry.status >= 300 && entry.status != 304 && entry.status != 424 && *failed == count) {
             *failed = i;
