@@ -121,41 +121,59 @@ bool emu_range_moves(const emu_range *range)
  * MARK: - New ones in the place of old ones
  *----------------------------------------------------------------------------*/
 
-/* Appends ids of a list like "0","3" that are not in the text yet. */
-static void emu_put_ids(emu_text *text, aiocosmos_str ids)
+/* Takes the first id off a list like "0","3". len 0: there is none. */
+static aiocosmos_str emu_take_range_id(aiocosmos_str *ids)
 {
-    while (ids.len) {
-        const char *comma = (const char *)memchr(ids.ptr, ',', ids.len);
-        size_t len = comma ? (size_t)(comma - ids.ptr) : ids.len, i;
-        for (i = 0; i + len <= text->buffer.len; i++)      /* its quotes keep "1" out of "11" */
-            if (memcmp(text->buffer.data + i, ids.ptr, len) == 0) break;
-        if (text->buffer.len == 0 || i + len > text->buffer.len) {
-            if (text->buffer.len) emu_puts(text, ",");
-            emu_put(text, ids.ptr, len);
-        }
-        ids.ptr += len + (comma ? 1 : 0);
-        ids.len -= len + (comma ? 1 : 0);
+    const char *comma = ids->len ? (const char *)memchr(ids->ptr, ',', ids->len) : NULL;
+    aiocosmos_str id = emu_str(ids->ptr, comma ? (size_t)(comma - ids->ptr) : ids->len);
+    *ids = comma ? emu_str(comma + 1, ids->len - id.len - 1) : emu_str(NULL, 0);
+    return id;
+}
+
+/* Numbers without leading zeros. Behind all: none. */
+static int emu_compare_range_ids(aiocosmos_str a, aiocosmos_str b)
+{
+    if (a.len != b.len) return !b.len || (a.len && a.len < b.len) ? -1 : 1;
+    return a.len ? memcmp(a.ptr, b.ptr, a.len) : 0;
+}
+
+/* Two lists, each in order, as one. */
+static void emu_put_ids(emu_text *text, aiocosmos_str a, aiocosmos_str b)
+{
+    aiocosmos_str of_a = emu_take_range_id(&a), of_b = emu_take_range_id(&b);
+    while (of_a.len || of_b.len) {
+        int order = emu_compare_range_ids(of_a, of_b);
+        if (text->buffer.len) emu_puts(text, ",");
+        emu_put_str(text, order <= 0 ? of_a : of_b);
+        if (order <= 0) of_a = emu_take_range_id(&a);
+        if (order >= 0) of_b = emu_take_range_id(&b);
     }
 }
 
 /* The service names all ancestors, so that whoever missed some steps still finds the way. */
 static bool emu_name_parents(emu_store *store, emu_range *child, emu_range *const *parent, uint32_t count)
 {
-    emu_text text;
+    emu_text line[2], text;                                /* a parent and its own; all */
     uint32_t i;
     bool ok;
+    memset(line, 0, sizeof line);
     memset(&text, 0, sizeof text);
     text.memory = &store->memory;
-    for (i = 0; i < count; i++) emu_put_ids(&text, aioc_mem_str(emu_range_parents(parent[i])));
-    for (i = 0; i < count; i++) emu_put_format(&text, "%s\"%s\"", text.buffer.len ? "," : "", parent[i]->id);
-    ok = !text.failed && text.buffer.len < EMU_PARENTS_MAX;
+    for (i = 0; i < count; i++) {
+        line[i].memory = &store->memory;
+        emu_puts(&line[i], emu_range_parents(parent[i]));
+        emu_put_format(&line[i], "%s\"%s\"", line[i].buffer.len ? "," : "", parent[i]->id);
+    }
+    emu_put_ids(&text, emu_text_str(&line[0]), emu_text_str(&line[1]));
+    ok = !line[0].failed && !line[1].failed && !text.failed && text.buffer.len < EMU_PARENTS_MAX;
     child->parents = ok ? (char *)aioc_mem_alloc(&store->memory, text.buffer.len + 1) : NULL;
     if (child->parents) {
         child->parents_size = text.buffer.len + 1;
         memcpy(child->parents, text.buffer.data, text.buffer.len);
         child->parents[text.buffer.len] = 0;
     }
-    aioc_mem_buffer_free(text.memory, &text.buffer);
+    for (i = 0; i < count; i++) aioc_mem_buffer_free(&store->memory, &line[i].buffer);
+    aioc_mem_buffer_free(&store->memory, &text.buffer);
     return child->parents != NULL;
 }
 
