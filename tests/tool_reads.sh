@@ -433,6 +433,8 @@ END
     done
     printf '%s\n' '{"op":"read","id":"bob"}' '' '{"op":"delete"}' | exits 2 "$tool" batch game bank --pk '"eu"'
     says 'batch: line 3: id: '
+    echo '{"op":"read","id":}' | exits 2 "$tool" batch game bank --pk '"eu"'
+    says 'batch: stdin: line 1: a value is expected at byte 18'
     exits 2 "$tool" batch game bank --pk '"eu"' /dev/null
     awk 'BEGIN { for (i = 0; i < 101; i++) print "{\"op\":\"read\",\"id\":\"a\"}" }' |
         exits 2 "$tool" batch game bank --pk '"eu"'

@@ -42,12 +42,12 @@ static bool take_string(aiocosmos_json value, char **out)
 }
 
 /* NULL: it is an operation. */
-static const char *read_operation(operation *op, aiocosmos_bulk_item *item, size_t len)
+static const char *read_operation(const tool *t, operation *op, aiocosmos_bulk_item *item, size_t len)
 {
     static const char *const names[] = { "op", "id", "body", "if_match" };
     aiocosmos_json found[4], root;
     size_t i, given;
-    if (aiocosmos_json_parse(NULL, op->text, len, &op->doc, NULL) < 0) return "it is not JSON";
+    if (aiocosmos_json_parse(t->client, op->text, len, &op->doc, NULL) < 0) return json_fault(t);
     root = aiocosmos_json_root(op->doc);
     given = aiocosmos_json_fields(root, names, 4, found);
     if (root.type != AIOCOSMOS_JSON_OBJ || given != aiocosmos_json_count(root))
@@ -75,7 +75,7 @@ static const char *add_operation(transaction *x, const document *at)
     if (!op->text) return "no memory";
     op->line = (unsigned)at->line;
     op->element = (unsigned)at->element;
-    return read_operation(op, &x->items[x->count++], at->text.len);
+    return read_operation(x->tool, op, &x->items[x->count++], at->text.len);
 }
 
 /* All operations of the input. Waits for them. */
@@ -94,7 +94,7 @@ static bool read_all_operations(transaction *x, const char *path)
         got = values_take(&v, &in, &at);
         if (got == TAKEN_DOCUMENT) why = add_operation(x, &at);
         if (got == TAKEN_ERROR) why = at.why ? at.why : "it cannot be read on";
-        if (why) say(x->tool, "batch: line %d: %s", (int)at.line, why);
+        if (why) say(x->tool, "batch: %s: line %d: %s", input_name(path), (int)at.line, why);
     }
     input_close(&in);
     if (!why && x->count == 0) say(x->tool, "batch: there is no operation");

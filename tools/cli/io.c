@@ -110,6 +110,18 @@ static bool is_stdin(const char *path)
     return !path || strcmp(path, "-") == 0;
 }
 
+const char *input_name(const char *path)
+{
+    return is_stdin(path) ? "stdin" : path;
+}
+
+/* The library says "text: what is wrong at byte N", and does not know whose text it is. */
+const char *json_fault(const tool *t)
+{
+    const char *why = aiocosmos_last_error(t->client);
+    return strncmp(why, "text: ", 6) == 0 ? why + 6 : why;
+}
+
 bool stdin_is_free(tool *t)
 {
     if (!t->shell || isatty(STDIN_FILENO)) return true;
@@ -160,8 +172,8 @@ bool read_all(tool *t, const char *path, char *out, size_t cap, size_t *len)
         if (got > 0) *len += (size_t)got;
         else if (got < 0 && errno != EINTR) break;
     }
-    if (got < 0) say(t, "cannot read %s: %s", is_stdin(path) ? "stdin" : path, strerror(errno));
-    else if (*len == cap) say(t, "%s holds over %zu bytes", is_stdin(path) ? "stdin" : path, cap - 1);
+    if (got < 0) say(t, "cannot read %s: %s", input_name(path), strerror(errno));
+    else if (*len == cap) say(t, "%s holds over %zu bytes", input_name(path), cap - 1);
     if (fd != STDIN_FILENO) close(fd);
     return got >= 0 && *len < cap;
 }

@@ -23,6 +23,8 @@ void put_argument(FILE *to, const char *text);
 void put_totals(const aiocosmos_bulk_totals *totals, double seconds);
 bool stdout_works(tool *t);
 
+const char *input_name(const char *path);  /* "stdin" where it is "-" or NULL */
+const char *json_fault(const tool *t);     /* why the client's last parse was refused */
 /* False: the commands of the shell come from there, and that has been said. */
 bool stdin_is_free(tool *t);
 int open_input(tool *t, const char *path);

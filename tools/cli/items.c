@@ -6,15 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The library says "text: what is wrong at byte N", and the tool whose text it is. */
-static int say_no_json(tool *t)
-{
-    const char *why = aiocosmos_last_error(t->client), *path = t->operand[2];
-    if (strncmp(why, "text: ", 6) != 0) return say_refusal(t, AIOCOSMOS_E_NOMEM);
-    say(t, "%s: %s: %s", t->command->name, path && strcmp(path, "-") != 0 ? path : "stdin", why + 6);
-    return EXIT_USAGE;
-}
-
 /* item create, upsert and replace, of a text in memory. */
 static int write_item(tool *t, aiocosmos_str text)
 {
@@ -22,7 +13,10 @@ static int write_item(tool *t, aiocosmos_str text)
     aiocosmos_json_doc *doc;
     char id[1024];                         /* the service's limit is 1023 bytes */
     int status;
-    if (aiocosmos_json_parse(t->client, text.ptr, text.len, &doc, NULL) < 0) return say_no_json(t);
+    if (aiocosmos_json_parse(t->client, text.ptr, text.len, &doc, NULL) < 0) {
+        say(t, "%s: %s: %s", t->command->name, input_name(t->operand[2]), json_fault(t));
+        return EXIT_USAGE;
+    }
     status = read_definition(t);
     request.kind = (aiocosmos_kind)t->command->kind;
     request.database = t->operand[0];
