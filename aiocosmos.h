@@ -1743,11 +1743,11 @@ static const aiocosmos_platform aioc_platform_system = {
  * May call: platform.    Knows nothing of: any operating system, memory limits, names, TLS, HTTP.
  *========================*/
 
-#define AIOC_REACTOR_BATCH 128   /* events fetched by one wait: more than connections by default */
+#define AIOC_REACTOR_BATCH 128  /* events fetched by one wait: more than connections by default */
 
 typedef struct aioc_reactor_source aioc_reactor_source;
-struct aioc_reactor_source {            /* something with a descriptor; embedded in its owner, zeroed at first */
-    aioc_reactor_source *prev, *next;   /* all that are watched */
+struct aioc_reactor_source {  /* something with a descriptor; embedded in its owner, zeroed at first */
+    aioc_reactor_source *prev, *next;  /* all that are watched */
     intptr_t fd;
     unsigned want;  /* what is watched now; 0: nothing, not in the poller. Set by watch only */
     void (*ready)(aioc_reactor_source *source, unsigned ready);
@@ -1759,23 +1759,23 @@ struct aioc_reactor_source {            /* something with a descriptor; embedded
  * most deadlines do not. */
 typedef struct aioc_reactor_timer aioc_reactor_timer;
 struct aioc_reactor_timer {
-    aioc_reactor_timer *child;         /* first of those below */
-    aioc_reactor_timer *prev, *next;   /* siblings; prev of the first child is its parent */
+    aioc_reactor_timer *child;  /* first of those below */
+    aioc_reactor_timer *prev, *next;  /* siblings; prev of the first child is its parent */
     uint64_t due_us;
     uint64_t order;  /* of being started: decides between timers due at the same time */
-    void (*fire)(aioc_reactor_timer *timer);   /* NULL: it is only waited for */
+    void (*fire)(aioc_reactor_timer *timer);  /* NULL: it is only waited for */
     void *owner;
     bool armed;
 };
 
 typedef struct aioc_reactor {
     const aiocosmos_platform *platform;
-    void *poller;       /* NULL once abandoned */
-    uint64_t now_us;    /* refreshed by tick; everything in one step may use it */
+    void *poller;  /* NULL once abandoned */
+    uint64_t now_us;  /* refreshed by tick; everything in one step may use it */
     uint64_t until_us;  /* then the host wants its thread back; 0: whenever */
     aioc_reactor_source *sources;
     size_t source_count;
-    aioc_reactor_timer *timers;   /* the earliest */
+    aioc_reactor_timer *timers;  /* the earliest */
     uint64_t timer_order;
     int batch_at, batch_count;
     size_t batches;  /* that may still be fetched, for not all sources fit one */
@@ -2986,20 +2986,20 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
 
 #include <float.h>
 
-#define AIOC_JSON_DEPTH_MAX  128                  /* arrays and objects inside each other; the service's limit */
-#define AIOC_JSON_NODES_MAX  ((uint32_t)1 << 27)  /* 2 GiB of nodes; 28 bits count the members of a container */
-#define AIOC_JSON_NODES_MIN  64
+#define AIOC_JSON_DEPTH_MAX 128  /* arrays and objects inside each other; the service's limit */
+#define AIOC_JSON_NODES_MAX ((uint32_t)1 << 27)  /* 2 GiB of nodes; 28 bits count the members of a container */
+#define AIOC_JSON_NODES_MIN 64
 #define AIOC_JSON_NUMBER_MAX 32  /* the longest is -0.0000012345678901234567: 25 */
 
 /* In the order of the text: what a container holds stands right behind it, values, or names each followed by its
  * value. */
 typedef struct aioc_json_node {
     uint32_t at, len;  /* the value's own text */
-    uint32_t next;     /* so many nodes further on is the next sibling */
-    uint32_t info;     /* type, whether a string has escapes, members << 4 */
+    uint32_t next;  /* so many nodes further on is the next sibling */
+    uint32_t info;  /* type, whether a string has escapes, members << 4 */
 } aioc_json_node;
 
-#define AIOC_JSON_TYPE    7u
+#define AIOC_JSON_TYPE 7u
 #define AIOC_JSON_ESCAPED 8u
 
 struct aiocosmos_json_doc {
@@ -3158,11 +3158,11 @@ static size_t aioc_json_unescape(const char **at, const char *end, char out[4])
 
 typedef struct aioc_json_scan {
     const char *text, *end;
-    const char *last;         /* behind the last byte that is no white space */
+    const char *last;  /* behind the last byte that is no white space */
     aiocosmos_json_doc *doc;  /* gets the nodes; NULL: the text is only checked */
     uint32_t depth_max;
-    uint32_t escaped;       /* of the string read last, if it is not all plain: AIOC_JSON_ESCAPED, or 0 */
-    aiocosmos_str name;     /* the value of this top-level property is wanted */
+    uint32_t escaped;  /* of the string read last, if it is not all plain: AIOC_JSON_ESCAPED, or 0 */
+    aiocosmos_str name;  /* the value of this top-level property is wanted */
     aiocosmos_json *found;  /* here; NULL: none is */
     const char *error, *error_at;
     int result;
@@ -3353,7 +3353,7 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, cons
 /* A container that is open. */
 typedef struct aioc_json_level {
     uint32_t node, members;  /* its own; so far, with the one that is read */
-    unsigned closing;        /* its bracket; NUL: what is around the whole text */
+    unsigned closing;  /* its bracket; NUL: what is around the whole text */
 } aioc_json_level;
 
 AIOC_TEXT_INLINE void aioc_json_note(aioc_json_node *node, const char *text, const char *at, const char *end,
@@ -3776,9 +3776,9 @@ static void aioc_json_power_up(int ten, uint64_t *high, uint64_t *low)
 /* digits * 10^exponent, or, with more, a little above that. */
 typedef struct aioc_json_decimal {
     uint64_t digits;  /* the first 19: so many fit */
-    int64_t  exponent;
-    bool     more;    /* not all digits behind these are 0 */
-    bool     negative;
+    int64_t exponent;
+    bool more;  /* not all digits behind these are 0 */
+    bool negative;
 } aioc_json_decimal;
 
 /* Takes a number apart whose form was checked. */
@@ -3929,7 +3929,7 @@ static uint64_t aioc_json_shortest(uint64_t bits, int *ten)
 {
     uint64_t fraction = bits & ((UINT64_C(1) << 52) - 1), mantissa, high, low, below, exact, above, units, tens;
     int biased = (int)(bits >> 52), two = (biased > 0 ? biased : 1) - 1075, shift;
-    bool odd = bits & 1;                        /* its interval is without its ends: ties go to even */
+    bool odd = bits & 1;  /* its interval is without its ends: ties go to even */
     bool nearer = fraction == 0 && biased > 1;  /* the next double below is half as far as the next above */
     bool under, over;
     mantissa = biased > 0 ? fraction | UINT64_C(1) << 52 : fraction;
@@ -6745,10 +6745,10 @@ static const aioc_tls_table aioc_tls_bearssl = {
  * May call: memory, text.    Knows nothing of: sockets, TLS, Cosmos, time.
  *========================*/
 
-#define AIOC_HTTP_WANTED_MAX     24   /* headers that somebody wants */
-#define AIOC_HTTP_LINES_MAX      256  /* header lines */
-#define AIOC_HTTP_INTERIM_MAX    8    /* 1xx answers before the answer */
-#define AIOC_HTTP_CHUNK_DIGITS   16   /* hexadecimal digits of a chunk's size */
+#define AIOC_HTTP_WANTED_MAX 24  /* headers that somebody wants */
+#define AIOC_HTTP_LINES_MAX 256  /* header lines */
+#define AIOC_HTTP_INTERIM_MAX 8  /* 1xx answers before the answer */
+#define AIOC_HTTP_CHUNK_DIGITS 16  /* hexadecimal digits of a chunk's size */
 
 typedef struct aioc_http_names {  /* of a-z, 0-9 and '-'; at most AIOC_HTTP_WANTED_MAX */
     const aiocosmos_str *names;
@@ -6756,18 +6756,18 @@ typedef struct aioc_http_names {  /* of a-z, 0-9 and '-'; at most AIOC_HTTP_WANT
 } aioc_http_names;
 
 typedef struct aioc_http_response {
-    int status, minor;   /* HTTP/1.minor */
-    bool keep_alive;     /* the connection may carry another request */
+    int status, minor;  /* HTTP/1.minor */
+    bool keep_alive;  /* the connection may carry another request */
     aiocosmos_str head;  /* status line and header lines as they came, the empty line included */
     aiocosmos_str wanted[AIOC_HTTP_WANTED_MAX];  /* in the order of the names; ptr NULL: not there */
     aiocosmos_str body;
 } aioc_http_response;
 
 typedef enum aioc_http_state {
-    AIOC_HTTP_MORE,    /* all used; feed what comes next */
-    AIOC_HTTP_DONE,    /* parser->response is complete */
+    AIOC_HTTP_MORE,  /* all used; feed what comes next */
+    AIOC_HTTP_DONE,  /* parser->response is complete */
     AIOC_HTTP_FAILED,  /* parser->error says why */
-    AIOC_HTTP_PAUSED   /* no memory: feed what was not used later, from any address */
+    AIOC_HTTP_PAUSED  /* no memory: feed what was not used later, from any address */
 } aioc_http_state;
 
 enum {  /* aioc_http_parser.phase: what the next byte belongs to; ordered by who reads it */
@@ -7016,7 +7016,7 @@ static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
     aioc_http_response *response = &parser->response;
     /* With both, readers disagree about where the answer ends (RFC 9112, 6.1). */
     if (parser->chunked && parser->has_length) {
-        response->head.len = 0;              /* not even the rest of it is believed */
+        response->head.len = 0;  /* not even the rest of it is believed */
         return aioc_http_refuse(parser, "the answer has both Content-Length and Transfer-Encoding");
     }
     /* HTTP/1.0 knows neither chunks nor, unless it says so, a second request (RFC 9112, 6.1, 9.3). */
@@ -10582,15 +10582,15 @@ static aioc_account_knowledge aioc_account_learn(aioc_account_container *contain
  * metadata, connections, time.
  *========================*/
 
-#define AIOC_REQUEST_NAME_MAX 32      /* of the properties of a container that we know */
+#define AIOC_REQUEST_NAME_MAX 32  /* of the properties of a container that we know */
 #define AIOC_REQUEST_SEGMENTS_MAX 16u /* of the path of a raw request */
 
 typedef struct aioc_request_traits {
-    bool write;              /* what may have landed is sent again only with leave */
-    bool repeatable;         /* a write that may be: it has an ETag to match, or if_not_exists */
-    bool if_not_exists;      /* 409 is success */
-    bool item_data;          /* reads or writes items: session tokens apply */
-    bool by_range;           /* its key is the id of a partition key range: where that went is its owner's affair */
+    bool write;  /* what may have landed is sent again only with leave */
+    bool repeatable;  /* a write that may be: it has an ETag to match, or if_not_exists */
+    bool if_not_exists;  /* 409 is success */
+    bool item_data;  /* reads or writes items: session tokens apply */
+    bool by_range;  /* its key is the id of a partition key range: where that went is its owner's affair */
 } aioc_request_traits;
 
 /* What is asked for. Texts are lent: those of a builder until it builds the next. */
@@ -11870,7 +11870,7 @@ static void aioc_op_free(aioc_op *op)
 
 static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result);
 static const aioc_account_range *aioc_op_range(const aioc_op *op);
-static int  aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
+static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
 static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
 static void aioc_op_timer_fired(aioc_reactor_timer *timer);
 
@@ -13564,8 +13564,7 @@ static bool aioc_plan_append_text(aioc_mem *memory, aioc_mem_buffer *out, aiocos
 
 static bool aioc_plan_is_blank(aiocosmos_str token)
 {
-    char c = *token.ptr;
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || (token.len > 1 && (c == '-' || c == '/'));
+    return aioc_text_is_space(*token.ptr) || (token.len > 1 && (*token.ptr == '-' || *token.ptr == '/'));
 }
 
 /* The next token but white space and comments; false: there is none. */
@@ -13631,7 +13630,7 @@ static bool aioc_plan_append_resume(aioc_mem *memory, aioc_mem_buffer *out, aioc
 
 /*--- Plans that are kept for the next query of their text ---*/
 
-#define AIOC_PLAN_KEPT           64
+#define AIOC_PLAN_KEPT 64
 #define AIOC_PLAN_KEPT_BYTES_MAX (32u * 1024u)  /* of one plan and what it is found by, or it is not kept */
 
 typedef struct aioc_plan_cache { aioc_plan *kept[AIOC_PLAN_KEPT]; } aioc_plan_cache;  /* used last: the first */
@@ -14979,9 +14978,9 @@ static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, const aioc
 /* Every range gives its statistics, which are added up; every component's query, with the sums in it, goes to every
  * range; when all rows are there they are ranked. */
 
-#define AIOC_ROW_STATISTICS   UINT32_MAX
-#define AIOC_ROW_RRF          60  /* added to each rank, as the service and all clients do */
-#define AIOC_ROW_HYBRID       "{documentdb-formattablehybridsearchquery-"
+#define AIOC_ROW_STATISTICS UINT32_MAX
+#define AIOC_ROW_RRF 60  /* added to each rank, as the service and all clients do */
+#define AIOC_ROW_HYBRID "{documentdb-formattablehybridsearchquery-"
 
 typedef struct aioc_row_rrf {
     aioc_row_kept rows;  /* documents that some component gave, by the hashes of their _rids */
@@ -15641,7 +15640,7 @@ typedef struct aioc_pos_piece { aiocosmos_str min, max, continuation; } aioc_pos
 typedef struct aioc_pos {
     uint8_t place;
     bool has_last;
-    char     rid[33];  /* of the container; "": not known */
+    char rid[33];  /* of the container; "": not known */
     uint32_t piece_count, rows_of_rid;
     uint64_t question;  /* hash of what was asked: the writer's business */
     uint64_t skip_left, take_left;  /* of OFFSET, and of TOP or LIMIT; UINT64_MAX: no limit */
@@ -15659,7 +15658,7 @@ typedef struct aioc_pos {
 } aioc_pos;
 
 #define AIOC_POS_PREFIX "aq2-"
-#define AIOC_POS_CHECK_BYTES  8u  /* bytes of checksum at the end */
+#define AIOC_POS_CHECK_BYTES 8u  /* bytes of checksum at the end */
 
 #define AIOC_POS_HAS_LAST 3u  /* hashes: that too; 1: those seen */
 
@@ -20294,7 +20293,7 @@ static void aioc_many_close_all(aioc_range_readers *readers)
  * May call: memory, text, json, http, request, operation.
  *========================*/
 
-#define AIOC_BATCH_OPERATIONS_MAX        100u
+#define AIOC_BATCH_OPERATIONS_MAX 100u
 #define AIOC_BATCH_TRANSACTION_BYTES_MAX ((size_t)2 << 20)
 
 /*--- Requests ---*/
@@ -20328,8 +20327,8 @@ static char *aioc_batch_put_string(char *at, const char *name, aiocosmos_str tex
 typedef struct aioc_batch_operation {
     aiocosmos_kind kind;
     const char *id;
-    aiocosmos_str  pk;  /* the text of its key; no ptr in a transaction, which has one */
-    aiocosmos_str  body, if_match, if_none_match;
+    aiocosmos_str pk;  /* the text of its key; no ptr in a transaction, which has one */
+    aiocosmos_str body, if_match, if_none_match;
     aioc_request_traits is;
 } aioc_batch_operation;
 
@@ -20402,9 +20401,9 @@ static int aioc_batch_specify(aioc_request_builder *builder, aiocosmos_str link,
 
 /* The result of one operation, as the service gives it. */
 typedef struct aioc_batch_entry {
-    int      status, sub_status;
+    int status, sub_status;
     uint32_t retry_after_ms;
-    double   charge_ru;
+    double charge_ru;
     aiocosmos_json etag, body;  /* body: of a failure without one, all of it: its message stands there */
 } aioc_batch_entry;
 
@@ -20623,8 +20622,8 @@ static int aioc_batch_open(aioc_op_engine *engine, const aiocosmos_batch_request
  * operation, batch.
  *========================*/
 
-#define AIOC_BULK_BYTES_MAX     220201u  /* of a batch's body, as official clients have it. A larger item goes alone */
-#define AIOC_BULK_UNDER_WAY_MAX 4u       /* batches of one range */
+#define AIOC_BULK_BYTES_MAX 220201u  /* of a batch's body, as official clients have it. A larger item goes alone */
+#define AIOC_BULK_UNDER_WAY_MAX 4u  /* batches of one range */
 
 typedef struct aioc_bulk aioc_bulk;
 
@@ -20634,13 +20633,13 @@ typedef struct aioc_bulk_queue {
 } aioc_bulk_queue;
 
 typedef struct aioc_bulk_batch {
-    aioc_mem_node   node;
-    aioc_bulk      *bulk;
-    aioc_op        *op;
+    aioc_mem_node node;
+    aioc_bulk *bulk;
+    aioc_op *op;
     aioc_bulk_queue items;  /* those that have not ended meanwhile, */
-    uint32_t        count;  /* of so many */
-    uint32_t        version, share;  /* of the ranges; of which of them */
-    double          charge_ru;  /* expected */
+    uint32_t count;  /* of so many */
+    uint32_t version, share;  /* of the ranges; of which of them */
+    double charge_ru;  /* expected */
 } aioc_bulk_batch;
 
 /* An item, from its pull to its end. Its texts stand behind it. */
@@ -20656,13 +20655,13 @@ typedef struct aioc_bulk_item {
     aioc_reactor_timer back_off;
     aioc_op_situation now;
     aioc_batch_operation what;
-    void    *item_data;
+    void *item_data;
     uint64_t number, pulled_us, throttled_us;
     uint64_t deadline_us;  /* 0: none */
-    double   charge_ru;
+    double charge_ru;
     uint32_t attempts;
-    int      http_status, sub_status;
-    size_t   size;
+    int http_status, sub_status;
+    size_t size;
 } aioc_bulk_item;
 
 struct aioc_bulk {
@@ -20687,7 +20686,7 @@ struct aioc_bulk {
     uint32_t clean;  /* ended without a 429 since that was changed */
     uint64_t lowered_us;  /* when that was */
     uint64_t pulled;  /* items, so far */
-    double   ru_each;  /* of a budget, what an operation takes: at first all */
+    double ru_each;  /* of a budget, what an operation takes: at first all */
     uint64_t paid_us;  /* so far reaches what was spent of it */
     uint64_t wait_until_us;  /* as a 429 has asked to */
     aioc_reactor_timer pause;  /* armed: nothing is sent */
