@@ -10571,6 +10571,7 @@ static aioc_account_knowledge aioc_account_learn(aioc_account_container *contain
     aioc_account_forget_ranges(container);  /* what changed does not fit to what was known: all is read again */
     return AIOC_ACCOUNT_FETCHING;
 }
+
 /*========================
  * MARK: - Request             >>request
  *
@@ -20684,7 +20685,7 @@ struct aioc_bulk {
     uint32_t version;  /* of the ranges that it is sorted by; 0: by none */
     uint32_t allowed;  /* operations that may be under way now */
     uint32_t clean;  /* ended without a 429 since that was changed */
-    uint64_t lowered_us;  /* when that was */
+    uint64_t lowered_us;  /* of the last 429; 0: none */
     uint64_t pulled;  /* items, so far */
     double ru_each;  /* of a budget, what an operation takes: at first all */
     uint64_t paid_us;  /* so far reaches what was spent of it */
@@ -21764,9 +21765,9 @@ typedef struct aioc_client_endpoint {
 } aioc_client_endpoint;
 
 /* "https://host[:port][/]"; nothing else belongs to an endpoint. */
-static const char *aioc_client_parse_endpoint(aiocosmos_str text, aioc_client_endpoint *out)
+static const char *aioc_client_parse_endpoint(aiocosmos_str rest, aioc_client_endpoint *out)
 {
-    aiocosmos_str rest = text, scheme, tail;
+    aiocosmos_str scheme, tail;
     size_t len = 0;
     uint64_t port;
     bool brackets;
