@@ -1,5 +1,6 @@
 /* The file of --data: its bytes as they come, or frames of the input's records with the right hashes around them. What
- * is brought back is brought back again from its beginning alone, as far as it was whole; the emulator works on. */
+ * is brought back is brought back again from its beginning alone, as far as it was whole, and from the file that is
+ * written anew of it, which stays as it is when that is done once more; the emulator works on. */
 #include "fuzz.h"
 #include "tools/emulator/aiocosmos_emulator.h"
 
@@ -59,6 +60,36 @@ static void frame(fuzz_input *in, aioc_mem *memory, aioc_mem_buffer *out)
     }
 }
 
+typedef struct file {
+    aioc_mem *memory;
+    aioc_mem_buffer bytes;
+} file;
+
+static bool keep(void *user_data, const void *bytes, size_t len)
+{
+    file *to = (file *)user_data;
+    return aioc_mem_append(to->memory, &to->bytes, bytes, len);
+}
+
+static void check_rewritten(aiocosmos_emulator *core, aioc_mem *memory, const aioc_mem_buffer *bytes, size_t whole)
+{
+    file once = {memory, {NULL, 0, 0}}, twice = {memory, {NULL, 0, 0}};
+    const char *error;
+    if (aiocosmos_emulator_rewrite(core, bytes->data, whole, keep, &once)) {
+        ask(core);
+        core = open_core();
+        CHECK_INT(aiocosmos_emulator_restore(core, once.bytes.data, once.bytes.len, &error), once.bytes.len);
+        CHECK(error == NULL);
+        CHECK(aiocosmos_emulator_rewrite(core, once.bytes.data, once.bytes.len, keep, &twice));
+        CHECK_INT(twice.bytes.len, once.bytes.len);
+        CHECK_MEM(twice.bytes.data, once.bytes.data, once.bytes.len);
+        ask(core);
+        aiocosmos_emulator_close(core);
+    }
+    aioc_mem_buffer_free(memory, &once.bytes);
+    aioc_mem_buffer_free(memory, &twice.bytes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input in = {data, size};
@@ -83,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK_INT(aiocosmos_emulator_restore(core, bytes.data, whole, &again), whole);
     CHECK(again == NULL);
     ask(core);
+    check_rewritten(core, &memory, &bytes, whole);
     aiocosmos_emulator_close(core);
     aioc_mem_buffer_free(&memory, &bytes);
     aioc_mem_close(&memory);
