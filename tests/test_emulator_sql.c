@@ -2031,6 +2031,18 @@ TEST(vectors_have_three_distances)
     check_cases(cases, sizeof cases / sizeof *cases, documents);
 }
 
+TEST(of_equal_rows_by_distance_the_nearest_stays)
+{
+    static const char documents[] =
+        "{\"k\":\"a\",\"v\":[0,4]}\n{\"k\":\"b\",\"v\":[3,4]}\n{\"k\":\"a\",\"v\":[4,3]}\n{\"k\":\"c\",\"v\":[1,9]}";
+    static const sql_case cases[] = {
+        {"SELECT DISTINCT TOP 2 VALUE c.k FROM c ORDER BY VectorDistance(c.v, [1, 0])", NULL, "\"a\"\n\"b\""},
+        {"SELECT DISTINCT VALUE c.k FROM c ORDER BY VectorDistance(c.v, [1, 0]) OFFSET 1 LIMIT 2", NULL,
+         "\"b\"\n\"c\""}
+    };
+    check_cases(cases, sizeof cases / sizeof *cases, documents);
+}
+
 TEST(vectors_are_compared_as_the_container_says)
 {
     static const char definition[] = "{\"vectorEmbeddingPolicy\":{\"vectorEmbeddings\":[{\"path\":\"/a/v\","

@@ -406,6 +406,7 @@ typedef struct sql_entry {
     uint64_t hash, document;           /* the document that it was added for */
     sql_value *keys;
     sql_accumulator *accumulators;
+    bool given;                        /* of DISTINCT: it has come out */
 } sql_entry;
 
 typedef struct sql_table {             /* of combinations of values, each once */
@@ -459,6 +460,7 @@ typedef struct sql_row {
     sql_value *keys;                   /* of ORDER BY */
     aiocosmos_str text;
     uint64_t document, index;          /* where it came from, for ties */
+    sql_entry *alike;                  /* of DISTINCT: what it is one of */
 } sql_row;
 
 /* Where a pipe is in one of its sources, an array. */
@@ -571,6 +573,12 @@ static int64_t sql_wanted(const sql_select *select)
     return most < 0 || select->offset < 0 ? most : select->offset + most;
 }
 
+/* Whether rows that DISTINCT takes for one may stand at different places: what else rows are sorted by is in them. */
+static bool sql_sorts_alike(const sql_select *select)
+{
+    return select->distinct && select->order_count && select->orders[0].nearest;
+}
+
 /* Of the sorted rows, how many from the first on decide what is given. */
 static int64_t sql_deciding(const sql_pipe *pipe)
 {
@@ -590,7 +598,8 @@ static void sql_drop_rows(sql_pipe *pipe)
     int64_t wanted = sql_deciding(pipe);
     sql_row **rows;
     size_t i, count;
-    if (wanted < 0 || wanted > SQL_DROPS_MAX || pipe->row_count < (size_t)wanted * 2 + 1000) return;
+    if (wanted < 0 || wanted > SQL_DROPS_MAX || pipe->row_count < (size_t)wanted * 2 + 1000 ||
+        sql_sorts_alike(pipe->select)) return;
     pipe->run->nested++;
     sql_sort(pipe);
     pipe->run->nested--;
@@ -678,10 +687,12 @@ static bool sql_project(sql_pipe *pipe, sql_value *out)
     return true;
 }
 
-static bool sql_is_new(sql_pipe *pipe, const sql_value *row)
+/* *alike: of DISTINCT, what the row is one of. */
+static bool sql_is_new(sql_pipe *pipe, const sql_value *row, sql_entry **alike)
 {
     bool added = true;
-    if (pipe->select->distinct) sql_table_find(pipe->run, pipe->kept, &pipe->distinct, row, 1, &added);
+    *alike = NULL;
+    if (pipe->select->distinct) *alike = sql_table_find(pipe->run, pipe->kept, &pipe->distinct, row, 1, &added);
     return added;
 }
 
@@ -701,7 +712,8 @@ static bool sql_passes(sql_pipe *pipe)
 
 static void sql_deliver(sql_pipe *pipe, const sql_value *row)
 {
-    if (!sql_is_new(pipe, row) || !sql_passes(pipe)) return;
+    sql_entry *alike;
+    if (!sql_is_new(pipe, row, &alike) || !sql_passes(pipe)) return;
     if (!pipe->sink(pipe->run, pipe->data, row)) pipe->full = true;
 }
 
@@ -800,7 +812,7 @@ static void sql_sort_in(sql_pipe *pipe)
     row.keys = (sql_value *)sql_alloc(&run->arena, select->order_count * sizeof *row.keys);
     for (i = 0; i < select->order_count; i++) sql_eval(run, select->orders[i].node, &row.keys[i]);
     if (run->query->resume.values && !sql_is_ahead(run, row.keys)) return;
-    if (!sql_project(pipe, &value) || !sql_is_new(pipe, &value)) return;
+    if (!sql_project(pipe, &value) || (!sql_is_new(pipe, &value, &row.alike) && !sql_sorts_alike(select))) return;
     row.text = value.text;
     if (!row.text.ptr) {
         run->row.len = 0;
@@ -991,6 +1003,8 @@ static bool sql_finish_rows(sql_pipe *pipe)
         sql_allow_steps(&run->env);
         sql_spend(&run->env, 1 + row->text.len / 64);
         run->row_document = row->document;
+        if (row->alike && row->alike->given) continue;
+        if (row->alike) row->alike->given = true;
         if (!sql_passes(pipe)) continue;
         if (run->first == 0) {
             run->has_more = true;
