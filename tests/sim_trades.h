@@ -32,7 +32,9 @@ static void sim_trade_tell(sim *s, sim_op *op, const aiocosmos_result *whole, co
     sim_trace(&s->world, "operation %ld, of a transaction: %d/%d, fate %d", op->number, op->status, op->sub_status,
               op->fate);
     sim_check_fate(s, op);
-    if (op->write) sim_check_written(s, op, &result);
+    /* Without memory for the results the whole has the status of one of them, and of which is not said. */
+    if (!own && result.status > 0 && s->plan.breaks_memory) op->status = AIOCOSMOS_E_NOMEM;
+    else if (op->write) sim_check_written(s, op, &result);
     else sim_check_read(s, op, &result);
     sim_count_result(s, op);
 }
