@@ -9,14 +9,17 @@ static void check_inside(aiocosmos_str part, aiocosmos_str text)
 static void check_endpoint(aiocosmos_str text)
 {
     aioc_client_endpoint endpoint, again;
-    char *url = fuzz_string(text), *made;
+    char *url = fuzz_string(text), *made, host[254];
+    bool loopback;
     size_t i, cap = text.len + 32;
     if (!aioc_client_parse_endpoint(aioc_mem_str(url), &endpoint)) {
         CHECK(endpoint.port > 0 && endpoint.host.len > 0 && endpoint.host.len <= 253);
         check_inside(endpoint.host, aioc_mem_str(url));
         check_inside(endpoint.authority, aioc_mem_str(url));
         for (i = 0; i < endpoint.authority.len; i++) CHECK(endpoint.authority.ptr[i] > ' ');      /* it becomes a header */
-        aioc_client_is_loopback(endpoint.host);
+        memcpy(host, endpoint.host.ptr, endpoint.host.len);
+        host[endpoint.host.len] = 0;
+        aioc_client_check_host(host, &loopback);
         made = (char *)malloc(cap);
         snprintf(made, cap, "%s://%.*s/", endpoint.tls ? "https" : "http", (int)endpoint.authority.len,
                  endpoint.authority.ptr);
