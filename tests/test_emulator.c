@@ -755,6 +755,7 @@ static const patch_case patches[] = {
     { "{\"a\":1,\"a\":2}", "{\"op\":\"remove\",\"path\":\"/a\"}", "{\"a\":1}" },
     { "{\"a\":1}", "{\"op\":\"add\",\"path\":\"/b\"}", NULL },
     { "{\"a\":1}", "{\"op\":\"test\",\"path\":\"/a\",\"value\":1}", NULL },
+    { "{\"n\":1}", "{\"op\":\"increment\",\"path\":\"/n\",\"value\":1}", NULL },
     { "{\"a\":1}", "{\"path\":\"/a\",\"value\":1}", NULL },
     { "{\"a\":1}", "{\"op\":\"set\",\"path\":\"a\",\"value\":1}", NULL },
     { "{\"a\":1}", "{\"op\":\"set\",\"path\":\"\",\"value\":1}", NULL },

@@ -253,8 +253,7 @@ static const char *emu_apply(emu_exchange *x, emu_text *document, const emu_patc
     if (move) return emu_move(x, document, op, &place);
     if (strcmp(op->name, "add") == 0) return emu_add_at(x, document, &place, value, false);
     if (strcmp(op->name, "set") == 0) return emu_add_at(x, document, &place, value, true);
-    if (strcmp(op->name, "incr") == 0 || strcmp(op->name, "increment") == 0)
-        return emu_incr_at(x, document, &place, op->value);
+    if (strcmp(op->name, "incr") == 0) return emu_incr_at(x, document, &place, op->value);
     if (strcmp(op->name, "replace") != 0 && strcmp(op->name, "remove") != 0)
         return "'op' is none of add, set, replace, remove, incr and move.";
     if (place.value.type == AIOCOSMOS_JSON_NONE) return "there is nothing at the path.";
