@@ -680,6 +680,8 @@ TEST(aggregates)
         {"SELECT VALUE SUM(c.score) FROM c", NULL, ""},
         {"SELECT VALUE AVG(c.score) FROM c", NULL, ""},
         {"SELECT SUM(c.score) AS s, COUNT(1) AS n FROM c", NULL, "{\"n\":5}"},
+        {"SELECT SUM(1e400) AS s, AVG(1e400) AS a, COUNT(1) AS n FROM c", NULL, "{\"n\":5}"},
+        {"SELECT VALUE SUM(1e308) FROM c", NULL, ""},
         {"SELECT VALUE SUM(c.missing) FROM c", NULL, "0"},
         {"SELECT VALUE AVG(c.missing) FROM c", NULL, ""},
         {"SELECT VALUE MIN(c.missing) FROM c", NULL, ""},

@@ -779,6 +779,7 @@ static void sql_group(sql_pipe *pipe)
     for (i = 0; i < select->aggregate_count; i++) sql_accumulate(pipe, select->aggregates[i], &entry->accumulators[i]);
 }
 
+/* A sum that no JSON number is would be read as a string, and not be added to other partitions' sums. */
 static void sql_aggregate_result(const sql_node *node, const sql_accumulator *sum, sql_arena *arena, sql_value *out)
 {
     sql_set_undefined(out);
@@ -786,10 +787,10 @@ static void sql_aggregate_result(const sql_node *node, const sql_accumulator *su
     case SQL_COUNT:
     case SQL_COUNTIF: sql_set_integer(out, (int64_t)sum->count); break;
     case SQL_SUM:
-        if (!sum->spoilt) sql_set_number(out, sum->sum);
+        if (!sum->spoilt && isfinite(sum->sum)) sql_set_number(out, sum->sum);
         break;
     case SQL_AVG:
-        if (!sum->spoilt && sum->count) sql_set_number(out, sum->sum / (double)sum->count);
+        if (!sum->spoilt && isfinite(sum->sum) && sum->count) sql_set_number(out, sum->sum / (double)sum->count);
         break;
     case SQL_MAKELIST:
     case SQL_MAKESET:
