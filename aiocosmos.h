@@ -9572,13 +9572,34 @@ static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
     return aioc_text_trim(text);
 }
 
+/* Out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."}, in `room`; of SQL, it
+ * is {\"errors\":[{...,\"message\":\"...\"}]}. A body that is no such JSON speaks for itself. */
+static aiocosmos_str aioc_protocol_unquote(char *at, size_t len, char *room, size_t cap)
+{
+    aiocosmos_json value = aioc_json_none();
+    size_t end = 0;
+    while (end < len && at[end] != '"') {
+        size_t size = at[end] != '\\' ? 1 : at[end + 1] == 'u' ? 6 : 2;
+        if (size > len - end) break;
+        end += size;
+    }
+    at[end] = '"';
+    if (aioc_json_check(at - 1, end + 2, aioc_mem_str(NULL), NULL, NULL, NULL) < 0) return aioc_text_view(at, end);
+    value.type = AIOCOSMOS_JSON_STR;
+    value.ptr = at - 1;
+    value.len = end + 2;
+    len = aioc_json_get_str(value, room, cap);
+    return aioc_text_view(room, len < cap ? len : cap - 1);
+}
+
 /* Out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."}, in `room`; of SQL, it is
  * {\"errors\":[{...,\"message\":\"...\"}]}. A body that is no such JSON speaks for itself. */
 static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, size_t cap)
 {
+    char outer[2 * AIOC_PROTOCOL_QUOTE_MAX];
     aiocosmos_json value;
     size_t len;
-    aiocosmos_str text, first;
+    aiocosmos_str text, before;
     if (body.len == 0 || *body.ptr != '{' ||
         aioc_json_check(body.ptr, body.len, aioc_mem_str("message"), &value, NULL, NULL) < 0 ||
         value.type != AIOCOSMOS_JSON_STR) return body;
@@ -9586,9 +9607,9 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
     text = aioc_text_view(room, len < cap ? len : cap - 1);
     if (!aioc_text_seek(&text, "Message: {\"errors\":[")) return text;
     aioc_text_seek(&text, "\"message\":");
-    aioc_text_split(&text, '"', &first);
-    aioc_text_split(&text, '"', &first);
-    return first;
+    if (!aioc_text_split(&text, '"', &before) || text.len == 0) return aioc_mem_str("");
+    memcpy(outer, text.ptr - 1, text.len + 2);
+    return aioc_protocol_unquote(outer + 1, text.len, room, cap);
 }
 
 /* "409 Conflict: this id is taken; the service: ...", NUL-terminated and cut to cap. */

@@ -1472,12 +1472,19 @@ TEST(messages_say_what_to_do)
                           "ActivityId: 1\"}",
                   "409 Conflict: this id is taken; the service: Resource with specified id exists.");
     check_message(418, 0, "{\"message\":\"Message: {\\\"Errors\\\":[\\\"a \\\\\\\"message\\\\\\\":b\\\"]}\"}",
-                  "418 unknown status; the service: a \\");
+                  "418 unknown status; the service: a \"message\":b");
     check_message(400, 0, "{\"code\":\"BadRequest\",\"message\":\"Message: {\\\"errors\\\":[{\\\"severity\\\":"
                           "\\\"Error\\\",\\\"location\\\":{\\\"start\\\":0,\\\"end\\\":5},\\\"code\\\":"
                           "\\\"SC1001\\\",\\\"message\\\":"
                           "\\\"Syntax error, incorrect syntax near 'SELEC'.\\\"}]}\\r\\nActivityId: 1\"}",
                   "400 Bad Request; the service: Syntax error, incorrect syntax near 'SELEC'.");
+    check_message(400, 0, "{\"message\":\"Message: {\\\"errors\\\":[{\\\"message\\\":\\\"incorrect syntax near "
+                          "'\\\\\\\"num\\\\\\\"', \\\\\\\\ \\\\u00e9.\\\"}]}\"}",
+                  "400 Bad Request; the service: incorrect syntax near '\"num\"', \\ \xC3\xA9.");
+    check_message(418, 0, "{\"message\":\"Message: {\\\"errors\\\":[\\\"a \\\\\\\"b\\\\\"}",
+                  "418 unknown status; the service: a \"b");  /* cut within an escape */
+    check_message(418, 0, "{\"message\":\"Message: {\\\"errors\\\":[\\\"a \\\\x b\\\"]}\"}",
+                  "418 unknown status; the service: a \\x b");
     check_message(418, 0, "{\"message\":\"Message: {\\\"errors\\\":[]}\"}", "418 unknown status");
     check_message(418, 0, "{\"message\":\"Message: {\\\"errors\\\":[\"}", "418 unknown status");
     check_message(418, 0, "{\"message\":\"first\\nsecond\"}", "418 unknown status; the service: first");
