@@ -426,6 +426,12 @@ END
     is "$(count bank)" 2 'items after a transaction that failed'
     echo '{"op":"delete","id":"bob","if_match":"\"x\""}' | exits 1 "$tool" batch game bank --pk '"eu"'
     prints '{"status":412,'
+    echo '{"op":"read","id":"none"}' | exits 1 "$tool" batch game bank --pk '"eu"'
+    prints '{"status":404,'
+    says 'line 1, so that nothing was done: 404 Not Found'
+    is "$(grep -c container "$work/err")" 0 'what is said of a container'
+    echo '{"op":"read","id":"none"}' | exits 1 "$tool" batch game none --pk '"eu"'
+    says "there is no container 'none'"
     for wrong in '{"op":"drop","id":"bob"}' '{"id":"bob"}' '42' '{"op":"delete","id":7}' '{"op":"read","id":"a","if":1}' \
         '{"op":' '[{"op":"delete","id":"bob"}' '{"op":"delete"}'; do
         echo "$wrong" | exits 2 "$tool" batch game bank --pk '"eu"'

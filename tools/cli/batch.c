@@ -144,6 +144,7 @@ static void print_results(aiocosmos_client *client, const aiocosmos_result *resu
     if (result->status == 0) return;
     text = by_lines(x, result->message);
     if (text) failure.message = aiocosmos_text(text);
+    x->tool->item_failed = count > 0;
     say_failure(x->tool, &failure);
     free(text);
     x->status = EXIT_REFUSED;

@@ -207,7 +207,8 @@ static missing what_is_missing(const tool *t, const aiocosmos_result *result)
 {
     const resource_info *resource = resource_of(t->command);
     bool owner = result->sub_status == 1003;
-    if (result->status != 404 || (result->sub_status && !owner) || t->operands == 0) return MISSING_UNCLEAR;
+    if (result->status != 404 || (result->sub_status && !owner) || t->operands == 0 || t->item_failed)
+        return MISSING_UNCLEAR;
     if (is_of(t->command, "throughput") && result->http_status != 404) return MISSING_THROUGHPUT;
     if (t->operands == 1) return MISSING_DATABASE;
     if (t->reading_definition || is_of(t->command, "container")) return owner ? MISSING_DATABASE : MISSING_CONTAINER;

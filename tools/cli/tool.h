@@ -76,6 +76,7 @@ struct tool {
     bool local_by_default;                 /* no account was named anywhere */
     const char *endpoint_from, *key_from;  /* the options or variables that named them; NULL: none did */
     bool reading_definition;               /* of the container, before anything is done in it */
+    bool item_failed;                      /* one of several, and the library's message says which */
     aiocosmos_client *client;
     char host[280];                        /* of the account, with its port: what is to be deleted is deleted there */
     char *ca;                              /* the text of --ca */
