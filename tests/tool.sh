@@ -201,8 +201,20 @@ part_commands() {
     says 'as many request units a second as needed, up to 6000'
     exits 0 "$tool" throughput set game players 500
     prints '"content":{"offerThroughput":500'
-    exits 1 "$tool" throughput set game players 450
-    says 400
+    for units in 5 450; do
+        exits 2 "$tool" throughput set game players $units
+        says "throughput set $units: at least 400 request units a second are expected, a multiple of 100"
+        exits 2 "$tool" container create game more --partition-key /region --throughput $units
+        says "throughput $units: at least 400"
+    done
+    exits 2 "$tool" throughput autoscale game players 1500
+    says 'at least 1000 request units a second are expected, a multiple of 1000'
+    exits 2 "$tool" container create game more --partition-key /region --autoscale 900
+    exits 1 "$tool" throughput autoscale game players 90000000
+    says 'it has now as many request units a second as needed'
+    exits 1 "$tool" throughput set game players 90000000
+    says 'it has now '
+    exits 0 "$tool" throughput set game players 500
     exits 1 "$tool" throughput show game
     says "the database 'game' has no throughput of its own: its containers have theirs"
     exits 1 "$tool" throughput show game none

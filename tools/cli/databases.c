@@ -3,6 +3,7 @@
 #include "io.h"
 #include "request.h"
 #include "rows.h"
+#include "throughput.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static bool throughput_of(tool *t, aiocosmos_request *request)
     }
     if (!number_of(t, OPT_THROUGHPUT, 1, 100000000, &manual)) return false;
     if (!number_of(t, OPT_AUTOSCALE, 1, 100000000, &autoscale)) return false;
+    if (!are_units(t, "--throughput", manual, false) || !are_units(t, "--autoscale", autoscale, true)) return false;
     request->throughput_ru = (uint32_t)manual;
     request->autoscale_max_ru = (uint32_t)autoscale;
     return true;
