@@ -9572,8 +9572,7 @@ static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
     return aioc_text_trim(text);
 }
 
-/* Out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."}, in `room`; of SQL, it
- * is {\"errors\":[{...,\"message\":\"...\"}]}. A body that is no such JSON speaks for itself. */
+/* Into `room`, of a string within another, from behind its quote: as it stands where it is none. */
 static aiocosmos_str aioc_protocol_unquote(char *at, size_t len, char *room, size_t cap)
 {
     aiocosmos_json value = aioc_json_none();
@@ -9584,7 +9583,10 @@ static aiocosmos_str aioc_protocol_unquote(char *at, size_t len, char *room, siz
         end += size;
     }
     at[end] = '"';
-    if (aioc_json_check(at - 1, end + 2, aioc_mem_str(NULL), NULL, NULL, NULL) < 0) return aioc_text_view(at, end);
+    if (aioc_json_check(at - 1, end + 2, aioc_mem_str(NULL), NULL, NULL, NULL) < 0) {
+        memcpy(room, at, end);
+        return aioc_text_view(room, end);
+    }
     value.type = AIOCOSMOS_JSON_STR;
     value.ptr = at - 1;
     value.len = end + 2;
