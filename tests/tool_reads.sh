@@ -222,6 +222,22 @@ part_changes() {
     says 'cannot write it'
     exits 1 "$tool" changes game none
     says "there is no container 'none'"
+    rm -f "$work/other"
+    exits 0 "$tool" export game changing --state "$work/other"
+    exits 2 "$tool" changes game changing --state "$work/other"
+    says "--state $work/other: it is of another command"
+    echo hello >"$work/other"
+    exits 2 "$tool" changes game changing --state "$work/other"
+    says "changes: --state $work/other: not a continuation token"
+    players gone
+    exits 0 "$tool" changes game gone --state "$work/gone"
+    "$tool" container delete game gone --yes >/dev/null 2>&1
+    players gone
+    exits 1 "$tool" changes game gone --state "$work/gone"
+    says "changes: --state $work/gone: of a deleted container"
+    says 'Remove the file'
+    rm "$work/gone"
+    exits 0 "$tool" changes game gone --state "$work/gone"
 
     # Followed until Ctrl-C, then from where that was.
     last='changes that are followed'

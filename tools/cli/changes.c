@@ -150,6 +150,7 @@ int changes(tool *t)
     char *kept = NULL;
     long page_size = 0;
     int status = EXIT_USAGE;
+    bool ok;
     w.rows.tool = t;
     if (has(t, OPT_STATE) && has(t, OPT_CONTINUATION)) {
         say(t, "--state and --continuation are both given: choose one");
@@ -165,7 +166,10 @@ int changes(tool *t)
         if (is_shared(t)) return process_changes(t, &request);
         return see_help(t);
     }
-    if (!has(t, OPT_STATE) || read_state(t, &kept)) {
+    ok = !has(t, OPT_STATE) || read_state(t, &kept);
+    if (ok && kept && strncmp(kept, "{\"of\":", 6) == 0) {
+        say(t, "--state %s: it is of another command", t->option[OPT_STATE]);
+    } else if (ok) {
         request.continuation = aiocosmos_text(kept ? kept : t->option[OPT_CONTINUATION]);
         request.session_token = aiocosmos_text(t->option[OPT_SESSION_TOKEN]);
         status = follow(&w, &request);

@@ -151,13 +151,27 @@ void say_text(const char *text, size_t len)
     }
 }
 
-/* Begins a line of a command, of which a text of the library is the rest. */
+static bool holds(aiocosmos_str text, const char *part)
+{
+    size_t len = strlen(part), i;
+    for (i = 0; i + len <= text.len; i++)
+        if (memcmp(text.ptr + i, part, len) == 0) return true;
+    return false;
+}
+
+/* Begins a line of a command, of which a text of the library is the rest. A token of --state is told by its file. */
 static void say_of_command(tool *t, const char *text, size_t len)
 {
+    static const char of_token[] = "continuation:";
+    const aiocosmos_str all = { text, len };
+    bool of_state = has(t, OPT_STATE) && len >= sizeof of_token - 1 && memcmp(text, of_token, sizeof of_token - 1) == 0;
+    size_t said = of_state ? sizeof of_token - 1 : 0;
     wipe_progress(t);
     fprintf(stderr, "aiocosmos: %s: ", t->command->name);
-    say_text(text, len);
+    if (of_state) fprintf(stderr, "--state %s:", t->option[OPT_STATE]);
+    say_text(text + said, len - said);
     fputc('\n', stderr);
+    if (of_state && holds(all, "deleted container")) fputs("Remove the file, and the command begins anew.\n", stderr);
 }
 
 /* Wrong usage: what is wrong has been said; this is where to read on. */
@@ -303,14 +317,6 @@ static bool is_about_account(int status)
 {
     return status == AIOCOSMOS_E_DNS || status == AIOCOSMOS_E_CONNECT || status == AIOCOSMOS_E_TLS ||
            status == AIOCOSMOS_E_TIMEOUT || status == 401 || status == 403;
-}
-
-static bool holds(aiocosmos_str text, const char *part)
-{
-    size_t len = strlen(part), i;
-    for (i = 0; i + len <= text.len; i++)
-        if (memcmp(text.ptr + i, part, len) == 0) return true;
-    return false;
 }
 
 /* What to do next, where the user of a tool knows less, or can do more, than the programmer whom the library's message
