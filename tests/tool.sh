@@ -704,8 +704,13 @@ layouts() {
     says 'and commas separate columns: id;region'
     exits 3 "$tool" import game laid "$work/laid.csv" --rejects /dev/null
     says "if $work/laid.csv holds comma-separated values, --csv reads them"
-    exits 1 "$tool" import game laid /dev/null --csv
-    says '/dev/null: line 1: there is no header'
+    exits 0 "$tool" query game laid 'SELECT * FROM c WHERE false' --csv
+    cp "$work/out" "$work/laid.csv"
+    exits 0 "$tool" import game laid "$work/laid.csv" --csv
+    prints '{"ok":0,"failed":0,'
+    printf '\n' >"$work/laid.csv"
+    exits 1 "$tool" import game laid "$work/laid.csv" --csv
+    says 'line 1: the header has a column without a name'
     {
         printf 'id,x\n1,"'
         head -c 5000000 /dev/zero | tr '\0' x

@@ -365,11 +365,6 @@ taken csv_take(csv *c, input *in, document *out)
         if (got == TAKEN_NONE_YET && input_fill(in)) continue;
         memset(out, 0, sizeof *out);
         if (!c->json) out->why = "no memory";
-        if (got == TAKEN_END && !c->begun) {
-            out->why = "there is no header, a first line that names the columns";
-            out->line = c->line;
-            return TAKEN_ERROR;
-        }
         return got == TAKEN_NONE_YET && in->error ? TAKEN_ERROR : got;
     }
 }
