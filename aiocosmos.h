@@ -11055,6 +11055,7 @@ static int aioc_request_add_headers(aioc_request_builder *builder, const char *c
 }
 
 #define AIOC_REQUEST_TOKEN "authorization: "
+#define AIOC_REQUEST_NO_TOKEN "empty, too long, or with a blank or a byte that is no ASCII"
 
 /* The first of header lines: the token of this request, or none. */
 static int aioc_request_begin_lines(aioc_request_builder *builder, const char *token)
@@ -11064,7 +11065,7 @@ static int aioc_request_begin_lines(aioc_request_builder *builder, const char *t
     aioc_mem_buffer *lines = &builder->lines;
     lines->len = 0;
     if (!token) return 0;
-    if (len == 0) return aioc_request_refuse(builder, "token", "empty, too long, or not ASCII");
+    if (len == 0) return aioc_request_refuse(builder, "token", AIOC_REQUEST_NO_TOKEN);
     if (!aioc_mem_append_str(builder->memory, lines, AIOC_REQUEST_TOKEN) ||
         !aioc_mem_reserve(builder->memory, lines, len + 2)) return aioc_request_no_memory(builder);
     lines->len += aioc_auth_token_value(text, lines->data + lines->len);
@@ -21870,7 +21871,7 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
     engine->tokens.held.max = options->token_fn ? options->containers_max + UINT64_C(64) : UINT64_MAX;
     if (options->token &&
         aioc_auth_tokens_set(&engine->tokens.held, &client->memory, aioc_mem_str(""), options->token, 0, 0))
-        return aioc_request_refuse(&engine->builder, "token", "empty, too long, or not ASCII");
+        return aioc_request_refuse(&engine->builder, "token", AIOC_REQUEST_NO_TOKEN);
     return 0;
 }
 
@@ -21961,7 +21962,7 @@ static int aioc_client_check_options(aioc_request_builder *builder, const aiocos
 {
     aiocosmos_str agent = aioc_mem_str(options->user_agent);
     if (options->connection_string && (options->endpoint || options->key))
-        return aioc_request_refuse(builder, "connection_string", "and endpoint or key are both given");
+        return aioc_request_refuse(builder, "connection_string", "endpoint or key is given, too");
     if (!options->connection_string && !options->endpoint)
         return aioc_request_refuse(builder, "endpoint", "required, or connection_string");
     if (options->connections_max > 65535) return aioc_request_refuse(builder, "connections_max", "over 65535");
@@ -22037,6 +22038,10 @@ int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocos
     *out = NULL;
     if (!err) err_cap = 0;
     if (err_cap) err[0] = 0;
+    if (!given) {
+        aioc_mem_print(err, err_cap, "options: required");
+        return AIOCOSMOS_E_ARGUMENT;
+    }
     /* Until 1.0 any version may change a struct; the size also tells of other rules of packing. */
     if (version != AIOCOSMOS_VERSION || options_size != sizeof options) {
         aioc_mem_print(err, err_cap, "aiocosmos.h of version 0x%06x (options of %u bytes) meets an implementation of "
@@ -22382,7 +22387,7 @@ int aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, con
     status = aioc_auth_tokens_set(&engine->tokens.held, &client->memory, aioc_mem_str(resource_link), token,
                                   aioc_reactor_tick(&client->reactor), lifetime_s * 1000000ull);
     if (status == AIOCOSMOS_E_ARGUMENT)
-        return aioc_request_refuse(&engine->builder, "token", "empty, too long, or not ASCII");
+        return aioc_request_refuse(&engine->builder, "token", AIOC_REQUEST_NO_TOKEN);
     if (status) return aioc_request_no_memory(&engine->builder);
     if (token) engine->tokens.claims.len = 0;
     aioc_op_tokens_changed(engine, false);
@@ -22544,6 +22549,9 @@ static void aioc_client_print_status(const aiocosmos_result *result, char *out, 
 size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap)
 {
     static const char *const fates[] = { "", ", not sent", ", maybe applied" };
+    const aioc_op_delivery *delivery = aioc_op_delivered(result);
+    bool writes = (delivery->op->is.write || delivery->op->kind == AIOCOSMOS_BULK) &&
+                  delivery->kind != AIOCOSMOS_READ_ITEM;  /* a bulk may have those, too */
     char text[AIOC_OP_MESSAGE_BYTES + 16], http[40] = "";
     uint64_t centi_ru = (uint64_t)(result->charge_ru * 100.0 + 0.5);
     aiocosmos_attempt attempt;
@@ -22553,7 +22561,7 @@ size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size
     if (result->http_status && result->http_status != result->status)
         aioc_mem_print(http, sizeof http, ", http %d/%d", result->http_status, result->sub_status);
     len = aioc_mem_print(out, cap, "status %s%s%s, %llu.%02u RU, %llu us, %u attempt%s%s%.*s", text, http,
-                         fates[result->fate], (unsigned long long)(centi_ru / 100u),
+                         fates[writes ? result->fate : 0], (unsigned long long)(centi_ru / 100u),
                          (unsigned)(centi_ru % 100u), (unsigned long long)result->latency_us,
                          (unsigned)result->attempts, result->attempts == 1 ? "" : "s",
                          result->activity_id.len ? ", activity " : "", (int)result->activity_id.len,

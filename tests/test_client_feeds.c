@@ -132,7 +132,7 @@ TEST(what_does_not_belong_to_a_feed_is_refused)
     CHECK_STR(refusal_of_query(client, &query), "epk_min: and pk are both given");
     query = plain;
     query.token = "no\nline";
-    CHECK_STR(refusal_of_query(client, &query), "token: empty, too long, or not ASCII");
+    CHECK_STR(refusal_of_query(client, &query), "token: empty, too long, or with a blank or a byte that is no ASCII");
     close_world(client);
 }
 

@@ -614,6 +614,7 @@ TEST(options_that_contradict_themselves_are_refused)
     memset(&heap, 0, sizeof heap);
     options.allocator.fn = heap_fn;
     options.endpoint = "http://localhost:8081/";
+    CHECK_STR(why_not(NULL), "options: required");
     CHECK_STR(why_not(&options), "key: required, or token, or token_fn");
     options.key = "not base64!";
     CHECK_STR(why_not(&options), "key: not base64 at byte 3");
@@ -622,9 +623,9 @@ TEST(options_that_contradict_themselves_are_refused)
     CHECK_STR(why_not(&options), "key: and a token are both given");
     options.token = NULL;
     options.connection_string = AIOCOSMOS_EMULATOR_CONNECTION;
-    CHECK_STR(why_not(&options), "connection_string: and endpoint or key are both given");
+    CHECK_STR(why_not(&options), "connection_string: endpoint or key is given, too");
     options.endpoint = NULL;
-    CHECK_STR(why_not(&options), "connection_string: and endpoint or key are both given");
+    CHECK_STR(why_not(&options), "connection_string: endpoint or key is given, too");
     options.endpoint = "http://localhost:8081/";
     options.connection_string = NULL;
     options.connections_max = 65536;
@@ -1236,6 +1237,8 @@ TEST(the_host_is_asked_for_a_token_once_and_may_answer_later)
     CHECK_INT(aiocosmos_drain(client, 10), AIOCOSMOS_E_TIMEOUT);
     CHECK_INT(p.asked, 1);
     CHECK_STR(p.link, "dbs/db/colls/c");
+    CHECK_INT(aiocosmos_set_token(client, p.link, "type=resource ver=1", 0), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "token: empty, too long, or with a blank or a byte that is no ASCII");
     CHECK_INT(aiocosmos_set_token(client, p.link, p.token, 0), 0);
     CHECK_INT(aiocosmos_next_timeout_ms(client), 0);
     drain(client);

@@ -2988,12 +2988,16 @@ TEST(a_description_says_nothing_twice_and_nothing_empty)
     submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
     CHECK(strncmp(told, "status -6: timed out", 20) == 0);
     CHECK_INT(times_in(told, "http"), 0);
+    CHECK_INT(times_in(told, "not sent"), 0);     /* it was, and a read has no fate */
     shaky_fail(CALL_OPEN, 1, true, AIOCOSMOS_IO_REFUSED);
     close_client(client);
     client = open_client(&options);
     submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
     CHECK(strncmp(told, "status -8: ", 11) == 0);
     CHECK_INT(times_in(told, "activity"), 0);
+    CHECK_INT(times_in(told, "not sent"), 0);
+    submit_to_be_told(client, AIOCOSMOS_CREATE_ITEM, 0);
+    CHECK_INT(times_in(told, ", not sent"), 1);
     close_client(client);
 }
 
