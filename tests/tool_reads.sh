@@ -372,6 +372,10 @@ part_columns() {
     is "$(tr -d '\r' <"$work/out" | head -n 1 | cut -d , -f 1-4)" id,region,level,name 'the header'
     exits 0 "$tool" query game mixed 'SELECT * FROM c WHERE false' --csv
     is "$(cat "$work/out")" '' 'no rows'
+    exits 0 "$tool" query game mixed 'SELECT c.id, c.ok FROM c WHERE false' --csv
+    is "$(cat "$work/out")" "$(printf 'id,ok\r')" 'the header of no rows'
+    exits 0 "$tool" query game mixed 'SELECT c.id, c.ok FROM c WHERE false' --table
+    is "$(head -n 1 "$work/out")" 'id    ok' 'the head of no rows'
     exits 2 "$tool" query game mixed "$all" --csv --table
     exits 2 "$tool" query game mixed "$all" --explain --table
     says '--explain prints no rows'
@@ -496,6 +500,13 @@ END
     command -v script >/dev/null || return
 
     # Keys as somebody presses them: completion, moving about, the history.
+    last='a shell on a terminal'
+    echo '{"id":"ann","region":"eu"}' | "$tool" item create game players --endpoint "$endpoint" >/dev/null 2>&1
+    printf '%s\n' "query game players 'SELECT c.id FROM c' --table" exit >"$work/keys"
+    pressed "$endpoint"
+    prints '1 document in '
+    is "$(grep -c 'a second' "$work/out")" 0 'progress among the lines of a pager'
+    exits 0 "$tool" item delete game players ann --pk '"eu"' --endpoint "$endpoint"
     last='a shell on a terminal'
     for keys in 'cont\tsh\tga\tpla\t' 'ontainer show game players\001c' 'container show game plaers\033[D\033[D\033[Dy' \
         'x container show game player\033[H\033[3~\033[3~\005sx\177'; do

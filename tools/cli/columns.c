@@ -342,6 +342,17 @@ void columns_put(columns *c, aiocosmos_json rows)
     }
 }
 
+void columns_put_header(columns *c)
+{
+    const aiocosmos_json none = {0};
+    if (c->begun || !c->sql) return;
+    selected_names(c->sql, add_selected, c);
+    if (c->count == 0) return;
+    c->begun = true;
+    if (c->as_table) begin_table(c, none, NULL);
+    else begin_csv(c);
+}
+
 bool columns_of_options(tool *t, const char *sql, columns **c)
 {
     static columns only;                   /* zeroed */

@@ -27,6 +27,8 @@ bool columns_of_options(tool *t, const char *sql, columns **c);
 /* Prints the rows of a page. The columns are what the query names, then the other properties of the first page's rows.
  */
 void columns_put(columns *c, aiocosmos_json rows);
+/* Where no row has come: the columns that the query names. */
+void columns_put_header(columns *c);
 /* False: something had no column, and that has been said. */
 bool columns_end(columns *c);
 

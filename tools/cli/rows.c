@@ -8,15 +8,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Where stdout is not the terminal too, which the rows keep busy enough. True: more may be said on this line. */
+/* Where stdout, or the pager behind it, is not the terminal too, which the rows keep busy enough. True: more may be said on this line. */
 bool show_rows(feed *f)
 {
     double seconds = seconds_since(f->tool->started);
-    if (!isatty(STDERR_FILENO) || isatty(STDOUT_FILENO)) return false;
+    if (!isatty(STDERR_FILENO) || isatty(STDOUT_FILENO) || f->tool->paged) return false;
     if (f->shown > 0 && seconds - f->shown < TICK_MS / 1000.0) return false;
     f->shown = seconds;
-    fprintf(stderr, "\r\033[K%" PRIu64 " documents, %.0f RU, %.0f a second", f->rows, f->charge_ru,
-            (double)f->rows / seconds);
+    fprintf(stderr, "\r\033[K%" PRIu64 " document%s, %.0f RU, %.0f a second", f->rows,
+            f->rows == 1 ? "" : "s", f->charge_ru, (double)f->rows / seconds);
     f->tool->progress_shown = true;
     return true;
 }
@@ -93,6 +93,10 @@ int print_feed(feed *f, const aiocosmos_query_request *request)
     if (refused != 0) f->status = say_refusal(f->tool, refused);
     if (f->explains && f->status == EXIT_DONE) explain(f->tool, query);
     aiocosmos_cursor_close(client, query);
+    if (f->columns && f->status == EXIT_DONE) {
+        columns_put_header(f->columns);
+        if (!stdout_works(f->tool)) f->status = EXIT_REFUSED;
+    }
     end_rows(f);
     say_how_to_go_on(f);
     say_rows(f);
