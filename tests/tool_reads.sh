@@ -292,7 +292,12 @@ part_processor() {
     exits 2 "$tool" changes game shared --processor p --leases leases --state "$work/state"
     exits 2 "$tool" changes game shared --processor p --leases leases --worker ''
     exits 1 "$tool" changes game shared --processor p --leases none
-    says '404 Not Found'
+    says '--leases none: there is no such container'
+    says '  aiocosmos container create game none --partition-key /processor'
+    exits 1 "$tool" changes game shared --processor p --leases shared
+    says '--leases shared: its partition key is not /processor'
+    exits 1 "$tool" changes game none --processor p --leases leases
+    says "there is no container 'none' in the database 'game'"
     last='changes that are shared'
     "$tool" changes game shared --processor p --leases leases --worker ann >"$work/ann" 2>/dev/null &
     ann=$!

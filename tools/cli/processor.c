@@ -51,6 +51,52 @@ static void share(feed *rows, cfp *processor)
     while (rows->status == EXIT_DONE && cfp_held(processor) > 0) aiocosmos_step(client, cfp_step(processor));
 }
 
+static void look_at_container(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    feed *rows = user_data;
+    (void)client;
+    if (result->status != 404) return;
+    rows->tool->reading_definition = true;
+    say_failure(rows->tool, result);
+    rows->tool->reading_definition = false;
+    rows->status = EXIT_REFUSED;
+}
+
+static void look_at_leases(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    feed *rows = user_data;
+    tool *t = rows->tool;
+    aiocosmos_json paths = aiocosmos_json_at(aiocosmos_result_json(result), "/partitionKey/paths");
+    const char *why = NULL;
+    (void)client;
+    if (result->status == 404) why = "there is no such container";
+    else if (result->status == 0 && (aiocosmos_json_count(paths) != 1 ||
+                                     !aiocosmos_json_is_str(aiocosmos_json_at(paths, "/0"), "/processor")))
+        why = "its partition key is not /processor";
+    if (!why) return;
+    say(t, "--leases %s: %s. This makes one for leases:", t->option[OPT_LEASES], why);
+    fprintf(stderr, "  aiocosmos container create %s %s --partition-key /processor\n", t->operand[0],
+            result->status ? t->option[OPT_LEASES] : "NAME");
+    rows->status = EXIT_REFUSED;
+}
+
+/* What will never do is told by its name. What fails for another reason the processor waits for. */
+static bool are_containers(feed *rows)
+{
+    tool *t = rows->tool;
+    aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_READ_CONTAINER;
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    request.done = look_at_container;
+    request.user_data = rows;
+    aiocosmos_run(t->client, &request, NULL);
+    request.container = t->option[OPT_LEASES];
+    request.done = look_at_leases;
+    if (rows->status == EXIT_DONE) aiocosmos_run(t->client, &request, NULL);
+    return rows->status == EXIT_DONE;
+}
+
 int process_changes(tool *t, const aiocosmos_changes_request *request)
 {
     cfp_options shared = {0};
@@ -76,8 +122,10 @@ int process_changes(tool *t, const aiocosmos_changes_request *request)
         say(t, "--processor, --worker: names of 1 to 63 bytes are expected");
         return see_help(t);
     }
-    catch_interrupts(t->client, NULL);
-    share(&rows, processor);
+    if (are_containers(&rows)) {
+        catch_interrupts(t->client, NULL);
+        share(&rows, processor);
+    }
     cfp_close(processor);
     aiocosmos_drain(t->client, -1);        /* what it let go of may be under way yet */
     release_interrupts();
