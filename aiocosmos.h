@@ -53,7 +53,7 @@
  *     E_DESTROYED. Hooks (resolve, token, pull, allocator, logger) may answer at once, and may not submit, step or
  *     destroy.
  *  5. A client belongs to one thread at a time; only aiocosmos_wake() may be called from another thread or a signal
- *     handler. Clients share nothing: a program scales by one client a thread.
+ *     handler. Clients share nothing: a program scales by one client a thread. A forked child may only abandon it.
  *
  * THE LIFE OF AN OPERATION, all of it in aiocosmos_step()
  *     submitted --> behind others of its order_key --> a token --> the container's metadata, only where needed
@@ -388,7 +388,8 @@ typedef struct aiocosmos_options {
 #define aiocosmos_create(...) aiocosmos_create_checked(AIOCOSMOS_VERSION, sizeof(aiocosmos_options), __VA_ARGS__)
 AIOCOSMOS_API int  aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocosmos_options *options,
                                             aiocosmos_client **out, char *err, size_t err_cap);
-/* Completes every pending operation with E_SHUTDOWN, then frees. In a callback: see the contract, 4. NULL: nothing. */
+/* Completes every pending operation with E_SHUTDOWN, then frees. In a callback: see the contract, 4. NULL: nothing. Not
+ * in a forked child, where it ends the parent's connections. */
 AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client);
 /* In a forked child, and not in a callback: frees, calls nobody back, and leaves the parent's connections alone. */
 AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client);
@@ -616,8 +617,8 @@ typedef struct aiocosmos_request {
     const char *id;                    /* of the item or procedure; create and upsert take it from the body */
     aiocosmos_pk pk;                   /* items: required, as the body has it: see aiocosmos_pk_of() */
     /* JSON: the item; a procedure's arguments, an array; the patch, [{"op":"set","path":"/a","value":1},...], up to ten
-     * of add, set, replace, remove, incr, move, or {"condition":...,"operations":[...]}; or a container's properties
-     * that have no field below, in replace as read; near misses are refused */
+     * of add, set, replace, remove, incr, move, or {"condition":"FROM c WHERE c.gold >= 1","operations":[...]}; or a
+     * container's properties that have no field below, in replace as read; near misses are refused */
     aiocosmos_str body;
     /* an ETag with its quotes, or "*": write only if the item still is that one; ptr NULL: no condition */
     aiocosmos_str if_match;
@@ -835,7 +836,7 @@ AIOCOSMOS_API int  aiocosmos_query_open(aiocosmos_client *client, const aiocosmo
  * fail the same way: then the query has ended. */
 AIOCOSMOS_API int  aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor cursor, aiocosmos_page_fn page,
                                          void *user_data);
-/* A page still owed is called back with E_CANCELLED from a later step. Unknown or closed: harmless. */
+/* A page still owed gets E_CANCELLED from a later step; on_failure, too. Unknown or closed: harmless. */
 AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor cursor);
 /* Closes it, and as aiocosmos_forget() lets go of a page still owed, even if it is closed already. False: unknown. */
 AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor cursor);
@@ -876,8 +877,8 @@ typedef struct aiocosmos_many_totals {
 } aiocosmos_many_totals;
 
 /* Any number of (id, partition key) pairs, asked for in few requests: a query of up to 1000 pairs of one partition key
- * range each, a plain read where a range has one only. What is asked for twice is answered twice. Splits and merges of
- * ranges are followed. A request that fails fails its own pairs only. */
+ * range each, a plain read where a range has one only. What is asked for twice is answered twice. A request
+ * that fails fails its own pairs only. */
 typedef struct aiocosmos_read_many_request {
     const char *database, *container;
     const aiocosmos_item_key *items; size_t item_count;
@@ -9590,8 +9591,7 @@ static aiocosmos_str aioc_protocol_unquote(char *at, size_t len, char *room, siz
     value.type = AIOCOSMOS_JSON_STR;
     value.ptr = at - 1;
     value.len = end + 2;
-    len = aioc_json_get_str(value, room, cap);
-    return aioc_text_view(room, len < cap ? len : cap - 1);
+    return aioc_text_view(room, aioc_json_get_str(value, room, cap));  /* never longer than it stands there */
 }
 
 /* Out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."}, in `room`; of SQL, it is
@@ -22038,10 +22038,7 @@ int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocos
     *out = NULL;
     if (!err) err_cap = 0;
     if (err_cap) err[0] = 0;
-    if (!given) {
-        aioc_mem_print(err, err_cap, "options: required");
-        return AIOCOSMOS_E_ARGUMENT;
-    }
+    if (!given) return aioc_mem_print(err, err_cap, "options: required"), AIOCOSMOS_E_ARGUMENT;
     /* Until 1.0 any version may change a struct; the size also tells of other rules of packing. */
     if (version != AIOCOSMOS_VERSION || options_size != sizeof options) {
         aioc_mem_print(err, err_cap, "aiocosmos.h of version 0x%06x (options of %u bytes) meets an implementation of "

@@ -7,7 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A spent budget stops new work, not the piece under way. The longest piece is a record of a TLS handshake: 2 ms. */
+/* A spent budget stops new work, not the piece under way. Here the longest is a record of a TLS handshake: 2 ms; where
+ * pages of large documents are read, it may be the parsing of one: see page_items_max. */
 enum { PLAYERS = 200, FRAMES = 40, FRAME_US = 1000000 / 60, BUDGET_US = 200, STEP_US_MAX = BUDGET_US + 2000 };
 
 static struct player { char id[24]; int hp; bool dirty; } players[PLAYERS];
