@@ -20,8 +20,9 @@
  *   412, and one that was robbed learns it from its next write, in renew_ms at the latest.
  * - It has expired when its ETag has not changed for expire_ms, by the clock of the worker that looks at it; clocks are
  *   never compared. The owner lets go by itself when it could not write for so long.
- * - A worker aims at ceil(leases / workers that live). It takes what has no owner or has expired, then steals from the
- *   worker that has most, if that has at least two more than itself.
+ * - A worker aims at ceil(leases / workers that live). It takes what has no owner or has expired, half at a time, so
+ *   that workers that begin together share it; then it steals from the worker that has most, if that has at least two
+ *   more than itself.
  * - A page is checkpointed when the host has called cfp_done(), and then the next is asked for. Each change comes at
  *   least once: again, where a worker was killed or robbed before the checkpoint was written (checkpoint_ms).
  * - The feed of a span follows splits and merges of ranges by itself. To share the work anew, a lease that spans
@@ -285,12 +286,19 @@ static void cfp_written(cfp_lease *l, aiocosmos_str etag)
     l->written_ms = l->sent_ms;
 }
 
+static void cfp_list_soon(cfp *p, uint32_t in_ms)
+{
+    uint64_t at = cfp_now(p) + in_ms;
+    if (p->list_ms > at) p->list_ms = at;
+}
+
 /* After a 404 or 412 somebody else has it, or it was our own first try whose answer was lost: the listing says. After
  * anything else one that is ours still is, until its time is over. */
 static void cfp_write_failed(cfp_lease *l, const aiocosmos_result *result)
 {
     cfp *p = l->processor;
     if (result->status == 404 || result->status == 412) {
+        cfp_list_soon(p, CFP_RETRY_MS / 2);      /* before who has it takes more */
         cfp_drop(l);
         return;
     }
@@ -658,10 +666,12 @@ static const char *cfp_border_in(const cfp *p, const char *min, const char *max)
     return middle ? middle->min : NULL;
 }
 
-/* A lease that spans several ranges is split; two in one range are merged, if more are left than need be. */
+/* A lease that spans several ranges is split; two in one range are merged, if more are left than are made at first: as
+ * many of each range. */
 static void cfp_look_for_resizes(cfp *p, uint32_t ranges)
 {
-    uint32_t wanted = p->options.leases_min > ranges ? p->options.leases_min : ranges, count = 0;
+    uint32_t each = ranges ? (p->options.leases_min + ranges - 1) / ranges : 0;
+    uint32_t wanted = each > 1 ? each * ranges : ranges, count = 0;
     cfp_lease *l, *right;
     const char *border;
     for (l = p->leases; l; l = l->next) count++;
@@ -829,13 +839,16 @@ static uint32_t cfp_take(cfp *p, const char *owner, uint32_t most, uint64_t now)
     return taken;
 }
 
+/* Of what is free half at a time: another worker that begins now is not known before it has some, and what it does not
+ * find free it steals. */
 static void cfp_balance(cfp *p, uint64_t now)
 {
     char richest[CFP_NAME] = "";
-    uint32_t count = 0, ours = 0, workers = 1, most = 0, target, has, spare;
+    uint32_t count = 0, ours = 0, workers = 1, most = 0, unowned = 0, target, has, spare;
     const cfp_lease *l, *first;
     for (l = p->leases; l; l = l->next, count++) {
         ours += cfp_is_ours(l);
+        unowned += !cfp_is_ours(l) && cfp_is_free(l, now);
         if (cfp_is_ours(l) || cfp_is_free(l, now)) continue;
         has = 0;
         for (first = p->leases; first != l; first = first->next)
@@ -848,7 +861,12 @@ static void cfp_balance(cfp *p, uint64_t now)
         if (has > most) most = has;
     }
     target = (count + workers - 1) / workers;
-    if (ours < target) ours += cfp_take(p, NULL, target - ours, now);
+    spare = (unowned + 1) / 2;
+    if (ours < target) ours += cfp_take(p, NULL, spare < target - ours ? spare : target - ours, now);
+    if (ours < target && unowned > spare) {
+        cfp_list_soon(p, CFP_RETRY_MS);
+        return;
+    }
     if (ours >= target || most < ours + 2) return;
     spare = (most - ours) / 2;
     cfp_take(p, richest, spare < target - ours ? spare : target - ours, now);

@@ -17,6 +17,7 @@ typedef struct worker {
 
 static worker workers[WORKERS];
 static int written[ITEMS], seen[ITEMS];          /* the last version of each item; the last that was dealt with */
+static int deliveries;                           /* of items, repeated ones too */
 static uint64_t chance;
 static cfp_options usual;
 
@@ -49,6 +50,7 @@ static void on_changes(cfp *processor, uint64_t page_id, const aiocosmos_page *p
         CHECK(w->held_back_count < (int)(sizeof w->held_back / sizeof w->held_back[0]));
         w->held_back[w->held_back_count].item = atoi(id + 1);
         w->held_back[w->held_back_count++].n = (int)n;
+        deliveries++;
     }
     CHECK(w->undone_count < UNDONE);
     w->undone[w->undone_count++] = page_id;
@@ -71,6 +73,7 @@ static aiocosmos_client *begin(const char *emulator_options)
     memset(written, 0, sizeof written);
     memset(seen, 0, sizeof seen);
     memset(&usual, 0, sizeof usual);
+    deliveries = 0;
     chance = 5;
     usual.container = "c";
     usual.lease_container = "leases";
@@ -305,6 +308,20 @@ TEST(workers_that_begin_at_once_make_the_leases_once)
     UNTIL(held_by(0) == 1 && held_by(1) == 1 && held_by(2) == 1 && held_by(3) == 1 && is_covered());
     list_leases(writer, &all);
     CHECK_INT(all.items, 4);
+    finish(writer);
+}
+
+/* Nobody steals, and so nothing comes twice, although checkpoints are late. */
+TEST(workers_that_begin_at_once_share_without_stealing)
+{
+    aiocosmos_client *writer = begin("--partitions 4");
+    put_all(writer);
+    usual.checkpoint_ms = usual.renew_ms = 300;
+    usual.expire_ms = 5000;
+    start(0);
+    start(1);
+    UNTIL(all_seen() && held_by(0) == 2 && held_by(1) == 2 && is_covered());
+    CHECK_INT(deliveries, ITEMS);
     finish(writer);
 }
 
