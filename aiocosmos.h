@@ -8303,10 +8303,12 @@ static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool compl
         return;
     }
     aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT,
-                   io == AIOCOSMOS_IO_UNREACHABLE ? "the connection broke: the host cannot be reached any more"
+                   io == AIOCOSMOS_IO_UNREACHABLE ? "the host cannot be reached any more"
                    : connection->first_us ? "the connection was closed in the middle of the answer"
-                   : connection->sent ? "the connection was closed before the answer"
-                   : "the connection was closed before the request was sent");
+                   : !connection->sent ? "the connection was closed before the request was sent"
+                   : connection->open_us && !connection->pool->place.tls
+                   ? "the connection was closed without an answer: is https:// missing?"
+                   : "the connection was closed before the answer");
 }
 
 /* Lest answers that lack memory all wait for each other, one at a time, the oldest, may use up what there is: for all
@@ -9591,7 +9593,7 @@ static aiocosmos_str aioc_protocol_unquote(char *at, size_t len, char *room, siz
     value.type = AIOCOSMOS_JSON_STR;
     value.ptr = at - 1;
     value.len = end + 2;
-    return aioc_text_view(room, aioc_json_get_str(value, room, cap));  /* never longer than it stands there */
+    return aioc_text_view(room, aioc_json_get_str(value, room, cap));  /* it only gets shorter */
 }
 
 /* Out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."}, in `room`; of SQL, it is
@@ -13587,11 +13589,6 @@ static bool aioc_plan_append_text(aioc_mem *memory, aioc_mem_buffer *out, aiocos
     return aioc_mem_written(&writer);
 }
 
-static bool aioc_plan_is_blank(aiocosmos_str token)
-{
-    return aioc_text_is_space(*token.ptr) || (token.len > 1 && (*token.ptr == '-' || *token.ptr == '/'));
-}
-
 /* The next token but white space and comments; false: there is none. */
 static bool aioc_plan_next_token(aiocosmos_str sql, size_t *at, aiocosmos_str *token)
 {
@@ -13599,7 +13596,7 @@ static bool aioc_plan_next_token(aiocosmos_str sql, size_t *at, aiocosmos_str *t
         if (*at == sql.len) return false;
         *token = aioc_text_view(sql.ptr + *at, aioc_plan_skip(sql, *at) - *at);
         *at += token->len;
-    } while (aioc_plan_is_blank(*token));
+    } while (aioc_text_is_space(*token->ptr) || (token->len > 1 && (*token->ptr == '-' || *token->ptr == '/')));
     return true;
 }
 
@@ -22123,12 +22120,10 @@ static void aioc_client_destroy_now(aiocosmos_client *client)
 void aiocosmos_destroy(aiocosmos_client *client)
 {
     if (!client || client->engine.closing) return;
-    if (client->stepping) {
-        client->engine.closing = true;
-    } else {
-        aioc_reactor_tick(&client->reactor);
-        aioc_client_destroy_now(client);
-    }
+    client->engine.closing = client->stepping;
+    if (client->stepping) return;
+    aioc_reactor_tick(&client->reactor);
+    aioc_client_destroy_now(client);
 }
 
 void aiocosmos_abandon(aiocosmos_client *client)

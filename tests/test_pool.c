@@ -736,6 +736,19 @@ TEST(pool_tells_a_stale_connection_from_a_broken_one)
     teardown();
 }
 
+TEST(pool_asks_whether_tls_is_missing_where_plain_http_never_got_an_answer)
+{
+    ticket t;
+    setup("127.0.0.1");
+    start(&t);
+    pass_ms(5);
+    hang_up(asking());
+    settle();
+    CHECK_INT(t.outcome.error, AIOCOSMOS_E_CONNECT);
+    CHECK_STR(t.message, "127.0.0.1:8081: the connection was closed without an answer: is https:// missing?");
+    teardown();
+}
+
 TEST(pool_closes_one_stale_connection_at_a_time)
 {
     static ticket tickets[20];
