@@ -222,13 +222,13 @@ part_changes() {
     says 'cannot write it'
     exits 1 "$tool" changes game none
     says "there is no container 'none'"
-    rm -f "$work/other"
-    exits 0 "$tool" export game changing --state "$work/other"
-    exits 2 "$tool" changes game changing --state "$work/other"
-    says "--state $work/other: it is of another command"
-    echo hello >"$work/other"
-    exits 2 "$tool" changes game changing --state "$work/other"
-    says "changes: --state $work/other: not a continuation token"
+    rm -f "$work/foreign"
+    exits 0 "$tool" export game changing --state "$work/foreign"
+    exits 2 "$tool" changes game changing --state "$work/foreign"
+    says "--state $work/foreign: it is of another command"
+    echo hello >"$work/foreign"
+    exits 2 "$tool" changes game changing --state "$work/foreign"
+    says "changes: --state $work/foreign: not a continuation token"
     players gone
     exits 0 "$tool" changes game gone --state "$work/gone"
     "$tool" container delete game gone --yes >/dev/null 2>&1

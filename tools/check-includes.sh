@@ -26,7 +26,7 @@ BEGIN {
           "definition users meta explorer control answer routes restore http network core unit tls data server main " \
           "program")
     order("tools/cli/", "tool interrupt io blocks input values csv flight selected columns state explain request same rows scan transfer profile account " \
-          "databases throughput resources describe items batch query export remove copy processor changes import editor shell help completion main")
+          "throughput databases resources describe items batch query export remove copy processor changes import editor shell help completion main")
 }
 FNR == 1 {
     finish()
