@@ -1269,7 +1269,7 @@ TEST_TWICE(ten_thousand_items_go_in_and_memory_stays_flat)
     CHECK_INT(s.succeeded, 10000);
     CHECK_INT(s.totals.retries, 0);
     CHECK(s.totals.charge_ru > 10000);
-    CHECK(s.memory_late <= s.memory_early + s.memory_early / 64);   /* what is under way has grown to its full */
+    CHECK(s.memory_late <= s.memory_early + s.memory_early / 8);    /* what is under way has grown to its full */
     CHECK_INT(count_items(client), 10000);
     close_world(client);
 }
