@@ -8871,10 +8871,9 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
     }
     for (i = 0; i < count; i++) {
         aiocosmos_value value = pk->level[i];
-        const char *end = value.str + value.len;
         aioc_mem_put_text(&out, i ? "," : "[");
-        if (value.type == AIOCOSMOS_VALUE_STR && value.len - 1 < AIOC_PROTOCOL_PK_BYTES &&
-            aioc_json_skip_writable(value.str, end, true) == end) {  /* most are plain */
+        if (value.type == AIOCOSMOS_VALUE_STR && value.len - 1 < AIOC_PROTOCOL_PK_BYTES &&  /* most are plain */
+            aioc_json_skip_writable(value.str, value.str + value.len, true) == value.str + value.len) {
             aioc_mem_put_text(&out, "\"");
             aioc_mem_put(&out, aioc_text_view(value.str, value.len));
             aioc_mem_put_text(&out, "\"");
