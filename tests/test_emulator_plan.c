@@ -466,7 +466,8 @@ TEST(hybrid_search_asks_for_statistics_and_for_each_score)
                 PLACE("hitcountsarray-1"));
 }
 
-/* A client that says so sorts by the scores alone; but where less is better, an order has to be told. */
+/* A client that says so sorts by the scores alone; but where less is better, an order has to be told, and those of a
+ * single component it does not sort. */
 TEST(components_of_a_hybrid_search_need_not_be_rewritten)
 {
     static const char features[] = "HybridSearch,HybridSearchSkipOrderByRewrite,NonStreamingOrderBy,OrderBy,Top,"
@@ -479,6 +480,8 @@ TEST(components_of_a_hybrid_search_need_not_be_rewritten)
     check_holds(fused, NULL, features, "\"hasNonStreamingOrderBy\":false}");
     check_holds("SELECT TOP 9 c.id FROM c ORDER BY RANK VectorDistance(c.v, [1], false, {'distanceFunction': "
                 "'euclidean'})", NULL, features, "\"orderBy\":[\"Ascending\"]");
+    check_holds("SELECT TOP 9 c.id FROM c ORDER BY RANK FullTextScore(c.text, 'a')", NULL, features,
+                "\"orderBy\":[\"Descending\"]");
 }
 
 TEST(hybrid_search_is_refused_where_it_makes_no_sense)

@@ -1279,10 +1279,11 @@ static int64_t plan_component_rows(int64_t wanted)
 }
 
 /* A client that says so gets rows as they are, the best of each range, and sorts them by their scores, the highest
- * first. */
+ * first. Those of a single component the official clients hand on as they come, in order of orderByItems. */
 static bool plan_skips_rewrite(const plan *p)
 {
     uint32_t i;
+    if (p->component_count == 1) return false;
     for (i = 0; i < p->component_count; i++)
         if (plan_ascends(p->components[i])) return false;
     return p->features.len && plan_can(p, "HybridSearchSkipOrderByRewrite");
