@@ -1079,10 +1079,10 @@ AIOCOSMOS_API int  aiocosmos_batch(aiocosmos_client *client, const aiocosmos_bat
 #  define AIOCOSMOS_ASSERT(x) ((void)0)
 #endif
 
-/* Seldom runs, as who opens, closes or looks up a name does: small rather than fast. */
+/* Seldom runs: small rather than fast. */
 #if defined(__GNUC__)
 #  define AIOC_COLD __attribute__((cold))
-#  define AIOC_NOINLINE __attribute__((noinline))  /* has so many callers that copies cost more than calls */
+#  define AIOC_NOINLINE __attribute__((noinline))  /* so many callers that copies cost more */
 #else
 #  define AIOC_COLD
 #  define AIOC_NOINLINE
@@ -1342,9 +1342,13 @@ static int aioc_platform_socket_new(int family, int type)
     return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 #else
     int fd = socket(family, type, 0);
-    if (fd < 0 || aioc_platform_tame(fd)) return fd;
-    close(fd);  /* errno stays */
-    return -1;
+    if (fd >= 0 && !aioc_platform_tame(fd)) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
 #endif
 }
 
