@@ -165,30 +165,30 @@ static void change_some(uint64_t *dice, int changes)
     }
 }
 
+/* Frees what was seen before. */
+static void check_opens_the_same(char *before)
+{
+    const char *error = "none";
+    char *after;
+    CHECK_INT(open_again(file.len, &error), file.len);
+    CHECK_STR(error, NULL);
+    after = seen_all();
+    check_same(before, after);
+    free(before);
+    free(after);
+}
+
 TEST(what_was_kept_is_the_same_again)
 {
     uint64_t state;
     for (state = 1; state <= 20; state++) {
-        const char *error = "none";
-        char *before, *after;
         uint64_t dice = state * 77;
         open_kept();
         make_all();
         change_some(&dice, 150);
-        before = seen_all();
-        CHECK_INT(open_again(file.len, &error), file.len);
-        CHECK_STR(error, NULL);
-        after = seen_all();
-        check_same(before, after);
-        free(before);
-        free(after);
+        check_opens_the_same(seen_all());
         change_some(&dice, 30);                            /* and goes on from there */
-        before = seen_all();
-        CHECK_INT(open_again(file.len, &error), file.len);
-        after = seen_all();
-        check_same(before, after);
-        free(before);
-        free(after);
+        check_opens_the_same(seen_all());
         close_world();
     }
 }
@@ -229,12 +229,7 @@ TEST(what_is_written_anew_is_the_same_again)
             after = seen_all();
             check_same(before, after);
             free(after);
-            CHECK_INT(open_again(file.len, &error), file.len);
-            CHECK_STR(error, NULL);
-            after = seen_all();
-            check_same(before, after);
-            free(before);
-            free(after);
+            check_opens_the_same(before);
         }
         close_world();
     }
