@@ -5,7 +5,7 @@
 #include "test.h"
 #include "heap.h"
 #include "texts.h"
-#include "fake_net.h"
+#include "by_hand.h"
 
 /*------------------------------------------------------------------------------
  * A stream and who owns it
@@ -14,7 +14,6 @@
 static struct {
     aioc_mem memory;
     aiocosmos_allocator allocator;
-    aiocosmos_platform platform;
     aioc_reactor reactor;
     aioc_dns resolver;
     aioc_stream_place place;
@@ -43,31 +42,19 @@ static void note_failed(aioc_stream *stream, int error, const char *message, boo
 static bool note_readable(aioc_stream *stream) { (void)stream; rig.readable++; return true; }
 static void note_writable(aioc_stream *stream) { (void)stream; rig.writable++; }
 
-static ptrdiff_t name_server(void *user, void *out, size_t cap)
-{
-    static const char text[] = "nameserver 10.0.0.53\n";
-    (void)user;
-    CHECK(cap >= sizeof text);
-    memcpy(out, text, sizeof text - 1);
-    return (ptrdiff_t)sizeof text - 1;
-}
-
 static void setup(const char *host)
 {
-    memset(&net, 0, sizeof net);
+    const aiocosmos_platform *platform = made_up();
     memset(&heap, 0, sizeof heap);
     memset(&rig, 0, sizeof rig);
     net.now_us = 1000000000u;
-    net.window = SIZE_MAX;
-    net.receive_max = SIZE_MAX;
     net.batch_max = 64;
     net.v4.delay_us = net.v6.delay_us = 1000;
-    rig.platform = fake_platform;
-    rig.platform.name_servers = name_server;
+    net.config = "nameserver 10.0.0.53\n";
     rig.allocator.fn = heap_fn;
     aioc_mem_init(&rig.memory, &rig.allocator, 64 << 20);
     rig.allocator = aioc_mem_allocator(&rig.memory);
-    CHECK_INT(aioc_reactor_open(&rig.reactor, &rig.platform, &rig.allocator), 0);
+    CHECK_INT(aioc_reactor_open(&rig.reactor, platform, &rig.allocator), 0);
     aioc_dns_open(&rig.resolver, &rig.reactor, &rig.memory, NULL, NULL);
     rig.place.reactor = &rig.reactor;
     rig.place.memory = &rig.memory;
@@ -143,14 +130,7 @@ static void pass_ms(uint64_t ms)
     uint64_t until_us = net.now_us + ms * 1000u;
     settle();
     while (net.now_us < until_us) {
-        uint64_t next_us = until_us, due_us;
-        int i;
-        if (aioc_reactor_timer_next(&rig.reactor, &due_us) && due_us > net.now_us && due_us < next_us) next_us = due_us;
-        for (i = 0; i < net.count; i++) {
-            const fake_socket *s = &net.sockets[i];
-            if (s->open && s->decided_us > net.now_us && s->decided_us < next_us) next_us = s->decided_us;
-        }
-        net.now_us = next_us;
+        pass_to_next(&rig.reactor, until_us);
         settle();
     }
 }
@@ -164,12 +144,12 @@ static void dns(unsigned type, size_t count, unsigned n)
     size_t size = type == A ? 4 : 16, i;
     int fd;
     for (fd = 0; fd < net.count; fd++) {
-        fake_socket *s = &net.sockets[fd];
-        unsigned char *out = (unsigned char *)s->in, record[12] = {0xC0, 12, 0, 0, 0, 1, 0, 0, 0, 60, 0, 0};
-        if (!s->open || !s->datagram || s->out_len < 16) continue;
-        if (aioc_text_load16be((unsigned char *)s->out + s->out_len - 4) != type) continue;
-        memcpy(out, s->out, s->out_len);
-        s->in_len = s->out_len;
+        world_socket *s = net.sockets[fd];
+        unsigned char out[512], record[12] = {0xC0, 12, 0, 0, 0, 1, 0, 0, 0, 60, 0, 0};
+        size_t len = s->out_len;
+        if (!s->machine || !s->datagram || len < 16) continue;
+        if (aioc_text_load16be((unsigned char *)s->out + len - 4) != type) continue;
+        memcpy(out, s->out, len);
         out[2] = 0x81, out[3] = 0x80, out[7] = (unsigned char)count;
         record[3] = (unsigned char)type;
         record[11] = (unsigned char)size;
@@ -177,10 +157,11 @@ static void dns(unsigned type, size_t count, unsigned n)
             unsigned char ip[16] = {0};
             if (type == A) ip[0] = 10;
             ip[size - 1] = (unsigned char)(n + i);
-            memcpy(out + s->in_len, record, sizeof record);
-            memcpy(out + s->in_len + sizeof record, ip, size);
-            s->in_len += sizeof record + size;
+            memcpy(out + len, record, sizeof record);
+            memcpy(out + len + sizeof record, ip, size);
+            len += sizeof record + size;
         }
+        world_say(s, out, len);
         return;
     }
     test_fail(__FILE__, __LINE__, "nobody has asked for type %u", type);
@@ -193,7 +174,7 @@ static const char *tried(void)
     int fd;
     text[0] = '\0';
     for (fd = 0; fd < net.count; fd++) {
-        const aiocosmos_address *peer = &net.sockets[fd].peer;
+        const aiocosmos_address *peer = &net.sockets[fd]->peer;
         if (peer->port != 8081) continue;
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s%d:%d", text[0] ? " " : "", peer->family,
                  peer->ip[peer->family == 4 ? 3 : 15]);
@@ -424,7 +405,7 @@ TEST(stream_closes_in_any_state)
         net.v6.io = way < 5 ? AIOCOSMOS_IO_AGAIN : 0;
         if (way > 0) settle();
         if (way > 1) dns(AAAA, way == 2 ? 3 : 1, 1), settle();
-        if (way == 3) net.sockets[newest()].decided_us = 0, net.v6.io = AIOCOSMOS_IO_UNREACHABLE;
+        if (way == 3) socket_at(newest())->decided_us = 0, net.v6.io = AIOCOSMOS_IO_UNREACHABLE;
         if (way > 3) dns(A, 1, 1), settle();
         if (way == 5) pass_ms(2), CHECK_INT(rig.opened, 1);
         teardown();
@@ -668,11 +649,10 @@ static void peer_says(const char *text, size_t most)
 static const char *heard(void)
 {
     static char text[4096];
-    const fake_socket *s = &net.sockets[0];
+    const world_socket *s = net.sockets[0];
     size_t at, len = 0, i;
     if (!rig.place.tls) {
-        memcpy(text, s->out, s->out_len);
-        text[s->out_len] = '\0';
+        snprintf(text, sizeof text, "%s", s->out);
         return text;
     }
     CHECK(s->out_len >= 1 && s->out[0] == 'H');
@@ -739,7 +719,7 @@ TEST(stream_carries_bytes_with_and_without_tls)
                 int rounds = 0;
                 open_one(tls);
                 net.receive_max = receive_max[i];
-                net.sockets[0].window = 0;
+                net.sockets[0]->room = 0;
                 slices[0].ptr = request;
                 slices[0].len = 11;
                 slices[1].ptr = request + 11;
@@ -752,11 +732,11 @@ TEST(stream_carries_bytes_with_and_without_tls)
                     rig.writable = 0;
                     steps(2);
                     CHECK_INT(rig.writable, 0);              /* no room yet */
-                    net.sockets[0].window = windows[k];
+                    net.sockets[0]->room = windows[k];
                     steps(2);
                     CHECK(rig.writable > 0);
                     sent = aioc_stream_write(&rig.stream, slices, len, &written);
-                    if (!sent) net.sockets[0].window = 0;
+                    if (!sent) net.sockets[0]->room = 0;
                 }
                 CHECK_INT(written, len);
                 CHECK(aioc_stream_write(&rig.stream, slices, len, &written));      /* nothing is left */
@@ -800,7 +780,7 @@ TEST(stream_tells_an_end_from_a_cut)
     }
     open_one(true);
     peer_says("the last", 5);
-    net.sockets[0].in[net.sockets[0].in_len++] = 0;    /* goodbye */
+    world_say(socket_at(0), "", 1);                /* goodbye */
     CHECK(!read_all(answer, 100, &got, &complete, &why));
     CHECK_STR(answer, "the last");
     CHECK(got > 0 && complete && !why);
@@ -846,11 +826,11 @@ TEST(stream_says_goodbye_over_tls_only)
 {
     open_one(true);
     aioc_stream_say_goodbye(&rig.stream);
-    CHECK_INT(net.sockets[0].out_len, 2);
-    CHECK_INT(net.sockets[0].out[1], 0);
+    CHECK_INT(net.sockets[0]->out_len, 2);
+    CHECK_INT(net.sockets[0]->out[1], 0);
     teardown();
     open_one(false);
-    CHECK_INT(net.sockets[0].out_len, 0);
+    CHECK_INT(net.sockets[0]->out_len, 0);
     teardown();
 }
 
@@ -859,11 +839,11 @@ TEST(stream_books_the_time_of_a_handshake)
 {
     setup("127.0.0.1");
     rig.place.tls = &toy_config;
-    net.window = 0;
+    net.room = 0;
     pass_ms(101);
-    net.sockets[0].window = 1;
+    net.sockets[0]->room = 1;
     pass_ms(100);
-    CHECK_INT(net.sockets[0].out_len, 1);
+    CHECK_INT(net.sockets[0]->out_len, 1);
     serve(0, "h");
     pass_ms(100);
     CHECK_INT(rig.opened, 1);
@@ -930,7 +910,7 @@ TEST(stream_fails_with_its_handshake)
     teardown();
     setup("127.0.0.1");
     rig.place.tls = &toy_config;
-    net.no_entropy = true;
+    net.entropy_io = AIOCOSMOS_IO_AGAIN;
     pass_ms(2);
     CHECK_STR(rig.message, "TLS with 127.0.0.1:8081: this machine has no randomness to give yet");
     teardown();
