@@ -1,7 +1,7 @@
 /* What the tool's import reads: JSON documents in any layout, and CSV; and when two documents are the same one. */
 #define AIOCOSMOS_IMPLEMENTATION
 #define DOCUMENT_BYTES_MAX 64
-#define INPUT_READ_BYTES 16
+#define INPUT_READ_BYTES 32
 #include "test.h"
 #include "../tools/cli/tool.c"
 #include "../tools/cli/io.c"
@@ -114,6 +114,10 @@ TEST(documents_of_several_lines)
     VALUES("{\n  \"a\": {\n    \"b\": [1, \"}\\\"{\"]\n  }\n}\n{\n}\n",
            "1:{\n  \"a\": {\n    \"b\": [1, \"}\\\"{\"]\n  }\n};6:{\n};");
     VALUES("{\"a\":1}{\"b\":2} {\"c\":3}\n{}", "1:{\"a\":1};1:{\"b\":2} ;1:{\"c\":3};2:{};");
+    VALUES("{\"a\":1}\t[2]{}\n{\"a\":\"} {\"}\n{}\n", "1:{\"a\":1}\t;1:[2];1:{};2:{\"a\":\"} {\"};3:{};");
+    VALUES("{\"a\":[{} \n,{}]}\n{}\n", "1:{\"a\":[{} \n,{}]};3:{};");
+    VALUES("{\"a\":[{},\n{}]}\n{}\n", "1:{\"a\":[{},\n{}]};3:{};");
+    VALUES("{\"a\":[{}\n{},{}]}\n{}\n", "1:{\"a\":[{};2:{},{}]};3:{};");   /* the comma is missing */
     VALUES("{\n\"a\":\n1}{\"b\":2}\n", "1:{\n\"a\":\n1};3:{\"b\":2};");
     VALUES("{\n\"a\" 1\n}\n{\n}\n", "1:{\n\"a\" 1\n};4:{\n};");             /* up to what may be the next */
     VALUES("{\n\"a\":1\n", "1:{\n\"a\":1;");

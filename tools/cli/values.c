@@ -140,37 +140,27 @@ static outlined outline_run(outline *o, const char *text, size_t len, size_t *at
 }
 
 /*--- Lines that are one value -------------------------------------------------
- * It is what most lines are, and by brackets and quotes alone it shows in a tenth of the time. */
+ * It is what most lines are, and shows in a twentieth of the time by how they begin and end. */
 
-static const bool marks[256] = {
-    ['{'] = true, ['['] = true, ['}'] = true, [']'] = true, ['"'] = true, ['\n'] = true
-};
-
-/* The quote behind a string; NULL: the line ends before it. */
-static const char *string_end(const char *begin, const char *newline)
+static bool is_blank(char c)
 {
-    const char *at = begin, *quote, *unescaped;
-    for (; (quote = memchr(at, '"', (size_t)(newline - at))) != NULL; at = quote + 1) {
-        for (unescaped = quote; unescaped > begin && unescaped[-1] == '\\'; unescaped--) continue;
-        if ((quote - unescaped) % 2 == 0) break;           /* two backslashes mean one, and escape nothing */
-    }
-    return quote;
+    return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* Of a line that begins with a bracket, up to its newline. True: outline_run() would find no end before the last one,
- * nor anything wrong that is not in this line. */
-static bool is_one_value(const char *at, const char *newline)
+/* Of a line up to its newline, in a text up to `end`. True: '}' is its last byte and '{' the next line's first, between
+ * which no value goes on, and no value within it follows another. So it is a document, or wrong, and either ends here. */
+static bool is_one_value(const char *at, const char *newline, const char *end)
 {
-    int depth = 0;
-    do {
-        while (!marks[(unsigned char)*at]) at++;
-        if (*at == '"') at = string_end(at + 1, newline);
-        else depth += *at == '{' || *at == '[' ? 1 : -1;
-        if (!at || *at == '\n') return false;
-        at++;
-    } while (depth > 0);
-    while (*at == ' ' || *at == '\t' || *at == '\r') at++;
-    return at == newline;
+    const char *last = newline - 1;
+    if (*at != '{' || newline + 1 == end || newline[1] != '{') return false;
+    while (is_blank(*last)) last--;
+    if (*last != '}') return false;
+    while ((at = memchr(at, '}', (size_t)(newline - at))) != last) {
+        do at++;
+        while (is_blank(*at));
+        if (*at == '{' || *at == '[') return false;
+    }
+    return true;
 }
 
 /*------------------------------------------------------------------------------
@@ -222,7 +212,7 @@ static taken break_off(values *v, document *out, const char *why)
 /* A byte between documents; true: it was one to pass over. */
 static bool pass_over(values *v, char c)
 {
-    if (c == ' ' || c == '\t' || c == '\r') return true;
+    if (is_blank(c)) return true;
     if (c == '\n') return v->line++, true;
     if (!v->begun) v->arrays = c == '[';
     v->begun = true;
@@ -257,7 +247,7 @@ static taken look_at_tail(values *v, input *in, document *out)
 {
     size_t len, at = v->at;
     const char *text = held(in, &len);
-    while (at < len && (text[at] == ' ' || text[at] == '\t' || text[at] == '\r')) at++;
+    while (at < len && is_blank(text[at])) at++;
     if (at == len && !in->ended) return TAKEN_NONE_YET;
     if (at == len || text[at] == '\n') {
         v->line += at < len;
@@ -310,7 +300,7 @@ static taken look_inside(values *v, input *in, document *out)
     outlined now;
     bool ends_here;
     if (v->at == 0 && v->dropped == 0 && v->array == ARRAY_NONE) newline = memchr(text, '\n', len);
-    if (newline && is_one_value(text, newline)) {
+    if (newline && is_one_value(text, newline, text + len)) {
         v->line++;
         return take(v, in, (size_t)(newline - text) + 1, out);
     }
