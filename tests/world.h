@@ -1,19 +1,19 @@
 /* world.h: a made-up platform that tests share: a clock, machines with sockets, a poller, chance and files, and at the
  * other end of each connection whatever a test plays there.
  *
- * - The clock stands still until somebody waits for what is not there, or a test moves it. What is to happen later is an
- *   event: world_at(). So 30 s of silence take no time, and every run is the same.
- * - A connection is two queues of bytes. `in` holds what has arrived for the client, and what comes behind it is told by
- *   `closed` and `broken`; `out` holds what the client has sent, unless somebody hears it. The client can send `room`
- *   bytes more. How connecting ends is known from decided_us on.
+ * - The clock stands still until somebody waits for what is not there, or a test moves it. What is to happen later is
+ *   an event: world_at(). So 30 s of silence take no time, and every run is the same.
+ * - A connection is two queues of bytes. `in` holds what has arrived for the client, and what comes behind it follows
+ *   from `closed` and `broken`; `out` holds what the client has sent, unless somebody hears it. The client can send
+ *   `room` bytes more. What connecting comes to is known from decided_us on.
  * - What a test plays is a world_servers: it is told of what is opened, sent and closed, cuts what a call moves, and
  *   answers by world_say(), at once, or by world_post(), later. Where it has no such function, connections go as the
  *   routes of their family say, and bytes gather.
  * - One machine is one client's. Its table of functions is a copy, in which a test may put others; calls that fail when
  *   a test says so are shaky.h's, over this or the system's.
  *
- * On it stand: the tests of resolve, stream and pool, which play by hand; hostile.h, whose servers are functions; and
- * the simulation, with packets, chance and the emulator's core. */
+ * On it stand: the tests of resolve, stream and pool, whose servers are played by hand (by_hand.h); hostile.h, whose
+ * servers are functions; and the simulation, with packets, chance and the emulator's core. */
 #ifndef WORLD_H
 #define WORLD_H
 
