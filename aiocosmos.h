@@ -6755,7 +6755,7 @@ static const aioc_tls_table aioc_tls_bearssl = {
 #define AIOC_HTTP_INTERIM_MAX 8  /* 1xx answers before the answer */
 #define AIOC_HTTP_CHUNK_DIGITS 16  /* hexadecimal digits of a chunk's size */
 
-typedef struct aioc_http_names {  /* of a-z, 0-9 and '-'; at most AIOC_HTTP_WANTED_MAX */
+typedef struct aioc_http_names {  /* of a-z, 0-9 and '-', none that frames; at most AIOC_HTTP_WANTED_MAX */
     const aiocosmos_str *names;
     size_t count;
 } aioc_http_names;
@@ -6782,6 +6782,9 @@ enum {  /* aioc_http_parser.phase: what the next byte belongs to; ordered by who
     AIOC_HTTP_COMPLETE, AIOC_HTTP_BROKEN
 };
 
+/* Names that are known, by number: those that frame an answer, and then the wanted ones. */
+enum { AIOC_HTTP_CONTENT_LENGTH = 1, AIOC_HTTP_TRANSFER_ENCODING, AIOC_HTTP_CONNECTION, AIOC_HTTP_WANTED };
+
 typedef struct aioc_http_parser {
     aioc_mem *memory;
     const aioc_http_names *names;
@@ -6801,8 +6804,8 @@ typedef struct aioc_http_parser {
     bool no_body;  /* it answers a HEAD request: set by whoever knows */
     bool draining;
     bool cr;  /* of a chunk's framing or a trailer: only LF may follow */
-    /* Of the names of a length, modulo 64, which is first, and which follows each. Counted from 1; 0: none. */
-    uint8_t first[64], next[AIOC_HTTP_WANTED_MAX];
+    /* Of the names of a length, modulo 64, which is first, and which follows each; 0: none. */
+    uint8_t first[64], next[AIOC_HTTP_WANTED + AIOC_HTTP_WANTED_MAX];
 } aioc_http_parser;
 
 static aioc_http_state aioc_http_fail(aioc_http_parser *parser, int status, const char *why)
@@ -6821,6 +6824,12 @@ static AIOC_NOINLINE aioc_http_state aioc_http_refuse(aioc_http_parser *parser, 
 static aioc_http_state aioc_http_refuse_body(aioc_http_parser *parser)
 {
     return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
+}
+
+static inline aiocosmos_str aioc_http_name(const aioc_http_parser *parser, unsigned number)
+{
+    static const aiocosmos_str frames[] = {{"content-length", 14}, {"transfer-encoding", 17}, {"connection", 10}};
+    return number < AIOC_HTTP_WANTED ? frames[number - 1] : parser->names->names[number - AIOC_HTTP_WANTED];
 }
 
 /* Whether text, without control characters, is this name in any case. With bit 5 set, a letter is lower case, and
@@ -6845,52 +6854,34 @@ static size_t aioc_http_control(const char *text, size_t from, size_t len)
     return (size_t)(at - text);
 }
 
-/* Of a comma-separated list; empty ones do not count (RFC 9110, 5.6.1). */
-static bool aioc_http_next(aiocosmos_str *list, aiocosmos_str *element)
-{
-    while (aioc_text_split(list, ',', element)) {
-        *element = aioc_text_trim(*element);
-        if (element->len > 0) return true;
-    }
-    return false;
-}
-
-/* The same length twice, or as a list, is fine (RFC 9112, 6.3); two lengths mean that somebody is lying. */
-static aioc_http_state aioc_http_content_length(aioc_http_parser *parser, aiocosmos_str value)
+/* A header that says how the answer is framed: a list, in which empty elements do not count (RFC 9110, 5.6.1). */
+static aioc_http_state aioc_http_frame(aioc_http_parser *parser, unsigned which, aiocosmos_str value)
 {
     aiocosmos_str element;
     uint64_t length;
-    bool some = false;
-    while (aioc_http_next(&value, &element)) {
-        if (!aioc_text_parse_u64(element, &length))
-            return aioc_http_refuse(parser, "the answer's Content-Length is not a number");
-        if (parser->has_length && parser->length != length)
-            return aioc_http_refuse(parser, "the answer has two different Content-Lengths");
-        parser->has_length = some = true;
-        parser->length = length;
+    bool some = which != AIOC_HTTP_CONTENT_LENGTH;
+    while (aioc_text_split(&value, ',', &element)) {
+        element = aioc_text_trim(element);
+        if (element.len == 0) continue;
+        if (which == AIOC_HTTP_CONNECTION) {
+            if (aioc_mem_is_nocase(element, "close")) parser->close = true;
+            if (aioc_mem_is_nocase(element, "keep-alive")) parser->keep = true;
+        } else if (which == AIOC_HTTP_TRANSFER_ENCODING) {
+            /* Only chunked was offered: no other coding may come (RFC 9112, 6.1), and that one only once. */
+            if (parser->chunked || !aioc_mem_is_nocase(element, "chunked"))
+                return aioc_http_refuse(parser, "the answer has a Transfer-Encoding that was not asked for");
+            parser->chunked = true;
+        } else {
+            /* The same length twice, or as a list, is fine (RFC 9112, 6.3); two mean that somebody is lying. */
+            if (!aioc_text_parse_u64(element, &length))
+                return aioc_http_refuse(parser, "the answer's Content-Length is not a number");
+            if (parser->has_length && parser->length != length)
+                return aioc_http_refuse(parser, "the answer has two different Content-Lengths");
+            parser->has_length = some = true;
+            parser->length = length;
+        }
     }
     return some ? AIOC_HTTP_MORE : aioc_http_refuse(parser, "the answer's Content-Length is empty");
-}
-
-/* Only chunked was offered: no other coding may come (RFC 9112, 6.1), and that one only once. */
-static aioc_http_state aioc_http_transfer_encoding(aioc_http_parser *parser, aiocosmos_str value)
-{
-    aiocosmos_str element;
-    while (aioc_http_next(&value, &element)) {
-        if (parser->chunked || !aioc_mem_is_nocase(element, "chunked"))
-            return aioc_http_refuse(parser, "the answer has a Transfer-Encoding that was not asked for");
-        parser->chunked = true;
-    }
-    return AIOC_HTTP_MORE;
-}
-
-static void aioc_http_connection(aioc_http_parser *parser, aiocosmos_str value)
-{
-    aiocosmos_str element;
-    while (aioc_http_next(&value, &element)) {
-        if (aioc_mem_is_nocase(element, "close")) parser->close = true;
-        if (aioc_mem_is_nocase(element, "keep-alive")) parser->keep = true;
-    }
 }
 
 /* "HTTP/1.1 200 OK"; the reason, and the space before it, may be missing. */
@@ -6905,12 +6896,11 @@ static aioc_http_state aioc_http_status_line(aioc_http_parser *parser, const cha
     return AIOC_HTTP_MORE;
 }
 
-static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const char *line, size_t len)
+/* The name ends at the colon, or at a byte that is not visible ASCII. */
+static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const char *line, size_t name_len, size_t len)
 {
-    const aioc_http_names *names = parser->names;
-    aiocosmos_str value;
-    /* Up to the colon, or to a byte that is not visible ASCII. */
-    size_t name_len = (size_t)(aioc_text_find(line, line + len, 0, 0x20, ':', true) - line), i = 0;
+    aiocosmos_str value, *wanted;
+    unsigned i;
     /* Lines may not go on in the next one, nor have space before the colon (RFC 9112, 5.1, 5.2): readers that differ
      * about that can be played off against each other. */
     if (line[0] == ' ' || line[0] == '\t') return aioc_http_refuse(parser, "a header of the answer is folded");
@@ -6919,15 +6909,12 @@ static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const cha
     if (++parser->lines > AIOC_HTTP_LINES_MAX)
         return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer has more than 256 header lines");
     i = parser->first[name_len % 64];
-    while (i > 0 && !aioc_http_is_name(names->names[i - 1], line, name_len)) i = parser->next[i - 1];
-    if (i == 0 && name_len != 10 && name_len != 14 && name_len != 17) return AIOC_HTTP_MORE;  /* nor one below */
+    while (i > 0 && !aioc_http_is_name(aioc_http_name(parser, i), line, name_len)) i = parser->next[i];
+    if (i == 0) return AIOC_HTTP_MORE;
     value = aioc_text_trim(aioc_text_view(line + name_len + 1, len - name_len - 1));
-    if (i > 0 && !parser->response.wanted[i - 1].ptr) parser->response.wanted[i - 1] = value;
-    if (aioc_http_is_name(aioc_mem_str("content-length"), line, name_len))
-        return aioc_http_content_length(parser, value);
-    if (aioc_http_is_name(aioc_mem_str("transfer-encoding"), line, name_len))
-        return aioc_http_transfer_encoding(parser, value);
-    if (aioc_http_is_name(aioc_mem_str("connection"), line, name_len)) aioc_http_connection(parser, value);
+    if (i < AIOC_HTTP_WANTED) return aioc_http_frame(parser, i, value);
+    wanted = &parser->response.wanted[i - AIOC_HTTP_WANTED];
+    if (!wanted->ptr) *wanted = value;
     return AIOC_HTTP_MORE;
 }
 
@@ -6949,7 +6936,11 @@ static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *tex
     aioc_http_state state = AIOC_HTTP_MORE;
     if (parser->line == 0 && len > 0) state = aioc_http_first_bytes(parser, text, len);
     while (state == AIOC_HTTP_MORE) {
-        size_t end = parser->scan = aioc_http_control(text, parser->scan, len), next = end + 1;
+        const char *line = text + parser->line;
+        size_t name_len = (size_t)(aioc_text_find(line, text + len, 0, 0x20, ':', true) - line);
+        size_t end, next, from = parser->line + name_len;
+        end = parser->scan = aioc_http_control(text, from > parser->scan ? from : parser->scan, len);
+        next = end + 1;
         if (end < len && text[end] == '\r') next++;
         if ((next < len ? next : len) > parser->head_max)
             return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's head is over the limit");
@@ -6957,7 +6948,7 @@ static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *tex
         /* A bare LF ends a line, too (RFC 9112, 2.2); a bare CR, or NUL, does not. */
         if (text[next - 1] != '\n') return aioc_http_refuse(parser, "the answer's head has a control character");
         if (parser->line == 0) state = aioc_http_status_line(parser, text, end);
-        else if (end > parser->line) state = aioc_http_header_line(parser, text + parser->line, end - parser->line);
+        else if (end > parser->line) state = aioc_http_header_line(parser, line, name_len, end - parser->line);
         else state = AIOC_HTTP_DONE;
         parser->line = parser->scan = *head_len = next;
     }
@@ -7207,16 +7198,16 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
 static void aioc_http_open(aioc_http_parser *parser, aioc_mem *memory, const aioc_http_names *names, size_t head_max,
                            size_t body_max)
 {
-    size_t i;
+    unsigned i;
     AIOCOSMOS_ASSERT(names->count <= AIOC_HTTP_WANTED_MAX);
     memset(parser, 0, sizeof *parser);
     parser->memory = memory;
     parser->names = names;
     parser->head_max = head_max;
     parser->body_max = body_max;
-    for (i = names->count; i > 0; i--) {
-        uint8_t *first = &parser->first[names->names[i - 1].len % 64];
-        parser->next[i - 1] = *first;
+    for (i = AIOC_HTTP_WANTED - 1 + (unsigned)names->count; i > 0; i--) {
+        uint8_t *first = &parser->first[aioc_http_name(parser, i).len % 64];
+        parser->next[i] = *first;
         *first = (uint8_t)i;
     }
 }

@@ -10,7 +10,7 @@
 #define BODY_MAX 100
 
 static const aiocosmos_str wanted_names[] = {
-    { "etag", 4 }, { "x-ms-request-charge", 19 }, { "x-ms-session-token", 18 }, { "content-length", 14 }, { "date", 4 }
+    { "etag", 4 }, { "x-ms-request-charge", 19 }, { "x-ms-session-token", 18 }, { "content-type", 12 }, { "date", 4 }
 };
 static const aioc_http_names names = { wanted_names, 5 };
 

@@ -4,7 +4,7 @@
 #define HEAD_MAX 512
 #define BODY_MAX 2048
 
-static const aiocosmos_str wanted[] = {{"etag", 4}, {"x-ms-request-charge", 19}, {"content-length", 14}};
+static const aiocosmos_str wanted[] = {{"etag", 4}, {"x-ms-request-charge", 19}, {"date", 4}};
 static const aioc_http_names names = {wanted, 3};
 
 typedef struct answer {
