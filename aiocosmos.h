@@ -5023,63 +5023,61 @@ static unsigned aioc_dns_record_count(aioc_dns_message message, size_t at)
     return count < AIOC_DNS_RECORDS_MAX ? count : AIOC_DNS_RECORDS_MAX;
 }
 
-/* One pass over the answers, which start at `at`, and what follows: what there is of out->name. *moved: a CNAME, to
- * *target. *none: the authority has a SOA record, so there is no data, at the end of a chain too (RFC 2308, 2.2). */
-static bool aioc_dns_scan(aioc_dns_message message, size_t at, uint32_t type, aioc_dns_response *out, bool *moved,
-                          aioc_dns_domain *target, bool *none)
+/* One pass over the answers, which start at `at`, and what follows: what there is of out->name. FAILED: malformed.
+ * ELSEWHERE: a CNAME, to *target. NO_DATA: the authority has a SOA record, at the end of a chain too (RFC 2308, 2.2).
+ * FOREIGN: nothing. */
+static aioc_dns_kind aioc_dns_scan(aioc_dns_message message, size_t at, uint32_t type, aioc_dns_response *out,
+                                   aioc_dns_domain *target)
 {
     const unsigned answers = aioc_dns_record_count(message, 6), all = answers + aioc_dns_record_count(message, 8);
     const size_t size = type == AIOC_DNS_A ? 4 : 16;
+    aioc_dns_kind kind = AIOC_DNS_FOREIGN;
     aiocosmos_address address;
     unsigned i;
     memset(&address, 0, sizeof address);
     address.family = size == 4 ? 4 : 6;
-    *moved = *none = false;
     for (i = 0; i < all; i++) {
         aioc_dns_record record;
-        if (!aioc_dns_read_record(message, &at, &record)) return i >= answers;
+        if (!aioc_dns_read_record(message, &at, &record)) return i < answers ? AIOC_DNS_FAILED : kind;
         if (i >= answers) {
-            *none = *none || record.type == AIOC_DNS_SOA;
+            if (kind == AIOC_DNS_FOREIGN && record.type == AIOC_DNS_SOA) kind = AIOC_DNS_NO_DATA;
             continue;
         }
         if (record.class_in != AIOC_DNS_IN || record.owner.len != out->name.len ||
             !aioc_dns_domain_same(record.owner.labels, &out->name)) continue;
         if (record.type == type) {
-            if (record.data_len != size) return false;
+            if (record.data_len != size) return AIOC_DNS_FAILED;
             memcpy(address.ip, message.bytes + record.data, size);
             aioc_dns_set_add(&out->set, &address);
-        } else if (record.type == AIOC_DNS_CNAME && !*moved) {
+            kind = AIOC_DNS_FOUND;
+        } else if (record.type == AIOC_DNS_CNAME && kind == AIOC_DNS_FOREIGN) {
             size_t end = record.data;
-            if (!aioc_dns_read_domain(message, &end, target) || end != record.data + record.data_len) return false;
-            *moved = true;
+            kind = AIOC_DNS_ELSEWHERE;
+            if (!aioc_dns_read_domain(message, &end, target) || end != record.data + record.data_len)
+                return AIOC_DNS_FAILED;
         } else {
             continue;
         }
         if (record.ttl_s < out->ttl_s) out->ttl_s = record.ttl_s;
     }
-    return true;
+    return kind;
 }
 
 /* Follows the answer section from out->name on. Records may stand in any order. */
 static aioc_dns_kind aioc_dns_follow(aioc_dns_message message, size_t answers, uint32_t type, aioc_dns_response *out)
 {
     const bool can_say = (message.bytes[2] & 0x04) != 0 || (message.bytes[3] & 0x80) != 0;  /* AA, RA */
-    bool moved = true, aliased = false, none = false;
-    while (moved) {
-        aioc_dns_domain target;
-        out->why = "sent a malformed answer";
-        if (!aioc_dns_scan(message, answers, type, out, &moved, &target, &none)) return AIOC_DNS_FAILED;
-        if (out->set.count > 0) return AIOC_DNS_FOUND;
-        if (!moved) break;
+    const unsigned chain = out->chain;
+    aioc_dns_domain target;
+    aioc_dns_kind kind;
+    while ((kind = aioc_dns_scan(message, answers, type, out, &target)) == AIOC_DNS_ELSEWHERE) {
         out->why = "has a chain of more than 16 aliases for it";
         if (++out->chain > AIOC_DNS_CHAIN_MAX) return AIOC_DNS_FAILED;
         out->name = target;
-        aliased = true;
     }
-    if (none) return AIOC_DNS_NO_DATA;
-    if (aliased) return AIOC_DNS_ELSEWHERE;
-    out->why = "does not resolve names for this machine";
-    return can_say ? AIOC_DNS_NO_DATA : AIOC_DNS_FAILED;
+    out->why = kind == AIOC_DNS_FAILED ? "sent a malformed answer" : "does not resolve names for this machine";
+    if (kind != AIOC_DNS_FOREIGN) return kind;
+    return out->chain > chain ? AIOC_DNS_ELSEWHERE : can_say ? AIOC_DNS_NO_DATA : AIOC_DNS_FAILED;
 }
 
 static const aioc_text_phrase aioc_dns_codes[] = {
@@ -5144,7 +5142,7 @@ struct aioc_dns_query {
     unsigned asked;  /* exchanges opened, or tried to */
     unsigned server;  /* which answered, or failed last */
     const char *why;  /* how it failed, NULL: it did not answer */
-    uint64_t expires_us;
+    uint64_t expires_us;  /* FOUND; else UINT64_MAX */
     aioc_dns_kind state;  /* FOREIGN: not decided yet */
     aioc_dns_response said;  /* by those that helped so far */
 };
@@ -5304,14 +5302,10 @@ static void aioc_dns_lookup_none(aioc_dns_lookup *lookup)
 static void aioc_dns_lookup_publish(aioc_dns_lookup *lookup)
 {
     aioc_dns_name *name = lookup->name;
-    uint64_t expires_us = UINT64_MAX, soonest_us = aioc_dns_after(lookup->resolver, AIOC_DNS_TTL_MIN_S);
-    int i;
-    for (i = 0; i < 2; i++) {
-        const aioc_dns_query *query = &lookup->queries[i];
-        if (query->state == AIOC_DNS_FOUND && query->expires_us < expires_us) expires_us = query->expires_us;
-    }
-    name->count = aioc_dns_interleave(&lookup->queries[AIOC_DNS_SIX].said.set,
-                                      &lookup->queries[AIOC_DNS_FOUR].said.set, name->addresses);
+    const aioc_dns_query *six = &lookup->queries[AIOC_DNS_SIX], *four = &lookup->queries[AIOC_DNS_FOUR];
+    uint64_t expires_us = six->expires_us < four->expires_us ? six->expires_us : four->expires_us;
+    uint64_t soonest_us = aioc_dns_after(lookup->resolver, AIOC_DNS_TTL_MIN_S);
+    name->count = aioc_dns_interleave(&six->said.set, &four->said.set, name->addresses);
     name->expires_us = expires_us > soonest_us ? expires_us : soonest_us;
     name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
 }
@@ -5333,6 +5327,7 @@ static bool aioc_dns_lookup_next(aioc_dns_lookup *lookup)
         lookup->queries[i].state = AIOC_DNS_FOREIGN;
         lookup->queries[i].said = nothing;
         lookup->queries[i].why = NULL;
+        lookup->queries[i].expires_us = UINT64_MAX;
     }
     aioc_dns_query_ask(&lookup->queries[AIOC_DNS_SIX]);
     aioc_dns_query_ask(&lookup->queries[AIOC_DNS_FOUR]);
