@@ -1765,7 +1765,7 @@ struct aioc_reactor_source {  /* something with a descriptor; embedded in its ow
 typedef struct aioc_reactor_timer aioc_reactor_timer;
 struct aioc_reactor_timer {
     aioc_reactor_timer *child;  /* first of those below */
-    aioc_reactor_timer *prev, *next;  /* siblings; prev of the first child is its parent */
+    aioc_reactor_timer *prev, *next;  /* siblings, but of the earliest; prev of the first child is its parent */
     uint64_t due_us;
     uint64_t order;  /* of being started: decides between timers due at the same time */
     void (*fire)(aioc_reactor_timer *timer);  /* NULL: it is only waited for */
@@ -1952,18 +1952,13 @@ static aioc_reactor_timer *aioc_reactor_timer_combine(aioc_reactor_timer *first)
     while (first) {
         aioc_reactor_timer *a = first, *b = a->next;
         first = b ? b->next : NULL;
-        a->prev = a->next = NULL;
-        if (b) {
-            b->prev = b->next = NULL;
-            a = aioc_reactor_timer_meld(a, b);
-        }
+        if (b) a = aioc_reactor_timer_meld(a, b);
         a->next = pairs;
         pairs = a;
     }
     while (pairs) {
         aioc_reactor_timer *pair = pairs;
         pairs = pair->next;
-        pair->next = NULL;
         all = all ? aioc_reactor_timer_meld(all, pair) : pair;
     }
     return all;
@@ -1981,7 +1976,7 @@ static AIOC_NOINLINE void aioc_reactor_timer_stop(aioc_reactor *reactor, aioc_re
         if (timer->next) timer->next->prev = timer->prev;
         if (below) reactor->timers = aioc_reactor_timer_meld(reactor->timers, below);
     }
-    timer->child = timer->prev = timer->next = NULL;
+    timer->child = NULL;
     timer->armed = false;
 }
 
@@ -2140,23 +2135,14 @@ static bool aioc_mem_fits(aioc_mem *memory, size_t size, size_t limit)
     return memory->used - memory->kept + size <= limit;
 }
 
-/* Makes room below max for so many bytes more, at the cost of what is kept. */
-static bool aioc_mem_make_room(aioc_mem *memory, size_t size)
-{
-    size_t room;
-    if (!aioc_mem_fits(memory, size, memory->max)) return false;
-    room = memory->max > memory->used ? memory->max - memory->used : 0;
-    if (size <= room) return true;
-    aioc_mem_give_back(memory, memory->kept - (size - room), -1);
-    return true;
-}
-
-/* What the allocator lacks may be what we keep. */
+/* At the cost of what we keep where max is reached, or the allocator lacks it. */
 static void *aioc_mem_ask(aioc_mem *memory, void *ptr, size_t old_size, size_t new_size)
 {
+    size_t more = new_size > old_size ? new_size - old_size : 0;
     void *got;
     memory->refused++;  /* unless it comes to its end */
-    if (new_size > old_size && !aioc_mem_make_room(memory, new_size - old_size)) return NULL;
+    if (!aioc_mem_fits(memory, more, memory->max)) return NULL;
+    aioc_mem_give_back(memory, memory->max - more - (memory->used - memory->kept), -1);
     memory->allocations++;
     while ((got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size)) == NULL && memory->kept > 0) {
         aioc_mem_give_back(memory, 0, -1);
