@@ -7919,7 +7919,7 @@ struct aioc_pool_exchange {  /* zeroed at first, but for prepare, done and owner
     aioc_pool_connection *connection;
     uint64_t started_us;
     uint64_t number;  /* of all exchanges started in this pool */
-    uint8_t state;
+    bool queued;
     bool no_body;  /* the request is a HEAD: the answer has none, whatever its head says */
     /* The request is about to be written: fills head and body, which stay valid until done or cancel. < 0: the exchange
      * is done with that error; but E_NOMEM: asked again while others are under way. May not call the pool. */
@@ -7928,8 +7928,6 @@ struct aioc_pool_exchange {  /* zeroed at first, but for prepare, done and owner
     void (*done)(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
     void *owner;
 };
-
-enum { AIOC_POOL_OUTSIDE, AIOC_POOL_QUEUED, AIOC_POOL_ACTIVE };  /* aioc_pool_exchange.state */
 
 typedef struct aioc_pool_options {  /* what it points to outlives the pool */
     uint32_t connections_max, idle_timeout_ms;
@@ -8015,6 +8013,7 @@ static void aioc_pool_untime(aioc_pool *pool, aioc_reactor_timer *timer)
 static void aioc_pool_queue_remove(aioc_pool *pool, aioc_pool_exchange *exchange)
 {
     aioc_mem_list_remove(&pool->queue, &exchange->node);
+    exchange->queued = false;
     pool->queued--;
 }
 
@@ -8093,7 +8092,6 @@ static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, ai
     outcome->body_us = first_us ? aioc_stream_span(first_us, now_us) : 0;
     connection->exchange = NULL;
     exchange->connection = NULL;
-    exchange->state = AIOC_POOL_OUTSIDE;
     return exchange;
 }
 
@@ -8145,7 +8143,6 @@ static void aioc_pool_fail_queued(aioc_pool *pool, aioc_pool_exchange *exchange,
 {
     aioc_pool_tell_queue(&outcome, exchange, aioc_pool_now(pool));
     aioc_pool_queue_remove(pool, exchange);
-    exchange->state = AIOC_POOL_OUTSIDE;
     exchange->done(exchange, &outcome);
 }
 
@@ -8465,8 +8462,8 @@ static void aioc_pool_close(aioc_pool *pool)
 /* Nothing is called back and nothing sent before aioc_pool_work. */
 static void aioc_pool_start(aioc_pool *pool, aioc_pool_exchange *exchange)
 {
-    AIOCOSMOS_ASSERT(exchange->state == AIOC_POOL_OUTSIDE);
-    exchange->state = AIOC_POOL_QUEUED;
+    AIOCOSMOS_ASSERT(!exchange->queued && !exchange->connection);
+    exchange->queued = true;
     exchange->started_us = aioc_pool_now(pool);
     exchange->number = ++pool->exchanges;
     aioc_mem_list_add(&pool->queue, &exchange->node);
@@ -8479,10 +8476,9 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
 {
     aioc_pool_connection *connection = exchange->connection;
     bool sent = connection && connection->sent;
-    if (exchange->state == AIOC_POOL_QUEUED) aioc_pool_queue_remove(pool, exchange);
-    exchange->state = AIOC_POOL_OUTSIDE;
-    exchange->connection = NULL;
+    if (exchange->queued) aioc_pool_queue_remove(pool, exchange);
     if (!connection) return false;
+    exchange->connection = NULL;
     connection->exchange = NULL;
     if (!sent || connection->stream.broken || connection->state == AIOC_POOL_PAUSED) {
         aioc_pool_close_connection(connection);
@@ -8583,7 +8579,6 @@ static void aioc_pool_serve(aioc_pool *pool)
     connection->exchange = exchange;
     connection->http.no_body = exchange->no_body;
     exchange->connection = connection;
-    exchange->state = AIOC_POOL_ACTIVE;
     connection->request_len = request[0].len + request[1].len;
     connection->written = 0;
     connection->sent = false;
@@ -9307,7 +9302,7 @@ static size_t aioc_protocol_region_at(const aioc_protocol_session *session, int6
     return i;
 }
 
-/* False: *bad_at is where it stops to be a token. */
+/* False: *bad_at, if it is asked for, is where it stops to be a token. */
 static bool aioc_protocol_session_parse(aiocosmos_str value, aioc_protocol_session *out, size_t *bad_at)
 {
     aiocosmos_str rest = value;
@@ -9324,7 +9319,7 @@ static bool aioc_protocol_session_parse(aiocosmos_str value, aioc_protocol_sessi
              aioc_protocol_region_at(out, out->region[i].id) == i;
         if (ok) out->region_count++;
     }
-    *bad_at = value.len - rest.len;
+    if (bad_at) *bad_at = value.len - rest.len;
     return ok;
 }
 
@@ -9372,38 +9367,33 @@ static bool aioc_protocol_session_check(aiocosmos_str composite, size_t *error_a
     return composite.ptr[composite.len - 1] != ',';
 }
 
-/* Whether whoever has seen a has seen all that b tells of: a later version, or the same and no LSN behind. */
-static bool aioc_protocol_session_covers(const aioc_protocol_session *a, const aioc_protocol_session *b)
+/* What two tokens tell, into the first. Of one version: the maximum of everything; a region that only one knows stays:
+ * .NET and Python fail there, Rust keeps it too. Of two: the newer one says which regions there are and what the global
+ * LSN is; a region of both keeps the higher LSN. True: who had seen the first has seen all that the other tells of. */
+static bool aioc_protocol_session_add(aioc_protocol_session *sum, const aioc_protocol_session *other)
 {
+    bool same = sum->version == other->version, covered = true;
     size_t i, k;
-    if (a->old_form != b->old_form) return b->old_form;  /* the current form wins */
-    if (a->old_form) return a->lsn >= b->lsn;
-    if (a->version != b->version) return a->version > b->version;
-    if (a->lsn < b->lsn) return false;
-    for (i = 0; i < b->region_count; i++) {
-        k = aioc_protocol_region_at(a, b->region[i].id);
-        if (k == a->region_count || a->region[k].lsn < b->region[i].lsn) return false;
+    if (sum->old_form != other->old_form ? sum->old_form : sum->version < other->version) {
+        aioc_protocol_session newer = *other;
+        aioc_protocol_session_add(&newer, sum);
+        *sum = newer;
+        return false;
     }
-    return true;
-}
-
-/* Brings an older token into a newer one. Of one version: the maximum of everything; a region that only one knows
- * stays: .NET and Python fail there, Rust keeps it too. Of another: the newer one says which regions there are and what
- * the global LSN is; a region of both keeps the higher LSN. */
-static void aioc_protocol_session_join(aioc_protocol_session *newer, const aioc_protocol_session *older)
-{
-    size_t i, k;
-    bool same = newer->version == older->version;
-    if (older->old_form) return;
-    if (same && newer->lsn < older->lsn) newer->lsn = older->lsn;
-    for (i = 0; i < older->region_count; i++) {
-        k = aioc_protocol_region_at(newer, older->region[i].id);
-        if (k < newer->region_count) {
-            if (newer->region[k].lsn < older->region[i].lsn) newer->region[k].lsn = older->region[i].lsn;
-        } else if (same && k < AIOC_PROTOCOL_REGIONS_MAX) {
-            newer->region[newer->region_count++] = older->region[i];
-        }
+    if (other->old_form) return true;  /* the current form wins */
+    if (same && sum->lsn < other->lsn) {
+        sum->lsn = other->lsn;
+        covered = false;
     }
+    for (i = 0; i < other->region_count; i++) {
+        k = aioc_protocol_region_at(sum, other->region[i].id);
+        if (k < sum->region_count ? sum->region[k].lsn >= other->region[i].lsn : !same) continue;
+        covered = covered && !same;
+        if (k == AIOC_PROTOCOL_REGIONS_MAX) continue;
+        sum->region[k] = other->region[i];
+        if (k == sum->region_count) sum->region_count++;
+    }
+    return covered;
 }
 
 static void aioc_protocol_put_i64(aioc_mem_writer *out, const char *before, int64_t number)
@@ -9411,18 +9401,6 @@ static void aioc_protocol_put_i64(aioc_mem_writer *out, const char *before, int6
     char digits[24];
     aioc_mem_put_text(out, before);
     aioc_mem_put_bytes(out, digits, aioc_json_i64_write(number, digits));
-}
-
-static void aioc_protocol_session_add(aioc_protocol_session *sum, const aioc_protocol_session *next)
-{
-    aioc_protocol_session newer;
-    if (aioc_protocol_session_covers(sum, next)) {
-        aioc_protocol_session_join(sum, next);
-        return;
-    }
-    newer = *next;
-    aioc_protocol_session_join(&newer, sum);
-    *sum = newer;
 }
 
 static void aioc_protocol_session_put(aioc_mem_writer *out, const aioc_protocol_session *session)
@@ -9712,7 +9690,7 @@ static void aioc_protocol_uuid(uint64_t first, uint64_t second, char out[37])
 #define AIOC_ACCOUNT_SESSION_BYTES_MAX AIOC_PROTOCOL_SESSION_MAX  /* all tokens of a container */
 #endif
 #define AIOC_ACCOUNT_SESSION_SENT_MAX 4096  /* of what is sent: every gateway takes that */
-#define AIOC_ACCOUNT_RANGE_TEXT_MAX (1u << 20)  /* bytes of all texts of a container's ranges */
+#define AIOC_ACCOUNT_TEXT_MAX (1u << 20)  /* bytes of all texts of a container's ranges, or paths */
 #define AIOC_ACCOUNT_RETRY_US 30000000u  /* between asking for ranges that cannot be had */
 #define AIOC_ACCOUNT_BUCKETS 64
 
@@ -9721,7 +9699,7 @@ typedef struct aioc_account_view { uint32_t at, len; } aioc_account_view;
 
 typedef struct aioc_account_range {
     aioc_account_view id, min, max;  /* [min, max) as hex text of effective partition keys */
-    aioc_account_view parents;  /* ids of those that it came from, comma separated */
+    aioc_account_view parents;  /* ids of those that it came from, each with a comma */
     uint32_t rank, of_rank;  /* its place by id, from 0; whose place its own in the list is */
 } aioc_account_range;
 
@@ -9963,27 +9941,24 @@ static void aioc_account_resume(aioc_account_container *container, bool all)
     }
 }
 
-/* Up to max bytes in all. False: it is no string, too much, or no memory. */
-static bool aioc_account_keep(aioc_account_container *container, aioc_mem_buffer *out, size_t max, aiocosmos_json value)
+/* False: it is no string, too much, or no memory. */
+static bool aioc_account_keep(aioc_account_container *container, aioc_mem_buffer *out, aiocosmos_json value)
 {
     size_t room = value.len + 1;  /* unescaping never makes a string longer */
-    if (value.type != AIOCOSMOS_JSON_STR || out->len + room > max) return false;
+    if (value.type != AIOCOSMOS_JSON_STR || out->len + room > AIOC_ACCOUNT_TEXT_MAX) return false;
     if (!aioc_mem_reserve(container->memory, out, room)) return false;
     out->len += aioc_json_get_str(value, out->data + out->len, room);
     return true;
 }
 
-static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos_json paths)
+/* The same of an array of strings, each with a character behind it. */
+static bool aioc_account_keep_all(aioc_account_container *container, aioc_mem_buffer *out, aiocosmos_json array,
+                                  char behind)
 {
-    aioc_mem_buffer *out = &container->pk_paths;
-    aiocosmos_json path = aioc_json_none();
-    out->len = 0;
-    while (aioc_json_next(paths, NULL, &path)) {
-        if (!aioc_account_keep(container, out, SIZE_MAX, path)) {
-            out->len = 0;
-            return false;
-        }
-        out->len++;  /* its NUL */
+    aiocosmos_json value = aioc_json_none();
+    while (aioc_json_next(array, NULL, &value)) {
+        if (!aioc_account_keep(container, out, value)) return false;
+        out->data[out->len++] = behind;  /* instead of its NUL */
     }
     return true;
 }
@@ -10011,7 +9986,9 @@ static bool aioc_account_read_definition(aioc_account_container *container, aioc
     def->version = (uint8_t)(version == 1 || version == 2 ? version : 0); /* 0: not hashed here */
     def->system_key = false;
     aioc_json_get_bool(field[3], &def->system_key);
-    def->path_count = aioc_account_keep_paths(container, field[0]) ? (uint8_t)levels : 0;
+    container->pk_paths.len = 0;
+    def->path_count = aioc_account_keep_all(container, &container->pk_paths, field[0], 0) ? (uint8_t)levels : 0;
+    if (def->path_count == 0) container->pk_paths.len = 0;
     return def->path_count > 0;
 }
 
@@ -10028,22 +10005,6 @@ static size_t aioc_account_key_paths(const aioc_account_container *container,
     return i;
 }
 
-static bool aioc_account_keep_text(aioc_account_container *container, aiocosmos_json value)
-{
-    return aioc_account_keep(container, &container->range_text, AIOC_ACCOUNT_RANGE_TEXT_MAX, value);
-}
-
-static bool aioc_account_keep_parents(aioc_account_container *container, aiocosmos_json parents)
-{
-    aiocosmos_json parent = aioc_json_none();
-    aioc_mem_buffer *text = &container->range_text;
-    size_t start = text->len;
-    while (aioc_json_next(parents, NULL, &parent))
-        if ((text->len > start && !aioc_mem_append_str(container->memory, text, ",")) ||
-            !aioc_account_keep_text(container, parent)) return false;
-    return true;
-}
-
 static bool aioc_account_is_border(aiocosmos_str text)
 {
     while (text.len > 0 && aioc_text_hex(*text.ptr) >= 0) text = aioc_text_behind(text, 1);
@@ -10055,13 +10016,15 @@ static int aioc_account_read_range(aioc_account_container *container, const aioc
                                    aioc_account_range *range)
 {
     aioc_account_view *const views[4] = {&range->id, &range->min, &range->max, &range->parents};
+    aioc_mem_buffer *kept = &container->range_text;
     int i;
     for (i = 0; i < 4; i++) {
-        size_t at = container->range_text.len;
+        size_t at = kept->len;
         aiocosmos_str text;
-        if (!(i < 3 ? aioc_account_keep_text : aioc_account_keep_parents)(container, field[i])) return i;
+        if (!(i < 3 ? aioc_account_keep(container, kept, field[i])
+                    : aioc_account_keep_all(container, kept, field[i], ','))) return i;
         views[i]->at = (uint32_t)at;
-        views[i]->len = (uint32_t)(container->range_text.len - at);
+        views[i]->len = (uint32_t)(kept->len - at);
         text = aioc_account_text(container, *views[i]);
         if (i == 0 ? text.len == 0 || aioc_protocol_range_id_ok(text) < text.len
                    : i < 3 && !aioc_account_is_border(text)) return i;
@@ -10284,31 +10247,30 @@ static aioc_account_token *aioc_account_token_add(aioc_account_container *contai
 /* False: the token is NULL, or says nothing. */
 static bool aioc_account_token_read(const aioc_account_token *token, aioc_protocol_session *out)
 {
-    size_t bad_at;
-    return token && aioc_protocol_session_parse(aioc_account_token_value(token), out, &bad_at);
+    return token && aioc_protocol_session_parse(aioc_account_token_value(token), out, NULL);
 }
 
 /* False: no memory, or no room; but what is held can always grow: its length has a limit of its own. */
 static bool aioc_account_token_merge(aioc_account_container *container, aiocosmos_str id, aiocosmos_str value,
                                      bool claimed)
 {
-    aioc_account_token *token = aioc_account_token_of(container, id, false);
-    aioc_account_token *claim = aioc_account_token_of(container, id, true), *into = claimed ? claim : token;
+    aioc_account_token *token = aioc_account_token_of(container, id, claimed);
     aioc_protocol_session sum, other;
     aioc_mem_writer out;
-    size_t bad_at;
-    if (!aioc_protocol_session_parse(value, &sum, &bad_at)) return true;
-    if (claimed && aioc_account_token_read(token, &other) && aioc_protocol_session_covers(&other, &sum)) return true;
-    if (aioc_account_token_read(into, &other)) aioc_protocol_session_add(&sum, &other);
-    if (!claimed && aioc_account_token_read(claim, &other) && aioc_protocol_session_covers(&sum, &other))
-        claim->kin = AIOC_ACCOUNT_DEAD;
-    if (!into) into = aioc_account_token_add(container, id, claimed, value.len);
-    if (!into || !aioc_mem_reserve(container->memory, &into->text, 48 + 42 * sum.region_count)) return false;
-    container->token_bytes -= (uint32_t)into->text.len;
-    into->text.len = into->id_len + 1u;
-    out = aioc_mem_write(container->memory, &into->text);
+    if (!aioc_protocol_session_parse(value, &sum, NULL)) return true;
+    if (claimed && aioc_account_token_read(aioc_account_token_of(container, id, false), &other) &&
+        aioc_protocol_session_add(&other, &sum)) return true;
+    if (aioc_account_token_read(token, &other)) aioc_protocol_session_add(&sum, &other);
+    if (!token) token = aioc_account_token_add(container, id, claimed, value.len);
+    if (!token || !aioc_mem_reserve(container->memory, &token->text, 48 + 42 * sum.region_count)) return false;
+    container->token_bytes -= (uint32_t)token->text.len;
+    token->text.len = token->id_len + 1u;
+    out = aioc_mem_write(container->memory, &token->text);
     aioc_protocol_session_put(&out, &sum);  /* there is room */
-    container->token_bytes += (uint32_t)into->text.len;
+    container->token_bytes += (uint32_t)token->text.len;
+    token = claimed ? NULL : aioc_account_token_of(container, id, true);
+    if (aioc_account_token_read(token, &other) && aioc_protocol_session_add(&sum, &other))
+        token->kin = AIOC_ACCOUNT_DEAD;
     return true;
 }
 
@@ -10400,8 +10362,7 @@ typedef struct aioc_account_composer {
 static void aioc_account_add(aioc_account_composer *in, aiocosmos_str value)
 {
     aioc_protocol_session next;
-    size_t bad_at;
-    if (!aioc_protocol_session_parse(value, in->some ? &next : &in->sum, &bad_at)) return;
+    if (!aioc_protocol_session_parse(value, in->some ? &next : &in->sum, NULL)) return;
     if (in->some) aioc_protocol_session_add(&in->sum, &next);
     in->some = true;
 }
@@ -10563,7 +10524,7 @@ static aioc_account_knowledge aioc_account_learn(aioc_account_container *contain
     if (aioc_account_finish_ranges(container)) {
         /* The feed is read from its start the next time if it has left much text behind, or if there is no memory. */
         container->ranges_etag.len = 0;
-        if (container->range_text.len <= AIOC_ACCOUNT_RANGE_TEXT_MAX / 4)
+        if (container->range_text.len <= AIOC_ACCOUNT_TEXT_MAX / 4)
             (void)aioc_mem_set(container->memory, &container->ranges_etag, result->etag);
         return AIOC_ACCOUNT_KNOWN;
     }
@@ -12131,7 +12092,7 @@ static void aioc_op_fail(aioc_op *op, int status, const char *message)
 static bool aioc_op_give_up(aioc_op *op, int status)
 {
     aioc_op_attempt *attempt = op->attempt;
-    bool under_way = attempt->exchange.state == AIOC_POOL_ACTIVE;
+    bool under_way = attempt->exchange.connection != NULL;
     bool sent = aioc_pool_cancel(&attempt->endpoint->pool, &attempt->exchange);
     aioc_pool_outcome outcome;
     if (!under_way) return sent;
@@ -21708,7 +21669,7 @@ static AIOC_COLD bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outc
 
 struct aiocosmos_client {
     aioc_mem memory;
-    aiocosmos_allocator counted;  /* through memory, for the poller */
+    aiocosmos_allocator counted;  /* through memory, for the poller and documents */
     aiocosmos_platform platform;
     aioc_reactor reactor;
     aioc_dns resolver;
@@ -22645,13 +22606,13 @@ static const aioc_account_container *aioc_client_known(aiocosmos_client *client,
 {
     aioc_request_builder *builder = &client->engine.builder;
     const aioc_account_container *known;
-    aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS], link = aioc_mem_str(container);
+    aiocosmos_str link = aioc_mem_str(container);
     if (!container || !strchr(container, '/')) {
         if (aioc_request_link_container(builder, NULL, container)) return NULL;
         link = aioc_mem_text(&builder->link);
     }
     known = aioc_account_find(&client->engine.account, link);
-    if (known && aioc_account_key_paths(known, paths)) return known;
+    if (known && known->pk_paths.len) return known;
     aioc_request_refuse(builder, "container", "its definition is not known yet: AIOCOSMOS_READ_CONTAINER reads it");
     return NULL;
 }
@@ -22785,10 +22746,7 @@ bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aiocosmos_op op, 
 
 /*--- JSON ---*/
 
-aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer)
-{
-    return aioc_json_at(value, pointer);
-}
+aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer) { return aioc_json_at(value, pointer); }
 
 size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
 {
@@ -22810,32 +22768,30 @@ size_t aiocosmos_json_get_str(aiocosmos_json value, char *buf, size_t cap)
     return aioc_json_get_str(value, buf, cap);
 }
 
-bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
-{
-    return aioc_json_is_str(value, text);
-}
+bool aiocosmos_json_is_str(aiocosmos_json value, const char *text) { return aioc_json_is_str(value, text); }
 
-/* Without a client, with memory of its own, on realloc. */
+/* Its memory comes from the client's or, without a client, from realloc. */
 typedef struct aioc_client_doc { aiocosmos_json_doc doc; aioc_mem memory; } aioc_client_doc;
 
 static void aioc_client_json_free(aiocosmos_json_doc *doc)
 {
-    aioc_mem own, *memory = doc->memory;
+    aioc_mem own;
+    if (!doc) return;
     aioc_json_close(doc);
     own = ((aioc_client_doc *)doc)->memory;
-    aioc_mem_free(memory == &((aioc_client_doc *)doc)->memory ? &own : memory, doc, sizeof(aioc_client_doc));
+    aioc_mem_free(&own, doc, sizeof(aioc_client_doc));
 }
 
 static aiocosmos_json_doc *aioc_client_json_new(aiocosmos_client *client)
 {
     aioc_client_doc *made;
     aioc_mem own;
-    aioc_mem_init(&own, NULL, SIZE_MAX);
+    aioc_mem_init(&own, client ? &client->counted : NULL, SIZE_MAX);
     own.kept_max = 0;
-    made = (aioc_client_doc *)aioc_mem_alloc(client ? &client->memory : &own, sizeof *made);
+    made = (aioc_client_doc *)aioc_mem_alloc(&own, sizeof *made);
     if (!made) return NULL;
     made->memory = own;
-    aioc_json_open(&made->doc, client ? &client->memory : &made->memory);
+    aioc_json_open(&made->doc, &made->memory);
     return &made->doc;
 }
 
@@ -22850,16 +22806,13 @@ int aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len,
     if (client && status == AIOCOSMOS_E_ARGUMENT)
         aioc_request_refuse_at(&client->engine.builder, "text", doc->error, doc->error_at);
     else if (client) aioc_request_no_memory(&client->engine.builder);
-    if (doc) aioc_client_json_free(doc);
+    aioc_client_json_free(doc);
     return status;
 }
 
 aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc) { return aioc_json_root(doc); }
 
-void aiocosmos_json_free(aiocosmos_json_doc *doc)
-{
-    if (doc) aioc_client_json_free(doc);
-}
+void aiocosmos_json_free(aiocosmos_json_doc *doc) { aioc_client_json_free(doc); }
 
 void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap)
 {

@@ -1930,17 +1930,22 @@ TEST(pool_survives_a_poller_that_refuses)
 #define CROWD 24
 
 static ticket crowd[CROWD];
+
+static bool in_pool(const aioc_pool_exchange *exchange)
+{
+    return exchange->queued || exchange->connection;
+}
 static int started[CROWD], cancelled[CROWD];
 
 static void crowd_then(ticket *t)
 {
     size_t i = random_below(CROWD), self = (size_t)(t - crowd);
     CHECK_INT(t->calls + cancelled[self], started[self]);
-    if (random_below(3) == 0 && crowd[i].exchange.state != AIOC_POOL_OUTSIDE) {
+    if (random_below(3) == 0 && in_pool(&crowd[i].exchange)) {
         aioc_pool_cancel(&rig.pool, &crowd[i].exchange);
         cancelled[i]++;
     }
-    if (random_below(3) == 0 && t->exchange.state == AIOC_POOL_OUTSIDE) {
+    if (random_below(3) == 0 && !in_pool(&t->exchange)) {
         aioc_pool_start(&rig.pool, &t->exchange);
         started[self]++;
     }
@@ -1995,7 +2000,7 @@ TEST(pool_ends_everything_once_whatever_happens)
             heap.bytes_max = random_below(10) ? 0 : heap.bytes + random_below(100000);
             for (i = random_below(6); i > 0; i--) {
                 size_t who = random_below(CROWD);
-                if (crowd[who].exchange.state == AIOC_POOL_OUTSIDE) {
+                if (!in_pool(&crowd[who].exchange)) {
                     aioc_pool_start(&rig.pool, &crowd[who].exchange);
                     started[who]++;
                 } else if (random_below(4) == 0) {
@@ -2012,7 +2017,7 @@ TEST(pool_ends_everything_once_whatever_happens)
             CHECK(rig.pool.open + rig.pool.opening <= rig.pool.options.connections_max);
         }
         for (i = 0; i < CROWD; i++) {
-            bool active = crowd[i].exchange.state != AIOC_POOL_OUTSIDE;
+            bool active = in_pool(&crowd[i].exchange);
             if (crowd[i].calls + cancelled[i] + active != started[i])
                 test_fail(__FILE__, __LINE__, "run %d: %d calls, %d cancelled, %d started", run, crowd[i].calls,
                           cancelled[i], started[i]);
@@ -2659,7 +2664,7 @@ TEST(pool_ends_everything_once_whatever_happens_over_tls)
             heap.bytes_max = random_below(8) ? 0 : heap.bytes + random_below(100000);
             for (i = random_below(5); i > 0; i--) {
                 size_t who = random_below(CROWD);
-                if (crowd[who].exchange.state == AIOC_POOL_OUTSIDE) {
+                if (!in_pool(&crowd[who].exchange)) {
                     aioc_pool_start(&rig.pool, &crowd[who].exchange);
                     started[who]++;
                 } else if (random_below(4) == 0) {
@@ -2687,7 +2692,7 @@ TEST(pool_ends_everything_once_whatever_happens_over_tls)
             net.now_us += random_below(20) ? random_below(20000) : random_below(3000000);
         }
         for (i = 0; i < CROWD; i++) {
-            bool active = crowd[i].exchange.state != AIOC_POOL_OUTSIDE;
+            bool active = in_pool(&crowd[i].exchange);
             CHECK_INT(crowd[i].calls + cancelled[i] + active, started[i]);
             if (active) aioc_pool_cancel(&rig.pool, &crowd[i].exchange);
         }
