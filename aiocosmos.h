@@ -2782,12 +2782,6 @@ static AIOC_NOINLINE size_t aioc_text_put_u64(char *out, uint64_t number)
     return sizeof digits - at;
 }
 
-static bool aioc_text_append_u64(aioc_mem *memory, aioc_mem_buffer *buffer, uint64_t number)
-{
-    char digits[20];
-    return aioc_mem_append(memory, buffer, digits, aioc_text_put_u64(digits, number));
-}
-
 /*--- Base64 (RFC 4648, 4) ---*/
 
 /* Writes four characters for every three bytes begun, and no NUL; returns how many characters. */
@@ -14252,21 +14246,52 @@ static int aioc_row_rid_compare(aiocosmos_str a, aiocosmos_str b)
     return aioc_text_compare(a, b);
 }
 
+/*--- Stages: what keeps rows on their way from the ranges to the answer until all have come ---*/
+
+typedef struct aioc_row_stage aioc_row_stage;
+
+static const char aioc_row_passes[] = "";
+
+#define AIOC_ROW_AGAIN 2
+#define AIOC_ROW_PIECE 8u  /* rows sorted at a time */
+
+/* What every stage can do. */
+typedef struct aioc_row_stage_kind {
+    const char *(*add)(aioc_row_stage *stage, aiocosmos_json row);  /* NULL, or why not */
+    /* When all rows have come: appends that one of those it keeps where *at stands, 0 at first, as JSON. 1; 0: there is
+     * no more; AGAIN: it takes more work, or is undefined and so no row; E_NOMEM: nothing is appended, and it may be
+     * asked for again. */
+    int (*next)(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out);
+    size_t (*bytes)(const aioc_row_stage *stage);  /* that it holds, for the limit */
+    void (*close)(aioc_row_stage *stage);
+} aioc_row_stage_kind;
+
+struct aioc_row_stage {
+    const aioc_row_stage_kind *kind;
+    aioc_mem *memory;
+    const uint64_t *key;  /* of hashes; lent */
+    size_t count;  /* rows that it keeps */
+};
+
+static void aioc_row_stage_open(aioc_row_stage *stage, const aioc_row_stage_kind *kind, aioc_mem *memory,
+                                const uint64_t *key)
+{
+    stage->kind = kind;
+    stage->memory = memory;
+    stage->key = key;
+}
+
 /*--- Cells: what the partial answers for one aggregate come to ---*/
 
 /* A sum, and of how many. Integers are added exactly as long as they fit, and apart from the others. */
 typedef struct aioc_row_sum { int64_t whole; double rest; int64_t count; } aioc_row_sum;
-
-/* The elements of a list or set as text, with commas between them. */
-typedef struct aioc_row_list { aioc_mem_buffer text; aioc_val_set seen; } aioc_row_list;
 
 #define AIOC_ROW_SHORT 24u
 
 enum {
     AIOC_ROW_NOTHING,  /* no partial answer yet */
     AIOC_ROW_EXACT, AIOC_ROW_ROUNDED,  /* u.sum: an integer, or a double */
-    AIOC_ROW_BRIEF, AIOC_ROW_TEXT,  /* a value's text in u.brief or u.text */
-    AIOC_ROW_LIST,
+    AIOC_ROW_BRIEF, AIOC_ROW_TEXT,  /* a value in u.brief or u.text; or there the elements of a list, between commas */
     AIOC_ROW_UNDEFINED  /* and stays so */
 };
 
@@ -14275,52 +14300,48 @@ typedef struct aioc_row_cell {
     union {
         aioc_row_sum sum;
         aioc_mem_buffer text;
-        aioc_row_list *list;
         char brief[AIOC_ROW_SHORT];
     } u;
     uint8_t state, len;  /* len: of brief */
 } aioc_row_cell;
 
-/* What it holds besides itself. */
+/* Aggregates with and without GROUP BY. */
+typedef struct aioc_row_groups {
+    aioc_row_stage stage;
+    const aioc_plan_shape *shape;  /* lent */
+    aioc_val_set keys;  /* GROUP BY: the nth hash is that of the nth group */
+    aioc_val_set elements;  /* of all sets, each with its cell */
+    aioc_val_array cells;  /* they stay where they are */
+    size_t size;  /* of the cells of a group */
+    size_t held;  /* by the cells besides themselves */
+} aioc_row_groups;
+
 static size_t aioc_row_cell_bytes(const aioc_row_cell *cell)
 {
-    const aioc_row_list *list = cell->u.list;
-    if (cell->state == AIOC_ROW_TEXT) return cell->u.text.cap;
-    if (cell->state != AIOC_ROW_LIST) return 0;
-    return sizeof *list + list->text.cap + aioc_val_set_bytes(&list->seen);
+    return cell->state == AIOC_ROW_TEXT ? cell->u.text.cap : 0;
 }
 
-static void aioc_row_cell_free(aioc_mem *memory, aioc_row_cell *cell)
+static void aioc_row_cell_clear(aioc_mem *memory, aioc_row_cell *cell)
 {
-    aioc_row_list *list = cell->u.list;
     if (cell->state == AIOC_ROW_TEXT) aioc_mem_buffer_free(memory, &cell->u.text);
-    if (cell->state == AIOC_ROW_LIST) {
-        aioc_mem_buffer_free(memory, &list->text);
-        aioc_val_set_free(memory, &list->seen);
-        aioc_mem_free(memory, list, sizeof *list);
-    }
     memset(cell, 0, sizeof *cell);
 }
 
 /* Takes the place of the text before. */
 static bool aioc_row_keep_text(aioc_mem *memory, aioc_row_cell *cell, aiocosmos_json value)
 {
-    aioc_mem_buffer text = {NULL, 0, 0};
     if (cell->state != AIOC_ROW_TEXT && value.len <= AIOC_ROW_SHORT) {
         memcpy(cell->u.brief, value.ptr, value.len);
         cell->len = (uint8_t)value.len;
         cell->state = AIOC_ROW_BRIEF;
         return true;
     }
-    if (cell->state == AIOC_ROW_TEXT) text = cell->u.text;
-    text.len = 0;
-    if (!aioc_mem_append(memory, &text, value.ptr, value.len)) return false;
-    cell->u.text = text;
+    if (cell->state != AIOC_ROW_TEXT) memset(&cell->u, 0, sizeof cell->u);
     cell->state = AIOC_ROW_TEXT;
-    return true;
+    return aioc_mem_set(memory, &cell->u.text, aioc_text_view(value.ptr, value.len));
 }
 
-static aiocosmos_str aioc_row_accumulated_text(const aioc_row_cell *cell)
+static aiocosmos_str aioc_row_kept_text(const aioc_row_cell *cell)
 {
     if (cell->state == AIOC_ROW_BRIEF) return aioc_text_view(cell->u.brief, cell->len);
     return aioc_mem_text(&cell->u.text);
@@ -14388,10 +14409,10 @@ static const char *aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, b
         value = field[0];
     }
     if (cell->state == AIOC_ROW_UNDEFINED) return NULL;
-    if (!first) kept = aioc_protocol_scalar(aioc_row_accumulated_text(cell));
+    if (!first) kept = aioc_protocol_scalar(aioc_row_kept_text(cell));
     if (value.type == AIOCOSMOS_JSON_NONE ||
         (!first && (value.type > AIOCOSMOS_JSON_STR || *kept.ptr == '[' || *kept.ptr == '{'))) {
-        aioc_row_cell_free(memory, cell);
+        aioc_row_cell_clear(memory, cell);
         cell->state = AIOC_ROW_UNDEFINED;
         return NULL;
     }
@@ -14399,33 +14420,35 @@ static const char *aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, b
     return aioc_row_keep_text(memory, cell, value) ? NULL : aioc_row_no_memory;
 }
 
-static const char *aioc_row_add_elements(aioc_mem *memory, aioc_row_cell *cell, const uint64_t *key,
-                                 bool once, aiocosmos_json array)
+static const char *aioc_row_add_elements(aioc_row_groups *groups, aioc_row_cell *cell, bool once, aiocosmos_json array)
 {
+    aioc_mem *memory = groups->stage.memory;
     aiocosmos_json element = aioc_json_none();
-    aioc_row_list *list = cell->u.list;
-    if (cell->state == AIOC_ROW_NOTHING) {
-        list = (aioc_row_list *)aioc_mem_zalloc(memory, sizeof *list);
-        if (!list) return aioc_row_no_memory;
-        cell->u.list = list;
-        cell->state = AIOC_ROW_LIST;
-    }
+    aioc_val_sip sip;
+    int added = 1;
+    cell->state = AIOC_ROW_TEXT;
     while (aioc_json_next(array, NULL, &element)) {
-        int added = once ? aioc_val_set_add(memory, &list->seen, aioc_val_hash_of(key, element)) : 1;
+        if (once) {
+            aioc_val_sip_open(&sip, groups->stage.key);
+            aioc_val_sip_word(&sip, (uint64_t)(uintptr_t)cell);
+            aioc_val_sip_value(&sip, element);
+            added = aioc_val_set_add(memory, &groups->elements, aioc_val_sip_close(&sip));
+        }
         if (added == 0) continue;
-        if (added < 0 || (list->text.len > 0 && !aioc_mem_append(memory, &list->text, ",", 1)) ||
-            !aioc_mem_append(memory, &list->text, element.ptr, element.len)) return aioc_row_no_memory;
+        if (added < 0 || (cell->u.text.len > 0 && !aioc_mem_append(memory, &cell->u.text, ",", 1)) ||
+            !aioc_mem_append(memory, &cell->u.text, element.ptr, element.len)) return aioc_row_no_memory;
     }
     return NULL;
 }
 
 /* partial: {"item":…} with maybe an "item2", of AIOC_PLAN_PLAIN the value, or NONE. Without memory the
- * cell can only be freed. key: of the hashes of a set. */
-static const char *aioc_row_accumulate(aioc_mem *memory, aioc_row_cell *cell, const uint64_t key[2],
-                                       uint8_t aggregate, aiocosmos_json partial)
+ * cell can only be cleared. */
+static const char *aioc_row_accumulate(aioc_row_groups *groups, aioc_row_cell *cell, uint8_t aggregate,
+                                       aiocosmos_json partial)
 {
     static const char *const names[2] = {"item", "item2"};
     bool extreme = aggregate == AIOC_PLAN_MIN || aggregate == AIOC_PLAN_MAX;
+    aioc_mem *memory = groups->stage.memory;
     aioc_val_number count = { 0, 0, true };
     aiocosmos_json item[2];
     if (aggregate == AIOC_PLAN_PLAIN) {
@@ -14448,7 +14471,7 @@ static const char *aioc_row_accumulate(aioc_mem *memory, aioc_row_cell *cell, co
                                     item[1].type != AIOCOSMOS_JSON_NONE ? item[1] : item[0]);
     default:
         if (item[0].type != AIOCOSMOS_JSON_ARR) return "a MAKELIST or MAKESET without a list";
-        return aioc_row_add_elements(memory, cell, key, aggregate == AIOC_PLAN_MAKE_SET, item[0]);
+        return aioc_row_add_elements(groups, cell, aggregate == AIOC_PLAN_MAKE_SET, item[0]);
     }
 }
 
@@ -14469,7 +14492,6 @@ static size_t aioc_row_sum_write(const aioc_row_cell *cell, uint8_t aggregate,
 static int aioc_row_cell_append(aioc_mem *memory, const aioc_row_cell *cell,
                                 uint8_t aggregate, aioc_mem_buffer *out)
 {
-    const aioc_row_list *list = cell->u.list;
     aioc_mem_writer writer = aioc_mem_write(memory, out);
     char number[AIOC_JSON_NUMBER_MAX];
     aiocosmos_str text = {number, 0};
@@ -14477,11 +14499,11 @@ static int aioc_row_cell_append(aioc_mem *memory, const aioc_row_cell *cell,
     switch (aggregate) {
     case AIOC_PLAN_MAKE_LIST: case AIOC_PLAN_MAKE_SET:
         aioc_mem_put_text(&writer, "[");
-        if (cell->state == AIOC_ROW_LIST) aioc_mem_put_bytes(&writer, list->text.data, list->text.len);
+        aioc_mem_put(&writer, aioc_mem_text(&cell->u.text));
         text = aioc_mem_str("]");
         break;
     case AIOC_PLAN_PLAIN: case AIOC_PLAN_MIN: case AIOC_PLAN_MAX:
-        if (cell->state != AIOC_ROW_NOTHING) text = aioc_row_accumulated_text(cell);
+        if (cell->state != AIOC_ROW_NOTHING) text = aioc_row_kept_text(cell);
         break;
     default: text.len = aioc_row_sum_write(cell, aggregate, number);
     }
@@ -14490,59 +14512,12 @@ static int aioc_row_cell_append(aioc_mem *memory, const aioc_row_cell *cell,
     return aioc_mem_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
-/*--- Stages: what rows pass on their way from the ranges to the answer ---*/
-
-typedef struct aioc_row_stage aioc_row_stage;
-
-static const char aioc_row_passes[] = "";
-
-#define AIOC_ROW_AGAIN 2
-#define AIOC_ROW_PIECE 8u  /* rows sorted at a time */
-
-/* What every stage can do. */
-typedef struct aioc_row_stage_kind {
-    /* Takes one row, and keeps or leaves it out, or aioc_row_passes: it goes on to the stage behind. */
-    const char *(*add)(aioc_row_stage *stage, aiocosmos_json row);
-    /* When all rows have come: appends that one of those it keeps where *at stands, 0 at first, as JSON. 1; 0: there is
-     * no more; AGAIN: it takes more work, or is undefined and so no row; E_NOMEM: nothing is appended, and it may be
-     * asked for again. NULL: it keeps none. */
-    int (*next)(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out);
-    size_t (*bytes)(const aioc_row_stage *stage);  /* that it holds, for the limit; NULL: none, */
-    void (*close)(aioc_row_stage *stage);  /* and nothing to close */
-} aioc_row_stage_kind;
-
-struct aioc_row_stage {
-    const aioc_row_stage_kind *kind;
-    aioc_row_stage *behind;
-    aioc_mem *memory;
-    const uint64_t *key;  /* of hashes; lent */
-    size_t count;  /* rows that it keeps */
-};
-
-static void aioc_row_stage_open(aioc_row_stage *stage, const aioc_row_stage_kind *kind, aioc_mem *memory,
-                                const uint64_t *key)
-{
-    memset(stage, 0, sizeof *stage);
-    stage->kind = kind;
-    stage->memory = memory;
-    stage->key = key;
-}
-
-/*--- Groups: aggregates with and without GROUP BY ---*/
-
-typedef struct aioc_row_groups {
-    aioc_row_stage stage;
-    const aioc_plan_shape *shape;  /* lent */
-    aioc_val_set keys;  /* GROUP BY: the nth hash is that of the nth group */
-    aioc_val_array cells;
-    size_t size;  /* of the cells of a group */
-    size_t held;  /* by the cells besides themselves */
-} aioc_row_groups;
+/*--- Groups ---*/
 
 static size_t aioc_row_groups_bytes(const aioc_row_stage *stage)
 {
     const aioc_row_groups *groups = (const aioc_row_groups *)stage;
-    return groups->held + aioc_val_set_bytes(&groups->keys) +
+    return groups->held + aioc_val_set_bytes(&groups->keys) + aioc_val_set_bytes(&groups->elements) +
            aioc_val_array_bytes(&groups->cells, groups->size);
 }
 
@@ -14557,9 +14532,10 @@ static void aioc_row_groups_close(aioc_row_stage *stage)
     size_t i, j;
     for (i = 0; groups->held > 0 && i < stage->count; i++)
         for (j = 0; j < groups->size / sizeof(aioc_row_cell); j++)
-            aioc_row_cell_free(stage->memory, &aioc_row_groups_cells(groups, i)[j]);
+            aioc_row_cell_clear(stage->memory, &aioc_row_groups_cells(groups, i)[j]);
     aioc_val_array_free(stage->memory, &groups->cells, groups->size);
     aioc_val_set_free(stage->memory, &groups->keys);
+    aioc_val_set_free(stage->memory, &groups->elements);
     memset(groups, 0, sizeof *groups);
 }
 
@@ -14591,7 +14567,7 @@ static const char *aioc_row_groups_put(aioc_row_groups *groups, aioc_row_cell *c
                                        aiocosmos_json partial)
 {
     size_t before = aioc_row_cell_bytes(cell);
-    const char *why = aioc_row_accumulate(groups->stage.memory, cell, groups->stage.key, aggregate, partial);
+    const char *why = aioc_row_accumulate(groups, cell, aggregate, partial);
     groups->held = groups->held - before + aioc_row_cell_bytes(cell);
     return why;
 }
@@ -14700,8 +14676,7 @@ static void aioc_row_groups_open(aioc_row_groups *groups, aioc_mem *memory, cons
 typedef struct aioc_row {
     size_t bytes, place, arrival;  /* place: in the array */
     aiocosmos_str payload;
-    aioc_val_hash hash;  /* by which it is found */
-    struct aioc_row *alike;  /* the next one of its bucket */
+    struct aioc_row **known;  /* where it is found by its hash; NULL: nowhere */
     aioc_val_sorted *values;  /* of best rows: those of ORDER BY */
     aiocosmos_str rid;  /* of a hybrid search, as what follows: */
     double fused, *scores;  /* one a component */
@@ -14713,19 +14688,27 @@ typedef struct aioc_row_kept {
     /* Whether a comes behind b. No two rows are alike: of those that seem so the one that came first comes first. NULL:
      * they stay as they came; else they are a heap with the last one on top. */
     bool (*is_behind)(const struct aioc_row_kept *rows, const aioc_row *a, const aioc_row *b);
-    aioc_row **array;  /* the rows; and behind the cap as many buckets: lists of rows by their hashes */
-    size_t cap, arrivals, held;  /* held: bytes of the rows */
+    aioc_val_array array, known;  /* the rows; and of each hash the row, NULL: it went */
+    aioc_val_set hashes;
+    size_t arrivals, held;  /* held: bytes of the rows */
     size_t to_heap, to_sort;  /* of the first ones, that is still to do */
 } aioc_row_kept;
+
+static aioc_row **aioc_row_at(const aioc_val_array *array, size_t i)
+{
+    return (aioc_row **)aioc_val_array_at(array, sizeof(aioc_row *), i);
+}
 
 static size_t aioc_row_kept_bytes(const aioc_row_stage *stage)
 {
     const aioc_row_kept *rows = (const aioc_row_kept *)stage;
-    return rows->held + 2 * rows->cap * sizeof *rows->array;
+    return rows->held + aioc_val_array_bytes(&rows->array, sizeof(aioc_row *)) +
+           aioc_val_array_bytes(&rows->known, sizeof(aioc_row *)) + aioc_val_set_bytes(&rows->hashes);
 }
 
 static void aioc_row_kept_drop(aioc_row_kept *rows, aioc_row *row)
 {
+    if (row->known && *row->known == row) *row->known = NULL;
     rows->held -= row->bytes;
     aioc_mem_free(rows->stage.memory, row, row->bytes);
 }
@@ -14734,52 +14717,38 @@ static void aioc_row_kept_close(aioc_row_stage *stage)
 {
     aioc_row_kept *rows = (aioc_row_kept *)stage;
     size_t i;
-    for (i = 0; i < rows->stage.count; i++) aioc_row_kept_drop(rows, rows->array[i]);
-    aioc_mem_free(rows->stage.memory, rows->array, 2 * rows->cap * sizeof *rows->array);
+    for (i = 0; i < stage->count; i++) aioc_row_kept_drop(rows, *aioc_row_at(&rows->array, i));
+    aioc_val_array_free(stage->memory, &rows->array, sizeof(aioc_row *));
+    aioc_val_array_free(stage->memory, &rows->known, sizeof(aioc_row *));
+    aioc_val_set_free(stage->memory, &rows->hashes);
 }
 
-/* Where the row with a hash is linked to from, or the NULL at the end of its bucket. */
-static aioc_row **aioc_row_kept_find(const aioc_row_kept *rows, aioc_val_hash hash)
+/* Where the row with a hash is, or is to be. NULL: no memory. */
+static aioc_row **aioc_row_kept_find(aioc_row_kept *rows, aioc_val_hash hash)
 {
-    aioc_row **at = rows->array + rows->cap + hash.low % rows->cap;
-    while (*at && ((*at)->hash.low != hash.low || (*at)->hash.high != hash.high)) at = &(*at)->alike;
-    return at;
+    uint32_t i = aioc_val_set_find(&rows->hashes, hash);
+    if (i == UINT32_MAX) {
+        i = rows->hashes.count;
+        if (!aioc_val_array_reserve(rows->stage.memory, &rows->known, sizeof(aioc_row *), i) ||
+            aioc_val_set_add(rows->stage.memory, &rows->hashes, hash) < 0) return NULL;
+        *aioc_row_at(&rows->known, i) = NULL;
+    }
+    return aioc_row_at(&rows->known, i);
 }
 
-static void aioc_row_kept_link(aioc_row_kept *rows, aioc_row *row)
-{
-    row->alike = NULL;
-    *aioc_row_kept_find(rows, row->hash) = row;
-}
-
-/* Room for one row more, of at most so many. */
-static bool aioc_row_kept_reserve(aioc_row_kept *rows, uint64_t most)
-{
-    size_t cap = rows->cap > 0 ? rows->cap * 2 : 16, size = 2 * sizeof *rows->array, i;
-    void *array;
-    if (cap > most) cap = (size_t)most;
-    if (rows->stage.count < rows->cap || rows->cap == cap) return true;
-    if (cap > SIZE_MAX / 2 / size) return false;
-    array = aioc_mem_resize(rows->stage.memory, rows->array, rows->cap * size, cap * size);
-    if (!array) return false;
-    rows->array = (aioc_row **)array;
-    rows->cap = cap;
-    memset(rows->array + cap, 0, cap * sizeof *rows->array);
-    for (i = 0; i < rows->stage.count; i++) aioc_row_kept_link(rows, rows->array[i]);
-    return true;
-}
-
-/* A row that is not in the array yet, with room behind it, and its payload at the end. Its hash is its own. NULL: no
+/* A row that is not in the array yet, but has a place there; its payload is at its end, behind so much room. NULL: no
  * memory. */
 static aioc_row *aioc_row_kept_new(aioc_row_kept *rows, size_t room, aiocosmos_json payload)
 {
     size_t bytes = sizeof(aioc_row) + room + payload.len;
-    aioc_row *row = (aioc_row *)aioc_mem_zalloc(rows->stage.memory, bytes);
+    aioc_row *row;
     char *text;
+    if (!aioc_val_array_reserve(rows->stage.memory, &rows->array, sizeof row, rows->stage.count)) return NULL;
+    row = (aioc_row *)aioc_mem_zalloc(rows->stage.memory, bytes);
     if (!row) return NULL;
     text = (char *)(row + 1) + room;
     row->bytes = bytes;
-    row->hash.low = row->arrival = rows->arrivals++;
+    row->arrival = rows->arrivals++;
     row->payload = aioc_text_view(text, payload.len);
     if (payload.len > 0) memcpy(text, payload.ptr, payload.len);
     rows->held += bytes;
@@ -14788,33 +14757,38 @@ static aioc_row *aioc_row_kept_new(aioc_row_kept *rows, size_t room, aiocosmos_j
 
 static void aioc_row_kept_put(aioc_row_kept *rows, size_t at, aioc_row *row)
 {
-    rows->array[at] = row;
+    *aioc_row_at(&rows->array, at) = row;
     row->place = at;
 }
 
 /* Lets the row at a place of the heap sink among the first count rows until none below it is behind it. */
 static void aioc_row_kept_sink(aioc_row_kept *rows, size_t at, size_t count)
 {
-    aioc_row *row = rows->array[at];
+    aioc_row *row = *aioc_row_at(&rows->array, at), *lower, *other;
     size_t below;
     for (; (below = 2 * at + 1) < count; at = below) {
-        if (below + 1 < count && rows->is_behind(rows, rows->array[below + 1], rows->array[below])) below++;
-        if (!rows->is_behind(rows, rows->array[below], row)) break;
-        aioc_row_kept_put(rows, at, rows->array[below]);
+        lower = *aioc_row_at(&rows->array, below);
+        other = below + 1 < count ? *aioc_row_at(&rows->array, below + 1) : lower;
+        if (other != lower && rows->is_behind(rows, other, lower)) {
+            lower = other;
+            below++;
+        }
+        if (!rows->is_behind(rows, lower, row)) break;
+        aioc_row_kept_put(rows, at, lower);
     }
     aioc_row_kept_put(rows, at, row);
 }
 
-/* There is room for it, or it takes the place of one that it is before. */
-static void aioc_row_kept_add(aioc_row_kept *rows, aioc_row *row, aioc_row *goes)
+/* known: where it is found by its hash, or NULL. goes: one that it is before, and takes the place of; or NULL. */
+static void aioc_row_kept_add(aioc_row_kept *rows, aioc_row *row, aioc_row **known, aioc_row *goes)
 {
     size_t at = goes ? goes->place : rows->stage.count++, above;
-    if (goes) *aioc_row_kept_find(rows, goes->hash) = goes->alike;
-    aioc_row_kept_link(rows, row);
+    row->known = known;
+    if (known) *known = row;
     for (; !goes && rows->is_behind && at > 0; at = above) {
         above = (at - 1) / 2;
-        if (!rows->is_behind(rows, row, rows->array[above])) break;
-        aioc_row_kept_put(rows, at, rows->array[above]);
+        if (!rows->is_behind(rows, row, *aioc_row_at(&rows->array, above))) break;
+        aioc_row_kept_put(rows, at, *aioc_row_at(&rows->array, above));
     }
     aioc_row_kept_put(rows, at, row);
     if (goes) aioc_row_kept_sink(rows, at, rows->stage.count);
@@ -14830,9 +14804,9 @@ static bool aioc_row_kept_sort(aioc_row_kept *rows)
     for (left = AIOC_ROW_PIECE; left > 0 && rows->to_heap > 0; left--)
         aioc_row_kept_sink(rows, --rows->to_heap, rows->stage.count);
     for (; left > 0 && rows->to_sort > 1; left--) {
-        aioc_row *last = rows->array[0];
-        rows->array[0] = rows->array[--rows->to_sort];
-        rows->array[rows->to_sort] = last;
+        aioc_row *last = *aioc_row_at(&rows->array, 0);
+        aioc_row_kept_put(rows, 0, *aioc_row_at(&rows->array, --rows->to_sort));
+        aioc_row_kept_put(rows, rows->to_sort, last);
         aioc_row_kept_sink(rows, 0, rows->to_sort);
     }
     return rows->to_sort <= 1;
@@ -14845,7 +14819,7 @@ static int aioc_row_kept_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer
     aiocosmos_str payload;
     if (rows->is_behind && !aioc_row_kept_sort(rows)) return AIOC_ROW_AGAIN;
     if (*at == rows->stage.count) return 0;
-    payload = rows->array[*at]->payload;
+    payload = (*aioc_row_at(&rows->array, *at))->payload;
     if (!aioc_mem_append(rows->stage.memory, out, payload.ptr, payload.len)) return AIOCOSMOS_E_NOMEM;
     ++*at;
     return payload.len > 0 ? 1 : AIOC_ROW_AGAIN;
@@ -14893,27 +14867,24 @@ static const char *aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row)
 {
     aioc_row_best *best = (aioc_row_best *)stage;
     const aioc_plan_info *info = best->info;
-    aioc_row *copy, *goes = NULL, *alike;
+    aioc_row *copy, *goes = NULL, **known = NULL;
     aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
     aioc_row_sorted sorted;
-    aioc_val_hash hash = {0, 0};
     const char *why;
     sorted.values = values;
     why = aioc_row_read_sorted(row, info->order_count, &sorted);
     if (why || best->most == 0 || sorted.payload.type == AIOCOSMOS_JSON_NONE) return why;
-    if (!aioc_row_kept_reserve(&best->rows, best->most)) return aioc_row_no_memory;
-    if (stage->count == best->most) goes = best->rows.array[0];
+    if (stage->count == best->most) goes = *aioc_row_at(&best->rows.array, 0);
     if (goes && aioc_row_compare_values(info, values, goes->values) >= 0) return NULL;
     if (info->distinct) {
-        hash = aioc_val_hash_of(stage->key, sorted.payload);
-        alike = *aioc_row_kept_find(&best->rows, hash);
-        if (alike && aioc_row_compare_values(info, values, alike->values) >= 0) return NULL;
-        if (alike) goes = alike;
+        known = aioc_row_kept_find(&best->rows, aioc_val_hash_of(stage->key, sorted.payload));
+        if (!known) return aioc_row_no_memory;
+        if (*known && aioc_row_compare_values(info, values, (*known)->values) >= 0) return NULL;
+        if (*known) goes = *known;
     }
     copy = aioc_row_best_copy(best, &sorted);
     if (!copy) return aioc_row_no_memory;
-    if (info->distinct) copy->hash = hash;
-    aioc_row_kept_add(&best->rows, copy, goes);
+    aioc_row_kept_add(&best->rows, copy, known, goes);
     return NULL;
 }
 
@@ -15141,19 +15112,18 @@ static const char *aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioco
 
 /* NULL: no memory. */
 static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aiocosmos_json *parts, const double *scores,
-                                  aioc_val_hash hash)
+                                  aioc_row **known)
 {
     size_t size = rrf->plan->component_count * sizeof *scores, rid_len = parts[AIOC_ROW_RID].len - 2;
     aioc_row *row = aioc_row_kept_new(&rrf->rows, size + rid_len, parts[AIOC_ROW_PAYLOAD]);
     char *rid;
     if (!row) return NULL;
-    row->hash = hash;
     row->scores = (double *)(row + 1);
     rid = (char *)row->scores + size;
     row->rid = aioc_text_view(rid, rid_len);
     memcpy(row->scores, scores, size);
     memcpy(rid, parts[AIOC_ROW_RID].ptr + 1, rid_len);
-    aioc_row_kept_add(&rrf->rows, row, NULL);
+    aioc_row_kept_add(&rrf->rows, row, known, NULL);
     return row;
 }
 
@@ -15163,17 +15133,13 @@ static const char *aioc_row_rrf_add_row(aioc_row_rrf *rrf, aiocosmos_json row)
 {
     double scores[AIOC_PLAN_COMPONENTS_MAX];
     aiocosmos_json parts[AIOC_ROW_PARTS];
-    aioc_row *found;
-    aioc_val_hash hash;
+    aioc_row **known;
     const char *why = aioc_row_rrf_read_row(row, parts);
     if (!why) why = aioc_row_rrf_read_scores(rrf, parts, scores);
     if (why) return why;
-    if (!aioc_row_kept_reserve(&rrf->rows, UINT64_MAX)) return aioc_row_no_memory;
-    hash = aioc_val_hash_of(rrf->rows.stage.key, parts[AIOC_ROW_RID]);
-    found = *aioc_row_kept_find(&rrf->rows, hash);
-    if (!found) found = aioc_row_rrf_new(rrf, parts, scores, hash);
-    if (!found) return aioc_row_no_memory;
-    found->from |= UINT64_C(1) << rrf->reading;
+    known = aioc_row_kept_find(&rrf->rows, aioc_val_hash_of(rrf->rows.stage.key, parts[AIOC_ROW_RID]));
+    if (!known || (!*known && !aioc_row_rrf_new(rrf, parts, scores, known))) return aioc_row_no_memory;
+    (*known)->from |= UINT64_C(1) << rrf->reading;
     return NULL;
 }
 
@@ -15202,7 +15168,7 @@ static void aioc_row_rrf_cut(aioc_row_rrf *rrf, uint32_t component)
     uint64_t place = 0, bit = UINT64_C(1) << component;
     size_t i;
     for (i = 0; i < rrf->rows.stage.count; i++) {
-        aioc_row *row = rrf->rows.array[i];
+        aioc_row *row = *aioc_row_at(&rrf->rows.array, i);
         if (!(row->from & bit)) continue;
         if (place >= info->skip && place - info->skip < info->take) row->among_best |= bit;
         place++;
@@ -15214,8 +15180,8 @@ static void aioc_row_rrf_drop_worse(aioc_row_rrf *rrf)
     aioc_row_kept *rows = &rrf->rows;
     size_t i, kept = 0;
     for (i = 0; i < rows->stage.count; i++) {
-        aioc_row *row = rows->array[i];
-        if (row->among_best) rows->array[kept++] = row;
+        aioc_row *row = *aioc_row_at(&rows->array, i);
+        if (row->among_best) *aioc_row_at(&rows->array, kept++) = row;
         else aioc_row_kept_drop(rows, row);
     }
     rows->stage.count = kept;
@@ -15229,10 +15195,11 @@ static void aioc_row_rrf_fuse(aioc_row_rrf *rrf, uint32_t component)
     double rank = 1, before = 0;
     size_t i;
     for (i = 0; i < rrf->rows.stage.count; i++) {
-        double score = rrf->rows.array[i]->scores[component];
+        aioc_row *row = *aioc_row_at(&rrf->rows.array, i);
+        double score = row->scores[component];
         if (i > 0 && (score < before || score > before)) rank++;
         before = score;
-        rrf->rows.array[i]->fused += weight / (AIOC_ROW_RRF + rank);
+        row->fused += weight / (AIOC_ROW_RRF + rank);
     }
 }
 
@@ -15300,90 +15267,14 @@ static void aioc_row_rrf_open(aioc_row_rrf *rrf, aioc_mem *memory, aioc_plan *pl
     }
 }
 
-/*--- Stages that keep no rows, or few ---*/
-
-typedef struct aioc_row_distinct {
-    aioc_row_stage stage;
-    aioc_val_set *seen;  /* lent */
-    aioc_val_hash last;
-    bool in_order;  /* rows that are the same come one behind the other: the last tells */
-    bool has_last;
-} aioc_row_distinct;
-
-static const char *aioc_row_distinct_add(aioc_row_stage *stage, aiocosmos_json row)
-{
-    aioc_row_distinct *distinct = (aioc_row_distinct *)stage;
-    aioc_val_hash hash = aioc_val_hash_of(stage->key, row), last = distinct->last;
-    int added = 1;
-    if (!distinct->in_order) added = aioc_val_set_add(stage->memory, distinct->seen, hash);
-    else if (distinct->has_last && last.high == hash.high && last.low == hash.low) return NULL;
-    distinct->last = hash;
-    distinct->has_last = distinct->in_order;
-    return added > 0 ? aioc_row_passes : added < 0 ? aioc_row_no_memory : NULL;
-}
-
-static size_t aioc_row_distinct_bytes(const aioc_row_stage *stage)
-{
-    return aioc_val_set_bytes(((const aioc_row_distinct *)stage)->seen);
-}
-
-static const aioc_row_stage_kind aioc_row_distinct_kind = {
-    aioc_row_distinct_add, NULL, aioc_row_distinct_bytes, NULL
-};
-
-/* OFFSET, then TOP or LIMIT. take: UINT64_MAX: all. */
-typedef struct aioc_row_limit { aioc_row_stage stage; uint64_t skip, take; } aioc_row_limit;
-
-static const char *aioc_row_limit_add(aioc_row_stage *stage, aiocosmos_json row)
-{
-    aioc_row_limit *limit = (aioc_row_limit *)stage;
-    (void)row;
-    if (limit->take == 0 || (limit->skip > 0 && limit->skip--)) return NULL;
-    if (limit->take != UINT64_MAX) limit->take--;
-    return aioc_row_passes;
-}
-
-static const aioc_row_stage_kind aioc_row_limit_kind = { aioc_row_limit_add, NULL, NULL, NULL };
-
-/* DCOUNT: one row, the number of those that came. */
-typedef struct aioc_row_count { aioc_row_stage stage; aiocosmos_str alias; uint64_t number; } aioc_row_count;
-
-static const char *aioc_row_count_add(aioc_row_stage *stage, aiocosmos_json row)
-{
-    (void)row;
-    ((aioc_row_count *)stage)->number++;
-    return NULL;
-}
-
-static int aioc_row_count_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out)
-{
-    const aioc_row_count *count = (const aioc_row_count *)stage;
-    aioc_mem_writer writer = aioc_mem_write(stage->memory, out);
-    bool named = count->alias.len > 0;
-    if (*at == stage->count) return 0;
-    if (named) {
-        aioc_mem_put_text(&writer, "{");
-        aioc_json_put_string(&writer, count->alias);
-        aioc_mem_put_text(&writer, ":");
-    }
-    writer.ok = writer.ok && aioc_text_append_u64(stage->memory, out, count->number);
-    aioc_mem_put_text(&writer, named ? "}" : "");
-    if (!aioc_mem_written(&writer)) return AIOCOSMOS_E_NOMEM;
-    ++*at;
-    return 1;
-}
-
-static const aioc_row_stage_kind aioc_row_count_kind = { aioc_row_count_add, aioc_row_count_next, NULL, NULL };
-
 /* The rows that a token has, in place of those of a stage. */
 static int aioc_row_resume(aioc_row_kept *rows, aiocosmos_json all)
 {
     aiocosmos_json payload = aioc_json_none();
     while (aioc_json_next(all, NULL, &payload)) {
-        aioc_row *row = NULL;
-        if (aioc_row_kept_reserve(rows, UINT64_MAX)) row = aioc_row_kept_new(rows, 0, payload);
+        aioc_row *row = aioc_row_kept_new(rows, 0, payload);
         if (!row) return AIOCOSMOS_E_NOMEM;
-        aioc_row_kept_add(rows, row, NULL);
+        aioc_row_kept_add(rows, row, NULL, NULL);
     }
     return 0;
 }
@@ -15392,150 +15283,162 @@ static const aioc_row_stage_kind aioc_row_kept_kind = {
     NULL, aioc_row_kept_next, aioc_row_kept_bytes, aioc_row_kept_close
 };
 
-/*--- Chains: the stages that a plan asks for, one behind the other ---*/
+/*--- Chains: what a plan makes of rows. A stage, if it needs one; then DISTINCT, OFFSET, TOP or LIMIT, and DCOUNT ---*/
+
+/* What a token tells of the rows that were given. */
+typedef struct aioc_row_progress {
+    uint64_t skip, take;  /* that are left of OFFSET, and of TOP or LIMIT; UINT64_MAX: no limit */
+    bool has_last;
+    aioc_val_hash last;  /* DISTINCT: with has_last, that of the row before; */
+    aioc_val_set seen;  /* those of all rows seen */
+} aioc_row_progress;
 
 typedef struct aioc_row_chain {
-    aioc_row_stage *first;
-    aioc_row_stage *giving;  /* when all rows have come: the one whose rows are given, */
-    size_t at, behind;  /* the next of them; behind the one that is passing, */
-    bool collects;  /* a stage keeps rows until all have come */
-    bool ordered;  /* rows are to come from all ranges in the order of ORDER BY */
-    bool wrapped;  /* rows come with what they are ordered by, and it does not matter */
+    aioc_mem *memory;
+    const uint64_t *key;  /* of hashes; lent */
+    aioc_row_progress *progress;  /* lent; NULL: it is closed, and rows pass as they are */
+    aioc_row_stage *stage;  /* NULL: none is needed */
     union {
         aioc_row_kept resumed;
         aioc_row_groups groups;
         aioc_row_best best;
         aioc_row_rrf rrf;
     } u;
-    aioc_row_distinct distinct;
-    aioc_row_limit limit;  /* set in any case */
-    aioc_row_count count;
-    aioc_mem_buffer text;  /* a row on its way from one stage to the next, */
+    uint8_t distinct;  /* ORDERED: rows that are the same come one behind the other, and the last tells */
+    bool collects;  /* no row passes until all have come */
+    bool ordered;  /* rows are to come from all ranges in the order of ORDER BY */
+    bool wrapped;  /* rows come with what they are ordered by, and it does not matter */
+    bool giving;  /* all rows have come */
+    bool counts;  /* a row with their number is to be given: */
+    aiocosmos_str alias;
+    uint64_t number;
+    size_t at, behind;  /* the next row of the stage; behind the one that is passing, */
+    aioc_mem_buffer text;  /* which is this, */
     aiocosmos_json_doc doc;
 } aioc_row_chain;
 
 /* Zeroed, or closed before: does nothing. */
 static void aioc_row_chain_close(aioc_row_chain *chain)
 {
-    aioc_row_stage *stage = chain->first, *behind;
-    if (stage) aioc_mem_buffer_free(stage->memory, &chain->text);
-    if (stage) aioc_json_close(&chain->doc);
-    for (; stage; stage = behind) {
-        behind = stage->behind;
-        if (stage->kind->close) stage->kind->close(stage);
-    }
+    if (!chain->progress) return;
+    aioc_mem_buffer_free(chain->memory, &chain->text);
+    aioc_json_close(&chain->doc);
+    if (chain->stage) chain->stage->kind->close(chain->stage);
     memset(chain, 0, sizeof *chain);
-    chain->limit.take = UINT64_MAX;
 }
 
-static void aioc_row_chain_link(aioc_row_chain *chain, aioc_row_stage *stage)
-{
-    aioc_row_stage **end = &chain->first;
-    while (*end) end = &(*end)->behind;
-    *end = stage;
-    chain->collects = chain->collects || stage->kind->next;
-}
-
-/* In the order of SQL: ORDER BY and groups, DISTINCT, OFFSET, TOP and LIMIT; a count counts what passed. Best rows see
- * to DISTINCT, as they keep no more than are asked for. seen: lent, of DISTINCT. rows: of a token, for the last stage
- * that keeps some; len 0: none. 0; E_NOMEM. */
+/* Best rows see to DISTINCT, as they keep no more than are asked for. rows: of a token, in place of those that a stage
+ * would keep, and counted; len 0: none. 0; E_NOMEM. */
 static int aioc_row_chain_open(aioc_row_chain *chain, aioc_mem *memory, aioc_plan *plan, const aioc_plan_info *info,
-                               const uint64_t *key, aioc_val_set *seen, aiocosmos_str rows)
+                               const uint64_t *key, aioc_row_progress *progress, aiocosmos_str rows)
 {
-    bool hybrid = plan && plan->hybrid, best = info->non_streaming && !info->merges_groups;
-    aioc_row_limit *limit = &chain->limit;
+    bool resumed = rows.len > 0, best = info->non_streaming && !info->merges_groups;
+    uint64_t most = progress->take > UINT64_MAX - progress->skip ? UINT64_MAX : progress->skip + progress->take;
     aioc_row_chain_close(chain);
-    aioc_row_stage_open(&limit->stage, &aioc_row_limit_kind, memory, key);
-    limit->skip = info->skip;
-    limit->take = info->take;
+    chain->memory = memory;
+    chain->key = key;
+    chain->progress = progress;
     aioc_json_open(&chain->doc, memory);
-    if (rows.len > 0) {
-        aioc_row_kept *resumed = &chain->u.resumed;
-        memset(resumed, 0, sizeof *resumed);
-        aioc_row_stage_open(&resumed->stage, &aioc_row_kept_kind, memory, key);
-        aioc_row_chain_link(chain, &resumed->stage);
-        if (aioc_json_parse(&chain->doc, rows.ptr, rows.len) != 0 ||
-            aioc_row_resume(resumed, aioc_json_root(&chain->doc)) != 0) return AIOCOSMOS_E_NOMEM;
-        if (info->has_dcount) {
-            limit->take = UINT64_MAX;
-            return 0;
-        }
-    } else if (hybrid) {
-        aioc_row_rrf_open(&chain->u.rrf, memory, plan, key);
-        aioc_row_chain_link(chain, &chain->u.rrf.rows.stage);
-    } else if (info->merges_groups) {
-        aioc_row_groups_open(&chain->u.groups, memory, &info->shape, key);
-        aioc_row_chain_link(chain, &chain->u.groups.stage);
-    } else if (best) {
-        uint64_t most = limit->take > UINT64_MAX - limit->skip ? UINT64_MAX : limit->skip + limit->take;
-        aioc_row_best_open(&chain->u.best, memory, info, most, key);
-        aioc_row_chain_link(chain, &chain->u.best.rows.stage);
-    }
-    chain->ordered = info->order_count > 0 && rows.len == 0 && !best && !info->has_dcount;
+    chain->counts = info->has_dcount && !resumed;
+    chain->alias = info->dcount_alias;
+    chain->ordered = info->order_count > 0 && !resumed && !best && !info->has_dcount;
     chain->wrapped = info->order_count > 0 && !best && !chain->ordered;
-    if (info->distinct != AIOC_PLAN_ALL && !best) {
-        aioc_row_stage_open(&chain->distinct.stage, &aioc_row_distinct_kind, memory, key);
-        chain->distinct.seen = seen;
-        chain->distinct.in_order = info->distinct == AIOC_PLAN_DISTINCT_ORDERED && chain->ordered && !chain->collects;
-        aioc_row_chain_link(chain, &chain->distinct.stage);
+    if (resumed) {
+        memset(&chain->u.resumed, 0, sizeof chain->u.resumed);
+        chain->stage = &chain->u.resumed.stage;
+        aioc_row_stage_open(chain->stage, &aioc_row_kept_kind, memory, key);
+    } else if (plan && plan->hybrid) {
+        chain->stage = &chain->u.rrf.rows.stage;
+        aioc_row_rrf_open(&chain->u.rrf, memory, plan, key);
+    } else if (info->merges_groups) {
+        chain->stage = &chain->u.groups.stage;
+        aioc_row_groups_open(&chain->u.groups, memory, &info->shape, key);
+    } else if (best) {
+        chain->stage = &chain->u.best.rows.stage;
+        aioc_row_best_open(&chain->u.best, memory, info, most, key);
     }
-    if (limit->skip > 0 || limit->take != UINT64_MAX) aioc_row_chain_link(chain, &limit->stage);
-    if (info->has_dcount) {
-        aioc_row_stage_open(&chain->count.stage, &aioc_row_count_kind, memory, key);
-        chain->count.stage.count = 1;
-        chain->count.alias = info->dcount_alias;
-        aioc_row_chain_link(chain, &chain->count.stage);
-    }
+    chain->collects = chain->stage || chain->counts;
+    if (!best) chain->distinct = info->distinct;
+    if (chain->distinct && (chain->stage || !chain->ordered)) chain->distinct = AIOC_PLAN_DISTINCT_UNORDERED;
+    if (resumed && (aioc_json_parse(&chain->doc, rows.ptr, rows.len) != 0 ||
+                    aioc_row_resume(&chain->u.resumed, aioc_json_root(&chain->doc)) != 0)) return AIOCOSMOS_E_NOMEM;
     return 0;
 }
 
 static size_t aioc_row_chain_bytes(const aioc_row_chain *chain)
 {
-    const aioc_row_stage *stage;
     size_t bytes = chain->text.cap;
-    for (stage = chain->first; stage; stage = stage->behind) if (stage->kind->bytes) bytes += stage->kind->bytes(stage);
+    if (chain->progress) bytes += aioc_val_set_bytes(&chain->progress->seen);
+    if (chain->stage) bytes += chain->stage->kind->bytes(chain->stage);
     return bytes;
 }
 
 /* Rows pass as they are, from here on. */
 static bool aioc_row_chain_is_open(const aioc_row_chain *chain)
 {
-    return !chain->first ||
-           (chain->first == &chain->limit.stage && !chain->limit.stage.behind && chain->limit.skip == 0 &&
-            chain->limit.take == UINT64_MAX);
+    const aioc_row_progress *progress = chain->progress;
+    return !progress || (!chain->collects && !chain->distinct && progress->skip == 0 && progress->take == UINT64_MAX);
 }
 
-/* Lets a row pass from a stage on, as add. */
-static const char *aioc_row_pass(aioc_row_stage *stage, aiocosmos_json row)
+/* aioc_row_passes; NULL: it is left out, or counted; no memory. */
+static const char *aioc_row_filter(aioc_row_chain *chain, aiocosmos_json row)
 {
-    const char *passed = aioc_row_passes;
-    for (; stage && passed == aioc_row_passes; stage = stage->behind) passed = stage->kind->add(stage, row);
-    return passed;
+    aioc_row_progress *progress = chain->progress;
+    if (chain->distinct) {
+        aioc_val_hash hash = aioc_val_hash_of(chain->key, row), last = progress->last;
+        int added = 1;
+        if (chain->distinct == AIOC_PLAN_DISTINCT_UNORDERED) {
+            added = aioc_val_set_add(chain->memory, &progress->seen, hash);
+        } else {
+            if (progress->has_last && last.high == hash.high && last.low == hash.low) return NULL;
+            progress->last = hash;
+            progress->has_last = true;
+        }
+        if (added <= 0) return added < 0 ? aioc_row_no_memory : NULL;
+    }
+    if (progress->take == 0 || (progress->skip > 0 && progress->skip--)) return NULL;
+    if (progress->take != UINT64_MAX) progress->take--;
+    chain->number++;
+    return chain->counts ? NULL : aioc_row_passes;
+}
+
+/* Takes a row of a range: NULL: it is kept, or left out; aioc_row_passes: it is to be given; or why not. */
+static const char *aioc_row_pass(aioc_row_chain *chain, aiocosmos_json row)
+{
+    return chain->stage ? chain->stage->kind->add(chain->stage, row) : aioc_row_filter(chain, row);
 }
 
 static bool aioc_row_chain_has_more(const aioc_row_chain *chain)
 {
-    const aioc_row_stage *giving = chain->giving;
-    bool counts = chain->count.stage.kind != NULL, last = giving == &chain->count.stage;
-    if (!giving) return false;
-    return (chain->at < giving->count && (last || chain->limit.take > 0)) || (counts && !last);
+    return chain->giving && (chain->counts || (chain->stage && chain->at < chain->stage->count &&
+                                               chain->progress->take > 0));
 }
 
-/* The next row that a stage has kept, before those behind it have seen it: as a stage's next. */
+/* The row of a DCOUNT, as a stage's next. */
+static int aioc_row_append_number(const aioc_row_chain *chain, aioc_mem_buffer *out)
+{
+    aioc_mem_writer writer = aioc_mem_write(chain->memory, out);
+    bool named = chain->alias.len > 0;
+    char digits[20];
+    if (named) {
+        aioc_mem_put_text(&writer, "{");
+        aioc_json_put_string(&writer, chain->alias);
+        aioc_mem_put_text(&writer, ":");
+    }
+    aioc_mem_put_bytes(&writer, digits, aioc_text_put_u64(digits, chain->number));
+    aioc_mem_put_text(&writer, named ? "}" : "");
+    return aioc_mem_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
+}
+
+/* When all rows have come, the next one, before what follows the stage has seen it: as a stage's next. */
 static int aioc_row_chain_next(aioc_row_chain *chain, aiocosmos_json *row)
 {
-    aioc_row_stage *stage = chain->giving;
+    aioc_row_stage *stage = chain->stage;
     int found = 0;
-    if (!stage) return 0;
     chain->text.len = 0;
     chain->behind = chain->at;
-    if (stage->kind->next && (chain->limit.take > 0 || stage == &chain->count.stage))
-        found = stage->kind->next(stage, &chain->behind, &chain->text);
-    if (found == 0) {  /* it has given all, or enough */
-        chain->giving = stage->behind;
-        chain->at = 0;
-        return chain->giving ? AIOC_ROW_AGAIN : 0;
-    }
+    if (stage && chain->progress->take > 0) found = stage->kind->next(stage, &chain->behind, &chain->text);
+    if (found == 0 && chain->counts) found = aioc_row_append_number(chain, &chain->text);
     if (found == AIOC_ROW_AGAIN) chain->at = chain->behind;
     if (found != 1) return found;
     if (aioc_json_parse(&chain->doc, chain->text.data, chain->text.len) != 0) return AIOCOSMOS_E_NOMEM;
@@ -15543,10 +15446,12 @@ static int aioc_row_chain_next(aioc_row_chain *chain, aiocosmos_json *row)
     return 1;
 }
 
-/* Lets that row pass the stages behind: 1: it is to be given; AGAIN: it is not; E_NOMEM: it is still the next. */
+/* Lets that row pass what follows the stage: 1: it is to be given; AGAIN: it is not; E_NOMEM: it is still the next. */
 static int aioc_row_chain_pass(aioc_row_chain *chain, aiocosmos_json row)
 {
-    const char *passed = aioc_row_pass(chain->giving->behind, row);
+    bool number = chain->behind == chain->at;
+    const char *passed = number ? aioc_row_passes : aioc_row_filter(chain, row);
+    if (number) chain->counts = false;
     if (passed == aioc_row_no_memory) return AIOCOSMOS_E_NOMEM;
     chain->at = chain->behind;
     return passed ? 1 : AIOC_ROW_AGAIN;
@@ -15555,10 +15460,10 @@ static int aioc_row_chain_pass(aioc_row_chain *chain, aiocosmos_json row)
 /* The rows that are left, as an array for a token. 1; 0: it would be longer than max; E_NOMEM. */
 static int aioc_row_chain_rest(aioc_row_chain *chain, aioc_mem_buffer *out, size_t max)
 {
-    aioc_row_stage *stage = chain->giving;
+    aioc_row_stage *stage = chain->stage;
     size_t at = chain->at, start = out->len;
     int found = 1;
-    if ((stage->count - at) * 2 > max) return 0;
+    if (chain->counts || (stage->count - at) * 2 > max) return 0;
     if (!aioc_mem_append(stage->memory, out, "[", 1)) return AIOCOSMOS_E_NOMEM;
     while (found > 0) {
         size_t before = out->len;
@@ -15577,7 +15482,7 @@ static int aioc_row_chain_rest(aioc_row_chain *chain, aioc_mem_buffer *out, size
  * Where a query or a change feed stands, as a text that travels: continuation
  * tokens, written and read.
  *
- * May call: memory, text, json, protocol, plan, values.
+ * May call: memory, text, json, protocol, plan, values, rows.
  * Knows nothing of: operations, time.
  *========================*/
 
@@ -15597,21 +15502,16 @@ typedef struct aioc_pos_piece { aiocosmos_str min, max, continuation; } aioc_pos
 /* Everything that a token says. Texts are lent by the writer, or views of what the reader decoded. */
 typedef struct aioc_pos {
     uint8_t place;
-    bool has_last;
     char rid[33];  /* of the container; "": not known */
     uint32_t piece_count, rows_of_rid;
     uint64_t question;  /* hash of what was asked: the writer's business */
-    uint64_t skip_left, take_left;  /* of OFFSET, and of TOP or LIMIT; UINT64_MAX: no limit */
+    aioc_row_progress progress;
     const aioc_pos_piece *pieces;
     aiocosmos_str rest_min;  /* "FF": nothing else */
     /* IN_ORDER, of the last row given: its range, its orderByItems, its _rid (rows_of_rid: how many rows of that _rid
      * with those values were given). values.len 0: no row was given yet. */
     aiocosmos_str min, max, values, rid_of_row;
-    /* DISTINCT: the key of all hashes; with has_last, that of the row before; those of all rows seen. The key travels
-     * with a hash only. */
-    uint64_t key[2];
-    aioc_val_hash last;
-    aioc_val_set seen;
+    uint64_t key[2];  /* of hashes; travels with one only */
     aiocosmos_str rows;  /* IN_ROWS: what is left to give, a JSON array */
 } aioc_pos;
 
@@ -15786,20 +15686,21 @@ static bool aioc_pos_is_place(const aioc_pos *pos, aiocosmos_str behind)
 static int aioc_pos_pass_all(aioc_mem *memory, aioc_pos_pass *pass, aioc_pos *pos)
 {
     aiocosmos_str rid = aioc_mem_str(pos->rid), behind = aioc_mem_str("");
-    uint64_t place = pos->place, rows = pos->rows_of_rid, take = pos->take_left + 1;  /* no limit is 0 */
-    uint64_t hashes = pos->has_last ? AIOC_POS_HAS_LAST : pos->seen.count > 0;
+    aioc_row_progress *progress = &pos->progress;
+    uint64_t place = pos->place, rows = pos->rows_of_rid, take = progress->take + 1;  /* no limit is 0 */
+    uint64_t hashes = progress->has_last ? AIOC_POS_HAS_LAST : progress->seen.count > 0;
     aioc_pos_pass_number(pass, &place);
     aioc_pos_pass_number(pass, &hashes);
     aioc_pos_expect(pass, place <= AIOC_POS_IN_CHANGES);
     pos->place = (uint8_t)place;
-    pos->has_last = hashes == AIOC_POS_HAS_LAST;
+    progress->has_last = hashes == AIOC_POS_HAS_LAST;
     aioc_pos_pass_word(pass, &pos->question);
     aioc_pos_pass_line(pass, &rid);
     aioc_pos_expect(pass, rid.len < sizeof pos->rid);
     if (pass->ok) memmove(pos->rid, rid.ptr, rid.len);
-    aioc_pos_pass_number(pass, &pos->skip_left);
+    aioc_pos_pass_number(pass, &progress->skip);
     aioc_pos_pass_number(pass, &take);
-    pos->take_left = take - 1;
+    progress->take = take - 1;
     if (aioc_pos_pass_pieces(memory, pass, pos, &behind) != 0) return AIOCOSMOS_E_NOMEM;
     aioc_pos_pass_border(pass, &pos->rest_min);
     aioc_pos_pass_border(pass, &pos->min);
@@ -15811,10 +15712,10 @@ static int aioc_pos_pass_all(aioc_mem *memory, aioc_pos_pass *pass, aioc_pos *po
     pos->rows_of_rid = (uint32_t)rows;
     if (hashes) aioc_pos_pass_word(pass, &pos->key[0]);
     if (hashes) aioc_pos_pass_word(pass, &pos->key[1]);
-    if (pos->has_last) aioc_pos_pass_hash(pass, &pos->last);
-    if (aioc_pos_pass_seen(memory, pass, &pos->seen) != 0) return AIOCOSMOS_E_NOMEM;
+    if (progress->has_last) aioc_pos_pass_hash(pass, &progress->last);
+    if (aioc_pos_pass_seen(memory, pass, &progress->seen) != 0) return AIOCOSMOS_E_NOMEM;
     aioc_pos_pass_text(pass, &pos->rows);
-    aioc_pos_expect(pass, pass->at == pass->end && (pos->has_last || hashes == (pos->seen.count > 0)) &&
+    aioc_pos_expect(pass, pass->at == pass->end && (progress->has_last || hashes == (progress->seen.count > 0)) &&
                           aioc_pos_is_place(pos, behind));
     return 0;
 }
@@ -15849,7 +15750,7 @@ static int aioc_pos_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_pos
     aioc_pos written = *pos;
     uint64_t checksum;
     size_t len;
-    if (pos->rows.len > max || pos->seen.count > max / sizeof(aioc_val_hash)) return 0;
+    if (pos->rows.len > max || pos->progress.seen.count > max / sizeof(aioc_val_hash)) return 0;
     aioc_pos_pass_all(memory, &pass, &written);
     checksum = aioc_pos_checksum(bytes.data, bytes.len);
     aioc_pos_pass_word(&pass, &checksum);
@@ -15885,7 +15786,7 @@ static int aioc_pos_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_buffer
 static void aioc_pos_free(aioc_mem *memory, aioc_pos *pos)
 {
     aioc_mem_free(memory, (void *)(uintptr_t)pos->pieces, pos->piece_count * sizeof *pos->pieces);
-    aioc_val_set_free(memory, &pos->seen);
+    aioc_val_set_free(memory, &pos->progress.seen);
     memset(pos, 0, sizeof *pos);
 }
 
@@ -17392,7 +17293,7 @@ struct aioc_page_cursor {
     aioc_mem_buffer body, continuation;  /* continuation: where the next one starts; empty: at the beginning */
     aioc_range_reader *reader;
     aioc_mem_buffer token;  /* decoded: */
-    aioc_pos from;  /* what it resumes from; place 0: from the beginning */
+    aioc_pos from;  /* what it resumes from; place 0: from the beginning; its progress goes on */
     uint32_t continuation_max;
     aioc_mem_buffer text, items;  /* the page under construction, and the nodes of its rows, */
     aioc_range_answer *shown;  /* or the answer that is the page */
@@ -17752,7 +17653,7 @@ static bool aioc_page_advance(aioc_page_cursor *cursor, aiocosmos_str continuati
     memset(&position, 0, sizeof position);
     position.question = cursor->fingerprint;
     position.place = AIOC_POS_AT_SERVICE;
-    position.take_left = UINT64_MAX;
+    position.progress.take = UINT64_MAX;
     position.pieces = &piece;
     position.piece_count = 1;
     cursor->continuation_out.len = 0;
@@ -17839,7 +17740,7 @@ static bool aioc_page_mark(aioc_page_cursor *cursor, uint32_t max)
     position.question = cursor->fingerprint;
     memcpy(position.rid, reader->rid, sizeof position.rid);
     position.rest_min = aioc_mem_str("FF");
-    position.take_left = UINT64_MAX;
+    position.progress = cursor->from.progress;
     pieces = (aioc_pos_piece *)aioc_mem_alloc(memory, size);
     if (!pieces) return false;
     place = cursor->way->place(cursor, &position);
@@ -18272,7 +18173,7 @@ static const char *aioc_query_emit(aioc_query *query, aiocosmos_json row)
     const char *passed;
     if (row.type == AIOCOSMOS_JSON_NONE) return NULL;
     if (!query->chain.collects && !aioc_page_has_room(query->cursor, row)) return aioc_row_no_memory;
-    passed = aioc_row_pass(query->chain.first, row);
+    passed = aioc_row_pass(&query->chain, row);
     if (passed != aioc_row_passes) return passed;
     aioc_page_put(query->cursor, row);
     return NULL;
@@ -18311,7 +18212,7 @@ static void aioc_query_read_sequence(aioc_query *query)
         /* Sums are the same whatever comes first; groups, and what ranks the same, come as they are met. */
         bool anywhere = query->chain.collects && !query->info->shape.makes_lists;
         aioc_range_stream *stream;
-        int found = query->chain.limit.take ? aioc_range_next(reader, anywhere, &stream) : -1;
+        int found = cursor->from.progress.take ? aioc_range_next(reader, anywhere, &stream) : -1;
         if (found < 0) aioc_query_end_reading(query);
         if (found <= 0) return;
         if (!query->chain.collects && !aioc_row_chain_is_open(&query->chain) &&
@@ -18512,9 +18413,10 @@ static const char *aioc_query_give_first(aioc_query *query)
 static void aioc_query_read_merged(aioc_query *query)
 {
     aioc_range_reader *reader = &query->reader;
+    const aioc_row_progress *progress = &query->cursor->from.progress;
     uint32_t left = AIOC_RANGE_SLICE;
     bool complete = aioc_query_fill_line(query);
-    while (complete && left-- && query->line_count && query->chain.limit.take && !aioc_query_page_is_full(query)) {
+    while (complete && left-- && query->line_count && progress->take && !aioc_query_page_is_full(query)) {
         aioc_range_stream *stream;
         const char *why = aioc_query_give_first(query);
         int found = 0;
@@ -18536,7 +18438,7 @@ static void aioc_query_read_merged(aioc_query *query)
     }
     if (reader->tally.status || aioc_query_overfull(query)) return;
     if (aioc_query_page_is_full(query)) aioc_page_show(query->cursor);
-    else if (query->chain.limit.take == 0 || (complete && query->line_count == 0)) aioc_query_end_reading(query);
+    else if (progress->take == 0 || (complete && query->line_count == 0)) aioc_query_end_reading(query);
     else if (complete) aioc_range_stir(reader);
 }
 
@@ -18628,7 +18530,7 @@ static AIOC_COLD void aioc_query_begin_reading(aioc_query *query, aiocosmos_str 
 /* Gives the rows that had to be complete first. */
 static void aioc_query_begin_giving(aioc_query *query)
 {
-    query->chain.giving = query->chain.first;
+    query->chain.giving = true;
     query->stage = AIOC_QUERY_GIVING;
     aioc_range_stir(&query->reader);
 }
@@ -18686,12 +18588,7 @@ static void aioc_query_give(aioc_query *query)
 static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
 {
     aioc_pos *from = &query->cursor->from;
-    aioc_row_distinct *distinct = &query->chain.distinct;
     aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
-    query->chain.limit.skip = from->skip_left;
-    query->chain.limit.take = from->take_left;
-    distinct->has_last = from->has_last;
-    distinct->last = from->last;
     if (from->place == AIOC_POS_IN_ROWS) aioc_query_begin_giving(query);
     if (from->place != AIOC_POS_IN_ORDER || from->values.len == 0) return 0;  /* no row was given yet */
     if (aioc_json_parse(&query->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
@@ -18740,14 +18637,16 @@ static int aioc_query_begin_chain(aioc_query *query, const aioc_plan_info *info)
     aioc_pos *from = &query->cursor->from;
     bool in_rows = from->place == AIOC_POS_IN_ROWS, in_order = from->place == AIOC_POS_IN_ORDER;
     int status;
-    if (from->has_last || from->seen.count > 0) memcpy(query->key, from->key, sizeof query->key);
-    status = aioc_row_chain_open(&query->chain, query->memory, query->plan, info, query->key, &from->seen,
+    if (from->progress.has_last || from->progress.seen.count > 0) memcpy(query->key, from->key, sizeof query->key);
+    if (!from->place) from->progress.skip = info->skip;
+    if (!from->place) from->progress.take = info->take;
+    status = aioc_row_chain_open(&query->chain, query->memory, query->plan, info, query->key, &from->progress,
                                  in_rows ? from->rows : aioc_mem_str(""));
     if (status) return status;
     if (!aioc_range_same_rid(from->rid, query->reader.ranges.container->rid) ||
         (from->place && !in_rows && (query->chain.collects || in_order != query->chain.ordered)))
         status = AIOCOSMOS_E_ARGUMENT;
-    else if (info->non_streaming && !in_rows && query->chain.limit.take == UINT64_MAX) {
+    else if (info->non_streaming && !in_rows && from->progress.take == UINT64_MAX) {
         aioc_page_break(query->cursor, 400, "ORDER BY of a vector's distance or a rank needs TOP, or OFFSET LIMIT");
         return 400;
     } else if (from->place) status = aioc_query_resume(query, info);
@@ -18762,7 +18661,7 @@ static void aioc_query_begin(aioc_query *query)
     const aioc_plan_info *info = query->plan ? &query->plan->info : &query->plain;
     bool hybrid = query->plan && query->plan->hybrid;
     int status;
-    if (hybrid && query->chain.first && !query->cursor->from.place &&
+    if (hybrid && query->chain.stage && !query->cursor->from.place &&
         query->chain.u.rrf.reading != AIOC_ROW_STATISTICS) {
         aioc_query_begin_component(query);
         return;
@@ -18839,9 +18738,10 @@ static void aioc_query_work(aioc_page_cursor *cursor)
 static void aioc_query_fetch(aioc_page_cursor *cursor)
 {
     aioc_query *query = aioc_query_of(cursor);
-    const aioc_row_limit *limit = &query->chain.limit;
-    uint64_t left = limit->take && (query->chain.collects || limit->take == UINT64_MAX) ? UINT64_MAX
-                    : limit->take ? limit->skip + limit->take : 0;
+    const aioc_row_progress *progress = &cursor->from.progress;
+    uint64_t left = progress->take == 0 ? 0
+                    : query->chain.collects || progress->take == UINT64_MAX ? UINT64_MAX
+                    : progress->skip + progress->take;
     if (aioc_query_is_lost(query) || query->stage != AIOC_QUERY_READING) return;
     query->reader.rows.left = left;
     /* Of DISTINCT, a row that counts may take many that do not. */
@@ -18856,7 +18756,7 @@ static bool aioc_query_has_more(const aioc_page_cursor *cursor)
     uint32_t place;
     if (query->reader.yielded) return true;
     if (query->stage == AIOC_QUERY_GIVING) return aioc_row_chain_has_more(&query->chain);
-    if (query->chain.limit.take == 0 || query->stage == AIOC_QUERY_OVER) return false;
+    if (cursor->from.progress.take == 0 || query->stage == AIOC_QUERY_OVER) return false;
     for (place = 0; place < query->reader.stream_count; place++)
         if (!aioc_range_is_spent(query->reader.streams[place])) return true;
     return false;
@@ -18865,14 +18765,8 @@ static bool aioc_query_has_more(const aioc_page_cursor *cursor)
 static int aioc_query_place(aioc_page_cursor *cursor, aioc_pos *position)
 {
     aioc_query *query = aioc_query_of(cursor);
-    const aioc_row_distinct *distinct = &query->chain.distinct;
     if (query->reader.by_key) return AIOC_POS_AT_SERVICE;
     memcpy(position->key, query->key, sizeof position->key);
-    position->skip_left = query->chain.limit.skip;
-    position->take_left = query->chain.limit.take;
-    position->has_last = distinct->has_last;
-    position->last = distinct->last;
-    position->seen = cursor->from.seen;
     if (query->stage == AIOC_QUERY_GIVING) {
         aioc_mem_buffer *rows = &cursor->engine->builder.body;
         int written;
@@ -19002,7 +18896,7 @@ static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_reque
     query->plain.take = UINT64_MAX;
     query->key[0] = aioc_text_random(&engine->random_state);
     query->key[1] = aioc_text_random(&engine->random_state);
-    aioc_row_chain_close(&query->chain);
+    cursor->from.progress.take = UINT64_MAX;
     aioc_json_open(&query->from_doc, engine->memory);
     cursor->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
                                                                : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
@@ -19284,8 +19178,8 @@ static void aioc_change_work(aioc_page_cursor *cursor)
 
 static int aioc_change_place(aioc_page_cursor *cursor, aioc_pos *position)
 {
-    position->skip_left = cursor->since;
-    position->take_left = cursor->reader->by_key ? 0 : UINT64_MAX;
+    position->progress.skip = cursor->since;
+    position->progress.take = cursor->reader->by_key ? 0 : UINT64_MAX;
     return AIOC_POS_IN_CHANGES;
 }
 
@@ -19342,8 +19236,8 @@ static int aioc_change_place_at(aioc_page_cursor *cursor, const aiocosmos_change
         return 0;
     }
     if (aioc_page_read_token(cursor, request->continuation)) return builder->status;
-    cursor->since = cursor->from.skip_left;
-    cursor->reader->by_key = cursor->from.take_left == 0;
+    cursor->since = cursor->from.progress.skip;
+    cursor->reader->by_key = cursor->from.progress.take == 0;
     memcpy(cursor->reader->rid, cursor->from.rid, sizeof cursor->reader->rid);
     return 0;
 }

@@ -173,7 +173,7 @@ TEST(a_state_of_a_time_without_a_date_asks_from_the_last_one_that_has)
     CHECK_INT(next_page(client, cursor), 304);
     aiocosmos_cursor_close(client, cursor);
     CHECK_INT(aioc_pos_read(&client->memory, aiocosmos_text(got.token), &block, &position, &why), 0);
-    position.skip_left = UINT64_MAX;
+    position.progress.skip = UINT64_MAX;
     CHECK_INT(aioc_pos_write(&client->memory, &forged, &position, SIZE_MAX), 1);
     memset(&request, 0, sizeof request);
     request.container = "c";

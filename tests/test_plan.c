@@ -867,8 +867,8 @@ static void random_position(place *p)
     at->place = (uint8_t)(1 + random_below(5));
     at->question = random_number();
     if (random_below(2)) memcpy(at->rid, "Ab0xAJ+1-bQ=", 13);
-    at->skip_left = random_number() >> random_below(64);
-    at->take_left = random_below(2) ? UINT64_MAX : random_number() >> random_below(64);
+    at->progress.skip = random_number() >> random_below(64);
+    at->progress.take = random_below(2) ? UINT64_MAX : random_number() >> random_below(64);
     at->rest_min = str(random_below(2) ? "FF" : "EE00");
     at->pieces = p->pieces;
     if (at->place == AIOC_POS_IN_SEQUENCE || at->place == AIOC_POS_IN_CHANGES)
@@ -895,13 +895,13 @@ static void random_position(place *p)
     if (random_below(2)) {
         at->key[0] = random_number();
         at->key[1] = random_number();
-        at->has_last = random_below(2);
-        at->seen.count = at->has_last ? random_below(20) : 1 + random_below(19);
-        if (at->has_last) at->last.high = random_number(), at->last.low = random_number();
+        at->progress.has_last = random_below(2);
+        at->progress.seen.count = at->progress.has_last ? random_below(20) : 1 + random_below(19);
+        if (at->progress.has_last) at->progress.last.high = random_number(), at->progress.last.low = random_number();
         for (i = 0; i < 2; i++) p->seen_pieces[i] = (char *)p->seen[i];
-        at->seen.slots.pieces = p->seen_pieces;
-        for (i = 0; i < at->seen.count; i++) {
-            aioc_val_hash *hash = &aioc_val_set_slot(&at->seen, i)->hash;
+        at->progress.seen.slots.pieces = p->seen_pieces;
+        for (i = 0; i < at->progress.seen.count; i++) {
+            aioc_val_hash *hash = &aioc_val_set_slot(&at->progress.seen, i)->hash;
             hash->high = random_number(), hash->low = random_number();
         }
     }
@@ -913,7 +913,7 @@ static void check_same_position(const aioc_pos *got, const aioc_pos *want)
     CHECK_INT(got->place, want->place);
     CHECK(got->question == want->question);
     CHECK_STR(got->rid, want->rid);
-    CHECK(got->skip_left == want->skip_left && got->take_left == want->take_left);
+    CHECK(got->progress.skip == want->progress.skip && got->progress.take == want->progress.take);
     CHECK_INT(got->piece_count, want->piece_count);
     for (i = 0; i < want->piece_count; i++) {
         CHECK(aioc_mem_same(got->pieces[i].min, want->pieces[i].min));
@@ -926,11 +926,11 @@ static void check_same_position(const aioc_pos *got, const aioc_pos *want)
     CHECK(aioc_mem_same(got->rid_of_row, want->rid_of_row));
     CHECK_INT(got->rows_of_rid, want->rows_of_rid);
     CHECK(got->key[0] == want->key[0] && got->key[1] == want->key[1]);
-    CHECK_INT(got->has_last, want->has_last);
-    CHECK(got->last.high == want->last.high && got->last.low == want->last.low);
-    CHECK_INT(got->seen.count, want->seen.count);
-    for (i = 0; i < want->seen.count; i++)
-        CHECK(memcmp(&aioc_val_set_slot(&got->seen, i)->hash, &aioc_val_set_slot(&want->seen, i)->hash, 16) == 0);
+    CHECK_INT(got->progress.has_last, want->progress.has_last);
+    CHECK(got->progress.last.high == want->progress.last.high && got->progress.last.low == want->progress.last.low);
+    CHECK_INT(got->progress.seen.count, want->progress.seen.count);
+    for (i = 0; i < want->progress.seen.count; i++)
+        CHECK(memcmp(&aioc_val_set_slot(&got->progress.seen, i)->hash, &aioc_val_set_slot(&want->progress.seen, i)->hash, 16) == 0);
     CHECK(aioc_mem_same(got->rows, want->rows));
 }
 
@@ -1163,7 +1163,7 @@ TEST(token_bytes_that_no_writer_writes)
     memset(&position, 0, sizeof position);
     position.place = AIOC_POS_IN_SEQUENCE;
     position.rest_min = str("FF");
-    position.skip_left = UINT64_MAX;
+    position.progress.skip = UINT64_MAX;
     aioc_pos_pass_all(&memory, &pass, &position);
     CHECK(writer.ok && raw.len + 1 < 100);
     for (change = 0; change < 6; change++) {
@@ -1200,7 +1200,7 @@ TEST(token_positions_that_cannot_be)
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         cases[i].position.pieces = cases[i].pieces;
         cases[i].position.rest_min = str("FF");
-        cases[i].position.take_left = UINT64_MAX;
+        cases[i].position.progress.take = UINT64_MAX;
         cases[i].position.place = AIOC_POS_IN_SEQUENCE;
         cases[i].pieces[0].min = str("10");
         cases[i].pieces[0].max = str("20");
@@ -1361,7 +1361,7 @@ TEST(token_the_nth_allocation_fails)
             memset(&block, 0, sizeof block);
             result = aioc_pos_read(&memory, token, &block, &position, &why);
             CHECK(result == 0 || result == AIOCOSMOS_E_NOMEM);
-            if (result != 0) CHECK(!block.data && !position.pieces && position.seen.count == 0);
+            if (result != 0) CHECK(!block.data && !position.pieces && position.progress.seen.count == 0);
             aioc_pos_free(&memory, &position);
             aioc_mem_buffer_free(&memory, &block);
             aioc_mem_close(&memory);
@@ -1386,8 +1386,11 @@ static const uint64_t hash_key[2] = {1, 2};
 
 static void open_hybrid(aioc_row_chain *chain, planned *p)
 {
+    static aioc_row_progress progress;
     memset(chain, 0, sizeof *chain);
-    CHECK_INT(aioc_row_chain_open(chain, &p->memory, p->plan, &p->plan->info, hash_key, NULL, str("")), 0);
+    progress.skip = p->plan->info.skip;
+    progress.take = p->plan->info.take;
+    CHECK_INT(aioc_row_chain_open(chain, &p->memory, p->plan, &p->plan->info, hash_key, &progress, str("")), 0);
 }
 
 static int add_statistics(aioc_row_chain *chain, const char *json, const char **why)
@@ -1405,7 +1408,7 @@ static int add_row(aioc_row_chain *chain, uint32_t component, const char *json, 
     parsed *q = parse(copy);
     int result;
     chain->u.rrf.reading = component;
-    result = row_status(aioc_row_pass(chain->first, q->root), why);
+    result = row_status(aioc_row_pass(chain, q->root), why);
     memset(q->text, 'x', copy.len);
     forget(q);
     loosen(copy);
@@ -1434,7 +1437,7 @@ static const char *results_of(aioc_row_chain *chain)
     aiocosmos_json row;
     size_t len = 0;
     int result;
-    chain->giving = chain->first;
+    chain->giving = true;
     while ((result = give(chain, &row)) > 0) {
         if (result == AIOC_ROW_AGAIN) continue;
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%.*s", len ? " " : "", (int)row.len, row.ptr);
@@ -1454,7 +1457,7 @@ static const char *component_text(aioc_row_chain *chain, uint32_t component)
     if (aioc_row_rrf_component_text(&chain->u.rrf, component, &sql, why, sizeof why) != 0)
         snprintf(text, sizeof text, "! %s", why);
     else snprintf(text, sizeof text, "%.*s", (int)sql.len, sql.data);
-    aioc_mem_buffer_free(chain->limit.stage.memory, &sql);
+    aioc_mem_buffer_free(chain->memory, &sql);
     return text;
 }
 
@@ -1857,7 +1860,7 @@ TEST(hybrid_the_nth_allocation_fails)
         if (result == 0) {
             size_t rows = 0;
             aiocosmos_json row;
-            chain.giving = chain.first;
+            chain.giving = true;
             while ((result = give(&chain, &row)) > 0) rows += result == 1;
             if (result == 0) CHECK_INT(rows, 75);
         }

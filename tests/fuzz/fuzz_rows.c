@@ -29,7 +29,7 @@ enum { PLANS = (int)(sizeof plans / sizeof plans[0]), GIVES_MAX = 1 << 20 };
 static aioc_mem memory;
 
 /* What is told of the rows: each on a line, and how it ended. */
-typedef struct run { aioc_row_chain chain; aioc_val_set seen; aioc_mem_buffer told; int status; } run;
+typedef struct run { aioc_row_chain chain; aioc_row_progress progress; aioc_mem_buffer told; int status; } run;
 
 /* A component of a hybrid search is read behind the other. */
 static void next_component(aioc_row_rrf *rrf)
@@ -51,7 +51,7 @@ static void add(run *r, const aioc_plan *plan, aiocosmos_str row)
     aioc_json_open(&doc, &memory);
     if (aioc_json_parse(&doc, copy, row.len) == 0) {
         root = aioc_json_root(&doc);
-        said = aioc_row_pass(r->chain.first, root);
+        said = aioc_row_pass(&r->chain, root);
         r->status = said == aioc_row_no_memory ? AIOCOSMOS_E_NOMEM
                     : said && said != aioc_row_passes ? AIOCOSMOS_E_PROTOCOL : 0;
         if (said == aioc_row_passes) CHECK(aioc_mem_append(&memory, &r->told, root.ptr, root.len) &&
@@ -66,9 +66,11 @@ static void begin(run *r, aioc_plan *plan, fuzz_input rows)
 {
     static const uint64_t key[2] = {3, 4};
     memset(r, 0, sizeof *r);
-    CHECK_INT(aioc_row_chain_open(&r->chain, &memory, plan, &plan->info, key, &r->seen, aioc_mem_str("")), 0);
+    r->progress.skip = plan->info.skip;
+    r->progress.take = plan->info.take;
+    CHECK_INT(aioc_row_chain_open(&r->chain, &memory, plan, &plan->info, key, &r->progress, aioc_mem_str("")), 0);
     while (rows.len > 0 && r->status >= 0) add(r, plan, fuzz_part(&rows));
-    r->chain.giving = r->status >= 0 && r->chain.collects ? r->chain.first : NULL;
+    r->chain.giving = r->status >= 0 && r->chain.collects;
 }
 
 /* Up to so many rows that were kept. Returns how many there were. */
@@ -92,26 +94,20 @@ static size_t give(run *r, size_t rows_max)
 static void end(run *r)
 {
     aioc_row_chain_close(&r->chain);
-    aioc_val_set_free(&memory, &r->seen);
+    aioc_val_set_free(&memory, &r->progress.seen);
     aioc_mem_buffer_free(&memory, &r->told);
 }
 
 /* Goes on in a chain of its own, as behind a token. */
 static void resume(run *r, aioc_plan *plan)
 {
-    aioc_row_distinct distinct = r->chain.distinct;
-    aioc_row_limit limit = r->chain.limit;
     aioc_mem_buffer rest = {NULL, 0, 0};
-    const uint64_t *key = r->chain.limit.stage.key;
+    const uint64_t *key = r->chain.key;
     CHECK_INT(aioc_row_chain_rest(&r->chain, &rest, 1u << 24), 1);
     CHECK_INT(aioc_json_check(rest.data, rest.len, aioc_mem_str(NULL), NULL, NULL, NULL), 0);
     aioc_row_chain_close(&r->chain);
-    CHECK_INT(aioc_row_chain_open(&r->chain, &memory, plan, &plan->info, key, &r->seen, fuzz_text(&rest)), 0);
-    r->chain.limit.skip = limit.skip;
-    r->chain.limit.take = limit.take;
-    r->chain.distinct.has_last = distinct.has_last;
-    r->chain.distinct.last = distinct.last;
-    r->chain.giving = r->chain.first;
+    CHECK_INT(aioc_row_chain_open(&r->chain, &memory, plan, &plan->info, key, &r->progress, fuzz_text(&rest)), 0);
+    r->chain.giving = true;
     aioc_mem_buffer_free(&memory, &rest);
 }
 
