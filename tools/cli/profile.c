@@ -132,19 +132,19 @@ static bool read_line(char *out, size_t cap)
     return c != CTRL_C;
 }
 
-/* From a pipe, or from somebody at a terminal, which does not show it. Ctrl-C ends the line there, not us: the terminal
- * is to be left as it was. */
+/* From a pipe, or from somebody at a terminal, which does not show it from before it is asked for. Ctrl-C ends the line
+ * there, not us: the terminal is to be left as it was. */
 static bool ask_for_key(tool *t, char *key, size_t cap)
 {
     struct termios before, silent;
     bool terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &before) == 0, ok;
     if (!stdin_is_free(t)) return false;
     if (terminal) {
-        fputs("The account's key (it is not shown): ", stderr);
         silent = before;
         silent.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
         silent.c_cc[VEOL] = CTRL_C;
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+        fputs("The account's key (it is not shown): ", stderr);
     }
     ok = read_line(key, cap) && *key;
     if (terminal) {
