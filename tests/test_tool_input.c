@@ -188,6 +188,11 @@ TEST(records_as_documents)
     CSV("x,id\n\"1\",true\n", "2:{\"x\":\"1\",\"id\":\"true\"};");
 }
 
+TEST(a_name_may_be_empty)
+{
+    CSV("id,\"\"\n1,2\n", "2:{\"id\":\"1\",\"\":2};");
+}
+
 TEST(types_of_fields)
 {
     static const char *const bare[] = { "0", "-1", "1.50", "1e3", "-0.5E-10", "true", "false", "null",

@@ -224,7 +224,7 @@ static bool put_record(csv *c, const char *record, size_t len, size_t *used)
 static const char *add_name(csv *c, const field *f)
 {
     size_t used = 0, i;
-    if (f->len == 0) return "the header has a column without a name";
+    if (f->len == 0 && !f->quoted) return "the header has a column without a name";    /* "" is a name */
     if (c->name_count == CSV_COLUMNS_MAX) return "the header has too many columns";
     if (!put_text(c, &used, f)) return "the header is too long";
     c->names[c->name_count] = malloc(used + 1);
