@@ -122,8 +122,9 @@ bench-queries: $(B)/aiocosmos-emulator $(B)/bench/query $(B)/bench/merge ## CPU 
 	$(B)/bench/merge
 	EMULATOR_OPTIONS='--partitions 16' BUILD=$(B) tools/with-emulator.sh tools/bench/query.sh $(or $(ROWS),1000000) 100000
 
-bench-emulator: $(addprefix $(B)/,aiocosmos-emulator bench/emulator bench/client) ## the emulator's figures; ROWS=N, ONLY=NAME
-	$(B)/bench/emulator $(B)/aiocosmos-emulator $(B)/bench/client $(or $(ROWS),1000000) $(or $(BENCH_SECONDS),3) $(ONLY)
+bench-emulator: $(addprefix $(B)/,aiocosmos-emulator bench/emulator bench/client bench/server) ## its figures; ROWS=N, ONLY=NAME
+	$(B)/bench/emulator $(addprefix $(B)/,aiocosmos-emulator bench/client bench/server) $(or $(ROWS),1000000) \
+	    $(or $(BENCH_SECONDS),3) $(ONLY)
 
 bench-tool: $(PROGRAMS) $(B)/bench/tool ## the tool's figures; ROWS=N
 	$(B)/bench/tool $(PROGRAMS) $(or $(ROWS),1000000)
