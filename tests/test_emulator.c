@@ -1468,16 +1468,28 @@ TEST(http_rules)
     RAW("GET /\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
     RAW("nonsense\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
     RAW("\x16\x03\x01\x02", 400, AIOCOSMOS_EMULATOR_CLOSING);  /* TLS begins like this, and would wait for an answer */
-    RAW("\x16", 0, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("\x16", 400, AIOCOSMOS_EMULATOR_CLOSING);            /* nor would anything else begin */
     RAW("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
     RAW("GET / HTTP/1.1\r\nname : x\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
     RAW("GET / HTTP/1.1\r\na: x\r\n folded\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET / HTTP/1.1\r\n: x\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET / HTTP/1.1\r\na\xc3\xa9: x\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
     RAW("GET / HTTP/1.1\r\na: \0\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET / HTTP/1.1\r\na: b\rc\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET / HTTP/1.1\r\na: b\x7f\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET /\x01 HTTP/1.1\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET / HTTP/1.1\r\na:\tb\tc \t\r\nCONNECTION:close\r\n\r\n", 401, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET  HTTP/1.1\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET / x HTTP/1.1\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW(" / HTTP/1.1\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
     RAW("POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
     RAW("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
     RAW("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 405, AIOCOSMOS_EMULATOR_OPEN);
     RAW("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
     RAW("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
+        AIOCOSMOS_EMULATOR_CLOSING);
     RAW("POST / HTTP/1.1\r\nContent-Length: 4194305\r\n\r\n", 413, AIOCOSMOS_EMULATOR_CLOSING);
     RAW("POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n", 0, AIOCOSMOS_EMULATOR_OPEN);
     RAW("POST / HTTP/1.1\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n", 100, AIOCOSMOS_EMULATOR_OPEN);

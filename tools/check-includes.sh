@@ -23,7 +23,7 @@ BEGIN {
     order("tools/emulator/sql/", "sql value regex geometry functions parse bind shape run plan")
     order("tools/emulator/", "text clock model list resource journal changes range index store kind request exchange " \
           "keep auth fault patch policy bill metrics plan scope lookup page held query listing script feed item batch " \
-          "definition users meta explorer control answer routes restore http network core unit tls data server main " \
+          "definition users meta explorer control answer routes restore head http network core unit tls data server main " \
           "program")
     order("tools/cli/", "tool interrupt io blocks input values csv flight selected columns state explain request same rows scan transfer profile account " \
           "throughput databases resources describe items batch query export remove copy processor changes import editor shell help completion main")

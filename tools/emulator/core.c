@@ -1,7 +1,7 @@
 /* core.c: the core as its user has it: open and close, and what is asked of it besides requests. */
 #include "fault.h"
+#include "head.h"
 #include "held.h"
-#include "http.h"
 #include "keep.h"
 #include "network.h"
 #include "query.h"
@@ -65,7 +65,7 @@ emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error
     aioc_json_open(&core->doc, &core->store.memory);
     aioc_json_open(&core->doc2, &core->store.memory);
     aioc_json_open(&core->batch_doc, &core->store.memory);
-    emu_http_init(core);
+    emu_head_names(core->header_slot);
     core->date_s = core->asked_s = -1;
     emu_pace(core, 0, 0);
     emu_index_scopes_of(core, EMU_INDEX_LEAST);

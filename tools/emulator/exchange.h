@@ -26,6 +26,8 @@ typedef struct emu_exchange {
     char path[4096 + 1];                                   /* the decoded path; segments and link are views into it */
     aiocosmos_str segment[EMU_SEGMENTS];
     size_t segments;
+    char target[256];                                      /* that they are of; len 0: it is longer, or malformed */
+    size_t target_len;
     aiocosmos_str link;                                    /* what is signed, and its type */
     char type[24];
     char offer_link[32];
@@ -62,7 +64,7 @@ struct aiocosmos_emulator {
     aioc_auth_signer signer;
     char *endpoint;
     size_t endpoint_size;
-    uint8_t header_slot[256];
+    uint8_t header_slot[256];                              /* head.h */
     emu_fault *faults;
     struct emu_function *functions;
     bool kept_head, keeps_no_more;                         /* of changes: the first bytes; since some could not be */

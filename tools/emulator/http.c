@@ -2,13 +2,14 @@
  * served from where it lies; others are collected first. Answers are written once, into the connection's output. */
 #include "http.h"
 #include "answer.h"
+#include "head.h"
 #include "query.h"
 #include "routes.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-#define EMU_LINES_MAX   256                                /* header lines of a request */
 #define EMU_OUTPUT_MAX  (8u * 1024u * 1024u)               /* answers that wait to be sent: more requests wait too */
 #define EMU_INPUT_MAX   (EMU_HEAD_MAX + 2 * EMU_BODY_MAX)
 
@@ -21,7 +22,7 @@ struct aiocosmos_emulator_conn {
     size_t sent;                                           /* bytes of out */
     /* The request that is being received: */
     emu_phase phase;
-    size_t scan;                                           /* where in it the search for the end of the head goes on */
+    emu_head head;
     size_t head_len, body_len;
     size_t chunk_at, chunk_left;                           /* chunked: where in it reading goes on */
     bool told_to_continue;
@@ -34,126 +35,6 @@ struct aiocosmos_emulator_conn {
     size_t held;                                           /* bytes of out that may not be sent before due_ms */
     bool trickle;
 };
-
-/*------------------------------------------------------------------------------
- * MARK: - Head
- *----------------------------------------------------------------------------*/
-
-static const char *const emu_header_names[EMU_H_COUNT] = {
-    "authorization", "date", "x-ms-date", "x-ms-version", "content-length", "transfer-encoding", "connection", "expect",
-    "content-type", "x-ms-documentdb-partitionkey", "x-ms-session-token", "x-ms-documentdb-is-upsert",
-    "x-ms-documentdb-isquery", "x-ms-cosmos-is-query-plan-request", "x-ms-cosmos-is-batch-request",
-    "x-ms-documentdb-query-enablecrosspartition", "x-ms-max-item-count", "x-ms-continuation",
-    "x-ms-documentdb-partitionkeyrangeid", "x-ms-read-key-type", "x-ms-start-epk", "x-ms-end-epk", "if-match",
-    "if-none-match", "if-modified-since", "x-ms-cosmos-changefeed-wire-format-version", "prefer", "a-im",
-    "x-ms-activity-id", "x-ms-consistency-level",
-    "x-ms-cosmos-intended-collection-rid", "x-ms-offer-throughput", "x-ms-cosmos-offer-autopilot-settings",
-    "x-ms-cosmos-migrate-offer-to-autopilot", "x-ms-cosmos-migrate-offer-to-manual-throughput",
-    "x-ms-documentdb-expiry-seconds", "host", "x-ms-documentdb-populatequotainfo",
-    "x-ms-cosmos-supported-query-features", "x-ms-documentdb-populatequerymetrics", "x-ms-cosmos-populateindexmetrics",
-    "x-ms-cosmos-populateindexmetrics-v2", "x-ms-cosmos-sdk-supportedcapabilities", "x-ms-cosmos-batch-atomic",
-    "x-ms-cosmos-batch-continue-on-error", "origin", "x-ms-documentdb-pre-trigger-include",
-    "x-ms-documentdb-post-trigger-include", "x-ms-indexing-directive",
-    "x-ms-documentdb-script-enable-logging", "x-emulator-merged", "accept"
-};
-
-static size_t emu_header_hash(const char *name, size_t len)
-{
-    unsigned last = (unsigned char)(name[len - 1] | 32), middle = (unsigned char)(name[len / 2] | 32);
-    return (len * 29u + last * 5u + middle) & 255u;
-}
-
-void emu_http_init(emu_core *core)
-{
-    unsigned i;
-    for (i = 0; i < EMU_H_COUNT; i++) {
-        size_t at = emu_header_hash(emu_header_names[i], strlen(emu_header_names[i]));
-        while (core->header_slot[at]) at = (at + 1) & 255u;
-        core->header_slot[at] = (uint8_t)(i + 1);
-    }
-}
-
-/* EMU_H_COUNT: none that anybody here reads. */
-static unsigned emu_header_find(const emu_core *core, aiocosmos_str name)
-{
-    size_t at = emu_header_hash(name.ptr, name.len);
-    for (; core->header_slot[at]; at = (at + 1) & 255u) {
-        unsigned index = core->header_slot[at] - 1u;
-        if (aioc_mem_same_nocase(name, aioc_mem_str(emu_header_names[index]))) return index;
-    }
-    return EMU_H_COUNT;
-}
-
-static emu_verb emu_verb_of(aiocosmos_str text, bool *head_only)
-{
-    *head_only = emu_is(text, "HEAD");
-    if (emu_is(text, "GET") || *head_only) return EMU_GET;
-    if (emu_is(text, "POST")) return EMU_POST;
-    if (emu_is(text, "PUT")) return EMU_PUT;
-    if (emu_is(text, "PATCH")) return EMU_PATCH;
-    return emu_is(text, "DELETE") ? EMU_DELETE : EMU_OTHER;
-}
-
-/* One line without its end; false: it has none. */
-static bool emu_take_line(aiocosmos_str *rest, aiocosmos_str *line)
-{
-    const char *end = (const char *)memchr(rest->ptr, '\n', rest->len);
-    if (!end) return false;
-    *line = emu_str(rest->ptr, (size_t)(end - rest->ptr));
-    rest->len -= line->len + 1;
-    rest->ptr = end + 1;
-    if (line->len && line->ptr[line->len - 1] == '\r') line->len--;
-    return true;
-}
-
-static bool emu_take_word(aiocosmos_str *line, aiocosmos_str *word)
-{
-    const char *blank = (const char *)memchr(line->ptr, ' ', line->len);
-    *word = emu_str(line->ptr, blank ? (size_t)(blank - line->ptr) : line->len);
-    if (blank) *line = emu_str(blank + 1, line->len - word->len - 1);
-    else line->len = 0;
-    return word->len > 0;
-}
-
-static bool emu_parse_request_line(aiocosmos_str line, emu_request *request)
-{
-    if (!emu_take_word(&line, &request->verb_text) || !emu_take_word(&line, &request->target)) return false;
-    request->verb = emu_verb_of(request->verb_text, &request->head_only);
-    if (line.len != 8 || memcmp(line.ptr, "HTTP/1.", 7) != 0 || (line.ptr[7] != '0' && line.ptr[7] != '1'))
-        return false;
-    request->minor = line.ptr[7] - '0';
-    return true;
-}
-
-/* NULL, or what is wrong with the head. */
-static const char *emu_parse_head(const emu_core *core, aiocosmos_str head, emu_request *request)
-{
-    aiocosmos_str line, name, value;
-    unsigned lines = 0;
-    memset(request, 0, sizeof *request);
-    if (!emu_take_line(&head, &line) || !emu_parse_request_line(line, request)) return "The request line is malformed.";
-    while (emu_take_line(&head, &line) && line.len) {
-        const char *colon = (const char *)memchr(line.ptr, ':', line.len);
-        unsigned index;
-        if (++lines > EMU_LINES_MAX) return "There are too many header lines.";
-        if (!colon || colon == line.ptr || colon[-1] == ' ' || colon[-1] == '\t' || *line.ptr == ' ' ||
-            *line.ptr == '\t')
-            return "A header line is malformed.";
-        name = emu_str(line.ptr, (size_t)(colon - line.ptr));
-        value = emu_str(colon + 1, line.len - name.len - 1);
-        while (value.len && (*value.ptr == ' ' || *value.ptr == '\t')) value.ptr++, value.len--;
-        while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t')) value.len--;
-        if (memchr(value.ptr, '\0', value.len) || memchr(value.ptr, '\r', value.len))
-            return "A header has control characters.";
-        index = emu_header_find(core, name);
-        if (index == EMU_H_COUNT) continue;
-        if (index == EMU_H_CONTENT_LENGTH && request->header[index].ptr &&
-            !aioc_mem_same(request->header[index], value))
-            return "There are two lengths.";
-        request->header[index] = value;
-    }
-    return NULL;
-}
 
 /* One word of a list such as that of Connection (RFC 9110, 5.6.1). */
 static bool emu_list_has(aiocosmos_str list, const char *word)
@@ -283,35 +164,16 @@ static bool emu_conn_serve(emu_conn *conn, emu_request *request)
  * MARK: - Receiving
  *----------------------------------------------------------------------------*/
 
-/* The length of the head, its empty line included; 0: it is not all there. */
-static size_t emu_head_end(emu_conn *conn, const char *data, size_t len)
-{
-    while (conn->scan < len) {
-        const char *end = (const char *)memchr(data + conn->scan, '\n', len - conn->scan);
-        size_t at;
-        if (!end) break;
-        at = (size_t)(end - data) + 1;
-        if (at < len && data[at] == '\n') return at + 1;
-        if (at + 1 < len && data[at] == '\r' && data[at + 1] == '\n') return at + 2;
-        if (at + 1 >= len) {
-            conn->scan = (size_t)(end - data);
-            return 0;
-        }
-        conn->scan = at;
-    }
-    conn->scan = len;
-    return 0;
-}
-
 /* Reads from the head how the body comes. False: the request was refused. */
-static bool emu_conn_frame(emu_conn *conn, const emu_request *request)
+static bool emu_conn_frame(emu_conn *conn, const char *data)
 {
-    aiocosmos_str length = request->header[EMU_H_CONTENT_LENGTH], encoding = request->header[EMU_H_TRANSFER_ENCODING];
+    aiocosmos_str length = emu_head_header(&conn->head, data, EMU_H_CONTENT_LENGTH);
+    aiocosmos_str encoding = emu_head_header(&conn->head, data, EMU_H_TRANSFER_ENCODING);
     uint64_t number = 0;
     conn->body_len = 0;
     conn->phase = EMU_BODY;
     if (encoding.ptr) {
-        if (length.ptr || !aioc_mem_same_nocase(encoding, aioc_mem_str("chunked"))) {
+        if (length.ptr || conn->head.minor == 0 || !aioc_mem_same_nocase(encoding, aioc_mem_str("chunked"))) {
             emu_conn_refuse(conn, 400, "The transfer encoding is not understood.");
             return false;
         }
@@ -341,6 +203,15 @@ static bool emu_chunk_size(emu_conn *conn, aiocosmos_str line)
     if (i == 0) return false;
     conn->chunk_left = (size_t)size;
     return size <= EMU_BODY_MAX - conn->chunks.buffer.len;
+}
+
+/* One line without its end; false: it has none. */
+static bool emu_take_line(aiocosmos_str *rest, aiocosmos_str *line)
+{
+    if (!memchr(rest->ptr, '\n', rest->len)) return false;
+    aioc_text_split(rest, '\n', line);
+    if (line->len && line->ptr[line->len - 1] == '\r') line->len--;
+    return true;
 }
 
 /* Reads as much of a chunked body (RFC 9112, 7.1) as is there. 1: all of it, and conn->chunk_at is behind it; 0: more
@@ -374,16 +245,10 @@ static int emu_conn_chunks(emu_conn *conn, const char *data, size_t len)
     }
 }
 
-/* A TLS record that carries a handshake (RFC 8446, 5.1). Its sender would wait for an answer as long as we for a line's
- * end, and understands plain text well enough to say so. */
-static bool emu_is_tls(const char *data, size_t len)
-{
-    return len >= 2 && data[0] == 0x16 && data[1] == 0x03;
-}
-
 /* A request of which all is there; returns its bytes. */
 static size_t emu_conn_whole(emu_conn *conn, const char *data, emu_request *request)
 {
+    emu_head_request(&conn->head, data, request);
     if (conn->phase == EMU_BODY) {
         request->body = emu_str(data + conn->head_len, conn->body_len);
         return conn->head_len + conn->body_len;
@@ -392,31 +257,31 @@ static size_t emu_conn_whole(emu_conn *conn, const char *data, emu_request *requ
     return conn->chunk_at;
 }
 
+/* The head, and what it says about the body. False: it is not all there, or was refused. */
+static bool emu_conn_head(emu_conn *conn, const char *data, size_t len)
+{
+    if (*data == 0x16) {                                   /* a TLS record with a handshake (RFC 8446, 5.1) */
+        emu_conn_refuse(conn, 400, "This port has no TLS: the endpoint begins with http://.");
+        return false;
+    }
+    conn->head_len = emu_head_read(&conn->head, conn->core->header_slot, data, len);
+    if (conn->head.refused) emu_conn_refuse(conn, conn->head.refused, conn->head.why);
+    return conn->head_len > 0 && emu_conn_frame(conn, data);
+}
+
+/* RFC 9110, 10.1.1 */
+static void emu_conn_continue(emu_conn *conn)
+{
+    if (conn->told_to_continue || conn->head.minor == 0 || !(conn->head.given >> EMU_H_EXPECT & 1)) return;
+    emu_puts(&conn->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    conn->told_to_continue = true;
+}
+
 /* Bytes of the request at hand, when all of it is there and request has been filled; 0: it is not, or was refused. */
 static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu_request *request)
 {
-    bool parsed = false;
     int whole;
-    if (conn->phase == EMU_HEAD) {
-        const char *wrong;
-        if (emu_is_tls(data, len)) {
-            emu_conn_refuse(conn, 400, "This port has no TLS: the endpoint begins with http://.");
-            return 0;
-        }
-        conn->head_len = emu_head_end(conn, data, len);
-        if (conn->head_len > EMU_HEAD_MAX || (conn->head_len == 0 && len > EMU_HEAD_MAX)) {
-            emu_conn_refuse(conn, 431, "The request's head is too long.");
-            return 0;
-        }
-        if (conn->head_len == 0) return 0;
-        wrong = emu_parse_head(conn->core, emu_str(data, conn->head_len), request);
-        if (wrong) {
-            emu_conn_refuse(conn, 400, wrong);
-            return 0;
-        }
-        if (!emu_conn_frame(conn, request)) return 0;
-        parsed = true;
-    }
+    if (conn->phase == EMU_HEAD && !emu_conn_head(conn, data, len)) return 0;
     if (conn->phase == EMU_BODY) {
         whole = len - conn->head_len >= conn->body_len;
     } else {
@@ -429,16 +294,9 @@ static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu
             return 0;
         }
     }
-    if (whole == 0) {
-        if (parsed && request->header[EMU_H_EXPECT].ptr && request->minor > 0 && len == conn->head_len &&
-            !conn->told_to_continue) {
-            emu_puts(&conn->out, "HTTP/1.1 100 Continue\r\n\r\n");
-            conn->told_to_continue = true;
-        }
-        return 0;
-    }
-    if (!parsed) emu_parse_head(conn->core, emu_str(data, conn->head_len), request);
-    return emu_conn_whole(conn, data, request);
+    if (whole) return emu_conn_whole(conn, data, request);
+    if (len == conn->head_len) emu_conn_continue(conn);
+    return 0;
 }
 
 static bool emu_conn_ready(const emu_conn *conn)
@@ -453,21 +311,17 @@ static size_t emu_conn_work(emu_conn *conn, const char *data, size_t len)
     emu_request request;
     size_t used = 0, size;
     while (emu_conn_ready(conn)) {
-        if (conn->phase == EMU_HEAD && conn->scan == 0) {  /* empty lines in front mean nothing (RFC 9112, 2.2) */
+        if (conn->phase == EMU_HEAD && conn->head.scan == 0) {     /* empty lines in front mean nothing (RFC 9112, 2.2) */
             while (used < len && (data[used] == '\r' || data[used] == '\n')) used++;
         }
         if (used == len) break;
-        if (conn->job) {
-            emu_parse_head(conn->core, emu_str(data + used, conn->head_len), &request);
-            size = emu_conn_whole(conn, data + used, &request);
-        } else {
-            size = emu_conn_receive(conn, data + used, len - used, &request);
-        }
+        if (conn->job) size = emu_conn_whole(conn, data + used, &request);
+        else size = emu_conn_receive(conn, data + used, len - used, &request);
         conn->resuming = false;
         if (size == 0 || !emu_conn_serve(conn, &request)) break;
         used += size;
         conn->phase = EMU_HEAD;
-        conn->scan = 0;
+        memset(&conn->head, 0, offsetof(emu_head, header));
         conn->told_to_continue = false;
         if (conn->chunks.buffer.cap > 65536) emu_text_clear(&conn->chunks);
     }

@@ -4,6 +4,4 @@
 
 #include "exchange.h"
 
-EMU_PRIVATE void emu_http_init(emu_core *core);
-
 #endif

@@ -72,10 +72,10 @@ static const emu_route emu_routes[] = {
 };
 
 /* Splits the path at '/' and decodes it: ids come percent-encoded, once. */
-static bool emu_split_path(emu_exchange *x)
+static bool emu_split_target(emu_exchange *x, aiocosmos_str target)
 {
-    aiocosmos_str target = x->request->target;
     size_t at = 0, end, len = 0;
+    x->segments = 0;
     while (at < target.len && target.ptr[at] != '/') at++; /* http://host/… is allowed too (RFC 9112, 3.2.2) */
     if (at > 0 && at + 2 < target.len && target.ptr[at - 1] == ':') {
         for (at += 2; at < target.len && target.ptr[at] != '/'; at++) continue;
@@ -95,6 +95,19 @@ static bool emu_split_path(emu_exchange *x)
         at++;
     }
     return aioc_json_utf8_ok(x->path, len, &at);
+}
+
+/* Who writes many items asks for the same path again and again. */
+static bool emu_split_path(emu_exchange *x)
+{
+    aiocosmos_str target = x->request->target;
+    if (x->target_len && aioc_mem_same(target, emu_str(x->target, x->target_len))) return true;
+    x->target_len = 0;
+    if (!emu_split_target(x, target)) return false;
+    if (target.len > sizeof x->target) return true;
+    memcpy(x->target, target.ptr, target.len);
+    x->target_len = target.len;
+    return true;
 }
 
 /* What else a POST means where a header says so. */
@@ -176,8 +189,8 @@ static void emu_set_link(emu_exchange *x)
 static void emu_begin(emu_exchange *x, emu_core *core, const emu_request *request, emu_job *job)
 {
     aiocosmos_str activity = request->header[EMU_H_ACTIVITY];
-    memset((char *)x + offsetof(emu_exchange, segments), 0,
-           offsetof(emu_exchange, extra) + 1 - offsetof(emu_exchange, segments));
+    memset((char *)x + offsetof(emu_exchange, link), 0,
+           offsetof(emu_exchange, extra) + 1 - offsetof(emu_exchange, link));
     x->continuation[0] = 0;
     x->core = core;
     x->store = &core->store;

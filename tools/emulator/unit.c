@@ -47,6 +47,7 @@
 #include "answer.c"
 #include "routes.c"
 #include "restore.c"
+#include "head.c"
 #include "http.c"
 #include "network.c"
 #include "core.c"
