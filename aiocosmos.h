@@ -9591,7 +9591,7 @@ static void aioc_protocol_trace(const aiocosmos_attempt *now, const char *verb, 
                                 char *out, size_t cap)
 {
     char quote[AIOC_PROTOCOL_QUOTE_MAX + 4] = "", head[32] = "";
-    uint32_t centi_ru = (uint32_t)(now->charge_ru * 100.0 + 0.5);
+    uint64_t centi_ru = (uint64_t)(now->charge_ru * 100.0 + 0.5);
     uint64_t time_us = (uint64_t)now->queue_us + now->dns_us + now->tcp_us + now->tls_us + now->first_byte_us +
                        now->body_us;
     if (range.len) aioc_protocol_quote(range, quote);  /* the server's word */

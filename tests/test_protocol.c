@@ -1583,3 +1583,14 @@ TEST(error_bodies_cut_and_changed_anywhere)
         loosen(whole);
     }
 }
+
+TEST(the_dearest_answer_is_traced_as_it_is)
+{
+    aiocosmos_attempt attempt;
+    char out[256];
+    memset(&attempt, 0, sizeof attempt);
+    attempt.number = 1;
+    attempt.charge_ru = 1e8;                       /* AIOC_OP_CHARGE_MAX */
+    aioc_protocol_trace(&attempt, "GET", str("dbs/d"), str(""), out, sizeof out);
+    CHECK_STR(out, "attempt 1: GET 0/0, 0 us, 100000000.00 RU, dbs/d");
+}
