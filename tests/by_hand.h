@@ -49,7 +49,7 @@ static inline void pass_to_next(aioc_reactor *reactor, uint64_t until_us)
 {
     uint64_t due_us;
     if (aioc_reactor_timer_next(reactor, &due_us) && due_us > net.now_us && due_us < until_us) until_us = due_us;
-    net.now_us = world_next_us(&net, until_us);
+    net.now_us = world_next_us(&net, &machine, until_us);
 }
 
 #endif

@@ -65,7 +65,7 @@ static void see_operation(int item)
 static void answer_batch(peer *link)
 {
     static char text[65536];
-    const char *at = link->heard, *range = strstr(link->heard, "x-ms-documentdb-partitionkeyrangeid: ");
+    const char *at = link->out, *range = strstr(link->out, "x-ms-documentdb-partitionkeyrangeid: ");
     size_t len = 0;
     int n = 0;
     CHECK(range && heard(link, "x-ms-cosmos-batch-atomic: False\r\n") &&
@@ -86,7 +86,7 @@ static void answer_batch(peer *link)
     snprintf(text + len, sizeof text - len, "]");
     server.sizes[server.batches++ % 64] = n;
     if (n > server.most) server.most = n;
-    if (link->heard_len > server.largest) server.largest = link->heard_len;
+    if (link->out_len > server.largest) server.largest = link->out_len;
     if (server.hang_up && server.hang_up--) {
         link->closed = true;
     } else if (server.whole_status && (!server.whole_count || server.batches <= server.whole_count)) {
@@ -101,7 +101,7 @@ static void answer_batch(peer *link)
 
 static void answer(peer *link)
 {
-    const char *id = strstr(link->heard, "{\"id\":\"");
+    const char *id = strstr(link->out, "{\"id\":\"");
     if (heard(link, "/pkranges ")) {
         server.ranges_asked++;
         reply(link, 200, "x-ms-activity-id: a\r\n", server.split ? two_ranges : one_range);
@@ -272,7 +272,7 @@ TEST(lone_items_are_under_way_like_batches)
     aiocosmos_op op;
     int i;
     CHECK_INT(run(client, &request), 1);             /* the ranges are known */
-    net.answer = NULL;
+    remote.answer = NULL;
     request = bulk_of(30, AIOCOSMOS_CREATE_ITEM);
     request.next = pull_one;
     CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
@@ -334,7 +334,7 @@ TEST(four_batches_of_a_range_are_under_way_at_most)
     CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
     allow_many(client);
     while (server.ranges_asked == 0) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
-    net.answer = NULL;
+    remote.answer = NULL;
     for (i = 0; i < 20; i++) CHECK(aiocosmos_step(client, 1) >= 0);
     CHECK_INT(((aioc_bulk *)client->bulks.bulks.first)->requests, 4);
     CHECK_INT(source.next, 500);                     /* and a fifth is ready */
@@ -435,8 +435,8 @@ TEST(priority_and_bucket_go_with_every_request)
     request.throughput_bucket = 5;
     request.priority_low = true;
     CHECK_INT(run(client, &request), 5);
-    CHECK(heard(&net.links[0], "x-ms-cosmos-priority-level: Low\r\n") || heard(&net.links[1], "priority-level: Low"));
-    CHECK(heard(&net.links[0], "x-ms-cosmos-throughput-bucket: 5\r\n") || heard(&net.links[1], "-bucket: 5\r\n"));
+    CHECK(heard(net.sockets[0], "x-ms-cosmos-priority-level: Low\r\n") || heard(net.sockets[1], "priority-level: Low"));
+    CHECK(heard(net.sockets[0], "x-ms-cosmos-throughput-bucket: 5\r\n") || heard(net.sockets[1], "-bucket: 5\r\n"));
     close_client(client);
 }
 
@@ -740,7 +740,7 @@ TEST(an_items_time_ends_it_alone)
     net.tick_us = 0;
     CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
     while (server.ranges_asked == 0) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
-    net.answer = NULL;                               /* silence from here on */
+    remote.answer = NULL;                               /* silence from here on */
     while (!source.ended) {
         CHECK(aiocosmos_step(client, 100) >= 0);
         if (!source.ended && net.now_us) aiocosmos_bulk_resume(client, op);
@@ -762,11 +762,11 @@ static void answer_late(peer *link)
 }
 
 /* Operations are carried out one by one, each in 20 ms, as by a server that has much else to do. */
-static struct { peer *links[LINKS]; int count; uint64_t due_us; } queue;
+static struct { peer *links[128]; int count; uint64_t due_us; } queue;
 
 static uint64_t takes_us(const peer *link)
 {
-    const char *at = link->heard;
+    const char *at = link->out;
     uint64_t us = 20000;
     while ((at = strstr(at + 1, "},{\"op")) != NULL) us += 20000;
     return us;
@@ -787,7 +787,7 @@ static int run_in_turn(aiocosmos_client *client, const aiocosmos_bulk_request *r
     aiocosmos_op op;
     int i, well = 0;
     memset(&queue, 0, sizeof queue);
-    net.answer = answer_in_turn;
+    remote.answer = answer_in_turn;
     CHECK_INT(aiocosmos_bulk(client, request, &op), 0);
     while (!source.ended) {
         CHECK(aiocosmos_step(client, 100) >= 0);
@@ -841,7 +841,7 @@ TEST(a_request_goes_on_for_those_of_its_items_that_have_time)
     aiocosmos_bulk_request request = bulk_of(4, AIOCOSMOS_CREATE_ITEM);
     aiocosmos_op op;
     int i;
-    net.answer = answer_late;
+    remote.answer = answer_late;
     net.tick_us = 0;
     unanswered = NULL;
     request.timeout_ms = 1000;
@@ -861,7 +861,7 @@ TEST(a_request_goes_on_for_those_of_its_items_that_have_time)
     for (i = 0; i < 2; i++) CHECK_INT(source.items[i].status, AIOCOSMOS_E_TIMEOUT);
     for (i = 0; i < 2; i++) CHECK_INT(source.items[i].fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
     for (i = 0; i < 2; i++) source.items[i].calls = 0;   /* the answer tells of these too, and nobody is told */
-    net.answer = answer;
+    remote.answer = answer;
     answer(unanswered);
     drain(client);
     for (i = 0; i < 4; i++) CHECK_INT(source.items[i].calls, i >= 2);
@@ -878,7 +878,7 @@ TEST(an_order_key_is_one_of_items_and_operations)
     aiocosmos_request request;
     memset(&request, 0, sizeof request);
     source.keyed = true;
-    net.answer = answer_late;
+    remote.answer = answer_late;
     unanswered = NULL;
     request.kind = AIOCOSMOS_CREATE_ITEM;
     request.container = "c";
@@ -891,7 +891,7 @@ TEST(an_order_key_is_one_of_items_and_operations)
     while (!unanswered) CHECK(aiocosmos_step(client, 0) >= 0);
     CHECK(heard(unanswered, "x-ms-cosmos-is-batch-request"));
     CHECK_INT(server.singles, 0);
-    net.answer = answer;
+    remote.answer = answer;
     answer(unanswered);
     drain(client);
     CHECK_INT(server.singles, 1);

@@ -18,7 +18,7 @@ static const char some_page[] =
 static const char *batch_results(const peer *link)
 {
     static char text[4096];
-    const char *at = link->heard;
+    const char *at = link->out;
     size_t len = 0;
     while ((at = strstr(at, "\"operationType\"")) != NULL && len + 64 < sizeof text) {
         len += (size_t)snprintf(text + len, sizeof text - len, "%s{\"statusCode\":200,\"requestCharge\":1}",
@@ -264,7 +264,7 @@ static void limits_held(aiocosmos_client *client, const aiocosmos_options *optio
 /* How often a header line stands in the head of a request, its name in any case. */
 static int lines_heard(const peer *link, const char *start)
 {
-    const char *line = link->heard;
+    const char *line = link->out;
     int count = 0;
     while ((line = strstr(line, "\r\n")) != NULL && strncmp(line += 2, "\r\n", 2) != 0)
         count += aioc_mem_same_nocase(aioc_text_view(line, strlen(start)), aioc_mem_str(start));
@@ -288,7 +288,7 @@ TEST(every_request_says_what_the_client_can_do)
     net_begin(answer_the_capable);
     client = open_usual();
     for (use = 1; use < USES; use++) CHECK_INT(ask(client, use, &got), 0);
-    CHECK(net.requests >= USES);             /* those for definitions and ranges among them */
+    CHECK(remote.requests >= USES);             /* those for definitions and ranges among them */
     close_client(client);
 }
 
@@ -298,7 +298,7 @@ static int activity_count, activity_answer;
 /* 0: nothing is said. 200, or 429: that, without an id. 201: with one of the server's. */
 static void answer_noting_activities(peer *link)
 {
-    aiocosmos_str id = aioc_http_header(aioc_mem_str(link->heard), "x-ms-activity-id");
+    aiocosmos_str id = aioc_http_header(aioc_mem_str(link->out), "x-ms-activity-id");
     CHECK_INT(lines_heard(link, "x-ms-activity-id:"), 1);
     CHECK(activity_count < 4096 && id.len < 40);
     sprintf(activities[activity_count++], "%.*s", (int)id.len, id.ptr);
@@ -499,7 +499,7 @@ TEST(every_manner_of_http_serves_every_operation_one_byte_at_a_time)
         net_begin(answer_in_a_manner);
         net.send_max = 1;
         net.spurious = 3;
-        net.slow_open = 2;
+        net_is_slow(20);
         every_use_works();
     }
 }
@@ -595,7 +595,7 @@ enum { FEW_USES = sizeof few_uses / sizeof *few_uses };
  * ever. A create is not tried again, for it may have been applied. */
 static void is_refused(int status, uint64_t bytes_max)
 {
-    void (*answer_badly)(peer *link) = net.answer;
+    void (*answer_badly)(peer *link) = remote.answer;
     aiocosmos_options options = usual_options();
     aiocosmos_client *client;
     uint64_t from_us;
@@ -607,14 +607,14 @@ static void is_refused(int status, uint64_t bytes_max)
         int use = few_uses[i];
         from_us = net.now_us;
         net.received = 0;
-        net.answer = answer_badly;
+        remote.answer = answer_badly;
         CHECK_INT(ask(client, use, &got), status);
         CHECK(got.at_us - from_us <= 31000000);
         if (use == USE_QUERY) got.attempts += 4;         /* for the ranges, which it has to know first */
         CHECK(net.received <= bytes_max * got.attempts * (use >= USE_BULK ? BULK_ITEMS : 1));
         if (use == AIOCOSMOS_CREATE_ITEM) CHECK_INT(got.attempts, 1);
         if (use == AIOCOSMOS_CREATE_ITEM) CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
-        net.answer = answer_well;
+        remote.answer = answer_well;
         CHECK_INT(ask(client, use, &got), 0);
     }
     limits_held(client, &options);
@@ -804,25 +804,21 @@ TEST(what_a_proxy_says_is_not_taken_for_the_services_word)
 
 /* An account that fails over: connections opened before the name has moved lead to the region that was, which takes
  * nothing any more. */
-static int births, last_old_birth, born[LINKS];
+static int old_links;
 static uint64_t moved_at_us;
 static const char *moved_lines;
 
-static void note_birth(peer *link) { born[link - net.links] = ++births; }
-
 static void answer_as_two_regions(peer *link)
 {
-    if (net.now_us < moved_at_us || born[link - net.links] <= last_old_birth) reply(link, 403, moved_lines, "{}");
+    if (net.now_us < moved_at_us || link->number < old_links) reply(link, 403, moved_lines, "{}");
     else reply(link, 201, "x-ms-request-charge: 1\r\n", "{}");
 }
 
 static void begin_failover(uint64_t wait_us, int old, const char *lines)
 {
     net_begin(answer_as_two_regions);
-    net.opened = note_birth;
     moved_at_us = net.now_us + wait_us;
-    births = 0;
-    last_old_birth = old;
+    old_links = old;
     moved_lines = lines;
 }
 
@@ -842,7 +838,7 @@ TEST(after_a_failover_the_next_try_goes_over_a_fresh_connection)
             CHECK_INT(got.attempts, k == 0 ? 2 : 1);
             CHECK(got.at_us - from_us < 100000);
         }
-        CHECK_INT(net.opens, 2);
+        CHECK_INT(net.count, 2);
         close_client(client);
     }
 }
@@ -872,7 +868,7 @@ TEST(a_failover_leaves_each_connection_once)
         CHECK_INT(got[i].attempts, 2);
     }
     CHECK(net.now_us - from_us < 200000);
-    CHECK_INT(net.opens, 2 * WRITES);
+    CHECK_INT(net.count, 2 * WRITES);
     close_client(client);
 }
 
@@ -889,7 +885,7 @@ TEST(a_failover_is_waited_for)
     CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 0);
     CHECK(got.attempts > 15 && got.attempts < 45);
     CHECK(got.at_us - from_us < 21100000);
-    CHECK(net.opens > 10 && net.opens < 25);
+    CHECK(net.count > 10 && net.count < 25);
     close_client(client);
     begin_failover(20000000, 0, "x-ms-substatus: 3\r\n");
     options.request_timeout_ms = 5000;
@@ -932,7 +928,7 @@ TEST(the_head_of_an_answer_that_breaks_off_counts)
         CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
         CHECK_INT(got.attempts, 1);
         if (i < 2) CHECK(strstr(got.message, "the write has been applied"));
-        net.answer = answer_well;
+        remote.answer = answer_well;
         CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 0);
         close_client(client);
     }
@@ -971,7 +967,7 @@ TEST(a_401_to_a_key_that_was_replaced_is_tried_with_the_new_one)
 /* Envoy's "connection termination" comes when the request has gone on to the service, and may have been done there. */
 static void answer_as_envoy(peer *link)
 {
-    if (net.requests == 1) reply(link, 503, "server: envoy\r\n", "upstream connect error or disconnect/reset");
+    if (remote.requests == 1) reply(link, 503, "server: envoy\r\n", "upstream connect error or disconnect/reset");
     else reply(link, 409, "x-ms-request-charge: 1\r\n", "{}");
 }
 
@@ -983,7 +979,7 @@ TEST(a_write_is_not_sent_again_because_a_proxy_says_503)
     client = open_usual();
     CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 503);
     CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
-    CHECK_INT(net.requests, 1);
+    CHECK_INT(remote.requests, 1);
     close_client(client);
 }
 
@@ -1026,11 +1022,11 @@ static void answer_with_offer(peer *link)
         reply(link, 200, "", "{}");
         return;
     }
-    if (!heard(link, "x-ms-own: 1") || !heard(link, "x-ms-all: 2") || strstr(strstr(link->heard, "x-ms-all"), "\nx-ms-all"))
+    if (!heard(link, "x-ms-own: 1") || !heard(link, "x-ms-all: 2") || strstr(strstr(link->out, "x-ms-all"), "\nx-ms-all"))
         offer.bare++;
     if (heard(link, "PUT /offers/")) {
         offer.puts++;
-        snprintf(offer.last, sizeof offer.last, "%s", strstr(link->heard, "\r\n\r\n") + 4);
+        snprintf(offer.last, sizeof offer.last, "%s", strstr(link->out, "\r\n\r\n") + 4);
     }
     if (offer.puts && offer.pending > 0) waits = offer.pending--;
     snprintf(body, sizeof body, place == OF_QUERY ? "{\"Offers\":[{\"_rid\":%s}]}"
@@ -1434,7 +1430,7 @@ TEST(dates_of_1970_and_9999_do_not_lock_the_client_out)
 
 /*--- Servers without manners ------------------------------------------------------------------*/
 
-static void reset(peer *link) { link->reset = true; }
+static void reset(peer *link) { world_reset(link); }
 
 static void answer_twice(peer *link) { answer_well(link); answer_well(link); }
 
@@ -1464,7 +1460,7 @@ TEST(silence_ends_with_the_deadline)
         /* The ranges of a query have a time of their own. */
         if (!write && use != USE_QUERY && use != USE_QUERY_OF_KEY) CHECK(got.at_us - from_us >= 30000000);
     }
-    net.answer = trickle;
+    remote.answer = trickle;
     CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), AIOCOSMOS_E_TIMEOUT);
     close_client(client);
 }
@@ -1475,20 +1471,19 @@ static int black_links;                      /* connections opened so far that s
 
 static void answer_unless_black(peer *link)
 {
-    if (born[link - net.links] > black_links) answer_well(link);
+    if (link->number >= black_links) answer_well(link);
 }
 
 static aiocosmos_client *open_before_a_black_hole(const aiocosmos_options *options, int connections)
 {
     aiocosmos_client *client;
     net_begin(answer_unless_black);
-    net.opened = note_birth;
-    births = black_links = 0;
+    black_links = 0;
     client = open_client(options);
     CHECK_INT(aiocosmos_warm(client, (uint32_t)connections), 0);
-    while (net.opens < connections) aiocosmos_step(client, 0);
+    while (net.count < connections) aiocosmos_step(client, 0);
     aiocosmos_step(client, 0);
-    black_links = births;
+    black_links = net.count;
     return client;
 }
 
@@ -1513,7 +1508,7 @@ TEST(a_black_hole_costs_one_attempt)
         from_us = net.now_us;
         CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 0);
         CHECK(got.attempts == 1 && net.now_us - from_us < 100000);
-        CHECK_INT(net.opens, 11);
+        CHECK_INT(net.count, 11);
         close_client(client);
     }
     client = open_before_a_black_hole(&options, 10);       /* a write whose answer is lost is not sent again */
@@ -1581,7 +1576,7 @@ TEST(an_attempt_that_goes_on_slowly_is_not_given_up)
         uint64_t until_us = net.now_us + 5000000;
         while (net.now_us < until_us) aiocosmos_step(client, (int)((until_us - net.now_us + 999u) / 1000u));
         CHECK_INT(got.calls, 0);
-        say_text(&net.links[0], "x");
+        say_text(net.sockets[0], "x");
     }
     drain(client);
     CHECK_INT(got.status, 0);
@@ -1592,17 +1587,19 @@ TEST(an_attempt_that_goes_on_slowly_is_not_given_up)
 /* Connections that take no more of a request than all but so many bytes, and say nothing. */
 static struct { int links; size_t left; } stalled;
 
-static size_t room_before_the_stall(const peer *link)
+static void hear_until_the_stall(peer *link, const char *bytes, size_t len)
 {
-    const char *end = link->heard_len ? strstr(link->heard, "\r\n\r\n") : NULL;
-    if (!end || net.opens > stalled.links) return SIZE_MAX;
-    return (size_t)(end + 4 - link->heard) + (size_t)atol(strstr(link->heard, "Content-Length: ") + 16) -
-           stalled.left - link->heard_len;
+    const char *end;
+    world_gather(link, bytes, len);
+    end = strstr(link->out, "\r\n\r\n");
+    if (!end || net.count > stalled.links) return;
+    link->room = (size_t)(end + 4 - link->out) + (size_t)atol(strstr(link->out, "Content-Length: ") + 16) -
+                 stalled.left - link->out_len;
 }
 
 static void answer_unless_stalled(peer *link)
 {
-    if (net.opens > stalled.links) answer_well(link);
+    if (net.count > stalled.links) answer_well(link);
 }
 
 /* What was not sent to its last byte may be sent again: the stall of a large upload costs an attempt, and nothing is in
@@ -1631,7 +1628,7 @@ TEST(an_upload_that_stalls_costs_one_attempt)
         uint64_t from_us;
         memset(&got, 0, sizeof got);
         net_begin(answer_unless_stalled);
-        net.room = room_before_the_stall;
+        net.servers.hear = hear_until_the_stall;
         net.send_max = i % 2 ? 100000 : 0;
         stalled.links = of[i / 2].links;
         stalled.left = of[i / 2].left;
@@ -1644,8 +1641,8 @@ TEST(an_upload_that_stalls_costs_one_attempt)
         CHECK_INT(got.attempts, of[i / 2].attempts);
         if (got.attempts < 3) CHECK(got.at_us - from_us >= 6000000 && got.at_us - from_us < 6600000);
         CHECK(got.at_us - from_us < 30000000);
-        CHECK_INT(net.requests, (int)(got.status == 0 || stalled.left == 0));
-        net.room = NULL;
+        CHECK_INT(remote.requests, (int)(got.status == 0 || stalled.left == 0));
+        net.servers.hear = NULL;
         stalled.links = 0;
         CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
         close_client(client);
@@ -1664,7 +1661,7 @@ TEST(a_host_that_was_away_finds_its_answers)
     for (round = 0; round < 2; round++) {
         options.step_budget_us = round ? 1 : 0;
         net_begin(answer_well);
-        net.slow_open = 0;
+        net_is_slow(0);
         client = open_client(&options);
         memset(got, 0, sizeof got);
         for (i = 0; i < WRITES; i++) {
@@ -1672,9 +1669,9 @@ TEST(a_host_that_was_away_finds_its_answers)
             request.user_data = &got[i];
             CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
         }
-        net.answer = NULL;
+        remote.answer = NULL;
         for (i = 0; i < 1000; i++) aiocosmos_step(client, 0);
-        net.answer = answer_well;
+        remote.answer = answer_well;
         net.now_us += 20000000;
         for (i = 0; i < 1000; i++) aiocosmos_step(client, 0);
         for (i = 0; i < WRITES; i++) CHECK_INT(got[i].status, 0);
@@ -1740,7 +1737,7 @@ TEST(the_answer_to_a_head_has_no_body)
             CHECK_INT(got.attempts, 1);
             CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
             CHECK_INT(got.body_len, 19);
-            CHECK_INT(net.opens, cases[i].kept ? 1 : 2);
+            CHECK_INT(net.count, cases[i].kept ? 1 : 2);
             CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
             CHECK_INT(got.body_len, 19);
             close_client(client);
@@ -1751,7 +1748,7 @@ TEST(the_answer_to_a_head_has_no_body)
 /* The first two requests are heard, and never answered. */
 static void lose_two_answers(peer *link)
 {
-    if (net.requests <= 2) link->closed = true;
+    if (remote.requests <= 2) link->closed = true;
     else answer_well(link);
 }
 
@@ -1772,7 +1769,7 @@ TEST(raw_requests_have_the_fate_of_their_verb)
                   cases[i].attempts == 1 ? AIOCOSMOS_E_CONNECT : 0);
         CHECK_INT(got.attempts, cases[i].attempts);
         CHECK_INT(got.fate, cases[i].attempts == 1 ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_ANSWERED);
-        CHECK_INT(net.requests, cases[i].attempts);
+        CHECK_INT(remote.requests, cases[i].attempts);
         close_client(client);
     }
 }
@@ -1786,13 +1783,13 @@ TEST(endless_resets_and_hang_ups_are_given_up)
     answer got;
     for (i = 0; i < 4; i++) {
         net_begin(i < 2 ? servers[i] : NULL);
-        if (i >= 2) net.opened = servers[i - 2];
+        if (i >= 2) net.servers.opened = servers[i - 2];
         client = open_usual();
         for (use = 1; use < USES; use++) {
             uint64_t from_us = net.now_us;
             CHECK_INT(ask(client, use, &got), AIOCOSMOS_E_CONNECT);
             CHECK(got.at_us - from_us < 31000000);
-            CHECK(net.opens < 3000);
+            CHECK(net.count < 3000);
         }
         close_client(client);
     }
@@ -1807,14 +1804,14 @@ TEST(answers_that_nobody_asked_for_are_not_taken)
     net_begin(answer_twice);
     client = open_usual();
     for (use = 1; use < USES; use++) CHECK_INT(ask(client, use, &got), 0);
-    CHECK(net.opens > USES);                 /* none was used twice */
-    CHECK_INT(net.opens, net.requests);
+    CHECK(net.count > USES);                 /* none was used twice */
+    CHECK_INT(net.count, remote.requests);
     close_client(client);
     net_begin(answer_well);
     client = open_usual();
     for (use = 1; use < USES; use++) {
         CHECK_INT(ask(client, use, &got), 0);
-        for (i = 0; i < LINKS; i++) if (net.links[i].open) answer_before_asked(&net.links[i]);
+        for (i = 0; i < net.count; i++) if (net.sockets[i]->machine) answer_before_asked(net.sockets[i]);
         CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
         CHECK_INT(got.body_len, strlen("{\"id\":\"a\",\"pk\":\"p\"}"));
     }
@@ -1831,12 +1828,12 @@ TEST(servers_that_speak_first_end_every_operation)
     answer got;
     for (i = 0; i < 6; i++) {
         net_begin(i < 3 ? answer_well : NULL);
-        net.opened = greetings[i % 3];
-        net.slow_open = 1;
+        net.servers.opened = greetings[i % 3];
+        net_is_slow(10);
         client = open_usual();
         for (use = 1; use < USES; use++) {
             ask(client, use, &got);
-            CHECK(net.opens < 20000);
+            CHECK(net.count < 20000);
         }
         close_client(client);
     }
@@ -1862,7 +1859,7 @@ TEST(tls_and_plain_http_at_the_wrong_end_are_told_apart)
         first.closes = i % 2;
         lie = &first;
         net_begin(NULL);
-        net.opened = answer_with_a_lie;
+        net.servers.opened = answer_with_a_lie;
         options = usual_options();
         options.endpoint = "https://127.0.0.1:8081/";
         options.insecure = true;
@@ -2233,8 +2230,8 @@ static int stage_play(aiocosmos_options options, int deed, int deed_at)
 static void answer_badly_now_and_then(peer *link)
 {
     static const int statuses[] = { 200, 429, 404, 503, 200, 409 };
-    int status = statuses[(net.requests + heard(link, "/docs")) % 6];
-    if (net.requests % 7 == 6) link->reset = true;
+    int status = statuses[(remote.requests + heard(link, "/docs")) % 6];
+    if (remote.requests % 7 == 6) world_reset(link);
     else reply(link, status, "x-ms-session-token: 0:1#5\r\nx-ms-retry-after-ms: 10\r\n", fitting_body(link));
 }
 
@@ -2332,7 +2329,7 @@ TEST(every_call_to_the_system_may_fail_once_or_from_then_on)
             for (on = 0; on < 2; on++) {
                 for (n = 1, last = 1; n <= last && n < 40; n += 1 + n / 4) {
                     net_begin(answer_with_a_token);
-                    net.slow_open = 1;
+                    net_is_slow(10);
                     net.tick_us = 2000;
                     shaky_fail(call, n, on, shaky_errors[error]);
                     survives(&options);
@@ -2373,7 +2370,7 @@ TEST(storms_of_again_short_writes_and_spurious_readiness_are_weathered)
         net.spurious = 1 + (unsigned)i;
         net.send_max = 1;
         net.receive_max = i < 2 ? 1 : 100;
-        net.slow_open = 3;
+        net_is_slow(30);
         options.step_budget_us = i % 2 ? 1 : 0;
         survives(&options);
     }
@@ -2431,7 +2428,7 @@ TEST(the_smallest_of_budgets_starves_nobody)
     for (use = 1; use < USES; use++) CHECK_INT(all[use].calls, 1);
     for (use = 1; use < USES; use++) CHECK(all[use].at_us < (use == USE_BULK ? 75000000u : 60000000u));  /* ranges: 15 s */
     CHECK_INT(all[AIOCOSMOS_READ_ITEM].status, AIOCOSMOS_E_TIMEOUT);
-    net.answer = answer_well;
+    remote.answer = answer_well;
     CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
     close_client(client);
 }
@@ -2456,7 +2453,7 @@ TEST(an_answer_without_end_keeps_no_other_work_waiting)
     client = open_client(&options);
     CHECK_INT(begin(client, AIOCOSMOS_READ_ITEM, &endless), 0);
     while (net.received < 2000) CHECK(aiocosmos_step(client, 0) >= 0);
-    net.answer = answer_well;
+    remote.answer = answer_well;
     memset(&cancelled, 0, sizeof cancelled);
     request.done = on_done;
     request.user_data = &cancelled;
@@ -2485,7 +2482,7 @@ TEST(a_step_has_one_budget)
     client = open_client(&options);
     for (i = 0; i < COUNT; i++) CHECK_INT(begin(client, AIOCOSMOS_READ_ITEM, &all[i]), 0);
     while (aiocosmos_next_timeout_ms(client) == 0) CHECK(aiocosmos_step(client, 0) >= 0);
-    net.answer = answer_well;                /* to 100 at once, and the others wait */
+    remote.answer = answer_well;                /* to 100 at once, and the others wait */
     while (aiocosmos_pending(client)) {
         began_us = net.now_us;
         CHECK(aiocosmos_step(client, 0) >= 0);
@@ -2984,7 +2981,7 @@ TEST(a_description_says_nothing_twice_and_nothing_empty)
     CHECK_INT(times_in(told, "http 201/0"), 1);
     CHECK_INT(times_in(told, "201"), 1);
     CHECK_INT(times_in(told, "tcp"), 0);     /* of a connection that was there */
-    net.answer = NULL;
+    remote.answer = NULL;
     submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
     CHECK(strncmp(told, "status -6: timed out", 20) == 0);
     CHECK_INT(times_in(told, "http"), 0);
@@ -3021,12 +3018,12 @@ TEST(a_trace_has_a_line_for_each_attempt)
             CHECK(strncmp(traced[0], "attempt 1: GET 429/3200, ", 25) == 0);
             CHECK(strncmp(traced[1], "attempt 2: GET 429/3200, ", 25) == 0);
             CHECK(strstr(traced[1], " us, 0.38 RU, dbs/db/colls/c/docs/a") != NULL);
-            net.answer = answer_with_a_head;
+            remote.answer = answer_with_a_head;
             broken_head = "503 Busy\r\nx-ms-substatus: 21001";
             broken_by_size = false;
             submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
             CHECK(strncmp(traced[traced_count - 1], "attempt 2: GET -8/0 behind 503/21001, ", 38) == 0);
-            net.answer = NULL;
+            remote.answer = NULL;
             submit_to_be_told(client, AIOCOSMOS_DELETE_ITEM, 1000);
             CHECK(strncmp(traced[traced_count - 1], "attempt 1: DELETE -6/0, ", 24) == 0);
         }
@@ -3432,7 +3429,7 @@ static int header_kind;
 
 static void answer_refusing_our_headers(peer *link)
 {
-    const char *line = strstr(link->heard, "\r\n") + 2;
+    const char *line = strstr(link->out, "\r\n") + 2;
     for (; strncmp(line, "\r\n", 2) != 0; line = strstr(line, "\r\n") + 2) {
         char text[4096];
         sprintf(text, "%.*s", (int)strcspn(line, "\r"), line);
@@ -3474,9 +3471,9 @@ TEST(headers_that_we_set_or_that_break_the_framing_are_refused_by_name)
     client = header_client = open_usual();
     for (i = 0; i < sizeof cases / sizeof *cases; i++)
         CHECK_STR(refusal_of_header(client, AIOCOSMOS_READ_ITEM, cases[i].line), cases[i].refusal);
-    net.answer = answer_well;
+    remote.answer = answer_well;
     drain(client);
-    net.answer = answer_refusing_our_headers;
+    remote.answer = answer_refusing_our_headers;
     for (use = 1; use < USES; use++) {
         header_kind = use == AIOCOSMOS_RAW ? use : AIOCOSMOS_READ_ITEM;
         CHECK_INT(ask(client, use, &got), 0);
@@ -3524,7 +3521,7 @@ static unsigned with_low, with_high, with_bucket, with_none, with_two;
 
 static int lines_of(const peer *link, const char *name)
 {
-    const char *at = link->heard;
+    const char *at = link->out;
     int count = 0;
     for (; (at = strstr(at, name)) != NULL; at++) count++;
     return count;
@@ -3742,7 +3739,7 @@ static void answer_with_noise(peer *link)
 {
     static const char odd[] = "\r\n\0 :;,\"{}[]#=0123456789-+eE\xFF\x80<";
     uint32_t i, count = noise(4);
-    size_t from = link->said_len;
+    size_t from = link->in_len;
     int old = manner;
     manner = (int)noise(MANNERS);
     said_status = 200;
@@ -3751,14 +3748,14 @@ static void answer_with_noise(peer *link)
     else if (noise(3) == 0) answer_with_tokens(link);
     else answer_in_a_manner(link);
     manner = old;
-    if (link->said_at == 0 && from > link->said_len) from = 0;
-    for (i = 0; i < count && link->said_len > from; i++) {
-        size_t at = from + noise((uint32_t)(link->said_len - from));
+    if (link->in_at == 0 && from > link->in_len) from = 0;
+    for (i = 0; i < count && link->in_len > from; i++) {
+        size_t at = from + noise((uint32_t)(link->in_len - from));
         switch (noise(4)) {
-        case 0: link->said[at] = odd[noise(sizeof odd - 1)]; break;
-        case 1: link->said[at] = (char)(link->said[at] ^ (1 << noise(8))); break;
-        case 2: link->said_len = at; link->closed = noise(2); break;
-        default: memmove(link->said + at, link->said + at + 1, link->said_len - at - 1); link->said_len--;
+        case 0: link->in[at] = odd[noise(sizeof odd - 1)]; break;
+        case 1: link->in[at] = (char)(link->in[at] ^ (1 << noise(8))); break;
+        case 2: link->in_len = at; link->closed = noise(2); break;
+        default: memmove(link->in + at, link->in + at + 1, link->in_len - at - 1); link->in_len--;
         }
     }
 }
@@ -3952,9 +3949,9 @@ TEST(a_cancelled_answer_without_end_is_not_read_to_its_end)
         drain(client);
         CHECK_INT(got.status, AIOCOSMOS_E_CANCELLED);
         net.tick_us = 1000;
-        while (net.links[0].open) CHECK(aiocosmos_step(client, 0) == 0 && net.waits < 100000);
+        while (net.sockets[0]->machine) CHECK(aiocosmos_step(client, 0) == 0 && net.waits < 100000);
         CHECK(net.received - received < 200000);
-        net.answer = answer_well;
+        remote.answer = answer_well;
         CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
         close_client(client);
     }
@@ -3989,77 +3986,73 @@ TEST(a_bulk_of_nonsense_without_end_can_be_cancelled)
 
 /*--- The same over real sockets ------------------------------------------------------------------------------*/
 
-static struct real { int listener, sockets[LINKS]; char url[64]; } real;
+#define REAL_MAX 4096
+
+static struct real { int listener, sockets[REAL_MAX]; char url[64]; } real;   /* a socket for each of net.sockets */
 
 static void real_open(void)
 {
     struct sockaddr_in here;
     socklen_t len = sizeof here;
-    int i;
     memset(&here, 0, sizeof here);
     here.sin_family = AF_INET;
     here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     real.listener = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(real.listener >= 0);
     CHECK_INT(bind(real.listener, (struct sockaddr *)&here, len), 0);
-    CHECK_INT(listen(real.listener, LINKS), 0);
+    CHECK_INT(listen(real.listener, 128), 0);
     CHECK_INT(getsockname(real.listener, (struct sockaddr *)&here, &len), 0);
     CHECK_INT(fcntl(real.listener, F_SETFL, O_NONBLOCK), 0);
-    for (i = 0; i < LINKS; i++) real.sockets[i] = -1;
     snprintf(real.url, sizeof real.url, "http://127.0.0.1:%d/", ntohs(here.sin_port));
 }
 
-static void real_hang_up(int i)
+static void real_hang_up(peer *link)
 {
-    close(real.sockets[i]);
-    real.sockets[i] = -1;
-    net.links[i].open = false;
+    close(real.sockets[link->number]);
+    world_detach(link);
 }
 
 static void real_accept(void)
 {
-    int i = 0, socket;
+    static const aiocosmos_address nowhere;
+    int socket;
     while ((socket = accept(real.listener, NULL, NULL)) >= 0) {
-        while (i < LINKS && real.sockets[i] >= 0) i++;
-        CHECK(i < LINKS);
+        peer *link = world_make_socket(&machine, false, &nowhere);
+        CHECK(link->number < REAL_MAX);
         CHECK_INT(fcntl(socket, F_SETFL, O_NONBLOCK), 0);
-        real.sockets[i] = socket;
-        net_begin_link(i);
+        real.sockets[link->number] = socket;
+        world_attach(&machine, link);
     }
 }
 
 /* Carries bytes between a link and its socket, as many at a time as net.receive_max says. */
-static void real_carry(int i)
+static void real_carry(peer *link)
 {
-    peer *link = &net.links[i];
-    size_t left = link->said_len - link->said_at;
+    size_t left = link->in_len - link->in_at;
     char bytes[4096];
-    ssize_t got = recv(real.sockets[i], bytes, sizeof bytes, 0), sent = 0;
+    ssize_t got = recv(real.sockets[link->number], bytes, sizeof bytes, 0), sent = 0;
     if (got == 0) {
-        real_hang_up(i);
+        real_hang_up(link);
         return;
     }
-    if (got > 0) {
-        grow(&link->heard, &link->heard_cap, link->heard_len + (size_t)got + 1);
-        memcpy(link->heard + link->heard_len, bytes, (size_t)got);
-        link->heard[link->heard_len += (size_t)got] = 0;
-    }
+    if (got > 0) world_gather(link, bytes, (size_t)got);
     if (net.receive_max && left > net.receive_max) left = net.receive_max;
-    if (left) sent = send(real.sockets[i], link->said + link->said_at, left, MSG_NOSIGNAL);
-    if (sent > 0) link->said_at += (size_t)sent;
-    if (link->closed && link->said_at == link->said_len) real_hang_up(i);
+    if (left) sent = send(real.sockets[link->number], link->in + link->in_at, left, MSG_NOSIGNAL);
+    if (sent > 0) link->in_at += (size_t)sent;
+    if (link->closed && link->in_at == link->in_len) real_hang_up(link);
 }
 
 static int real_ask(aiocosmos_client *client, int use, answer *got)
 {
-    int i, turns = 0;
+    size_t i;
+    int turns = 0;
     CHECK_INT(begin(client, use, got), 0);
     while (aiocosmos_pending(client)) {
         CHECK(turns++ < 1000000);
         CHECK(aiocosmos_step(client, 0) >= 0);
         real_accept();
-        for (i = 0; i < LINKS; i++) if (real.sockets[i] >= 0) real_carry(i);
-        net_serve();
+        for (i = machine.count; i-- > 0; ) real_carry(machine.sockets[i]);
+        net_serve(&machine);
     }
     CHECK_INT(got->calls, 1);
     return got->status;
@@ -4075,10 +4068,9 @@ static aiocosmos_client *real_client(void)
 
 static void real_close(aiocosmos_client *client)
 {
-    int i;
     aiocosmos_destroy(client);
     CHECK_INT(heap.blocks, 0);
-    for (i = 0; i < LINKS; i++) if (real.sockets[i] >= 0) real_hang_up(i);
+    while (machine.count) real_hang_up(machine.sockets[0]);
     close(real.listener);
 }
 

@@ -19,7 +19,7 @@ static char since[32];                       /* what the last one asked for chan
 
 static void serve_feed(peer *link)
 {
-    const char *from = strstr(link->heard, "If-Modified-Since: ");
+    const char *from = strstr(link->out, "If-Modified-Since: ");
     sprintf(since, "%.29s", from ? from + 19 : "");
     if (heard(link, "/pkranges ")) {
         reply(link, 200, "", server.ranges);

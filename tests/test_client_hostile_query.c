@@ -40,13 +40,13 @@ static struct server {
 
 static int range_of(const peer *link)
 {
-    const char *at = strstr(link->heard, "x-ms-documentdb-partitionkeyrangeid: ");
+    const char *at = strstr(link->out, "x-ms-documentdb-partitionkeyrangeid: ");
     return at ? atoi(at + 37) : 0;
 }
 
 static int page_of(const peer *link)
 {
-    const char *at = strstr(link->heard, "x-ms-continuation: ");
+    const char *at = strstr(link->out, "x-ms-continuation: ");
     return at ? atoi(at + 19) : 0;
 }
 
@@ -79,7 +79,7 @@ static void serve_bad(peer *link)
 {
     char lines[96];
     sprintf(lines, "x-ms-substatus: %d\r\nx-ms-retry-after-ms: 10\r\n", server.sub_status);
-    if (server.status == 0) link->reset = true;
+    if (server.status == 0) world_reset(link);
     else reply(link, server.status, lines, "{\"code\":\"X\",\"message\":\"no\"}");
 }
 
@@ -120,7 +120,7 @@ static void serve(peer *link)
         reply(link, 201, "", server.definition);
     } else if (heard(link, "x-ms-cosmos-is-query-plan-request: True")) {
         server.plans++;
-        if (server.plan_status == 0) link->reset = true;
+        if (server.plan_status == 0) world_reset(link);
         else if (server.plan_status > 0) reply(link, server.plan_status, "x-ms-retry-after-ms: 10\r\n", server.plan);
     } else {
         server.asked++;
@@ -342,7 +342,7 @@ static struct asking { int trips, waits, largest; } asking;    /* trips: request
 
 static void serve_counted(peer *link)
 {
-    const char *size = strstr(link->heard, "x-ms-max-item-count: ");
+    const char *size = strstr(link->out, "x-ms-max-item-count: ");
     if (net.waits != asking.waits && heard(link, "x-ms-documentdb-partitionkeyrangeid: ")) {
         asking.trips++;
         asking.waits = net.waits;
@@ -358,7 +358,7 @@ static int trips_of(int which, int pages)
     aiocosmos_client *client;
     serve_shape(&shapes[which]);
     memset(&asking, 0, sizeof asking);
-    net.answer = serve_counted;
+    remote.answer = serve_counted;
     server.pages = pages;
     client = open_usual();
     read_all(client, &request, &got, 1000);
@@ -440,7 +440,7 @@ TEST(small_pages_ask_ranges_for_little)
     aiocosmos_client *client;
     serve_shape(&shapes[4]);                 /* order */
     memset(&asking, 0, sizeof asking);
-    net.answer = serve_counted;
+    remote.answer = serve_counted;
     server.pages = 100;
     request.page_items_max = 3;
     client = open_usual();
@@ -1034,7 +1034,7 @@ static void serve_plan_late(peer *link)
         return;
     }
     serve(link);
-    if (!late || !late->open || !heard(link, "GET /dbs/db/colls/c HTTP")) return;
+    if (!late || !late->machine || !heard(link, "GET /dbs/db/colls/c HTTP")) return;
     server.plans++;
     reply(late, 200, "", "{\"queryInfo\":{},\"queryRanges\":[{\"min\":\"10\",\"max\":\"20\"}]}");
 }
@@ -1054,7 +1054,7 @@ TEST(a_plan_that_may_be_of_the_container_before_is_asked_for_anew)
     made_anew_elsewhere();
     server.plan = PLAN("");
     held = NULL;
-    net.answer = serve_plan_late;
+    remote.answer = serve_plan_late;
     memset(&got, 0, sizeof got);
     memset(&other, 0, sizeof other);
     CHECK_INT(aiocosmos_query_open(client, &request, &other.query), 0);
@@ -1344,13 +1344,13 @@ TEST(what_was_asked_for_a_page_that_failed_does_not_fail_the_next_one)
     server.status = 403;
     client = open_usual();
     held = NULL;
-    net.answer = hold_range_1;
+    remote.answer = hold_range_1;
     memset(&got, 0, sizeof got);
     CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
     CHECK_INT(aiocosmos_cursor_next(client, got.query, on_rows, &got), 0);
     while (!got.pages) aiocosmos_step(client, 10);
     CHECK_INT(got.status, 403);
-    CHECK(held && held->open);
+    CHECK(held && held->machine);
     server.status = 0;
     CHECK_INT(aiocosmos_cursor_next(client, got.query, on_rows, &got), 0);
     reply(held, 403, "", "{\"code\":\"X\",\"message\":\"no\"}");
@@ -1515,7 +1515,7 @@ TEST(a_page_of_nothing_that_comes_too_late_is_not_skipped)
     request.pk = aiocosmos_pk_s("p");
     client = open_usual();
     make_known(client);
-    net.answer = serve_after_the_deadline;
+    remote.answer = serve_after_the_deadline;
     read_all(client, &request, &got, 1);
     CHECK(got.status == 0 && got.items == 0 && got.more);
     CHECK_INT(got.attempts, 1);
@@ -1534,7 +1534,7 @@ TEST(rows_that_are_there_at_the_deadline_are_a_page)
     aiocosmos_query_request request = usual_request();
     aiocosmos_client *client;
     serve_shape(&shapes[4]);                 /* order */
-    net.answer = serve_all_but_the_second_page;
+    remote.answer = serve_all_but_the_second_page;
     request.page_items_max = 100;
     client = open_usual();
     memset(&got, 0, sizeof got);
@@ -1985,7 +1985,7 @@ TEST(answers_given_back_for_the_next_ones_costs_are_asked_again)
         aiocosmos_cursor handle;
         int number = 0, i;
         serve_shape(&shapes[0]);
-        net.answer = serve_costs;
+        remote.answer = serve_costs;
         server.ranges = only_range;
         options.memory_max = 2 << 20;
         options.attempt_timeout_ms = options.request_timeout_ms = AIOCOSMOS_OFF;
@@ -2308,7 +2308,7 @@ static void serve_crowd(peer *link)
         sprintf(lines, "x-ms-request-charge: 1\r\n%s", failures[which].lines);
         reply(link, failures[which].status, lines, "{\"code\":\"X\",\"message\":\"no\"}");
     } else if (which % 2) {
-        link->reset = true;
+        world_reset(link);
     }
 }
 
@@ -2326,7 +2326,7 @@ TEST(hosts_may_let_go_of_anything_in_any_callback)
         any(2);
         serve_shape(&shapes[any(SHAPES)]);
         server.gateway = any(4) ? "8,9" : NULL;
-        net.answer = serve_crowd;
+        remote.answer = serve_crowd;
         crowd.failing = (int)any(2) * (int)any(60);
         crowd.to_start = 60;
         options.on_result = was_told;

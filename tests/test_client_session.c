@@ -39,7 +39,7 @@ static void serve(peer *link)
     } else if (heard(link, "A-IM: ")) {
         reply(link, 200, "etag: \"9\"\r\n", "{\"Documents\":[{\"id\":\"a\"}],\"_count\":1}");
     } else {
-        snprintf(service.head, sizeof service.head, "%s", link->heard);
+        snprintf(service.head, sizeof service.head, "%s", link->out);
         reply(link, heard(link, "GET ") ? 200 : 201, heard(link, "GET ") ? service.read_lines : service.write_lines,
               heard(link, "x-ms-max-item-count") ? "{\"Documents\":[{\"id\":\"a\"}],\"_count\":1}"
                                                  : "{\"id\":\"a\",\"pk\":\"p\"}");
@@ -392,7 +392,7 @@ TEST(a_composite_too_long_waits_for_the_ranges)
 static void serve_claims(peer *link)
 {
     if (heard(link, "GET /dbs/db/colls/c/docs/") && heard(link, "#9223372036854775807")) {
-        snprintf(service.head, sizeof service.head, "%s", link->heard);
+        snprintf(service.head, sizeof service.head, "%s", link->out);
         reply(link, 404, "x-ms-substatus: 1002\r\nx-ms-activity-id: 1\r\n", "{}");
     } else {
         serve(link);
@@ -558,7 +558,7 @@ static const char *intended;                 /* of requests of items; others are
 
 static void serve_intended(peer *link)
 {
-    const char *at = strstr(link->heard, "x-ms-cosmos-intended-collection-rid: ");
+    const char *at = strstr(link->out, "x-ms-cosmos-intended-collection-rid: ");
     if (heard(link, "/docs") && at && strncmp(at + 37, intended, 12) != 0)
         reply(link, 400, "x-ms-substatus: 1024\r\nx-ms-activity-id: 1\r\n", "{}");
     else serve(link);

@@ -112,6 +112,7 @@ struct world_machine {
     world_socket **sockets;              /* its open ones, in the order in which they were opened */
     size_t   count, cap;
     size_t   first;                      /* of these, to be told of */
+    uint64_t handed;                     /* events, ever */
 };
 
 static inline void *world_grow(void *block, size_t count, size_t *cap, size_t size)
@@ -351,6 +352,29 @@ static inline void world_tell_opened(world_socket *socket)
     if (socket->net->servers.opened) socket->net->servers.opened(socket);
 }
 
+/* The client has it from now on. */
+static inline void world_attach(world_machine *machine, world_socket *socket)
+{
+    machine->sockets = (world_socket **)world_grow(machine->sockets, machine->count, &machine->cap, sizeof socket);
+    machine->sockets[machine->count++] = socket;
+    socket->machine = machine;
+    machine->net->open++;
+}
+
+static inline void world_detach(world_socket *socket)
+{
+    world_machine *machine = socket->machine;
+    size_t at = 0;
+    while (machine->sockets[at] != socket) at++;
+    memmove(machine->sockets + at, machine->sockets + at + 1, (--machine->count - at) * sizeof socket);
+    machine->net->open--;
+    socket->machine = NULL;
+    free(socket->in);
+    free(socket->out);
+    socket->in = socket->out = NULL;
+    socket->in_cap = socket->out_cap = 0;
+}
+
 static inline int world_socket_open(void *user, intptr_t *out, bool datagram, const aiocosmos_address *peer)
 {
     world_machine *machine = (world_machine *)user;
@@ -363,10 +387,7 @@ static inline int world_socket_open(void *user, intptr_t *out, bool datagram, co
         memset(&socket->peer, 0, sizeof socket->peer);     /* nobody was asked */
         return io;
     }
-    socket->machine = machine;
-    machine->sockets = (world_socket **)world_grow(machine->sockets, machine->count, &machine->cap, sizeof socket);
-    machine->sockets[machine->count++] = socket;
-    net->open++;
+    world_attach(machine, socket);
     *out = socket->number;
     if (io == 0) world_tell_opened(socket);
     return io;
@@ -401,14 +422,16 @@ static inline ptrdiff_t world_socket_send(void *user, intptr_t number, const aio
     if (io || socket->broken) return io ? io : socket->broken;
     for (i = 0; i < count; i++) len += slices[i].len;
     WORLD_CHECK(len > 0);
-    len = left = world_moves(socket, true, len < socket->room ? len : socket->room);
-    for (i = 0; i < count && left; i++) {
+    left = world_moves(socket, true, len < socket->room ? len : socket->room);
+    for (i = len = 0; i < count; i++) {
         size_t part = slices[i].len < left ? slices[i].len : left;
+        if (part > socket->room) part = socket->room;      /* which what was heard before may have changed */
         if (part == 0) continue;
-        if (!socket->datagram && socket->room != SIZE_MAX) socket->room -= part;
+        if (socket->room != SIZE_MAX) socket->room -= part;
         if (net->servers.hear) net->servers.hear(socket, (const char *)slices[i].ptr, part);
         else world_gather(socket, (const char *)slices[i].ptr, part);
         left -= part;
+        len += part;
     }
     return len ? (ptrdiff_t)len : AIOCOSMOS_IO_AGAIN;
 }
@@ -450,19 +473,10 @@ static inline ptrdiff_t world_socket_receive(void *user, intptr_t number, void *
 
 static inline void world_socket_close(void *user, intptr_t number)
 {
-    world_machine *machine = (world_machine *)user;
-    world_socket *socket = world_socket_of(machine, number);
-    size_t at = 0;
+    world_socket *socket = world_socket_of((world_machine *)user, number);
     WORLD_CHECK(socket->want == 0);                /* never closed while it is watched */
-    if (machine->net->servers.hung_up) machine->net->servers.hung_up(socket);
-    while (machine->sockets[at] != socket) at++;
-    memmove(machine->sockets + at, machine->sockets + at + 1, (--machine->count - at) * sizeof socket);
-    machine->net->open--;
-    socket->machine = NULL;
-    free(socket->in);
-    free(socket->out);
-    socket->in = socket->out = NULL;
-    socket->in_cap = socket->out_cap = 0;
+    if (socket->net->servers.hung_up) socket->net->servers.hung_up(socket);
+    world_detach(socket);
 }
 
 /*------------------------------------------------------------------------------
@@ -511,10 +525,15 @@ static inline unsigned world_ready(const world_socket *socket)
     return ready;
 }
 
+static inline bool world_is_spurious(const world_net *net)
+{
+    return net->spurious && (unsigned)net->waits % net->spurious == 0;
+}
+
 static inline int world_collect(world_machine *machine, aiocosmos_event *events, int cap)
 {
     world_net *net = machine->net;
-    bool spurious = net->spurious && (unsigned)net->waits % net->spurious == 0;
+    bool spurious = world_is_spurious(net);
     int count = 0;
     size_t i;
     if (net->batch_max && cap > net->batch_max) cap = net->batch_max;
@@ -537,14 +556,14 @@ static inline bool world_any_ready(const world_machine *machine)
 }
 
 /* When something happens by itself next, but not later than that. */
-static inline uint64_t world_next_us(const world_net *net, uint64_t until_us)
+static inline uint64_t world_next_us(const world_net *net, const world_machine *machine, uint64_t until_us)
 {
-    int i;
+    size_t i;
     if (net->event_count && net->events[0].at_us < until_us) until_us = net->events[0].at_us;
-    for (i = 0; i < net->count; i++) {
-        const world_socket *socket = net->sockets[i];
-        if (!socket->machine || world_standing(socket) != AIOCOSMOS_IO_AGAIN) continue;
-        if (socket->comes_to != AIOCOSMOS_IO_AGAIN && socket->decided_us < until_us) until_us = socket->decided_us;
+    for (i = 0; machine && i < machine->count; i++) {
+        const world_socket *socket = machine->sockets[i];
+        if (world_standing(socket) == 0 || socket->comes_to == AIOCOSMOS_IO_AGAIN) continue;
+        if (socket->decided_us > net->now_us && socket->decided_us < until_us) until_us = socket->decided_us;
     }
     return until_us;
 }
@@ -552,15 +571,17 @@ static inline uint64_t world_next_us(const world_net *net, uint64_t until_us)
 /* Lets time pass until one of the machines has something to do, or until_us. */
 static inline void world_pass_time(world_net *net, world_machine *const *machines, size_t count, uint64_t until_us)
 {
-    size_t i;
     for (;;) {
+        uint64_t next_us = until_us;
+        size_t i;
         world_run_due(net);
         for (i = 0; i < count; i++) {
             if (net->servers.turn) net->servers.turn(machines[i]);
             if (world_any_ready(machines[i])) return;
+            next_us = world_next_us(net, machines[i], next_us);
         }
         if (net->now_us >= until_us) return;
-        net->now_us = world_next_us(net, until_us);
+        net->now_us = count ? next_us : world_next_us(net, NULL, until_us);
         WORLD_CHECK(net->now_us != WORLD_NEVER);           /* it waits for ever, and nothing is to come */
     }
 }
@@ -571,8 +592,10 @@ static inline int world_poller_wait(void *user, void *poller, aiocosmos_event *e
     world_net *net = machine->net;
     int count;
     (void)poller;
+    if (world_is_spurious(net)) timeout_ms = 0;
     world_pass_time(net, &machine, 1, timeout_ms < 0 ? WORLD_NEVER : net->now_us + (uint64_t)timeout_ms * 1000u);
     count = world_collect(machine, events, cap);
+    machine->handed += (uint64_t)count;
     net->waits++;
     machine->woken = false;
     return count;

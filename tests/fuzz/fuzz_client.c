@@ -103,7 +103,7 @@ static void answer_as_said(peer *link)
     case 6: case 7: answer_with_rows(link); break;
     case 8: answer_in_chunks(link); break;
     case 9: link->closed = true; break;
-    case 10: link->reset = true; break;
+    case 10: world_reset(link); break;
     case 11: break;                          /* silence */
     case 12:                                 /* two answers for one */
         reply(link, 200, "", fitting_body(link));
@@ -358,7 +358,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (network & 1) net.receive_max = 1 + knob % 64;
     if (network & 2) net.send_max = 1 + knob % 32;
     if (network & 4) net.spurious = 3;
-    if (network & 8) net.slow_open = 2;
+    if (network & 8) net_is_slow(20);
     options = usual_options();
     options.response_bytes_max = 1u << 20;
     options.memory_max = 8u << 20;
@@ -375,6 +375,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     aiocosmos_get_stats(client, &stats);
     CHECK(stats.memory_peak <= options.memory_max);
     close_client(client);
-    net_free();
+    world_begin(&net);
     return 0;
 }
