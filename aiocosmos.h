@@ -7077,12 +7077,6 @@ static bool aioc_http_collect(aioc_http_parser *parser, const char *bytes, size_
     return true;
 }
 
-static aioc_http_state aioc_http_go_on(aioc_http_parser *parser, int phase)
-{
-    parser->phase = (uint8_t)phase;
-    return AIOC_HTTP_MORE;
-}
-
 static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit)
 {
     if (++parser->digits > AIOC_HTTP_CHUNK_DIGITS)
@@ -7090,7 +7084,7 @@ static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit
     if (parser->left > (SIZE_MAX >> 4) || (parser->left << 4 | (size_t)digit) > parser->body_max - parser->body.len)
         return aioc_http_refuse_body(parser);
     parser->left = parser->left << 4 | (size_t)digit;
-    return aioc_http_go_on(parser, AIOC_HTTP_CHUNK_SIZE);
+    return AIOC_HTTP_MORE;
 }
 
 /* What there is of the body or of a chunk. A body of which all stands here, as one chunk with its end, too, is lent.
@@ -7116,55 +7110,45 @@ static aioc_http_state aioc_http_feed_data(aioc_http_parser *parser, const char 
     *at += here;
     parser->left -= here;
     if (parser->left > 0) return AIOC_HTTP_MORE;
-    return known ? aioc_http_complete(parser) : chunk ? aioc_http_go_on(parser, AIOC_HTTP_CHUNK_END) : AIOC_HTTP_MORE;
+    if (known) return aioc_http_complete(parser);
+    if (chunk) parser->phase = AIOC_HTTP_CHUNK_END;
+    return AIOC_HTTP_MORE;
 }
 
-/* Extensions mean nothing to us, trailers no more (RFC 9112, 7.1.1, 7.1.2), but both have to end. */
-static aioc_http_state aioc_http_skip(aioc_http_parser *parser, char byte, int phase)
-{
-    unsigned char c = (unsigned char)byte;
-    if (++parser->overhead > parser->head_max)
-        return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's chunk extensions and trailers are too long");
-    if ((c < 0x20 && c != '\t') || c == 0x7f)
-        return aioc_http_refuse(parser, "a chunk extension or trailer has a control character");
-    return aioc_http_go_on(parser, phase);
-}
-
-/* One byte between the data of chunks, or behind the last. Lines end with CR LF, or LF alone (RFC 9112, 2.2). */
+/* One byte between the data of chunks, or behind the last. Lines end with CR LF, or LF alone (RFC 9112, 2.2).
+ * Extensions and trailers mean nothing to us (RFC 9112, 7.1.1, 7.1.2), but have to end. */
 static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
 {
-    /* From CHUNK_FIRST on: for a digit, a line's end, a blank, ';', ':', what else is visible, and all else. */
-    static const char moves[][8] = {
-        "d------", "d.bx---",
-        "-.bx---",  /* "bad" whitespace; some servers end the line with it */
-        "x.xxxxx", "-f-----",
-        "n!-n-n-",  /* at the start of a trailer's line: an empty one is the end */
-        "n--nvn-", "vtvvvvv"
+    /* From CHUNK_FIRST on, where a digit, a line's end, a blank, ';', ':', what else is visible, and what is beyond
+     * ASCII lead: to the phase of that letter, or '.': to data or trailers, '!': to the end, '-': nowhere. */
+    static const char phases[] = "DFSBXETNV", moves[][8] = {
+        "S------", "S.BX---",
+        "-.BX---",  /* "bad" whitespace; some servers end the line with it */
+        "X.XXXXX", "-F-----",
+        "N!-N-N-",  /* at the start of a trailer's line: an empty one is the end */
+        "N--NVN-", "VTVVVVV"
     };
-    const char *move = moves[parser->phase - AIOC_HTTP_CHUNK_FIRST];
+    const char *row = moves[parser->phase - AIOC_HTTP_CHUNK_FIRST];
     int digit = aioc_text_hex(c);
     unsigned kind = digit >= 0 ? 0 : c == '\n' ? 1 : c == ' ' || c == '\t' ? 2 : c == ';' ? 3 : c == ':' ? 4
-                  : c > ' ' && c < 0x7F ? 5 : 6;
-    if (c == '\r' && !parser->cr && move[1] != '-') {
+                  : (unsigned char)c >= 0x80 ? 6 : c > ' ' && c < 0x7F ? 5 : 7;  /* 7: a control character */
+    char move = kind == 7 || (parser->cr && c != '\n') ? '-' : row[kind];
+    if (c == '\r' && !parser->cr && row[1] != '-') {
         parser->cr = true;
         return AIOC_HTTP_MORE;
     }
-    if (c == '\n') parser->cr = false;
+    parser->cr = false;
+    if (move == '-')
+        return aioc_http_refuse(parser, parser->phase < AIOC_HTTP_TRAILER ? "the answer's chunks are malformed"
+                                                                         : "a trailer of the answer is malformed");
+    if (move == '!') return aioc_http_complete(parser);
+    if (move == '.') move = parser->left > 0 ? 'D' : 'T';
     if (parser->phase == AIOC_HTTP_CHUNK_FIRST) parser->left = parser->digits = 0;
-    switch (parser->cr ? '-' : move[kind]) {
-    case 'd': return aioc_http_chunk_digit(parser, digit);
-    case 'b': return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_BLANK);
-    case 'x': return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
-    case '.': return aioc_http_go_on(parser, parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER);
-    case 'f': return aioc_http_go_on(parser, AIOC_HTTP_CHUNK_FIRST);
-    case 'n': return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
-    case 'v': return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
-    case 't': return aioc_http_go_on(parser, AIOC_HTTP_TRAILER);
-    case '!': return aioc_http_complete(parser);
-    default: break;
-    }
-    return aioc_http_refuse(parser, parser->phase < AIOC_HTTP_TRAILER ? "the answer's chunks are malformed"
-                                                                     : "a trailer of the answer is malformed");
+    parser->phase = (uint8_t)(AIOC_HTTP_CHUNK_DATA + (strchr(phases, move) - phases));
+    if (move == 'S') return aioc_http_chunk_digit(parser, digit);
+    if (c != '\n' && ++parser->overhead > parser->head_max)
+        return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's chunk extensions and trailers are too long");
+    return AIOC_HTTP_MORE;
 }
 
 /*--- The parser as others see it ---*/

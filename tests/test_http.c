@@ -288,7 +288,7 @@ static const bad bads[] = {
     { CHUNKED "-5\r\nhello\r\n", 0, AIOCOSMOS_E_PROTOCOL, "chunks" },
     { CHUNKED "0x5\r\nhello\r\n", 0, AIOCOSMOS_E_PROTOCOL, "chunks" },
     { CHUNKED "5\rhello\r\n0\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "chunks" },
-    { CHUNKED "5;\0\r\nhello\r\n0\r\n\r\n", 47 + 17, AIOCOSMOS_E_PROTOCOL, "control character" },
+    { CHUNKED "5;\0\r\nhello\r\n0\r\n\r\n", 47 + 17, AIOCOSMOS_E_PROTOCOL, "chunks are malformed" },
     { CHUNKED "00000000000000005\r\nhello\r\n", 0, AIOCOSMOS_E_PROTOCOL, "too many digits" },
     { CHUNKED "ffffffffffffffff\r\nhello\r\n", 0, AIOCOSMOS_E_TOO_LARGE, "body is over" },
     { CHUNKED "0\r\nno colon\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "trailer" },
