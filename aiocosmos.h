@@ -4062,16 +4062,21 @@ static AIOC_NOINLINE bool aioc_json_is_str(aiocosmos_json value, const char *tex
     return value.type == AIOCOSMOS_JSON_STR && text && aioc_json_means(value, aioc_mem_str(text), false);
 }
 
-/*--- Writing: into a buffer that grows, or, without a memory, into one that does not ---*/
+/*--- Writing ---*/
 
-static bool aioc_json_append(aioc_mem *memory, aioc_mem_buffer *buffer, const void *bytes, size_t len)
+/* Without a memory the buffer does not grow: what has no room is counted, and all behind it, so the whole length is
+ * known. */
+static void aioc_json_put(aioc_mem_writer *writer, const void *bytes, size_t len)
 {
-    if (memory) return aioc_mem_append(memory, buffer, bytes, len);
-    if (len > SIZE_MAX - 1 - buffer->len) return false;
-    /* What has no room is counted, and all behind it: so the whole length is known. */
-    if (len > 0 && buffer->len + len <= buffer->cap) memcpy(buffer->data + buffer->len, bytes, len);
-    buffer->len += len;
-    return true;
+    aioc_mem_buffer *out = writer->out;
+    if (writer->memory) {
+        aioc_mem_put_bytes(writer, bytes, len);
+        return;
+    }
+    writer->ok = writer->ok && len < SIZE_MAX - out->len;
+    if (!writer->ok) return;
+    if (len > 0 && out->len + len <= out->cap) memcpy(out->data + out->len, bytes, len);
+    out->len += len;
 }
 
 static size_t aioc_json_hex_put(uint32_t unit, char *out)
@@ -4113,79 +4118,71 @@ static const char *aioc_json_skip_writable(const char *at, const char *end, bool
     }
 }
 
-/* Appends "text". ascii: all from U+007F up is escaped, for header values. False, and nothing is appended: the text is
- * not UTF-8, or there is no room. */
-static bool aioc_json_append_string(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text, size_t len, bool ascii)
+/* "text". ascii: all from U+007F up is escaped, for header values. Not ok: it is not UTF-8, or there is no room. */
+static void aioc_json_put_quoted(aioc_mem_writer *out, aiocosmos_str text, bool ascii)
 {
-    const char *at = len > 0 ? text : "", *end = at + len;
-    size_t before = buffer->len;
-    bool ok = aioc_json_append(memory, buffer, "\"", 1);
-    while (ok && at < end) {
+    const char *at = text.len > 0 ? text.ptr : "", *end = at + text.len;
+    size_t size;
+    aioc_json_put(out, "\"", 1);
+    for (; out->ok && at < end; at += size) {
         const char *plain = at;
         char escape[12];
-        size_t size;
         at = aioc_json_skip_writable(at, end, ascii);
-        ok = aioc_json_append(memory, buffer, plain, (size_t)(at - plain));
-        if (!ok || at == end) break;
+        aioc_json_put(out, plain, (size_t)(at - plain));
         size = aioc_json_utf8_len(at, end);
-        ok = size > 0 && aioc_json_append(memory, buffer, escape, aioc_json_escape(at, size, escape));
-        at += size;
+        if (size > 0) aioc_json_put(out, escape, aioc_json_escape(at, size, escape));
+        else if (at < end) out->ok = false;
     }
-    ok = ok && aioc_json_append(memory, buffer, "\"", 1);
-    if (!ok) buffer->len = before;
-    return ok;
+    aioc_json_put(out, "\"", 1);
 }
 
 static void aioc_json_put_string(aioc_mem_writer *out, aiocosmos_str text)
 {
-    out->ok = out->ok && aioc_json_append_string(out->memory, out->out, text.ptr, text.len, false);
+    aioc_json_put_quoted(out, text, false);
 }
 
-/* Appends JSON text as it is, once it is checked. ascii: on one line, too. */
-static bool aioc_json_append_json(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text, size_t len,
-                                  bool ascii, uint32_t depth_max)
+/* JSON text as it is, once it is checked. ascii: on one line, too. */
+static void aioc_json_put_json(aioc_mem_writer *out, aiocosmos_str text, bool ascii, uint32_t depth_max)
 {
-    const char *at = text, *end;
-    size_t before = buffer->len;
+    const char *at = text.ptr, *end;
     aioc_json_scan scan;
-    aioc_json_scan_begin(&scan, text, len);
+    size_t size;
+    aioc_json_scan_begin(&scan, text.ptr, text.len);
     scan.depth_max = depth_max;
-    if (aioc_json_scan_text(&scan) < 0) return false;
-    if (!ascii) return aioc_json_append(memory, buffer, text, len);
-    for (end = text + len; at < end;) {
+    out->ok = out->ok && aioc_json_scan_text(&scan) == 0;
+    if (!out->ok) return;
+    if (!ascii) aioc_json_put(out, text.ptr, text.len);
+    for (end = ascii ? at + text.len : at; at < end; at += size) {
         char piece[12] = " ";
-        size_t size = aioc_json_utf8_len(at, end), put = 1;
-        if ((unsigned char)*at >= 0x7F) put = aioc_json_escape(at, size, piece);
+        size_t len = 1;
+        size = aioc_json_utf8_len(at, end);
+        if ((unsigned char)*at >= 0x7F) len = aioc_json_escape(at, size, piece);
         else if (*at > ' ') *piece = *at;
-        if (!aioc_json_append(memory, buffer, piece, put)) {
-            buffer->len = before;
-            return false;
-        }
-        at += size;
+        aioc_json_put(out, piece, len);
     }
-    return true;
 }
 
-/* Appends any value but an unset one; none as {}, as keys have it. False, and nothing is appended: the value is not
- * JSON (infinite, not UTF-8, ...), or there is no room. */
-static bool aioc_json_append_value(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_value *value, bool ascii,
-                                   uint32_t depth_max)
+/* Any value but an unset one; none as {}, as keys have it. Not ok: it is not JSON (infinite, not UTF-8, ...), or there
+ * is no room. */
+static void aioc_json_put_value(aioc_mem_writer *out, const aiocosmos_value *value, bool ascii, uint32_t depth_max)
 {
+    const aiocosmos_str text = {value->str, value->len};
     char number[AIOC_JSON_NUMBER_MAX];
-    size_t len;
+    const char *put = number;
+    size_t len = 0;
     switch (value->type) {
-    case AIOCOSMOS_VALUE_STR: return aioc_json_append_string(memory, buffer, value->str, value->len, ascii);
-    case AIOCOSMOS_VALUE_F64:
-        len = aioc_json_number_write(value->f64, number);
-        return len > 0 && aioc_json_append(memory, buffer, number, len);
-    case AIOCOSMOS_VALUE_I64: return aioc_json_append(memory, buffer, number, aioc_json_i64_write(value->i64, number));
-    case AIOCOSMOS_VALUE_BOOL:
-        return aioc_json_append(memory, buffer, value->i64 ? "true" : "false", value->i64 ? 4 : 5);
-    case AIOCOSMOS_VALUE_NULL: return aioc_json_append(memory, buffer, "null", 4);
-    case AIOCOSMOS_VALUE_NONE: return aioc_json_append(memory, buffer, "{}", 2);
-    case AIOCOSMOS_VALUE_JSON: return aioc_json_append_json(memory, buffer, value->str, value->len, ascii, depth_max);
-    default: return false;
+    case AIOCOSMOS_VALUE_STR: aioc_json_put_quoted(out, text, ascii); return;
+    case AIOCOSMOS_VALUE_JSON: aioc_json_put_json(out, text, ascii, depth_max); return;
+    case AIOCOSMOS_VALUE_F64: len = aioc_json_number_write(value->f64, number); break;
+    case AIOCOSMOS_VALUE_I64: len = aioc_json_i64_write(value->i64, number); break;
+    case AIOCOSMOS_VALUE_BOOL: put = value->i64 ? "true" : "false"; break;
+    case AIOCOSMOS_VALUE_NULL: put = "null"; break;
+    case AIOCOSMOS_VALUE_NONE: put = "{}"; break;
+    default: break;
     }
+    if (put != number) len = strlen(put);
+    out->ok = out->ok && len > 0;
+    aioc_json_put(out, put, len);
 }
 
 /*--- The writer: checks what it is told, step by step ---*/
@@ -4202,10 +4199,9 @@ static bool aioc_json_jw_in_object(const aiocosmos_jw *w)
     return w->depth > 0 && (w->stack[level / 64] >> level % 64 & 1) != 0;
 }
 
-static bool aioc_json_jw_misplaced(aiocosmos_jw *w)
+static void aioc_json_jw_misplaced(aiocosmos_jw *w)
 {
     aioc_json_jw_fail(w, "not balanced: a key, a value or an end is missing, or stands where none belongs");
-    return false;
 }
 
 /* Appends a bracket that closes or, behind the comma and the name that belong there and no others, a value or, where
@@ -4214,20 +4210,22 @@ static bool aioc_json_jw_misplaced(aiocosmos_jw *w)
 static bool aioc_json_jw_put(aiocosmos_jw *w, const char *key, const aiocosmos_value *value, const char *bracket)
 {
     aioc_mem_buffer buffer = {w->buf, w->len, w->cap > 0 ? w->cap - 1 : 0};  /* without the final NUL */
-    bool closes = !value && (*bracket == '}' || *bracket == ']'), ok = !w->error;
-    if (ok && !closes && ((w->depth == 0 && w->some) || (key != NULL) != aioc_json_jw_in_object(w)))
-        ok = aioc_json_jw_misplaced(w);
-    if (!closes && w->some) ok = ok && aioc_json_append(NULL, &buffer, ",", 1);
-    if (key)
-        ok = ok && aioc_json_append_string(NULL, &buffer, key, strlen(key), false) &&
-             aioc_json_append(NULL, &buffer, ":", 1);
-    if (!value) ok = ok && (closes || w->depth < AIOC_JSON_DEPTH_MAX) && aioc_json_append(NULL, &buffer, bracket, 1);
-    else ok = ok && value->type != AIOCOSMOS_VALUE_NONE &&
-              aioc_json_append_value(NULL, &buffer, value, false, AIOC_JSON_DEPTH_MAX - w->depth);
-    if (ok) w->len = buffer.len;
+    aioc_mem_writer out = aioc_mem_write(NULL, &buffer);
+    bool closes = !value && (*bracket == '}' || *bracket == ']');
+    if (!closes && ((w->depth == 0 && w->some) || (key != NULL) != aioc_json_jw_in_object(w)))
+        aioc_json_jw_misplaced(w);
+    out.ok = !w->error && (value ? value->type != AIOCOSMOS_VALUE_NONE : closes || w->depth < AIOC_JSON_DEPTH_MAX);
+    if (!closes && w->some) aioc_json_put(&out, ",", 1);
+    if (key) {
+        aioc_json_put_string(&out, aioc_mem_str(key));
+        aioc_json_put(&out, ":", 1);
+    }
+    if (value) aioc_json_put_value(&out, value, false, AIOC_JSON_DEPTH_MAX - w->depth);
+    else aioc_json_put(&out, bracket, 1);
+    if (out.ok) w->len = buffer.len;
     else aioc_json_jw_fail(w, "a key or value that is not JSON, or too deep");
     w->some = true;
-    return ok;
+    return out.ok;
 }
 
 static void aioc_json_jw_container(aiocosmos_jw *w, const char *key, bool object)
@@ -8839,7 +8837,7 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
             value.str = scalar.ptr;
             value.len = scalar.len;
         }
-        out.ok = out.ok && aioc_json_append_value(memory, buffer, &value, true, AIOC_JSON_DEPTH_MAX);
+        aioc_json_put_value(&out, &value, true, AIOC_JSON_DEPTH_MAX);
     }
     aioc_mem_put_text(&out, "]");
     return aioc_mem_written(&out) ? 0 : AIOCOSMOS_E_NOMEM;
@@ -11123,8 +11121,10 @@ static int aioc_request_check_body(aioc_request_builder *builder, aiocosmos_str 
 
 static int aioc_request_write_string(aioc_request_builder *builder, const char *field, aiocosmos_str text)
 {
+    aioc_mem_writer out = aioc_mem_write(builder->memory, &builder->body);
     builder->memory->refused = 0;
-    if (aioc_json_append_string(builder->memory, &builder->body, text.ptr, text.len, false)) return 0;
+    aioc_json_put_string(&out, text);
+    if (aioc_mem_written(&out)) return 0;
     return builder->memory->refused ? aioc_request_no_memory(builder)
                                     : aioc_request_refuse(builder, field, "not UTF-8");
 }
@@ -18815,7 +18815,8 @@ static int aioc_query_append_params(aioc_request_builder *builder, aioc_mem_buff
         aioc_mem_put_text(&writer, i ? "},{\"name\":" : "[{\"name\":");
         aioc_json_put_string(&writer, aioc_mem_str(param->name));
         aioc_mem_put_text(&writer, ",\"value\":");
-        if (!writer.ok || !aioc_json_append_value(builder->memory, out, &param->value, false, AIOC_JSON_DEPTH_MAX))
+        aioc_json_put_value(&writer, &param->value, false, AIOC_JSON_DEPTH_MAX);
+        if (!writer.ok)
             return builder->memory->refused
                        ? aioc_request_no_memory(builder)
                        : aioc_request_refuse(builder, what, "not UTF-8, not JSON, or not a finite number");

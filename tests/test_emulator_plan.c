@@ -35,8 +35,11 @@ static void text_quote(text *to, aiocosmos_str string)
 {
     aioc_mem memory;
     aioc_mem_buffer buffer = {NULL, 0, 0};
+    aioc_mem_writer out;
     aioc_mem_init(&memory, NULL, SIZE_MAX);
-    if (!aioc_json_append_string(&memory, &buffer, string.ptr, string.len, false)) abort();
+    out = aioc_mem_write(&memory, &buffer);
+    aioc_json_put_string(&out, string);
+    if (!aioc_mem_written(&out)) abort();
     text_add(to, buffer.data, buffer.len);
     aioc_mem_buffer_free(&memory, &buffer);
     aioc_mem_close(&memory);

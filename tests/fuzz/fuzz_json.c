@@ -11,10 +11,13 @@ static void check_string(aiocosmos_json value, bool ascii)
     size_t len = aioc_json_get_str(value, NULL, 0), again;
     char *text = (char *)malloc(len + 1), *copy = (char *)malloc(len + 1);
     aiocosmos_json_doc doc;
+    aioc_mem_writer writer;
     CHECK(len <= value.len);
     CHECK_INT(aioc_json_get_str(value, text, len + 1), len);
     out.len = 0;
-    CHECK(aioc_json_append_string(&memory, &out, text, len, ascii));
+    writer = aioc_mem_write(&memory, &out);
+    aioc_json_put_quoted(&writer, aioc_text_view(text, len), ascii);
+    CHECK(aioc_mem_written(&writer));
     aioc_json_open(&doc, &memory);
     CHECK_INT(aioc_json_parse(&doc, out.data, out.len), 0);
     again = aioc_json_get_str(aioc_json_root(&doc), copy, len + 1);
@@ -69,11 +72,13 @@ static size_t check_values(aiocosmos_json value, bool ascii)
 static void check_ascii(aiocosmos_json root, const char *text, size_t len)
 {
     aioc_mem_buffer line = {NULL, 0, 0};
+    aioc_mem_writer writer = aioc_mem_write(&memory, &line);
     aiocosmos_json_doc doc;
     static const uint64_t key[2] = {1, 2};
     aioc_val_hash a = aioc_val_hash_of(key, root), b;
     size_t i;
-    CHECK(aioc_json_append_json(&memory, &line, text, len, true, AIOC_JSON_DEPTH_MAX));
+    aioc_json_put_json(&writer, aioc_text_view(text, len), true, AIOC_JSON_DEPTH_MAX);
+    CHECK(aioc_mem_written(&writer));
     for (i = 0; i < line.len; i++) CHECK(line.data[i] >= ' ' && line.data[i] < 127);
     aioc_json_open(&doc, &memory);
     CHECK_INT(aioc_json_parse(&doc, line.data, line.len), 0);

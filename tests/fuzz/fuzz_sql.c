@@ -62,9 +62,12 @@ static emu_sql_query *prepare(aiocosmos_str sql, aiocosmos_str parameters, emu_s
 {
     aioc_mem_buffer body = {NULL, 0, 0};
     emu_sql_query *query = NULL;
+    aioc_mem_writer out;
     char *copy;
     append(&body, "{\"query\":", 9);
-    if (aioc_json_append_string(&texts, &body, sql.ptr, sql.len, false)) {
+    out = aioc_mem_write(&texts, &body);
+    aioc_json_put_string(&out, sql);
+    if (aioc_mem_written(&out)) {
         if (parameters.len) {
             append(&body, ",\"parameters\":[{\"name\":\"@a\",\"value\":", 36);
             append(&body, parameters.ptr, parameters.len);

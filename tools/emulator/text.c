@@ -21,8 +21,10 @@ void emu_put_str(emu_text *text, aiocosmos_str string)
 
 void emu_put_json(emu_text *text, aiocosmos_str string)
 {
-    if (!text->failed && !aioc_json_append_string(text->memory, &text->buffer, string.ptr, string.len, false))
-        text->failed = true;
+    aioc_mem_writer out = aioc_mem_write(text->memory, &text->buffer);
+    if (text->failed) return;
+    aioc_json_put_string(&out, string);
+    if (!aioc_mem_written(&out)) text->failed = true;
 }
 
 /* Only short texts of our own making. */

@@ -922,7 +922,9 @@ void sql_put(sql_env *env, aioc_mem_buffer *buffer, const char *text, size_t len
 
 void sql_put_string(sql_env *env, aioc_mem_buffer *buffer, aiocosmos_str text)
 {
-    if (!aioc_json_append_string(&env->memory, buffer, text.ptr, text.len, false)) sql_fail_allocation(env);
+    aioc_mem_writer out = aioc_mem_write(&env->memory, buffer);
+    aioc_json_put_string(&out, text);
+    if (!aioc_mem_written(&out)) sql_fail_allocation(env);
 }
 
 size_t sql_number_text(const sql_value *value, char out[AIOC_JSON_NUMBER_MAX])
