@@ -8030,11 +8030,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
 
 static aioc_pool_outcome aioc_pool_failure(int error, const char *message)
 {
-    aioc_pool_outcome outcome;
-    memset(&outcome, 0, sizeof outcome);
-    outcome.error = error;
-    outcome.message = message;
-    outcome.silent = true;
+    const aioc_pool_outcome outcome = { error, message, false, false, true, NULL, NULL, 0, 0, 0, 0, 0, 0 };
     return outcome;
 }
 
@@ -8058,14 +8054,13 @@ static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, ai
 {
     aioc_pool_exchange *exchange = connection->exchange;
     uint64_t now_us = aioc_pool_now(connection->pool), sent_us = connection->sent_us, first_us = connection->first_us;
-    memset(outcome, 0, sizeof *outcome);
-    outcome->sent = connection->sent;
-    outcome->reused = connection->open_us < exchange->started_us;
-    outcome->silent = !first_us;
+    const aioc_pool_outcome begun = {
+        0, NULL, connection->sent, connection->open_us < exchange->started_us, !first_us, NULL, NULL, 0, 0, 0, 0,
+        aioc_stream_span(sent_us, first_us ? first_us : now_us), first_us ? aioc_stream_span(first_us, now_us) : 0
+    };
+    *outcome = begun;
     if (!outcome->reused) aioc_pool_tell_opening(connection, outcome);
     aioc_pool_tell_queue(outcome, exchange, sent_us);
-    outcome->first_byte_us = aioc_stream_span(sent_us, first_us ? first_us : now_us);
-    outcome->body_us = first_us ? aioc_stream_span(first_us, now_us) : 0;
     connection->exchange = NULL;
     exchange->connection = NULL;
     return exchange;
@@ -10563,7 +10558,8 @@ typedef struct aioc_request_builder {
     aioc_mem *memory;
     aioc_mem_buffer link, pk, lines, body;
     const char *tail;  /* of the path, behind `link` */
-    const aioc_request_feed *feed;  /* of which what is asked for is one */
+    const struct aioc_request_kind *kind;  /* of what is asked for, */
+    const aioc_request_feed *feed;  /* of which it is one */
     const char *takes;  /* the groups of fields that it takes */
     char merged[24];  /* those, where they come from several */
     const char *name;  /* of it */
@@ -10785,9 +10781,9 @@ static int aioc_request_check_fields(aioc_request_builder *builder, const aiocos
 }
 
 /* Into builder->feed, what it is of; into builder->takes, what that and the kind take. */
-static int aioc_request_find_feed(aioc_request_builder *builder, const aiocosmos_request *request,
-                                  const aioc_request_kind *kind)
+static int aioc_request_find_feed(aioc_request_builder *builder, const aiocosmos_request *request)
 {
+    const aioc_request_kind *kind = builder->kind;
     bool body = strchr(kind->takes, 'b') != NULL;
     unsigned at = kind->feed;
     const aioc_request_feed *feed;
@@ -10999,8 +10995,7 @@ static int aioc_request_keep_headers(aioc_request_builder *builder, aioc_mem_buf
                ? builder->status : aioc_request_keep(builder, buffer, aioc_mem_text(&builder->lines));
 }
 
-static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos_request *request,
-                                  const aioc_request_kind *kind)
+static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos_request *request)
 {
     static const char *const formats[] = { "x-ms-documentdb-expiry-seconds: %u\r\n", "x-ms-offer-throughput: %u\r\n",
         "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}\r\n" };
@@ -11008,13 +11003,13 @@ static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos
     char line[80];
     int i;
     const char *type = request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json" : "application/json";
-    bool raw = request->kind == AIOCOSMOS_RAW, sends = aioc_request_sends(kind->verb);
+    bool raw = request->kind == AIOCOSMOS_RAW, sends = aioc_request_sends(builder->kind->verb);
     aioc_mem_writer lines;
     if (aioc_request_begin_lines(builder, request->token)) return builder->status;
     lines = aioc_mem_write(builder->memory, &builder->lines);
     if (sends) aioc_request_put_line(&lines, "Content-Type: ", aioc_mem_str(type));
     if (request->kind == AIOCOSMOS_UPSERT_ITEM) aioc_mem_put_text(&lines, "x-ms-documentdb-is-upsert: True\r\n");
-    if (sends && kind->feed == AIOCOSMOS_FEED_ITEMS && !request->want_body)
+    if (sends && builder->kind->feed == AIOCOSMOS_FEED_ITEMS && !request->want_body)
         aioc_mem_put_text(&lines, "Prefer: return=minimal\r\n");
     for (i = 0; i < (sends ? 3 : 1); i++) {
         if (!numbers[i]) continue;
@@ -11385,7 +11380,7 @@ static int aioc_request_link_item(aioc_request_builder *builder, aiocosmos_str c
 /* Fills in builder->link, ->name and ->tail. The name of a new one is not in the link, and its type is the tail. */
 static int aioc_request_link(aioc_request_builder *builder, const aiocosmos_request *request)
 {
-    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
+    const aioc_request_kind *kind = builder->kind;
     const aioc_request_feed *feed = builder->feed;
     bool deletes_all = request->kind == AIOCOSMOS_DELETE_PARTITION;
     bool named = strcmp(kind->verb, "POST") != 0 || strchr(kind->takes, 'i') || deletes_all;
@@ -11404,12 +11399,12 @@ static int aioc_request_link(aioc_request_builder *builder, const aiocosmos_requ
 static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_request *request, bool several,
                               aioc_request_spec *spec)
 {
-    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
+    const aioc_request_kind *kind = builder->kind = aioc_request_kind_of((int)request->kind);
     const aiocosmos_str *etag = &request->if_match;
     bool sends, keyed;
     memset(spec, 0, sizeof *spec);
     if (!kind) return aioc_request_refuse(builder, "kind", "required: one of aiocosmos_kind");
-    if (aioc_request_find_feed(builder, request, kind)) return builder->status;
+    if (aioc_request_find_feed(builder, request)) return builder->status;
     sends = aioc_request_sends(kind->verb);
     spec->is.write = strcmp(kind->verb, "GET") != 0;
     /* "*" is true of what the first try made of the item, too. */
@@ -11440,10 +11435,10 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
 
 static int aioc_request_write(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
-    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
+    const aioc_request_kind *kind = builder->kind = aioc_request_kind_of((int)request->kind);
     bool keyed = strchr(kind->takes, 'p') != NULL;
     spec->type = builder->feed->type;
-    if (aioc_request_add_lines(builder, request, kind) ||
+    if (aioc_request_add_lines(builder, request) ||
         (aioc_request_sends(kind->verb) && !keyed && aioc_request_build_body(builder, request, &spec->body)))
         return builder->status;
     spec->kind = request->kind;
@@ -11655,8 +11650,7 @@ struct aioc_op_engine {
     aioc_mem_turns turns;  /* of order keys */
     bool closing;  /* the client is being destroyed */
     int callbacks;  /* run in this step */
-    uint64_t random_state;
-    uint64_t activity_state[2];  /* apart, for who sees activity ids could tell it */
+    uint64_t random[3];  /* states; the last two make activity ids: who sees those could tell their own */
     aiocosmos_json_doc doc;  /* of the result being delivered */
     const aiocosmos_result *told;  /* the one that on_result or on_failure sees; its own callback comes next */
     char message[AIOC_OP_MESSAGE_BYTES];
@@ -12021,36 +12015,26 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
                            const char *message)
 {
     aioc_op_engine *engine = op->engine;
-    aioc_op_delivery delivery;
-    aiocosmos_result result;
-    memset(&delivery, 0, sizeof delivery);
-    memset(&result, 0, sizeof result);
-    delivery.op = op;
-    delivery.kind = (aiocosmos_kind)op->kind;
-    result.op = aioc_op_handle(op);
-    result.status = status;
-    result.http_status = op->http_status;
-    result.sub_status = op->sub_status;
-    result.fate = fate;
-    result.attempts = op->attempts;
-    result.throttled_us = op->throttled_us;
-    result.charge_ru = op->charge_ru;
-    result.latency_us = engine->reactor->now_us > op->submitted_us ? engine->reactor->now_us - op->submitted_us : 0;
-    result.activity_id = aioc_mem_str(op->activity_id);
-    result.etag = aioc_mem_str("");  /* given as a condition, it is refused: not taken for none */
-    result.message = aioc_mem_str(status == 0 ? "" : message ? message : aioc_protocol_status_text(status));
-    if (outcome && outcome->response) {
-        const aiocosmos_str *wanted = outcome->response->wanted;
-        delivery.response = outcome->response;
-        delivery.parser = outcome->parser;
+    aioc_http_response *response = outcome ? outcome->response : NULL;
+    const aiocosmos_str none = {NULL, 0};
+    uint64_t now_us = engine->reactor->now_us;
+    aioc_op_delivery delivery = { op, response, response ? outcome->parser : NULL, (aiocosmos_kind)op->kind, NULL,
+                                  false, aioc_json_none() };
+    aiocosmos_result result = {  /* an empty ETag that is given as a condition is refused: not taken for none */
+        aioc_op_handle(op), status, op->http_status, op->sub_status, fate, op->attempts,
+        now_us > op->submitted_us ? now_us - op->submitted_us : 0, op->throttled_us, op->charge_ru, none,
+        aioc_mem_str(""), none, aioc_mem_str(op->activity_id),
+        aioc_mem_str(status == 0 ? "" : message ? message : aioc_protocol_status_text(status)), &delivery
+    };
+    if (response) {
+        const aiocosmos_str *wanted = response->wanted;
         /* What is there already answers with an error's body, which is no news to who said if_not_exists. */
-        if (status != 0 || op->http_status != 409 || op->seen) result.body = outcome->response->body;
+        if (status != 0 || op->http_status != 409 || op->seen) result.body = response->body;
         if (wanted[AIOC_PROTOCOL_H_ETAG].len > 0) result.etag = wanted[AIOC_PROTOCOL_H_ETAG];
         result.session_token = wanted[AIOC_PROTOCOL_H_SESSION];
     }
     if (op->container && op->http_status == 404 && op->sub_status == 1002 && status == AIOCOSMOS_E_TIMEOUT)
         aioc_account_drop_claims(op->container, aioc_op_range(op));
-    result.internal = &delivery;
     if (!op->seen) aioc_op_log_failure(engine, &result);
     aioc_op_detach(op);
     if (op->role->complete) op->role->complete(op, &result);
@@ -12072,10 +12056,8 @@ static bool aioc_op_give_up(aioc_op *op, int status)
     aioc_op_attempt *attempt = op->attempt;
     bool under_way = attempt->exchange.connection != NULL;
     bool sent = aioc_pool_cancel(&attempt->endpoint->pool, &attempt->exchange);
-    aioc_pool_outcome outcome;
+    aioc_pool_outcome outcome = aioc_pool_failure(status, NULL);
     if (!under_way) return sent;
-    memset(&outcome, 0, sizeof outcome);
-    outcome.error = status;
     outcome.first_byte_us = (uint32_t)(op->engine->reactor->now_us - op->attempt_us);
     aioc_op_keep_attempt(op, &outcome, 0);
     return sent;
@@ -12205,7 +12187,7 @@ static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
 static void aioc_op_put_activity(aioc_op *op, aioc_mem_writer *head)
 {
     aiocosmos_str given = aioc_http_header(aioc_op_part(op, AIOC_OP_LINES), "x-ms-activity-id");
-    uint64_t *state = op->engine->activity_state;
+    uint64_t *state = op->engine->random + 1;
     if (given.ptr) {
         aioc_op_keep_activity(op, given);
         return;
@@ -12666,13 +12648,10 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
 /* As the retry policy looks at it. */
 static void aioc_op_see(aioc_op *op, const aioc_pool_outcome *outcome, aioc_op_outcome *seen)
 {
+    const aioc_op_outcome begun = { outcome->error, outcome->message, {NULL, 0}, outcome->sent, outcome->reused,
+                                    outcome->silent, false, 0, 0, 0, false, false };
     double charge_ru = 0;
-    memset(seen, 0, sizeof *seen);
-    seen->error = outcome->error;
-    seen->message = outcome->message;
-    seen->sent = outcome->sent;
-    seen->reused = outcome->reused;
-    seen->silent = outcome->silent;
+    *seen = begun;
     if (outcome->response) {
         aioc_op_read_answer(op, outcome->response, seen);
         charge_ru = aioc_protocol_number(outcome->response->wanted[AIOC_PROTOCOL_H_CHARGE], AIOC_OP_CHARGE_MAX);
@@ -12721,11 +12700,6 @@ static const char *aioc_op_explain(aioc_op_engine *engine, const aioc_op_outcome
     return text;
 }
 
-static bool aioc_op_too_late(const aioc_op_engine *engine, uint64_t deadline_us, const aioc_op_verdict *verdict)
-{
-    return deadline_us && engine->reactor->now_us + verdict->wait_us >= deadline_us;
-}
-
 static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
 {
     aiocosmos_json_doc *doc = &op->engine->doc;
@@ -12737,22 +12711,28 @@ static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
         aioc_account_changed(&op->engine->account, aioc_op_link(op), deleted);
 }
 
-/* What does not depend on what is asked, and what has been tried. */
-static void aioc_op_situate(aioc_op_engine *engine, aioc_op_situation *now)
+/* What follows from an outcome before a deadline (0: there is none), unless all is to stop. */
+static aioc_op_verdict aioc_op_decide(aioc_op_engine *engine, aioc_op_situation *now, const aioc_op_outcome *seen,
+                                      uint64_t deadline_us, int stop)
 {
+    aioc_op_verdict verdict;
     now->answered_once = engine->endpoint.answered_once;
     now->retries_max = engine->options->retries_max;
     now->throttle_wait_max_ms = engine->options->throttle_wait_ms;
-    now->random = (uint32_t)aioc_text_random(&engine->random_state);
+    now->random = (uint32_t)aioc_text_random(engine->random);
+    verdict = aioc_op_judge(now, seen);
+    now->past.doubt = verdict.doubt;
+    if (stop || (deadline_us && engine->reactor->now_us + verdict.wait_us >= deadline_us)) verdict.again = false;
+    return verdict;
 }
 
-/* What a verdict says of more than what it is of. last: that ends with this answer. */
-static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict, bool last)
+/* What a verdict says of more than what it is of. */
+static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict)
 {
     aioc_op_engine *engine = op->engine;
     aioc_account_container *container = op->container;
     if (verdict->reason == AIOC_OP_THROTTLE) engine->stats.throttled++;
-    if (verdict->reason == AIOC_OP_SESSION && container && last)
+    if (verdict->reason == AIOC_OP_SESSION && container && !verdict->again)
         aioc_account_drop_claims(container, aioc_op_range(op));
     /* Unless that has happened since it was sent. */
     if ((verdict->flags & AIOC_OP_FORGET) && container && op->attempt->epoch == container->epoch) {
@@ -12763,7 +12743,7 @@ static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict, bool last)
     if (verdict->where == AIOC_OP_LEAVE && aioc_pool_leave(&op->attempt->endpoint->pool))
         aioc_op_log(engine, 2, aioc_op_handle(op).id,
                     "the account has moved to another region: connections go there");
-    if (verdict->sign_anew && !engine->signer.has_key && !last)
+    if (verdict->sign_anew && !engine->signer.has_key && verdict->again)
         aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt->token, true);
 }
 
@@ -12774,7 +12754,6 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     aioc_op_outcome seen;
     aioc_op_situation now;
     aioc_op_verdict verdict;
-    bool again;
     op->state = AIOC_OP_READY;
     aioc_mem_buffer_free(engine->memory, &op->attempt->head);
     /* The token ran out between start and prepare. */
@@ -12783,22 +12762,20 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
         return;
     }
     aioc_op_see(op, outcome, &seen);
-    now.is = op->is;
-    now.past = op->past;
-    now.patient = false;
-    aioc_op_situate(engine, &now);
     if (op->role->weigh && op->role->weigh(op, &seen)) {
         aioc_op_finish(op, 0, AIOCOSMOS_FATE_ANSWERED, outcome, "");
         return;
     }
-    verdict = aioc_op_judge(&now, &seen);
+    now.is = op->is;
+    now.past = op->past;
+    now.patient = false;
+    verdict = aioc_op_decide(engine, &now, &seen, op->deadline_us, op->stop);
     op->past.doubt = verdict.doubt;
-    again = verdict.again && !aioc_op_too_late(engine, op->deadline_us, &verdict);
-    aioc_op_heed(op, &verdict, !again);
+    aioc_op_heed(op, &verdict);
     if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_op_succeeded(op, outcome->response->body);
-    if (op->course.next && !again && verdict.status == 0 && op->course.next(op, outcome)) return;
+    if (op->course.next && verdict.status == 0 && op->course.next(op, outcome)) return;
     if (op->stop) aioc_op_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, NULL);
-    else if (again) aioc_op_again(op, &verdict);
+    else if (verdict.again) aioc_op_again(op, &verdict);
     else
         aioc_op_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
                        aioc_op_explain(engine, &seen, &verdict, op->is.write, op->attempts - op->past.before));
@@ -18879,8 +18856,8 @@ static int aioc_query_open(aioc_page_cursor *cursor, const aiocosmos_query_reque
     query->local_scores = request->local_scores;
     query->info = &query->plain;
     query->plain.take = UINT64_MAX;
-    query->key[0] = aioc_text_random(&engine->random_state);
-    query->key[1] = aioc_text_random(&engine->random_state);
+    query->key[0] = aioc_text_random(engine->random);
+    query->key[1] = aioc_text_random(engine->random);
     cursor->from.progress.take = UINT64_MAX;
     aioc_json_open(&query->from_doc, engine->memory);
     cursor->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
@@ -20904,24 +20881,19 @@ static void aioc_bulk_judge(aioc_bulk_item *item, aioc_bulk_answer *answer)
     aioc_bulk *bulk = item->bulk;
     aioc_op_engine *engine = bulk->all->engine;
     aioc_op_outcome *seen = &answer->seen;
-    aioc_op_verdict verdict;
-    bool again;
-    aioc_op_situate(engine, &item->now);
-    verdict = aioc_op_judge(&item->now, seen);
-    item->now.past.doubt = verdict.doubt;
+    aioc_op_verdict verdict = aioc_op_decide(engine, &item->now, seen, item->deadline_us, bulk->op->stop);
     if (seen->http_status) {
         item->http_status = seen->http_status;
         item->sub_status = seen->sub_status;
     }
-    again = verdict.again && !bulk->op->stop && !aioc_op_too_late(engine, item->deadline_us, &verdict);
     /* Of a range that is not known any more nobody learns anything. */
     if (verdict.status && (!(verdict.flags & AIOC_OP_DOUBT) || item->batch->version == bulk->container->ranges_version))
-        aioc_op_heed(answer->delivery.op, &verdict, !again);
+        aioc_op_heed(answer->delivery.op, &verdict);
     if (verdict.reason == AIOC_OP_THROTTLE) {
-        aioc_bulk_throttled(bulk, answer->delivery.op->attempt_us, verdict.wait_us, !again);
-        if (again) item->throttled_us += verdict.wait_us;
+        aioc_bulk_throttled(bulk, answer->delivery.op->attempt_us, verdict.wait_us, !verdict.again);
+        if (verdict.again) item->throttled_us += verdict.wait_us;
     }
-    if (!again) {
+    if (!verdict.again) {
         aioc_bulk_end(item, answer, verdict.status, (aiocosmos_fate)verdict.fate,
                       aioc_mem_str(aioc_op_explain(engine, seen, &verdict, item->now.is.write, item->attempts)));
         return;
@@ -21718,6 +21690,9 @@ static void aioc_client_pool_log(void *user, const char *message)
 static int aioc_client_open_network(aiocosmos_client *client, const aioc_client_endpoint *endpoint)
 {
     const aiocosmos_options *options = &client->options;
+    const aioc_pool_options limits = { options->connections_max, options->idle_timeout_ms, AIOC_CLIENT_HEAD_BYTES_MAX,
+                                       options->response_bytes_max, &aioc_protocol_headers, client->scratch,
+                                       AIOC_CLIENT_SCRATCH_BYTES, aioc_client_pool_log, client };
     aioc_pool *pool = &client->engine.endpoint.pool;
     int status;
     client->counted = aioc_mem_allocator(&client->memory);
@@ -21732,15 +21707,7 @@ static int aioc_client_open_network(aiocosmos_client *client, const aioc_client_
     pool->place.port = endpoint->port;
     pool->place.connect_timeout_ms = options->connect_timeout_ms;
     pool->place.tls = endpoint->tls ? &client->tls : NULL;
-    pool->options.connections_max = options->connections_max;
-    pool->options.idle_timeout_ms = options->idle_timeout_ms;
-    pool->options.head_max = AIOC_CLIENT_HEAD_BYTES_MAX;
-    pool->options.body_max = options->response_bytes_max;
-    pool->options.names = &aioc_protocol_headers;
-    pool->options.scratch = client->scratch;
-    pool->options.scratch_size = AIOC_CLIENT_SCRATCH_BYTES;
-    pool->options.log = aioc_client_pool_log;
-    pool->options.log_user = client;
+    pool->options = limits;
     aioc_pool_open(pool);
     return 0;
 }
@@ -21748,21 +21715,17 @@ static int aioc_client_open_network(aiocosmos_client *client, const aioc_client_
 static int aioc_client_open_engine(aiocosmos_client *client)
 {
     aioc_op_engine *engine = &client->engine;
-    uint64_t seed[3];
     engine->client = client;
     engine->reactor = &client->reactor;
     engine->options = &client->options;
     engine->builder.timeout_ms = client->options.request_timeout_ms;
     engine->builder.default_database = client->default_database.data;
     /* Early in a boot there may be none: for jitter, hash keys and activity ids the clocks do. */
-    if (client->platform.entropy(client->platform.user_data, seed, sizeof seed) < 0) {
-        seed[1] = client->platform.monotonic_us(client->platform.user_data);
-        seed[2] = (uint64_t)client->platform.wall_ms(client->platform.user_data);
-        seed[0] = seed[1] ^ seed[2];
+    if (client->platform.entropy(client->platform.user_data, engine->random, sizeof engine->random) < 0) {
+        engine->random[1] = client->platform.monotonic_us(client->platform.user_data);
+        engine->random[2] = (uint64_t)client->platform.wall_ms(client->platform.user_data);
+        engine->random[0] = engine->random[1] ^ engine->random[2];
     }
-    engine->random_state = seed[0];
-    engine->activity_state[0] = seed[1];
-    engine->activity_state[1] = seed[2];
     engine->account.memory = &client->memory;
     engine->account.max = client->options.containers_max;
     engine->account.fetch = aioc_op_fetch_container;
@@ -22110,10 +22073,7 @@ static int aioc_client_step(aiocosmos_client *client, int timeout_ms)
     return aioc_client_returns(client, client->engine.callbacks);
 }
 
-int aiocosmos_step(aiocosmos_client *client, int timeout_ms)
-{
-    return aioc_client_step(client, timeout_ms);
-}
+int aiocosmos_step(aiocosmos_client *client, int timeout_ms) { return aioc_client_step(client, timeout_ms); }
 
 int aiocosmos_next_timeout_ms(const aiocosmos_client *client)
 {
@@ -22308,10 +22268,7 @@ aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char
     return response ? aioc_http_header(response->head, name) : aioc_mem_str("");
 }
 
-aiocosmos_json aiocosmos_result_json(const aiocosmos_result *result)
-{
-    return aioc_op_result_json(result);
-}
+aiocosmos_json aiocosmos_result_json(const aiocosmos_result *result) { return aioc_op_result_json(result); }
 
 static bool aioc_client_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out)
 {
@@ -22388,10 +22345,7 @@ static aiocosmos_body aioc_client_take_body(const aiocosmos_result *result)
     return body;
 }
 
-aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result)
-{
-    return aioc_client_take_body(result);
-}
+aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result) { return aioc_client_take_body(result); }
 
 void aiocosmos_body_free(aiocosmos_body *body)
 {
@@ -22543,11 +22497,9 @@ int aiocosmos_session_merge(aiocosmos_client *client, const char *database, cons
 {
     aioc_request_builder *builder = &client->engine.builder;
     aioc_account_container *known;
-    size_t bad_at;
     bool merged;
-    if (aioc_request_link_container(builder, database, container)) return builder->status;
-    if (!aioc_protocol_session_check(token, &bad_at))
-        return aioc_request_refuse_at(builder, "token", "malformed", bad_at);
+    if (aioc_request_link_container(builder, database, container) || aioc_request_check_session(builder, token))
+        return builder->status;
     known = aioc_account_hold(&client->engine.account, aioc_mem_text(&builder->link));
     if (!known) return aioc_request_no_memory(builder);
     merged = aioc_account_session_take(known, token, true);

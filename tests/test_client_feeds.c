@@ -826,6 +826,8 @@ TEST(a_token_is_carried_to_another_client)
     CHECK_STR(session_of(other), token);
     CHECK_INT(aiocosmos_session_merge(other, NULL, "c", text_of(token)), 0);
     CHECK_STR(session_of(other), token);
+    CHECK_INT(aiocosmos_session_merge(other, NULL, "c", aiocosmos_session_get(other, "other", "c")), 0);  /* none */
+    CHECK_STR(session_of(other), token);
     CHECK_INT(aiocosmos_session_merge(other, NULL, "c", text_of("0:-1#1,nonsense")), AIOCOSMOS_E_ARGUMENT);
     CHECK(strstr(aiocosmos_last_error(other), "token: malformed at byte "));
     CHECK_STR(session_of(other), token);
