@@ -787,6 +787,9 @@ part_import() {
     says '--append-rejects'
     exits 1 "$tool" import game nosuch "$work/many" --rejects "$work/rejects" --append-rejects
     is "$(cat "$work/rejects")" kept 'rejects of an earlier run'
+    printf 'cut off' >"$work/rejects"
+    echo 42 | exits 3 "$tool" import game many - --rejects "$work/rejects" --append-rejects
+    is "$(cut -c 1-8 "$work/rejects" | tr '\n' ' ')" 'cut off {"line": ' 'rejects behind one that was cut off'
     exits 0 "$tool" import game many "$work/many" --upsert --from-line "$(wc -l <"$work/many")"
     is "$(total ok)" 1 'stored from the last line on'
     is "$(grep -c "$(printf '\r')" "$work/err")" 0 'progress bars in a file'

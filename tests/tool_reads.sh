@@ -151,6 +151,18 @@ part_resumed_export() {
     echo nonsense >"$work/state"
     exits 2 "$tool" export game many --state "$work/state"
     says 'it is no state'
+    # A disk that is full, or somebody who kills, leaves the last line without an end.
+    rm -f "$work/state"
+    : >"$work/all"
+    (trap '' XFSZ; ulimit -f 8; exec "$tool" export game many --page-size 7 --state "$work/state") >"$work/all" \
+        2>"$work/err"
+    says 'cannot write to stdout'
+    is "$(tail -c 1 "$work/all" | wc -l | tr -d ' ')" 0 'line ends behind what was cut off'
+    until "$tool" export game many --page-size 7 --state "$work/state" >>"$work/all" 2>"$work/err" ||
+        [ $tries -eq 40 ]; do
+        tries=$((tries + 1))
+    done
+    is "$(sed -n 's/^{"id":"\([0-9]*\)".*}$/\1/p' "$work/all" | sort -u | wc -l | tr -d ' ')" 300 'whole items'
     rm -f "$work/state"
     exits 0 "$tool" export game many --pk '"r1"' --state "$work/state"
     is "$(ls -l "$work/state" | cut -c 1-10)" -rw------- 'who can read a state'

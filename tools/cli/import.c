@@ -638,6 +638,7 @@ static bool open_rejects(importer *im)
         return false;
     }
     if (fd < 0) say(t, "--rejects %s: cannot write it: %s", path, strerror(errno));
+    else if (ends_within_line(fd, path)) write_text(fd, "\n", 1);
     im->rejects_fd = fd;
     return fd >= 0;
 }

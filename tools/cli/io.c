@@ -54,6 +54,20 @@ bool stdout_works(tool *t)
     return false;
 }
 
+/* Who writes on behind it would make one line of two, and both would be lost. */
+bool ends_within_line(int fd, const char *path)
+{
+    struct stat about;
+    char last = '\n';
+    int again;
+    if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode) || about.st_size == 0) return false;
+    again = open(path, O_RDONLY | O_CLOEXEC);
+    if (again < 0) return false;
+    if (pread(again, &last, 1, about.st_size - 1) != 1) last = '\n';
+    close(again);
+    return last != '\n';
+}
+
 size_t utf8_length(const char *text, size_t len)
 {
     const unsigned char *at = (const unsigned char *)text;

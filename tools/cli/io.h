@@ -22,6 +22,8 @@ void put_argument(FILE *to, const char *text);
 /* The last line of an import and its like. */
 void put_totals(const aiocosmos_bulk_totals *totals, double seconds);
 bool stdout_works(tool *t);
+/* Of a file open to be written: whether the last line has no end, as where its writer was killed or the disk was full. */
+bool ends_within_line(int fd, const char *path);
 
 const char *input_name(const char *path);  /* "stdin" where it is "-" or NULL */
 const char *json_fault(const tool *t);     /* why the client's last parse was refused */

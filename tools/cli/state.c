@@ -23,16 +23,23 @@ bool read_state(tool *t, char **state)
     if (!*state || !read_all(t, path, *state, cap, &len)) return false;
     while (len && ((*state)[len - 1] == '\n' || (*state)[len - 1] == '\r')) len--;
     (*state)[len] = 0;
+    if (len && ends_within_line(STDOUT_FILENO, "/dev/fd/1")) putchar('\n');      /* what it began is printed anew */
     if (len) return true;
     say(t, "--state %s: the file is empty; remove it to begin anew", path);
     return false;
 }
 
-/* All of it, on the disk, in the file's place. */
+/* What has been printed, if to a file. */
+static bool is_on_disk(void)
+{
+    return fsync(STDOUT_FILENO) == 0 || (errno != EIO && errno != ENOSPC && errno != EDQUOT);
+}
+
+/* All of it, on the disk behind what it is about, in the file's place. */
 static bool put_state(int fd, const char *beside, const char *path, const char *state)
 {
     FILE *to = fdopen(fd, "w");
-    bool ok = to && fprintf(to, "%s\n", state) > 0 && fflush(to) == 0 && fsync(fd) == 0;
+    bool ok = is_on_disk() && to && fprintf(to, "%s\n", state) > 0 && fflush(to) == 0 && fsync(fd) == 0;
     if (to) ok = fclose(to) == 0 && ok;
     else close(fd);
     return ok && rename(beside, path) == 0;
