@@ -96,6 +96,7 @@ static void emu_operate(emu_exchange *x, const emu_request *whole, aiocosmos_jso
         emu_refuse(x, 410, 1002, "The partition key of the operation is in another partition key range.");
     } else if (!fault || fault->after || fault->action >= EMU_FAULT_TRUNCATE) {
         x->key_taken = range != NULL;
+        x->range = range;
         emu_item_operation(x);
         x->key_taken = false;
     }

@@ -299,6 +299,7 @@ bool emu_parse_key(emu_exchange *x, aiocosmos_str text, emu_key *key)
         count > x->container->key.path_count || !emu_key_from_values(x->container, values, count, key, NULL)) {
         return emu_wrong_key(x);
     }
+    emu_table_expect(&x->container->partitions, key->hash);
     return true;
 }
 

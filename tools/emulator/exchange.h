@@ -42,7 +42,7 @@ typedef struct emu_exchange {
     bool    stranger;                                      /* who stands before the service speaks, not the service */
     double  charge;
     char    etag[64];
-    bool    key_taken;                                     /* the header's, to core->header_key */
+    bool    key_taken;                                     /* the header's, to core->header_key; range is known too */
     bool    paid;                                          /* part of a transaction: no further RU are asked for */
     emu_fault *fault_within;                               /* that has hit an operation of a batch */
     emu_database *database;

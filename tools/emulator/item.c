@@ -191,6 +191,7 @@ static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *
     if (!emu_check_id(x, found[ID], draft->id, &draft->content.id, true)) return false;
     draft->key = known && key_name && emu_is_key(found[KEY], known) ? known : &core->key;
     if (draft->key != known && !emu_document_key(x, root, &core->key, known)) return false;
+    emu_expect_item(x->container, draft->key, draft->content.id);
     draft->ttl = found[TTL];
     for (i = 0; i < x->container->unique_count; i++) emu_unique_hash(x, root, i, draft->key, draft->uniques + 2 * i);
     draft->content.uniques = draft->uniques;
@@ -239,7 +240,7 @@ static void emu_answer_item(emu_exchange *x, const emu_item *item, int status)
 static emu_range *emu_enter(emu_exchange *x)
 {
     const emu_key *key = &x->core->header_key;
-    emu_range *range = emu_range_of(x->container, emu_str(key->epk, key->epk_len));
+    emu_range *range = x->key_taken ? x->range : emu_range_of(x->container, emu_str(key->epk, key->epk_len));
     if (!emu_spend(x, range)) return NULL;
     x->range = range;
     if (x->request->verb != EMU_GET) emu_expire_some(x->store, range, x->now_ms);

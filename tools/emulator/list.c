@@ -74,6 +74,16 @@ void *emu_table_find(const emu_table *table, uint64_t hash, uint32_t *at)
     return NULL;
 }
 
+void emu_table_expect(const emu_table *table, uint64_t hash)
+{
+#if defined(__GNUC__)
+    if (table->size) __builtin_prefetch(&table->slot[emu_table_home(table, hash)]);
+#else
+    (void)table;
+    (void)hash;
+#endif
+}
+
 void emu_table_free(aioc_mem *memory, emu_table *table)
 {
     aioc_mem_free(memory, table->slot, table->size * sizeof *table->slot);

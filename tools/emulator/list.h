@@ -10,6 +10,8 @@ EMU_PRIVATE void emu_table_add(emu_table *table, uint64_t hash, void *what);
 EMU_PRIVATE void emu_table_remove(emu_table *table, uint64_t hash, const void *what);
 /* What it has of this hash, one after the other: *at is 0 at first. NULL: no more. */
 EMU_PRIVATE void *emu_table_find(const emu_table *table, uint64_t hash, uint32_t *at);
+/* It will be asked for this hash soon: memory takes longer than what is done until then. */
+EMU_PRIVATE void emu_table_expect(const emu_table *table, uint64_t hash);
 EMU_PRIVATE void emu_table_free(aioc_mem *memory, emu_table *table);
 
 EMU_PRIVATE bool emu_list_reserve(aioc_mem *memory, emu_list *list, uint32_t extra);

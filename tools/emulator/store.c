@@ -107,11 +107,16 @@ static void emu_drop_partition(emu_store *store, emu_container *container, emu_p
  * MARK: - Items
  *----------------------------------------------------------------------------*/
 
-static uint64_t emu_item_hash(const emu_partition *partition, aiocosmos_str id)
+static uint64_t emu_item_hash(uint64_t key_hash, aiocosmos_str id)
 {
     uint64_t hash[2];
     aioc_protocol_murmur3_128(id.ptr, id.len, hash);
-    return hash[0] ^ partition->hash * UINT64_C(0x9e3779b97f4a7c15);
+    return hash[0] ^ key_hash * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+void emu_expect_item(const emu_container *container, const emu_key *key, aiocosmos_str id)
+{
+    emu_table_expect(&container->items, emu_item_hash(key->hash, id));
 }
 
 static size_t emu_item_size(const emu_item *item)
@@ -121,7 +126,7 @@ static size_t emu_item_size(const emu_item *item)
 
 emu_item *emu_find_item(const emu_container *container, emu_partition *partition, aiocosmos_str id)
 {
-    uint64_t hash = partition ? emu_item_hash(partition, id) : 0;
+    uint64_t hash = partition ? emu_item_hash(partition->hash, id) : 0;
     emu_item *item = NULL;
     uint32_t at = 0;
     while (partition && (item = (emu_item *)emu_table_find(&container->items, hash, &at)) != NULL &&
@@ -254,10 +259,10 @@ emu_item *emu_store_item(emu_store *store, emu_container *container, const emu_k
     if (container->indexes) emu_index_change(store, container, old, item);
     if (old) {
         emu_drop_uniques(store, container, old);
-        emu_table_remove(&container->items, emu_item_hash(partition, emu_item_id_of(old)), old);
+        emu_table_remove(&container->items, emu_item_hash(partition->hash, emu_item_id_of(old)), old);
         aioc_mem_free(&store->memory, old, emu_item_size(old));
     }
-    emu_table_add(&container->items, emu_item_hash(partition, content->id), item);
+    emu_table_add(&container->items, emu_item_hash(partition->hash, content->id), item);
     for (i = 0; i < content->unique_count; i++) {
         uniques[i]->item = item;
         emu_table_add(&container->uniques, content->uniques[2 * i], uniques[i]);
@@ -281,7 +286,7 @@ bool emu_remove_item(emu_store *store, emu_container *container, emu_item *item,
     emu_journal_removal(store, container, item->number, expired, now_ms);
     if (container->indexes) emu_index_change(store, container, item, NULL);
     emu_drop_uniques(store, container, item);
-    emu_table_remove(&container->items, emu_item_hash(partition, emu_item_id_of(item)), item);
+    emu_table_remove(&container->items, emu_item_hash(partition->hash, emu_item_id_of(item)), item);
     emu_list_remove(&partition->range->items, item->range_slot, false);
     emu_list_remove(&partition->items, item->partition_slot, true);
     aioc_mem_free(&store->memory, item, emu_item_size(item));

@@ -14,6 +14,9 @@ EMU_PRIVATE emu_item *emu_find_item(const emu_container *container, emu_partitio
 /* The one of a number, which it keeps when it is renamed. NULL: there is none. */
 EMU_PRIVATE emu_item *emu_find_number(const emu_container *container, uint64_t number);
 
+/* It will be looked for, or stored, soon. */
+EMU_PRIVATE void emu_expect_item(const emu_container *container, const emu_key *key, aiocosmos_str id);
+
 /* Stores a new item, or a new version of one (old not NULL). NULL: no memory, nothing changed. */
 typedef struct emu_item_new {
     aiocosmos_str id, text;                                /* text: without system properties and its closing brace */
