@@ -66,7 +66,7 @@ typedef struct prop_list { char **at; size_t count, cap; } prop_list;
 /* Takes the text over. */
 static void prop_add(prop_list *list, prop_text *text)
 {
-    list->at = (char **)sim_grow(list->at, list->count, &list->cap, sizeof *list->at);
+    list->at = (char **)world_grow(list->at, list->count, &list->cap, sizeof *list->at);
     if (!text->ptr) prop_put_text(text, "");
     list->at[list->count++] = text->ptr;
     memset(text, 0, sizeof *text);

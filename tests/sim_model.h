@@ -123,7 +123,7 @@ struct sim_client {
     sim     *sim;
     unsigned number;
     aiocosmos_client *client;                /* NULL: destroyed, or not yet made */
-    sim_host host;
+    world_machine host;
     sim_heap heap;
     aiocosmos_options options;
     bool     inside;                         /* of step or destroy: the only places for callbacks */
@@ -227,11 +227,11 @@ static sim_item *sim_item_of(sim *s, unsigned key, const char *id)
         if (s->item[i]->key == key && strcmp(s->item[i]->id, id) == 0) return s->item[i];
     item = (sim_item *)calloc(1, sizeof *item);
     if (!item) abort();
-    s->item = (sim_item **)sim_grow(s->item, s->item_count, &s->item_cap, sizeof *s->item);
+    s->item = (sim_item **)world_grow(s->item, s->item_count, &s->item_cap, sizeof *s->item);
     s->item[s->item_count++] = item;
     item->key = key;
     snprintf(item->id, sizeof item->id, "%s", id);
-    item->version = (sim_version *)sim_grow(item->version, 0, &item->version_cap, sizeof *item->version);
+    item->version = (sim_version *)world_grow(item->version, 0, &item->version_cap, sizeof *item->version);
     memset(item->version, 0, sizeof *item->version);
     item->version[0].writer = -1;
     item->version_count = 1;
@@ -241,7 +241,7 @@ static sim_item *sim_item_of(sim *s, unsigned key, const char *id)
 static sim_version *sim_add_version(sim_item *item, uint64_t from_us)
 {
     sim_version *made;
-    item->version = (sim_version *)sim_grow(item->version, item->version_count, &item->version_cap,
+    item->version = (sim_version *)world_grow(item->version, item->version_count, &item->version_cap,
                                             sizeof *item->version);
     made = &item->version[item->version_count++];
     memset(made, 0, sizeof *made);
@@ -254,7 +254,7 @@ static sim_version *sim_add_version(sim_item *item, uint64_t from_us)
 static const sim_version *sim_latest(sim_item *item)
 {
     uint64_t expires_us = item->version[item->version_count - 1].expires_us;
-    if (expires_us && expires_us <= sim_running->now_us) {
+    if (expires_us && expires_us <= sim_running->made.now_us) {
         sim_cover(sim_running, SIM_item_expired);
         sim_add_version(item, expires_us);
     }
@@ -449,7 +449,7 @@ static bool sim_has(aiocosmos_str text, aiocosmos_str part)
     return false;
 }
 
-static void sim_on_sent(void *user, sim_host *host, const sim_request *request)
+static void sim_on_sent(void *user, world_machine *host, const sim_request *request)
 {
     sim *s = (sim *)user;
     sim_op *op = sim_op_of(s, request->op);
@@ -521,7 +521,7 @@ static void sim_applied(sim *s, sim_op *op, const sim_version *before, const sim
               "operation %ld changes item %s, which is not what if_match says", op->number, item->id);
     op->applied++;
     snprintf(op->made_etag, sizeof op->made_etag, "%s", after->etag);
-    made = sim_add_version(item, s->world.now_us);
+    made = sim_add_version(item, s->world.made.now_us);
     made->expires_us = after->expires_us;
     made->present = after->present;
     made->writer = op->number;
@@ -551,7 +551,7 @@ static void sim_note_served(sim *s, sim_op *op, const emu_range *range)
 /* Its container is gone. */
 static void sim_item_vanishes(sim *s, sim_item *item)
 {
-    if (sim_latest(item)->present) sim_add_version(item, s->world.now_us);
+    if (sim_latest(item)->present) sim_add_version(item, s->world.made.now_us);
 }
 
 static void sim_check_whole(sim *s, const sim_trade *trade);
@@ -713,16 +713,16 @@ static void sim_check_deadline(sim *s, const sim_op *op)
 {
     uint64_t stalled_us = s->world.stalled_us - op->stalled_us, late_us = SIM_LATE_US + sim_host_late_us(op);
     if (!op->deadline_us) return;
-    SIM_CHECK(&s->world, s->world.now_us <= op->deadline_us + stalled_us + late_us,
+    SIM_CHECK(&s->world, s->world.made.now_us <= op->deadline_us + stalled_us + late_us,
               "operation %ld ends %" PRIu64 " us after its deadline, of which the host slept %" PRIu64, op->number,
-              s->world.now_us - op->deadline_us, stalled_us);
+              s->world.made.now_us - op->deadline_us, stalled_us);
 }
 
 /* Nothing is wrong with the service: what could be asked again on another connection, or needs no metadata, succeeds
  * long before its time is over. */
 static void sim_check_trial(sim *s, const sim_op *op, const aiocosmos_result *result)
 {
-    uint64_t took_us = s->world.now_us - op->submitted_us - (s->world.stalled_us - op->stalled_us);
+    uint64_t took_us = s->world.made.now_us - op->submitted_us - (s->world.stalled_us - op->stalled_us);
     if (s->plan.trial != SIM_BLACK_HOLES && s->plan.trial != SIM_SILENT_METADATA) return;
     if (op->kind != AIOCOSMOS_READ_ITEM || op->in_bulk || op->order_key) return;
     if (!op->deadline_us || op->deadline_us < op->submitted_us + 25000000u) return;
@@ -826,7 +826,7 @@ static void sim_check_persistence(sim *s, const sim_op *op, const aiocosmos_resu
     if (op->in_bulk) counted -= tries->of[SIM_THROTTLE];
     if (op->kind >= SIM_PAGE || (result->status != 449 && result->status != 503) || tries->status != result->status ||
         result->fate != AIOCOSMOS_FATE_ANSWERED || s->plan.proxies || s->plan.garbles) return;
-    if (op->deadline_us && s->world.now_us + SIM_BACKOFF_US >= op->deadline_us) return;
+    if (op->deadline_us && s->world.made.now_us + SIM_BACKOFF_US >= op->deadline_us) return;
     sim_cover(&s->world, SIM_retries_used_up);
     SIM_CHECK(&s->world, counted > sim_retries_max(op->client), "operation %ld gives up at %d after %u attempts of %u",
               op->number, result->status, counted, (unsigned)sim_retries_max(op->client) + 1);
@@ -916,7 +916,7 @@ static sim_op *sim_op_new(sim_client *client, int kind, sim_item *item)
     sim *s = client->sim;
     sim_op *op = (sim_op *)calloc(1, sizeof *op);
     if (!op) abort();
-    s->op = (sim_op **)sim_grow(s->op, s->op_count, &s->op_cap, sizeof *s->op);
+    s->op = (sim_op **)world_grow(s->op, s->op_count, &s->op_cap, sizeof *s->op);
     s->op[s->op_count] = op;
     op->number = (long)s->op_count++;
     op->client = client;
@@ -928,7 +928,7 @@ static sim_op *sim_op_new(sim_client *client, int kind, sim_item *item)
     op->no_session = client->options.no_session;
     op->served_lsn = -1;
     op->container = s->containers;
-    op->submitted_us = s->world.now_us;
+    op->submitted_us = s->world.made.now_us;
     op->stalled_us = s->world.stalled_us;
     return op;
 }
@@ -938,8 +938,8 @@ static void sim_still_full(sim_client *client)
 {
     sim_world *world = &client->sim->world;
     sim_cover(world, SIM_submit_refused_full);
-    if (client->owed || !client->full_since_us) client->full_since_us = world->now_us;
-    SIM_CHECK(world, world->now_us < client->full_since_us + SIM_FULL_US,
+    if (client->owed || !client->full_since_us) client->full_since_us = world->made.now_us;
+    SIM_CHECK(world, world->made.now_us < client->full_since_us + SIM_FULL_US,
               "client %u owes nothing, and is full for ever: %s", client->number, aiocosmos_last_error(client->client));
 }
 

@@ -1,4 +1,4 @@
-/* sim_net.h: the network of a simulation, as a table of functions for the library, and the emulator's core behind it.
+/* sim_net.h: the network of a simulation, played in world.h, and the emulator's core behind it.
  *
  * Each connection is two directions with a latency, a rate and a window; what is sent is cut into packets, which arrive
  * later, late, or never. A connection may be refused, reset on one side or both, fall silent in one direction, or be
@@ -79,7 +79,7 @@ static size_t sim_read_along(sim_reader *reader, const char *bytes, size_t len, 
     size_t used = 0;
     *whole = false;
     while (used < len && !*whole) {
-        reader->bytes = (char *)sim_grow(reader->bytes, reader->len, &reader->cap, 1);
+        reader->bytes = (char *)world_grow(reader->bytes, reader->len, &reader->cap, 1);
         reader->bytes[reader->len++] = bytes[used++];
         if (!reader->head_len && reader->len >= 4 && memcmp(reader->bytes + reader->len - 4, "\r\n\r\n", 4) == 0) {
             long body = sim_number(sim_header(emu_str(reader->bytes, reader->len), "content-length: "));
@@ -99,32 +99,20 @@ static size_t sim_read_along(sim_reader *reader, const char *bytes, size_t len, 
 }
 
 /*------------------------------------------------------------------------------
- * Sockets, hosts, the net
+ * Sockets, the net
  *----------------------------------------------------------------------------*/
 
 typedef struct sim_net sim_net;
-typedef struct sim_host sim_host;
 
 typedef enum sim_role { SIM_TO_SERVER, SIM_TO_DNS } sim_role;
-typedef enum sim_link { SIM_CONNECTING, SIM_CONNECTED, SIM_FAILED } sim_link;
 
 typedef struct sim_socket {
-    sim_host *host;                      /* NULL: closed by the client */
-    size_t    place;                     /* among the host's */
+    world_socket made;                   /* the client's end */
     sim_net  *net;
-    uint32_t  number;
     sim_role  role;
-    sim_link  link;
-    int       error;
-    bool      datagram;
     unsigned  site;                      /* of the server's: see sim_net */
-    unsigned  want;
-    void     *source;
-    char     *rx;                        /* what has arrived and was not received yet; datagrams behind their size */
-    size_t    rx_len, rx_cap;
-    bool      rx_end, rx_reset;
     bool      up_dead, down_dead;        /* that direction is silent for good */
-    size_t    up_window, up_flight, down_window, down_flight;
+    size_t    down_window, down_flight;
     uint64_t  latency_us, up_last_us, down_last_us;
     double    us_per_byte;
     sim_reader sent, arrived;
@@ -141,7 +129,7 @@ typedef struct sim_socket {
 
 /* What the model wants to know. */
 typedef struct sim_hooks {
-    void (*sent)(void *user, sim_host *host, const sim_request *request);      /* its last byte was handed to send() */
+    void (*sent)(void *user, world_machine *host, const sim_request *request);  /* its last byte was handed to send() */
     void (*arrived)(void *user, const sim_request *request);                   /* at the server, whole */
     void (*serving)(void *user, long op);                                      /* before and after the server works */
     void (*served)(void *user, long op);
@@ -167,59 +155,27 @@ struct sim_net {
     aiocosmos_emulator *core;
     sim_climate climate;
     sim_hooks hooks;
-    sim_socket **sockets;
-    size_t   socket_count, socket_cap;
     uint64_t down_until_us;              /* the server cannot be reached */
     uint64_t stalled_until_us;           /* nothing arrives */
     uint64_t work;                       /* of any kind: what a busy loop lacks */
     unsigned site, named_site;           /* where the server is, 0 or 1, and where its name says that it is */
     uint64_t missed_us, told_us;         /* when somebody asked last where it is not, and first since told_us was 0 */
+    bool     subset;                     /* of the events that wait now */
 };
 
-struct sim_host {                        /* the machine of one client */
-    sim_net *net;
-    aiocosmos_platform platform;
-    int64_t  skew_ms;                    /* its clock ahead of the server's */
-    bool     poller_open, woken;
-    sim_socket **open;                   /* its sockets */
-    size_t   open_count, open_cap;
-    bool     tells_hang_ups;
-    uint64_t handed;                     /* events, ever */
-};
+enum { SIM_DATA = 0, SIM_END = 1, SIM_RESET = AIOCOSMOS_IO_CLOSED };       /* what a packet brings */
 
-typedef enum sim_packet_kind { SIM_DATA, SIM_END, SIM_RESET } sim_packet_kind;
-
-typedef struct sim_packet {
-    sim_socket *socket;
-    bool   up;
-    sim_packet_kind kind;
-    size_t len;
-    char   bytes[];
-} sim_packet;
-
-static void sim_packet_arrives(sim_world *world, void *what, uint64_t number);
-
-static sim_packet *sim_packet_make(sim_socket *socket, bool up, sim_packet_kind kind, const void *bytes, size_t len)
-{
-    sim_packet *packet = (sim_packet *)malloc(sizeof *packet + len);
-    if (!packet) abort();
-    packet->socket = socket;
-    packet->up = up;
-    packet->kind = kind;
-    packet->len = len;
-    if (len) memcpy(packet->bytes, bytes, len);
-    return packet;
-}
+static void sim_packet_arrives(world_packet *packet);
 
 /* Puts something on its way: behind all that is under way in its direction. */
-static void sim_put_packet(sim_socket *socket, bool up, sim_packet_kind kind, const void *bytes, size_t len)
+static void sim_put_packet(sim_socket *socket, bool up, int kind, const void *bytes, size_t len)
 {
     sim_net *net = socket->net;
     sim_world *world = net->world;
     uint64_t *last_us = up ? &socket->up_last_us : &socket->down_last_us, at_us;
     double wire_us = (double)len * socket->us_per_byte;
     if (up ? socket->up_dead : socket->down_dead) return;
-    at_us = world->now_us + socket->latency_us + sim_below(&world->net, socket->latency_us / 4 + 1);
+    at_us = world->made.now_us + socket->latency_us + sim_below(&world->net, socket->latency_us / 4 + 1);
     if (sim_chance(&world->net, net->climate.slow)) {
         at_us += sim_below(&world->net, net->climate.slow_us + 1);
         sim_cover(world, up ? SIM_request_delayed : SIM_answer_delayed);
@@ -228,7 +184,7 @@ static void sim_put_packet(sim_socket *socket, bool up, sim_packet_kind kind, co
     if (at_us < *last_us) at_us = *last_us;
     at_us += (uint64_t)wire_us;
     *last_us = at_us;
-    sim_at(world, at_us, sim_packet_arrives, sim_packet_make(socket, up, kind, bytes, len), 0);
+    world_post(&socket->made, at_us, sim_packet_arrives, up, kind, bytes, len);
 }
 
 /*------------------------------------------------------------------------------
@@ -245,7 +201,7 @@ static void sim_server_close(sim_socket *socket)
 }
 
 /* That a request was sent by a host, or, with none, that it has arrived: of each operation that is in it. */
-static void sim_tell_of(sim_net *net, sim_host *host, sim_request *request)
+static void sim_tell_of(sim_net *net, world_machine *host, sim_request *request)
 {
     aiocosmos_str rest = request->body;
     do {
@@ -258,12 +214,15 @@ static void sim_tell_of(sim_net *net, sim_host *host, sim_request *request)
 /* The client's end learns of a reset now. */
 static void sim_client_reset(sim_socket *socket, bool drop_received)
 {
-    socket->rx_reset = true;
-    if (drop_received) socket->rx_len = 0;
-    if (socket->link == SIM_CONNECTING) {
-        socket->link = SIM_FAILED;
-        socket->error = AIOCOSMOS_IO_CLOSED;
-    }
+    world_socket *made = &socket->made;
+    made->broken = AIOCOSMOS_IO_CLOSED;
+    if (drop_received) made->in_len = made->in_at = 0;
+    if (world_standing(made) == AIOCOSMOS_IO_AGAIN) made->comes_to = AIOCOSMOS_IO_CLOSED;
+}
+
+static size_t sim_unread(const sim_socket *socket)
+{
+    return socket->made.in_len - socket->made.in_at;
 }
 
 /* Around whatever may make the emulator serve the request that has arrived. */
@@ -279,19 +238,19 @@ static void sim_server_after(sim_socket *socket, uint64_t requests)
     sim_net *net = socket->net;
     uint64_t served = aiocosmos_emulator_requests(net->core) - requests;
     if (served == 0) return;
-    SIM_CHECK(net->world, served == 1 && socket->armed, "socket %u: the server saw %u requests where one was whole",
-              socket->number, (unsigned)served);
+    SIM_CHECK(net->world, served == 1 && socket->armed, "socket %d: the server saw %u requests where one was whole",
+              socket->made.number, (unsigned)served);
     socket->armed = false;
     net->world->report->requests++;
     if (net->hooks.served) net->hooks.served(net->hooks.user, socket->armed_op);
 }
 
-static void sim_server_tick(sim_world *world, void *what, uint64_t number)
+static void sim_server_tick(world_net *made, void *what, uint64_t number)
 {
     sim_socket *socket = (sim_socket *)what;
     uint64_t requests;
     (void)number;
-    (void)world;
+    (void)made;
     if (!socket->conn) return;
     sim_server_before(socket, &requests);
     aiocosmos_emulator_conn_tick(socket->conn);
@@ -299,15 +258,16 @@ static void sim_server_tick(sim_world *world, void *what, uint64_t number)
     sim_server_pump(socket);
 }
 
-static void sim_server_gone(sim_world *world, void *what, uint64_t number)
+static void sim_server_gone(world_net *made, void *what, uint64_t number)
 {
-    (void)world;
+    (void)made;
     (void)number;
     sim_server_close((sim_socket *)what);
 }
 
-static void sim_server_idle(sim_world *world, void *what, uint64_t number)
+static void sim_server_idle(world_net *made, void *what, uint64_t number)
 {
+    sim_world *world = (sim_world *)made;
     sim_socket *socket = (sim_socket *)what;
     size_t len;
     (void)number;
@@ -315,12 +275,12 @@ static void sim_server_idle(sim_world *world, void *what, uint64_t number)
     if (!socket->conn || socket->shut) return;
     aiocosmos_emulator_conn_output(socket->conn, &len);
     if (len || socket->armed || socket->arrived.len || aiocosmos_emulator_conn_due_ms(socket->conn) >= 0 ||
-        world->now_us < socket->active_us + socket->idle_us) {
+        world->made.now_us < socket->active_us + socket->idle_us) {
         socket->idle_armed = true;
-        sim_at(world, world->now_us + socket->idle_us, sim_server_idle, socket, 0);
+        sim_in(world, socket->idle_us, sim_server_idle, socket, 0);
         return;
     }
-    sim_trace(world, "socket %u: the server closes, it was idle", socket->number);
+    sim_trace(world, "socket %d: the server closes, it was idle", socket->made.number);
     sim_cover(world, SIM_idle_closed);
     sim_put_packet(socket, false, SIM_END, NULL, 0);
     sim_server_close(socket);
@@ -338,8 +298,8 @@ static void sim_server_pump(sim_socket *socket)
     while (socket->conn && !socket->shut && aiocosmos_emulator_conn_state(socket->conn) != AIOCOSMOS_EMULATOR_RESET) {
         bytes = aiocosmos_emulator_conn_output(socket->conn, &len);
         room = socket->down_window - socket->down_flight;
-        if (socket->rx_len >= room || len == 0) break;
-        room -= socket->rx_len;
+        if (sim_unread(socket) >= room || len == 0) break;
+        room -= sim_unread(socket);
         if (len > room) len = room;
         if (sim_chance(&world->net, net->climate.cut_packet)) {
             len = (size_t)sim_between(&world->net, 1, len);
@@ -360,10 +320,10 @@ static void sim_server_pump(sim_socket *socket)
     } else if (aiocosmos_emulator_conn_state(socket->conn) == AIOCOSMOS_EMULATOR_CLOSING && due < 0 && len == 0) {
         sim_put_packet(socket, false, SIM_END, NULL, 0);
         socket->shut = true;             /* what comes is ignored for a while, so that the last word can be read */
-        sim_at(world, world->now_us + 2000000, sim_server_gone, socket, 0);
+        sim_in(world, 2000000, sim_server_gone, socket, 0);
     } else if (due >= 0 && due != INT64_MAX) {
         int64_t wait_ms = due - aiocosmos_emulator_now_ms(net->core);
-        sim_at(world, world->now_us + (wait_ms > 0 ? (uint64_t)wait_ms * 1000u : 0u), sim_server_tick, socket, 0);
+        sim_in(world, (wait_ms > 0 ? (uint64_t)wait_ms * 1000u : 0u), sim_server_tick, socket, 0);
     }
 }
 
@@ -372,7 +332,7 @@ static void sim_break(sim_socket *socket, const char *where)
 {
     sim_world *world = socket->net->world;
     unsigned which = (unsigned)sim_below(&world->net, 4);
-    sim_trace(world, "socket %u: reset %s, heard by %s", socket->number, where,
+    sim_trace(world, "socket %d: reset %s, heard by %s", socket->made.number, where,
               which == 0 ? "the client" : which == 1 ? "the server" : "both");
     if (which != 0) sim_server_close(socket);
     if (which == 1) {
@@ -393,7 +353,7 @@ static void sim_server_moved(sim_socket *socket)
         "x-ms-request-charge: 0\r\nContent-Type: application/json\r\nContent-Length: 54\r\n\r\n"
         "{\"code\":\"Forbidden\",\"message\":\"not a write region now\"}";
     sim_cover(socket->net->world, SIM_request_met_failover);
-    socket->net->missed_us = socket->net->world->now_us;
+    socket->net->missed_us = socket->net->world->made.now_us;
     if (!socket->net->told_us) socket->net->told_us = socket->net->missed_us;
     socket->down_flight += sizeof answer - 1;
     sim_put_packet(socket, false, SIM_DATA, answer, sizeof answer - 1);
@@ -414,12 +374,12 @@ static void sim_server_receive(sim_socket *socket, const char *bytes, size_t len
         return;
     }
     if (socket->shut) return;
-    socket->active_us = world->now_us;
+    socket->active_us = world->made.now_us;
     for (; len && socket->conn; bytes += used, len -= used) {
         used = sim_read_along(&socket->arrived, bytes, len, &whole, &request);
         if (whole) {
-            SIM_CHECK(world, !socket->armed, "socket %u: a request came before the one before it was answered",
-                      socket->number);
+            SIM_CHECK(world, !socket->armed, "socket %d: a request came before the one before it was answered",
+                      socket->made.number);
             any = true;
             socket->armed_op = request.op;
             sim_tell_of(net, NULL, &request);
@@ -498,7 +458,7 @@ static void sim_dns_receive(sim_socket *socket, const char *bytes, size_t len)
 {
     unsigned char answer[1024];
     size_t size;
-    if (socket->datagram) {
+    if (socket->made.datagram) {
         if (sim_chance(&socket->net->world->net, socket->net->climate.dns_lost)) {
             sim_cover(socket->net->world, SIM_name_dns_lost);
             return;
@@ -509,7 +469,7 @@ static void sim_dns_receive(sim_socket *socket, const char *bytes, size_t len)
     }
     for (; len; bytes++, len--) {
         unsigned char *all;
-        socket->question = (char *)sim_grow(socket->question, socket->question_len, &socket->question_cap, 1);
+        socket->question = (char *)world_grow(socket->question, socket->question_len, &socket->question_cap, 1);
         socket->question[socket->question_len++] = *bytes;
         all = (unsigned char *)socket->question;
         if (socket->question_len < 2 || socket->question_len < 2u + (size_t)(all[0] << 8 | all[1])) continue;
@@ -525,28 +485,16 @@ static void sim_dns_receive(sim_socket *socket, const char *bytes, size_t len)
  * Packets
  *----------------------------------------------------------------------------*/
 
-static void sim_rx_append(sim_socket *socket, const char *bytes, size_t len)
+static void sim_client_receive(sim_socket *socket, world_packet *packet)
 {
-    uint32_t size = (uint32_t)len;
-    size_t head = socket->datagram ? sizeof size : 0;
-    while (socket->rx_len + head + len > socket->rx_cap)
-        socket->rx = (char *)sim_grow(socket->rx, socket->rx_cap, &socket->rx_cap, 1);
-    if (head) memcpy(socket->rx + socket->rx_len, &size, head);
-    if (len) memcpy(socket->rx + socket->rx_len + head, bytes, len);
-    socket->rx_len += head + len;
+    if (packet->io != SIM_RESET) world_arrive(packet);
+    else if (socket->made.machine && !socket->made.broken)
+        sim_client_reset(socket, sim_chance(&socket->net->world->net, 0.5));
 }
 
-static void sim_client_receive(sim_socket *socket, const sim_packet *packet)
+static void sim_server_hears(sim_socket *socket, const world_packet *packet)
 {
-    if (!socket->host || socket->rx_reset) return;
-    if (packet->kind == SIM_END) socket->rx_end = true;
-    else if (packet->kind == SIM_RESET) sim_client_reset(socket, sim_chance(&socket->net->world->net, 0.5));
-    else sim_rx_append(socket, packet->bytes, packet->len);
-}
-
-static void sim_server_hears(sim_socket *socket, const sim_packet *packet)
-{
-    if (packet->kind == SIM_DATA) {
+    if (packet->io == SIM_DATA) {
         if (socket->role == SIM_TO_DNS) sim_dns_receive(socket, packet->bytes, packet->len);
         else sim_server_receive(socket, packet->bytes, packet->len);
     } else {
@@ -554,17 +502,16 @@ static void sim_server_hears(sim_socket *socket, const sim_packet *packet)
     }
 }
 
-static void sim_packet_arrives(sim_world *world, void *what, uint64_t number)
+static void sim_packet_arrives(world_packet *packet)
 {
-    sim_packet *packet = (sim_packet *)what;
-    sim_socket *socket = packet->socket;
+    sim_socket *socket = (sim_socket *)packet->socket;
     sim_net *net = socket->net;
+    sim_world *world = net->world;
     bool lost = packet->up ? socket->up_dead : socket->down_dead;
-    (void)number;
-    if (!packet->up && packet->kind == SIM_RESET && !socket->rx_reset) lost = false;
-    if (!lost && !socket->datagram && packet->kind == SIM_DATA && socket->role == SIM_TO_SERVER) {
+    if (!packet->up && packet->io == SIM_RESET && !socket->made.broken) lost = false;
+    if (!lost && !socket->made.datagram && packet->io == SIM_DATA && socket->role == SIM_TO_SERVER) {
         if (sim_chance(&world->net, net->climate.dead)) {
-            sim_trace(world, "socket %u: silent %s", socket->number, packet->up ? "upwards" : "downwards");
+            sim_trace(world, "socket %d: silent %s", socket->made.number, packet->up ? "upwards" : "downwards");
             if (net->climate.black_holes) {
                 sim_cover(world, SIM_black_hole);
                 socket->up_dead = socket->down_dead = true;
@@ -580,175 +527,87 @@ static void sim_packet_arrives(sim_world *world, void *what, uint64_t number)
         }
     }
     /* What is lost is never acknowledged: the window of a silent direction stays used. */
-    if (!lost && packet->up) socket->up_flight -= packet->len;
-    if (!lost && !packet->up) socket->down_flight -= packet->kind == SIM_DATA && !socket->datagram ? packet->len : 0;
+    if (!lost && packet->up && !socket->made.datagram) socket->made.room += packet->len;
+    if (!lost && !packet->up) socket->down_flight -= packet->io == SIM_DATA && !socket->made.datagram ? packet->len : 0;
     if (!lost && packet->up) sim_server_hears(socket, packet);
     if (!lost && !packet->up) sim_client_receive(socket, packet);
-    free(packet);
 }
 
 /*------------------------------------------------------------------------------
- * The table: clocks, entropy, files
+ * The client's end: what becomes of its connections and calls
  *----------------------------------------------------------------------------*/
 
-static uint64_t sim_monotonic_us(void *user_data)
+static sim_world *sim_world_of(const world_machine *host)
 {
-    sim_host *host = (sim_host *)user_data;
-    sim_spend(host->net->world, sim_below(&host->net->world->host, 3));
-    return host->net->world->now_us;
+    return (sim_world *)host->net;
 }
 
-static int64_t sim_server_ms(void *user)
+static void sim_decide(sim_socket *socket, uint64_t error)
 {
-    return SIM_BASE_MS + (int64_t)(((sim_world *)user)->now_us / 1000u);
-}
-
-static int64_t sim_wall_ms(void *user_data)
-{
-    sim_host *host = (sim_host *)user_data;
-    return sim_server_ms(host->net->world) + host->skew_ms;
-}
-
-static int sim_entropy(void *user_data, void *out, size_t len)
-{
-    sim_host *host = (sim_host *)user_data;
-    unsigned char *at = (unsigned char *)out;
-    if (sim_chance(&host->net->world->trouble, host->net->climate.no_entropy)) {
-        sim_cover(host->net->world, SIM_entropy_failed);
-        return AIOCOSMOS_IO_AGAIN;
-    }
-    while (len--) *at++ = (unsigned char)sim_next(&host->net->world->host);
-    return 0;
-}
-
-static ptrdiff_t sim_text(const char *text, void *out, size_t cap)
-{
-    size_t len = strlen(text);
-    if (cap) memcpy(out, text, len < cap ? len : cap);
-    return (ptrdiff_t)len;
-}
-
-static ptrdiff_t sim_file_read(void *user_data, const char *path, void *out, size_t cap)
-{
-    (void)user_data;
-    return strcmp(path, "/etc/hosts") == 0 ? sim_text("127.0.0.1 localhost\n", out, cap) : AIOCOSMOS_IO_FAILED;
-}
-
-static ptrdiff_t sim_name_servers(void *user_data, void *out, size_t cap)
-{
-    (void)user_data;
-    return sim_text("nameserver 10.0.0.53\nnameserver 10.0.0.54\n", out, cap);
-}
-
-/*------------------------------------------------------------------------------
- * The table: sockets
- *----------------------------------------------------------------------------*/
-
-static sim_socket *sim_socket_of(sim_host *host, intptr_t number)
-{
-    sim_net *net = host->net;
-    SIM_CHECK(net->world, number >= 0 && (size_t)number < net->socket_count, "no such socket");
-    SIM_CHECK(net->world, net->sockets[number]->host == host, "socket %u: used after it was closed", (unsigned)number);
-    return net->sockets[number];
-}
-
-static void sim_connected(sim_world *world, void *what, uint64_t error)
-{
-    sim_socket *socket = (sim_socket *)what;
     sim_net *net = socket->net;
-    if (!socket->host || socket->link != SIM_CONNECTING) return;
-    if (!error && socket->role == SIM_TO_SERVER && world->now_us < net->down_until_us) {
+    sim_world *world = net->world;
+    if (!error && socket->role == SIM_TO_SERVER && world->made.now_us < net->down_until_us) {
         error = 1;
         sim_cover(world, SIM_server_down);
     }
-    if (error) {
-        socket->link = SIM_FAILED;
-        socket->error = error == 1 ? AIOCOSMOS_IO_REFUSED : AIOCOSMOS_IO_UNREACHABLE;
-        sim_cover(world, error == 1 ? SIM_connect_refused : SIM_connect_unreachable);
-        return;
-    }
-    socket->link = SIM_CONNECTED;
-    if (socket->role != SIM_TO_SERVER) return;
+    socket->made.comes_to = error ? error == 1 ? AIOCOSMOS_IO_REFUSED : AIOCOSMOS_IO_UNREACHABLE : 0;
+    if (error) sim_cover(world, error == 1 ? SIM_connect_refused : SIM_connect_unreachable);
+    if (error || socket->role != SIM_TO_SERVER) return;
     socket->conn = aiocosmos_emulator_conn_open(net->core);
     SIM_CHECK(world, socket->conn, "the emulator has no memory for a connection");
-    socket->active_us = world->now_us;
+    socket->active_us = world->made.now_us;
     if (!net->climate.idle_us) return;
     socket->idle_us = net->climate.idle_us + sim_below(&world->net, net->climate.idle_us + 1);
     socket->idle_armed = true;
-    sim_at(world, world->now_us + socket->idle_us, sim_server_idle, socket, 0);
+    sim_in(world, socket->idle_us, sim_server_idle, socket, 0);
 }
 
-static sim_socket *sim_socket_make(sim_host *host, bool datagram, sim_role role)
+static void sim_connected(world_net *made, void *what, uint64_t error)
 {
-    sim_net *net = host->net;
-    sim_random *random = &net->world->net;
-    sim_socket *socket = (sim_socket *)calloc(1, sizeof *socket);
-    if (!socket) abort();
-    SIM_CHECK(net->world, net->socket_count < SIM_SOCKETS, "sockets are opened without end");
-    net->sockets = (sim_socket **)sim_grow(net->sockets, net->socket_count, &net->socket_cap, sizeof *net->sockets);
-    net->sockets[net->socket_count] = socket;
-    socket->number = (uint32_t)net->socket_count++;
-    socket->host = host;
-    socket->net = net;
-    socket->datagram = datagram;
-    socket->role = role;
-    socket->up_window = (size_t)sim_magnitude(random, net->climate.window_low, 65536);
-    socket->down_window = (size_t)sim_magnitude(random, net->climate.window_low, 65536);
-    socket->latency_us = sim_magnitude(random, net->climate.latency_low_us, net->climate.latency_high_us);
-    socket->us_per_byte = (double)sim_below(random, 1000) / 1000.0 * net->climate.us_per_byte_max;
-    host->open = (sim_socket **)sim_grow(host->open, host->open_count, &host->open_cap, sizeof *host->open);
-    socket->place = host->open_count;
-    host->open[host->open_count++] = socket;
-    return socket;
+    sim_socket *socket = (sim_socket *)what;
+    (void)made;
+    if (socket->made.machine && socket->made.comes_to == AIOCOSMOS_IO_AGAIN) sim_decide(socket, error);
 }
 
 /* 10.0.0.1, .2 and fd00::1, ::2 are the server's, and .3, .4 and ::3, ::4 if it moves; .7 refuses, .9 never answers. */
-static int sim_socket_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
+static void sim_open_socket(world_socket *made)
 {
-    sim_host *host = (sim_host *)user_data;
-    sim_net *net = host->net;
-    sim_world *world = net->world;
+    sim_socket *socket = (sim_socket *)made;
+    sim_world *world = (sim_world *)made->net;
+    sim_net *net = socket->net = world->network;
     sim_random *random = &world->net;
-    unsigned last = peer->family == 6 ? peer->ip[15] : peer->ip[3];
+    unsigned last = made->peer.family == 6 ? made->peer.ip[15] : made->peer.ip[3];
     uint64_t error = 0;
-    sim_socket *socket;
+    SIM_CHECK(world, made->number < SIM_SOCKETS, "sockets are opened without end");
     net->work++;
-    if (peer->family == 6 && net->climate.no_ipv6) return AIOCOSMOS_IO_UNREACHABLE;
-    if (sim_chance(random, net->climate.no_socket)) {
+    if (made->peer.family == 6 && net->climate.no_ipv6) made->comes_to = AIOCOSMOS_IO_UNREACHABLE;
+    else if (sim_chance(random, net->climate.no_socket)) {
         sim_cover(world, SIM_connect_out_of_sockets);
-        return AIOCOSMOS_IO_LIMIT;
+        made->comes_to = AIOCOSMOS_IO_LIMIT;
     }
-    socket = sim_socket_make(host, datagram, peer->port == SIM_DNS_PORT ? SIM_TO_DNS : SIM_TO_SERVER);
+    if (made->comes_to) return;
+    socket->role = made->peer.port == SIM_DNS_PORT ? SIM_TO_DNS : SIM_TO_SERVER;
     socket->site = last == 3 || last == 4;
-    *out = (intptr_t)socket->number;
-    if (datagram) {
-        socket->link = SIM_CONNECTED;
-        return 0;
-    }
+    socket->down_window = (size_t)sim_magnitude(random, net->climate.window_low, 65536);
+    socket->latency_us = sim_magnitude(random, net->climate.latency_low_us, net->climate.latency_high_us);
+    socket->us_per_byte = (double)sim_below(random, 1000) / 1000.0 * net->climate.us_per_byte_max;
+    if (made->datagram) return;
+    made->room = (size_t)sim_magnitude(random, net->climate.window_low, 65536);
+    made->comes_to = AIOCOSMOS_IO_AGAIN;
     if (last == 7 || sim_chance(random, net->climate.refuse)) error = 1;
     else if (sim_chance(random, net->climate.unreachable)) error = 2;
-    if (!error && socket->role == SIM_TO_SERVER && world->now_us >= net->down_until_us && last != 9 &&
+    if (!error && socket->role == SIM_TO_SERVER && world->made.now_us >= net->down_until_us && last != 9 &&
         sim_chance(random, net->climate.at_once)) {
         sim_cover(world, SIM_connect_at_once);
-        sim_connected(world, socket, 0);
-        return 0;
-    }
-    if (last == 9 || sim_chance(random, net->climate.ignore)) sim_cover(world, SIM_connect_ignored);
-    else sim_at(world, world->now_us + 2 * socket->latency_us, sim_connected, socket, error);
-    return AIOCOSMOS_IO_AGAIN;
-}
-
-static int sim_socket_error(void *user_data, intptr_t number)
-{
-    sim_socket *socket = sim_socket_of((sim_host *)user_data, number);
-    if (socket->link == SIM_FAILED) return socket->error;
-    if (socket->rx_reset) return AIOCOSMOS_IO_CLOSED;
-    return socket->link == SIM_CONNECTED ? 0 : AIOCOSMOS_IO_AGAIN;
+        sim_decide(socket, 0);
+    } else if (last == 9 || sim_chance(random, net->climate.ignore)) sim_cover(world, SIM_connect_ignored);
+    else sim_in(world, 2 * socket->latency_us, sim_connected, socket, error);
 }
 
 /* What leaves the client, in packets. */
-static void sim_send_bytes(sim_socket *socket, const char *bytes, size_t len)
+static void sim_send_bytes(world_socket *made, const char *bytes, size_t len)
 {
+    sim_socket *socket = (sim_socket *)made;
     sim_net *net = socket->net;
     sim_world *world = net->world;
     sim_request request;
@@ -756,225 +615,142 @@ static void sim_send_bytes(sim_socket *socket, const char *bytes, size_t len)
     bool whole;
     while (socket->role == SIM_TO_SERVER && at < len) {
         at += sim_read_along(&socket->sent, bytes + at, len - at, &whole, &request);
-        if (whole) sim_tell_of(net, socket->host, &request);
+        if (whole) sim_tell_of(net, made->machine, &request);
     }
     for (at = 0; at < len; at += size) {
         size = len - at;
-        if (!socket->datagram && sim_chance(&world->net, net->climate.cut_packet))
+        if (!made->datagram && sim_chance(&world->net, net->climate.cut_packet))
             size = (size_t)sim_between(&world->net, 1, size);
         sim_put_packet(socket, true, SIM_DATA, bytes + at, size);
     }
 }
 
-static ptrdiff_t sim_socket_send(void *user_data, intptr_t number, const aiocosmos_slice *slices, size_t count)
+static void sim_window_opens(world_net *made, void *what, uint64_t number)
 {
-    sim_host *host = (sim_host *)user_data;
-    sim_socket *socket = sim_socket_of(host, number);
-    sim_net *net = host->net;
-    sim_world *world = net->world;
-    size_t room, total = 0, i;
-    SIM_CHECK(world, socket->link != SIM_CONNECTING, "socket %u: sends before it is connected", socket->number);
-    if (socket->link == SIM_FAILED) return socket->error;
-    if (socket->rx_reset) return AIOCOSMOS_IO_CLOSED;
-    room = socket->datagram ? SIZE_MAX : socket->up_window - socket->up_flight;
-    if (room == 0 || sim_chance(&world->net, net->climate.block_send)) {
-        sim_cover(world, SIM_send_blocked);
-        return AIOCOSMOS_IO_AGAIN;
-    }
-    for (i = 0; i < count; i++) total += slices[i].len;
-    net->work++;
-    if (!socket->datagram && sim_chance(&world->net, net->climate.cut_send)) {
-        size_t cut = (size_t)sim_between(&world->net, 1, total);
-        if (cut < room) room = cut;
-    }
-    if (room < total) sim_cover(world, SIM_send_cut);
-    sim_spend(world, 1 + total / 2000);
-    total = 0;
-    for (i = 0; i < count && total < room; i++) {
-        size_t len = slices[i].len < room - total ? slices[i].len : room - total;
-        if (len == 0) continue;
-        socket->up_flight += socket->datagram ? 0 : len;
-        sim_send_bytes(socket, (const char *)slices[i].ptr, len);
-        total += len;
-    }
-    return (ptrdiff_t)total;
-}
-
-static ptrdiff_t sim_receive_datagram(sim_socket *socket, void *out, size_t cap)
-{
-    uint32_t size;
-    size_t len;
-    if (socket->rx_len == 0) return AIOCOSMOS_IO_AGAIN;
-    socket->net->work++;
-    memcpy(&size, socket->rx, sizeof size);
-    len = size < cap ? size : cap;
-    memcpy(out, socket->rx + sizeof size, len);
-    socket->rx_len -= sizeof size + size;
-    memmove(socket->rx, socket->rx + sizeof size + size, socket->rx_len);
-    return (ptrdiff_t)len;
-}
-
-static void sim_window_opens(sim_world *world, void *what, uint64_t number)
-{
-    (void)world;
+    (void)made;
     (void)number;
     sim_server_pump((sim_socket *)what);
 }
 
-static ptrdiff_t sim_socket_receive(void *user_data, intptr_t number, void *out, size_t cap)
+static size_t sim_cut(world_socket *made, bool sends, size_t len)
 {
-    sim_host *host = (sim_host *)user_data;
-    sim_socket *socket = sim_socket_of(host, number);
-    sim_net *net = host->net;
-    sim_world *world = net->world;
-    size_t len;
-    sim_spend(world, 1);
-    if (socket->datagram) return sim_receive_datagram(socket, out, cap);
-    if (socket->link == SIM_FAILED) return socket->error;
-    if (socket->rx_len == 0)
-        return socket->rx_reset ? AIOCOSMOS_IO_CLOSED : socket->rx_end ? 0 : AIOCOSMOS_IO_AGAIN;
-    len = socket->rx_len < cap ? socket->rx_len : cap;
-    if (sim_chance(&world->net, net->climate.cut_receive)) {
-        len = (size_t)sim_between(&world->net, 1, len);
-        sim_cover(world, SIM_receive_cut);
+    sim_socket *socket = (sim_socket *)made;
+    sim_world *world = (sim_world *)made->net;
+    const sim_climate *climate = &socket->net->climate;
+    if (sends && sim_chance(&world->net, climate->block_send)) {
+        sim_cover(world, SIM_send_blocked);
+        return 0;
     }
-    net->work++;
-    memcpy(out, socket->rx, len);
-    socket->rx_len -= len;
-    memmove(socket->rx, socket->rx + len, socket->rx_len);
-    if (socket->conn) sim_at(world, world->now_us + socket->latency_us, sim_window_opens, socket, 0);
-    return (ptrdiff_t)len;
+    socket->net->work++;
+    if (sim_chance(&world->net, sends ? climate->cut_send : climate->cut_receive)) {
+        len = (size_t)sim_between(&world->net, 1, len);
+        sim_cover(world, sends ? SIM_send_cut : SIM_receive_cut);
+    }
+    sim_spend(world, 1 + (sends ? len / 2000 : 0));
+    if (!sends && socket->conn)
+        sim_in(world, socket->latency_us, sim_window_opens, socket, 0);
+    return len;
 }
 
-static void sim_socket_close(void *user_data, intptr_t number)
+static void sim_hung_up(world_socket *made)
 {
-    sim_host *host = (sim_host *)user_data;
-    sim_socket *socket = sim_socket_of(host, number);
-    host->net->work++;
-    SIM_CHECK(host->net->world, socket->want == 0 || !host->poller_open,
-              "socket %u: closed while it is watched", socket->number);
+    sim_socket *socket = (sim_socket *)made;
+    socket->net->work++;
     /* Unread bytes make a close a reset (RFC 2525, 2.17); to the server it is the same. */
-    if (socket->link == SIM_CONNECTED && !socket->datagram && !socket->rx_reset)
-        sim_put_packet(socket, true, socket->rx_len ? SIM_RESET : SIM_END, NULL, 0);
-    socket->host = NULL;
-    socket->rx_len = 0;
-    host->open[socket->place] = host->open[--host->open_count];
-    host->open[socket->place]->place = socket->place;
+    if (world_standing(made) == 0 && !made->datagram && !made->broken)
+        sim_put_packet(socket, true, sim_unread(socket) ? SIM_RESET : SIM_END, NULL, 0);
+    made->in_len = made->in_at = 0;
+}
+
+/* Events come in an order that changes, and with a climate's chance not all of them. */
+static void sim_turn_to(world_machine *host)
+{
+    sim_net *net = sim_world_of(host)->network;
+    sim_random *random = &net->world->net;
+    host->first = host->count ? (size_t)sim_below(random, host->count) : 0;
+    net->subset = sim_chance(random, net->climate.subset);
+}
+
+static bool sim_tells(world_socket *made, int count)
+{
+    sim_socket *socket = (sim_socket *)made;
+    if (socket->net->subset && count && sim_chance(&socket->net->world->net, 0.5)) return false;
+    if (made->closed && sim_unread(socket) && made->machine->tells_hang_ups)
+        sim_cover(socket->net->world, SIM_hung_up_behind_answer);
+    return true;
 }
 
 /*------------------------------------------------------------------------------
- * The table: the poller, which is where time passes
+ * The table, where it differs
  *----------------------------------------------------------------------------*/
 
-static unsigned sim_ready(const sim_socket *socket)
+static uint64_t sim_monotonic_us(void *user_data)
 {
-    unsigned ready = 0;
-    if (socket->link == SIM_CONNECTING) return 0;
-    if (socket->link == SIM_FAILED || socket->rx_reset) return AIOCOSMOS_READABLE | AIOCOSMOS_WRITABLE;
-    if (socket->rx_len || socket->rx_end) ready |= AIOCOSMOS_READABLE;
-    if (socket->datagram || socket->up_flight < socket->up_window) ready |= AIOCOSMOS_WRITABLE;
-    if (socket->rx_end && socket->host->tells_hang_ups) ready |= AIOCOSMOS_HUNG_UP;
-    return ready;
+    sim_world *world = sim_world_of((world_machine *)user_data);
+    sim_spend(world, sim_below(&world->host, 3));
+    return world->made.now_us;
 }
 
+static int64_t sim_server_ms(void *user)
+{
+    return SIM_BASE_MS + (int64_t)(((sim_world *)user)->made.now_us / 1000u);
+}
+
+static int sim_entropy(void *user_data, void *out, size_t len)
+{
+    sim_world *world = sim_world_of((world_machine *)user_data);
+    unsigned char *at = (unsigned char *)out;
+    if (sim_chance(&world->trouble, world->network->climate.no_entropy)) {
+        sim_cover(world, SIM_entropy_failed);
+        return AIOCOSMOS_IO_AGAIN;
+    }
+    while (len--) *at++ = (unsigned char)sim_next(&world->host);
+    return 0;
+}
+
+/* Of the client's memory, which may fail. */
 static int sim_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
 {
-    sim_host *host = (sim_host *)user_data;
     void *block = allocator->fn(NULL, 0, sizeof *allocator, allocator->user_data);
     if (!block) return AIOCOSMOS_IO_LIMIT;
+    world_poller_create(user_data, allocator, out);
     memcpy(block, allocator, sizeof *allocator);
-    host->poller_open = true;
     *out = block;
     return 0;
 }
 
 static void sim_poller_destroy(void *user_data, void *poller)
 {
-    sim_host *host = (sim_host *)user_data;
     aiocosmos_allocator allocator;
     memcpy(&allocator, poller, sizeof allocator);
     allocator.fn(poller, sizeof allocator, 0, allocator.user_data);
-    host->poller_open = false;
+    world_poller_destroy(user_data, NULL);
 }
 
 static int sim_poller_set(void *user_data, void *poller, intptr_t number, unsigned had, unsigned want, void *source)
 {
-    sim_host *host = (sim_host *)user_data;
-    sim_socket *socket = sim_socket_of(host, number);
-    sim_net *net = host->net;
-    (void)poller;
-    SIM_CHECK(net->world, socket->want == had, "socket %u: %u was watched, not %u", socket->number, socket->want, had);
-    if (had == 0 && want != 0 && net->climate.brittle_poller && sim_chance(&net->world->net, 0.02))
+    sim_world *world = sim_world_of((world_machine *)user_data);
+    if (had == 0 && want != 0 && world->network->climate.brittle_poller && sim_chance(&world->net, 0.02))
         return AIOCOSMOS_IO_LIMIT;
-    socket->want = want;
-    socket->source = source;
-    return 0;
+    return world_poller_set(user_data, poller, number, had, want, source);
 }
 
-/* In an order that changes, and with a climate's chance not all of them. */
-static int sim_collect(sim_host *host, aiocosmos_event *events, int cap)
+/* Lets time pass until one of the hosts has something to do, or until_us; nobody is woken exactly in time. */
+static void sim_pass_time(sim_world *world, world_machine *const *hosts, size_t count, uint64_t until_us)
 {
-    sim_net *net = host->net;
-    sim_random *random = &net->world->net;
-    size_t start = host->open_count ? (size_t)sim_below(random, host->open_count) : 0, i;
-    bool subset = sim_chance(random, net->climate.subset);
-    int count = 0;
-    for (i = 0; i < host->open_count && count < cap; i++) {
-        sim_socket *socket = host->open[(start + i) % host->open_count];
-        unsigned ready = sim_ready(socket);
-        if (!(ready & socket->want) || (subset && count && sim_chance(random, 0.5))) continue;
-        events[count].source = socket->source;
-        if (socket->rx_len && (ready & AIOCOSMOS_HUNG_UP)) sim_cover(net->world, SIM_hung_up_behind_answer);
-        events[count++].ready = ready & (socket->want | AIOCOSMOS_HUNG_UP);
-    }
-    return count;
-}
-
-static bool sim_any_ready(const sim_host *host)
-{
-    size_t i;
-    for (i = 0; i < host->open_count; i++)
-        if (sim_ready(host->open[i]) & host->open[i]->want) return true;
-    return host->woken;
-}
-
-/* Lets time pass until one of the hosts has something to do, or until_us. */
-static void sim_pass_time(sim_world *world, sim_host *const *hosts, size_t count, uint64_t until_us)
-{
-    size_t i;
-    sim_run_due(world);
-    for (;;) {
-        for (i = 0; i < count; i++)
-            if (sim_any_ready(hosts[i])) return;
-        if (world->now_us >= until_us) return;
-        if (world->event_count && world->events[0].at_us <= until_us) {
-            if (world->events[0].at_us > world->now_us) world->now_us = world->events[0].at_us;
-        } else {
-            SIM_CHECK(world, until_us != SIM_NOT_YET, "it waits for ever, and nothing is to come");
-            world->now_us = until_us + sim_below(&world->host, 200);       /* nobody is woken exactly in time */
-        }
-        sim_run_due(world);
-    }
+    world_pass_time(&world->made, hosts, count, until_us);
+    if (world->made.now_us != until_us) return;
+    sim_spend(world, sim_below(&world->host, 200));
+    world_run_due(&world->made);
 }
 
 static int sim_poller_wait(void *user_data, void *poller, aiocosmos_event *events, int cap, int timeout_ms)
 {
-    sim_host *host = (sim_host *)user_data;
-    sim_world *world = host->net->world;
-    int count;
-    (void)poller;
+    world_machine *host = (world_machine *)user_data;
+    sim_world *world = sim_world_of(host);
     sim_spend(world, 1);
-    sim_pass_time(world, &host, 1, timeout_ms < 0 ? SIM_NOT_YET : world->now_us + (uint64_t)timeout_ms * 1000u);
-    count = sim_collect(host, events, cap);
-    host->handed += (uint64_t)count;
-    host->woken = false;
-    return count;
-}
-
-static void sim_poller_wake(void *user_data, void *poller)
-{
-    (void)poller;
-    ((sim_host *)user_data)->woken = true;
+    if (timeout_ms > 0) sim_pass_time(world, &host, 1, world->made.now_us + (uint64_t)timeout_ms * 1000u);
+    return world_poller_wait(user_data, poller, events, cap, timeout_ms > 0 ? 0 : timeout_ms);
 }
 
 static intptr_t sim_poller_fd(void *user_data, void *poller)
@@ -995,42 +771,32 @@ static intptr_t sim_poller_wake_fd(void *user_data, void *poller)
  * Birth and death
  *----------------------------------------------------------------------------*/
 
-static void sim_host_init(sim_host *host, sim_net *net)
+static void sim_host_init(world_machine *host, sim_net *net)
 {
     aiocosmos_platform *platform = &host->platform;
     memset(host, 0, sizeof *host);
-    host->net = net;
-    platform->user_data = host;
+    world_machine_begin(host, &net->world->made);
     platform->monotonic_us = sim_monotonic_us;
-    platform->wall_ms = sim_wall_ms;
     platform->entropy = sim_entropy;
-    platform->socket_open = sim_socket_open;
-    platform->socket_error = sim_socket_error;
-    platform->socket_send = sim_socket_send;
-    platform->socket_receive = sim_socket_receive;
-    platform->socket_close = sim_socket_close;
     platform->poller_create = sim_poller_create;
     platform->poller_destroy = sim_poller_destroy;
     platform->poller_set = sim_poller_set;
     platform->poller_wait = sim_poller_wait;
-    platform->poller_wake = sim_poller_wake;
     platform->poller_fd = sim_poller_fd;
     platform->poller_wake_fd = sim_poller_wake_fd;
-    platform->file_read = sim_file_read;
-    platform->name_servers = sim_name_servers;
 }
 
-static void sim_host_free(sim_host *host)
+static void sim_host_free(world_machine *host)
 {
-    free(host->open);
+    free(host->sockets);
 }
 
 /* Every connection ends at once, as when the server's process does; what it has stored stays. */
 static void sim_restart_server(sim_net *net)
 {
-    size_t i;
-    for (i = 0; i < net->socket_count; i++) {
-        sim_socket *socket = net->sockets[i];
+    int i;
+    for (i = 0; i < net->world->made.count; i++) {
+        sim_socket *socket = (sim_socket *)net->world->made.sockets[i];
         if (!socket->conn) continue;
         sim_put_packet(socket, false, SIM_RESET, NULL, 0);
         sim_server_close(socket);
@@ -1038,8 +804,8 @@ static void sim_restart_server(sim_net *net)
 }
 
 /* Past the network: somebody else's request, an upsert where there is a key. Returns the answer's body, to be freed. */
-static char *sim_server_does(sim_world *world, aiocosmos_emulator *core, const char *verb, const char *path, const char *type,
-                             const char *link, const char *key, const char *body)
+static char *sim_server_does(sim_world *world, aiocosmos_emulator *core, const char *verb, const char *path,
+                             const char *type, const char *link, const char *key, const char *body)
 {
     char *got;
     size_t len, cap = strlen(body) + 1024 + (key ? strlen(key) : 0);
@@ -1068,33 +834,33 @@ static char *sim_server_does(sim_world *world, aiocosmos_emulator *core, const c
     return got;
 }
 
-static void sim_socket_free(sim_socket *socket)
-{
-    sim_server_close(socket);
-    free(socket->rx);
-    free(socket->sent.bytes);
-    free(socket->arrived.bytes);
-    free(socket->question);
-    free(socket);
-}
-
 static void sim_net_open(sim_net *net, sim_world *world, aiocosmos_emulator *core)
 {
+    static const world_servers servers = {
+        sim_open_socket, NULL, sim_send_bytes, sim_hung_up, sim_cut, sim_turn_to, sim_tells
+    };
     memset(net, 0, sizeof *net);
     net->world = world;
     net->core = core;
+    world->network = net;
+    world->made.servers = servers;
+    world->made.socket_bytes = sizeof(sim_socket);
+    world->made.wall_ms = SIM_BASE_MS;
+    world->made.hosts = "127.0.0.1 localhost\n";
+    world->made.config = "nameserver 10.0.0.53\nnameserver 10.0.0.54\n";
 }
 
 /* The hosts have closed their sockets. */
 static void sim_net_close(sim_net *net)
 {
-    sim_world *world = net->world;
-    size_t i;
-    for (i = 0; i < world->event_count; i++)
-        if (world->events[i].run == sim_packet_arrives) free(world->events[i].what);
-    world->event_count = 0;
-    for (i = 0; i < net->socket_count; i++) sim_socket_free(net->sockets[i]);
-    free(net->sockets);
+    int i;
+    for (i = 0; i < net->world->made.count; i++) {
+        sim_socket *socket = (sim_socket *)net->world->made.sockets[i];
+        sim_server_close(socket);
+        free(socket->sent.bytes);
+        free(socket->arrived.bytes);
+        free(socket->question);
+    }
 }
 
 #endif

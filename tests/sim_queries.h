@@ -311,7 +311,7 @@ static void sim_truth_add(sim_truth *truth, aiocosmos_json keys, aiocosmos_json 
     sim_row *row;
     aiocosmos_json key;
     unsigned i;
-    truth->rows = (sim_row *)sim_grow(truth->rows, truth->count, &truth->cap, sizeof *truth->rows);
+    truth->rows = (sim_row *)world_grow(truth->rows, truth->count, &truth->cap, sizeof *truth->rows);
     row = &truth->rows[truth->count++];
     memset(row, 0, sizeof *row);
     memset(&key, 0, sizeof key);
@@ -544,7 +544,7 @@ static bool sim_case_open(sim_case *c)
                    aiocosmos_last_error(client->client));
     if (!refused) return true;
     c->handle.id = 0;
-    c->again_us = s->world.now_us + 10000;
+    c->again_us = s->world.made.now_us + 10000;
     if (refused == AIOCOSMOS_E_ARGUMENT || ++c->failures > SIM_CASE_FAILURES) c->over = true;
     return false;
 }
@@ -565,7 +565,7 @@ static bool sim_case_next(sim_case *c)
         refused = AIOCOSMOS_E_FULL;
     }
     if (refused) {
-        c->again_us = s->world.now_us + 10000;
+        c->again_us = s->world.made.now_us + 10000;
         sim_op_refused(op, refused);
         return false;
     }
@@ -733,7 +733,7 @@ static void sim_tend_cases(sim_client *client)
             if (c->token.len) sim_cover(&s->world, SIM_case_resumed_elsewhere);
         }
         if (c->page && sim_chance(&s->world.queries, s->plan.cancel)) sim_case_give_up(c);
-        else if (!c->page && c->again_us <= s->world.now_us) sim_case_go_on(c);
+        else if (!c->page && c->again_us <= s->world.made.now_us) sim_case_go_on(c);
     }
 }
 

@@ -211,12 +211,12 @@ static bool sim_feed_next(sim_feed *feed)
               feed->handle.id);
     s->net.work++;
     if (refused) {
-        feed->again_us = s->world.now_us + 10000;
+        feed->again_us = s->world.made.now_us + 10000;
         sim_op_refused(op, refused);
         return false;
     }
     feed->page = op;
-    if (!feed->failures) feed->asked_us = s->world.now_us;
+    if (!feed->failures) feed->asked_us = s->world.made.now_us;
     sim_op_accepted(op, feed->polls && feed->stands ? AIOCOSMOS_OFF : 0);
     return true;
 }
@@ -237,7 +237,7 @@ static bool sim_start_changes(sim_client *client)
     feed->polls = sim_chance(random, 0.2);
     feed->stands = !feed->from_now;
     feed->of_container = s->containers;
-    feed->not_before_us = feed->from_now ? s->world.now_us : 0;
+    feed->not_before_us = feed->from_now ? s->world.made.now_us : 0;
     feed->page_items_max = (uint32_t)sim_between(random, 1, 12);
     feed->over = !sim_feed_open(feed);
     return !feed->over && sim_feed_next(feed);
@@ -334,12 +334,12 @@ static void sim_on_changes(aiocosmos_client *handle, const aiocosmos_page *page,
         if (status == 0) sim_feed_read_page(feed, page);
         else if (feed->stands) sim_feed_check_all(feed);
         else {
-            feed->since_us = s->world.now_us;
+            feed->since_us = s->world.made.now_us;
             feed->stands = true;
             if (feed->polls) sim_feed_close(feed);           /* goes on with another cursor, which waits for changes */
         }
         if (status == 304) {
-            feed->again_us = s->world.now_us + sim_magnitude(&s->world.readers, 1, 2000000);
+            feed->again_us = s->world.made.now_us + sim_magnitude(&s->world.readers, 1, 2000000);
             if (++feed->rounds >= SIM_FEED_ROUNDS_MAX) sim_feed_give_up(feed);
         } else if (sim_chance(&s->world.readers, 0.1)) {
             sim_feed_close(feed);
@@ -363,7 +363,7 @@ static void sim_tend_feeds(sim_client *client)
         if (feed->client != client || feed->over) continue;
         if (feed->born != client->born) feed->over = true;
         else if (s->calm || (feed->page && sim_chance(&s->world.readers, s->plan.cancel))) sim_feed_give_up(feed);
-        else if (!feed->page && feed->again_us <= s->world.now_us) {
+        else if (!feed->page && feed->again_us <= s->world.made.now_us) {
             if (!feed->handle.id && !sim_feed_open(feed)) feed->over = true;
             else sim_feed_next(feed);
         }

@@ -64,7 +64,7 @@ static void sim_resolve(aiocosmos_client *handle, const char *host, uint64_t id,
     question->client = client;
     question->born = client->born;
     question->id = id;
-    question->due_us = s->world.now_us + sim_magnitude(&s->world.net, 100, 3000000);
+    question->due_us = s->world.made.now_us + sim_magnitude(&s->world.net, 100, 3000000);
     question->next = sim_questions;
     sim_questions = question;
     sim_cover(&s->world, SIM_name_by_hook_late);
@@ -76,7 +76,7 @@ static void sim_tend_names(sim_client *client)
     while (*at) {
         sim_question *question = *at;
         bool mine = question->client == client;
-        if (mine && question->born == client->born && question->due_us <= client->sim->world.now_us)
+        if (mine && question->born == client->born && question->due_us <= client->sim->world.made.now_us)
             sim_answer_name(client, question->id);
         else if (!mine || question->born == client->born) {
             at = &question->next;
@@ -110,7 +110,7 @@ static void sim_ask_token(aiocosmos_client *handle, const char *link, const char
     }
     sim_cover(&s->world, SIM_token_late);
     client->token_asked = true;
-    client->token_due_us = s->world.now_us + sim_magnitude(&s->world.net, 100, 500000);
+    client->token_due_us = s->world.made.now_us + sim_magnitude(&s->world.net, 100, 500000);
 }
 
 /*------------------------------------------------------------------------------
@@ -196,7 +196,9 @@ static void sim_choose_options(sim_client *client)
     options->key = AIOCOSMOS_EMULATOR_KEY;
     options->connections_max = 200;
     options->request_timeout_ms = options->connect_timeout_ms = options->response_bytes_max = 0;
-    options->memory_max = s->plan.trial == SIM_READERS ? (size_t)sim_magnitude(&s->world.trouble, SIM_READERS_LOW, SIM_READERS_HIGH) : 0;
+    options->memory_max = 0;
+    if (s->plan.trial == SIM_READERS)
+        options->memory_max = (size_t)sim_magnitude(&s->world.trouble, SIM_READERS_LOW, SIM_READERS_HIGH);
     options->retries_max = 0;
 }
 
@@ -226,7 +228,7 @@ static void sim_client_born(sim_client *client)
     client->owed = 0;
     client->idle_turns = 0;
     client->full_since_us = 0;
-    client->next_act_us = client->next_frame_us = s->world.now_us;
+    client->next_act_us = client->next_frame_us = s->world.made.now_us;
     client->token_asked = false;
     memset(client->order_last, 0, sizeof client->order_last);
     memset(client->tries, 0, sizeof client->tries);
@@ -258,8 +260,8 @@ static void sim_client_gone(sim_client *client)
     client->inside = false;
     SIM_CHECK(&s->world, client->owed == 0, "client %u is destroyed and owes %u callbacks", client->number,
               client->owed);
-    SIM_CHECK(&s->world, client->host.open_count == 0 && !client->host.poller_open,
-              "client %u is destroyed and holds %zu sockets", client->number, client->host.open_count);
+    SIM_CHECK(&s->world, client->host.count == 0 && !client->host.poller_open,
+              "client %u is destroyed and holds %zu sockets", client->number, client->host.count);
     sim_heap_check_empty(&client->heap);
 }
 
@@ -355,8 +357,9 @@ static void sim_add_proxy(sim *s)
     SIM_CHECK(&s->world, aiocosmos_emulator_fault(s->core, rule, why, sizeof why), "fault %s: %s", rule, why);
 }
 
-static void sim_name_follows(sim_world *world, void *what, uint64_t site)
+static void sim_name_follows(world_net *made, void *what, uint64_t site)
 {
+    sim_world *world = (sim_world *)made;
     sim *s = (sim *)what;
     if (s->net.site == (unsigned)site) {
         s->net.named_site = s->net.site;
@@ -370,8 +373,7 @@ static void sim_fail_over(sim *s)
     s->net.site ^= 1u;
     sim_trace(&s->world, "weather: the server moves to site %u", s->net.site);
     sim_cover(&s->world, SIM_failed_over);
-    sim_at(&s->world, s->world.now_us + sim_magnitude(&s->world.trouble, 1000, 10000000), sim_name_follows, s,
-           s->net.site);
+    sim_in(&s->world, sim_magnitude(&s->world.trouble, 1000, 10000000), sim_name_follows, s, s->net.site);
 }
 
 /* A cookie of somebody who has seen more than there is, or of another container's. */
@@ -416,24 +418,26 @@ static void sim_disturb_collection(sim *s)
     if (s->plan.anew && sim_chance(random, 0.01)) sim_collection_anew(s);
 }
 
-static void sim_library_weather(sim_world *world, void *what, uint64_t number)
+static void sim_library_weather(world_net *made, void *what, uint64_t number)
 {
+    sim_world *world = (sim_world *)made;
     sim *s = (sim *)what;
     (void)number;
     if (s->calm) return;
-    sim_at(world, world->now_us + sim_magnitude(&world->queries, 1000, 1000000), sim_library_weather, s, 0);
+    sim_in(world, sim_magnitude(&world->queries, 1000, 1000000), sim_library_weather, s, 0);
     sim_disturb_collection(s);
 }
 
 /* More trouble, of the kinds that a run has. */
-static void sim_more_weather(sim_world *world, void *what, uint64_t number)
+static void sim_more_weather(world_net *made, void *what, uint64_t number)
 {
+    sim_world *world = (sim_world *)made;
     sim *s = (sim *)what;
     sim_random *random = &world->trouble;
     sim_client *client = &s->client[sim_below(random, s->plan.clients)];
     (void)number;
     if (s->calm) return;
-    sim_at(world, world->now_us + sim_magnitude(random, 5000, 2000000), sim_more_weather, s, 0);
+    sim_in(world, sim_magnitude(random, 5000, 2000000), sim_more_weather, s, 0);
     switch (sim_below(random, 4)) {
     case 2: if (s->plan.recreates && sim_chance(random, 0.2)) sim_recreate(s); break;
     case 0: if (s->plan.proxies) sim_add_proxy(s); break;
@@ -474,14 +478,15 @@ static void sim_shift_ranges(sim *s)
     sim_learn_ranges(s);
 }
 
-static void sim_weather(sim_world *world, void *what, uint64_t number)
+static void sim_weather(world_net *made, void *what, uint64_t number)
 {
+    sim_world *world = (sim_world *)made;
     sim *s = (sim *)what;
     sim_random *random = &world->weather;
     sim_client *client = &s->client[sim_below(random, s->plan.clients)];
     (void)number;
     if (s->calm) return;
-    sim_at(world, world->now_us + sim_magnitude(random, 2000, 1000000), sim_weather, s, 0);
+    sim_in(world, sim_magnitude(random, 2000, 1000000), sim_weather, s, 0);
     switch (sim_below(random, 12)) {
     case 0: case 1: case 2: case 3:
         if (s->plan.faults) sim_add_fault(s);
@@ -492,12 +497,12 @@ static void sim_weather(sim_world *world, void *what, uint64_t number)
         if (s->net.climate.reset <= 0) break;
         sim_trace(world, "weather: the server is restarted");
         sim_cover(world, SIM_server_restarted);
-        s->net.down_until_us = world->now_us + sim_magnitude(random, 100, 3000000);
+        s->net.down_until_us = world->made.now_us + sim_magnitude(random, 100, 3000000);
         sim_restart_server(&s->net);
         break;
     case 7:
         if (s->net.climate.slow <= 0) break;
-        s->net.stalled_until_us = world->now_us + sim_magnitude(random, 1000, 2000000);
+        s->net.stalled_until_us = world->made.now_us + sim_magnitude(random, 1000, 2000000);
         sim_trace(world, "weather: nothing arrives until %" PRIu64, s->net.stalled_until_us);
         sim_cover(world, SIM_network_stalled);
         break;
@@ -658,7 +663,7 @@ static void sim_fair(sim *s)
 
 typedef struct sim_clerk {
     sim *s;
-    sim_host host;
+    world_machine host;
     sim_heap heap;
     aiocosmos_client *client;
 } sim_clerk;
@@ -778,7 +783,7 @@ static void sim_audit(sim *s)
     aiocosmos_query_request request;
     aiocosmos_cursor query;
     size_t i, present = 0, count[3] = { 0, 1, 0 };
-    sim_pass_time(&s->world, NULL, 0, s->world.now_us + SIM_TTL_MAX * 1000000u);       /* nothing expires meanwhile */
+    sim_pass_time(&s->world, NULL, 0, s->world.made.now_us + SIM_TTL_MAX * 1000000u);  /* nothing expires meanwhile */
     sim_clerk_open(&clerk, s);
     for (i = 0; i < s->item_count; i++) {
         sim_audit_item(&clerk, s->item[i]);
@@ -807,17 +812,17 @@ static void sim_act_outside(sim_client *client)
     sim *s = client->sim;
     sim_random *random = &s->world.work;
     sim_tend_names(client);
-    if (client->token_asked && client->token_due_us <= s->world.now_us) sim_give_token(client);
+    if (client->token_asked && client->token_due_us <= s->world.made.now_us) sim_give_token(client);
     sim_tend_bulks(client);
     sim_tend_queries(client);
     sim_tend_feeds(client);
     sim_tend_cases(client);
-    if (s->world.now_us < client->next_act_us || s->calm) return;
-    client->next_act_us = s->world.now_us + 1000;
+    if (s->world.made.now_us < client->next_act_us || s->calm) return;
+    client->next_act_us = s->world.made.now_us + 1000;
     while (client->owed < s->plan.in_flight && s->op_count < s->plan.operations) {
         if (!sim_start_something(client)) break;
         if (!sim_chance(random, s->plan.think)) continue;
-        client->next_act_us = s->world.now_us + sim_magnitude(random, 100, s->plan.think_us);
+        client->next_act_us = s->world.made.now_us + sim_magnitude(random, 100, s->plan.think_us);
         break;
     }
     if (sim_chance(random, s->plan.cancel) && sim_cancel_one(client)) sim_cover(&s->world, SIM_cancel_outside);
@@ -835,11 +840,11 @@ static void sim_act_outside(sim_client *client)
 static void sim_step(sim_client *client, int timeout_ms)
 {
     sim *s = client->sim;
-    uint64_t before = s->net.work + s->world.events_run;
-    bool at_once = s->world.now_us < client->stepped_us + 100;
+    uint64_t before = s->net.work + s->world.made.events_run;
+    bool at_once = s->world.made.now_us < client->stepped_us + 100;
     bool drains = client->manner == SIM_STEPS && sim_chance(&s->world.host, 0.05);
     uint32_t budget_us = drains || timeout_ms != 0 ? 0 : client->options.step_budget_us;
-    uint64_t began_us = s->world.now_us;
+    uint64_t began_us = s->world.made.now_us;
     int ran;
     client->inside = true;
     client->items_told = 0;
@@ -859,11 +864,11 @@ static void sim_step(sim_client *client, int timeout_ms)
     /* The answer of a batch is one piece, whose items are told of one by one. */
     if (client->items_told > AIOC_BATCH_OPERATIONS_MAX) client->items_told = AIOC_BATCH_OPERATIONS_MAX;
     SIM_CHECK(&s->world, !budget_us || client->doomed ||
-                         s->world.now_us <= began_us + budget_us + (client->items_told + 1) * SIM_PIECE_US,
+                         s->world.made.now_us <= began_us + budget_us + (client->items_told + 1) * SIM_PIECE_US,
               "client %u has a budget of %u us, and steps for %" PRIu64, client->number, (unsigned)budget_us,
-              s->world.now_us - began_us);
-    client->stepped_us = s->world.now_us;
-    client->idle_turns = at_once && s->net.work + s->world.events_run == before ? client->idle_turns + 1 : 0;
+              s->world.made.now_us - began_us);
+    client->stepped_us = s->world.made.now_us;
+    client->idle_turns = at_once && s->net.work + s->world.made.events_run == before ? client->idle_turns + 1 : 0;
     SIM_CHECK(&s->world, client->idle_turns < SIM_IDLE_TURNS, "client %u steps and steps, and does nothing",
               client->number);
 }
@@ -872,7 +877,7 @@ static void sim_step(sim_client *client, int timeout_ms)
 static void sim_step_unasked(sim_client *client, uint64_t due_us)
 {
     sim *s = client->sim;
-    uint64_t work = s->net.work, handed = client->host.handed, now_us = s->world.now_us;
+    uint64_t work = s->net.work, handed = client->host.handed, now_us = s->world.made.now_us;
     sim_cover(&s->world, SIM_stepped_unasked);
     sim_step(client, 0);
     SIM_CHECK(&s->world, !client->client || s->net.work == work || client->host.handed != handed,
@@ -893,10 +898,10 @@ static void sim_check_timeout(sim_client *client, int timeout_ms)
     }
     if (earliest_us == SIM_NOT_YET) return;
     sim_cover(&s->world, SIM_deadline_awaited);
-    if (earliest_us < s->world.now_us) earliest_us = s->world.now_us;
-    SIM_CHECK(&s->world, timeout_ms >= 0 && s->world.now_us + (uint64_t)timeout_ms * 1000u <= earliest_us + 2000u,
+    if (earliest_us < s->world.made.now_us) earliest_us = s->world.made.now_us;
+    SIM_CHECK(&s->world, timeout_ms >= 0 && s->world.made.now_us + (uint64_t)timeout_ms * 1000u <= earliest_us + 2000u,
               "client %u has an operation whose time is over in %" PRIu64 " us, and its next timeout is %d ms",
-              client->number, earliest_us - s->world.now_us, timeout_ms);
+              client->number, earliest_us - s->world.made.now_us, timeout_ms);
 }
 
 /* When the host wants to do something of its own again. */
@@ -925,8 +930,8 @@ static uint64_t sim_next_act(const sim_client *client)
 
 static int sim_ms_until(const sim_world *world, uint64_t until_us)
 {
-    if (until_us <= world->now_us) return 0;
-    return until_us == SIM_NOT_YET ? -1 : (int)((until_us - world->now_us + 999) / 1000);
+    if (until_us <= world->made.now_us) return 0;
+    return until_us == SIM_NOT_YET ? -1 : (int)((until_us - world->made.now_us + 999) / 1000);
 }
 
 /* A host that lets step wait. */
@@ -940,7 +945,7 @@ static void sim_turn_steps(sim_client *client)
     sim_step(client, timeout_ms);
     if (client->client && !client->owed) {       /* it does not wait for nothing */
         uint64_t until_us = sim_next_act(client);
-        if (until_us > world->now_us + 20000) until_us = world->now_us + 20000;
+        if (until_us > world->made.now_us + 20000) until_us = world->made.now_us + 20000;
         sim_pass_time(world, NULL, 0, until_us);
     }
 }
@@ -953,7 +958,7 @@ static void sim_check_poll_fds(sim_client *client)
     size_t count = aiocosmos_poll_fds(client->client, fds, 256), i;
     SIM_CHECK(&s->world, count >= 1 && fds[0].fd == SIM_SOCKETS + 1, "no descriptor to wake by");
     for (i = 1; i < count && i < 256; i++) {
-        const sim_socket *socket = sim_socket_of(&client->host, fds[i].fd);
+        const world_socket *socket = world_socket_of(&client->host, fds[i].fd);
         unsigned want = (fds[i].read ? AIOCOSMOS_READABLE : 0u) | (fds[i].write ? AIOCOSMOS_WRITABLE : 0u);
         SIM_CHECK(&s->world, socket->want == want, "socket %u: %u is watched, and poll_fds says %u", socket->number,
                   socket->want, want);
@@ -964,9 +969,9 @@ static void sim_check_poll_fds(sim_client *client)
 static void sim_turn_waits(sim *s)
 {
     sim_world *world = &s->world;
-    sim_host *hosts[SIM_CLIENTS];
+    world_machine *hosts[SIM_CLIENTS];
     size_t count = 0, i;
-    uint64_t until_us = world->now_us + 10000000, due_us[SIM_CLIENTS];
+    uint64_t until_us = world->made.now_us + 10000000, due_us[SIM_CLIENTS];
     for (i = 0; i < s->plan.clients; i++) {
         sim_client *client = &s->client[i];
         uint64_t next_us;
@@ -977,19 +982,19 @@ static void sim_turn_waits(sim *s)
         if (sim_chance(&world->trouble, 0.1)) sim_check_timeout(client, timeout_ms);
         next_us = sim_next_act(client);
         if (next_us < until_us) until_us = next_us;
-        due_us[i] = timeout_ms < 0 ? SIM_NOT_YET : world->now_us + (uint64_t)timeout_ms * 1000u;
+        due_us[i] = timeout_ms < 0 ? SIM_NOT_YET : world->made.now_us + (uint64_t)timeout_ms * 1000u;
         if (due_us[i] < until_us) until_us = due_us[i];
         if (client->manner == SIM_POLLS) sim_check_poll_fds(client);
         sim_cover(world, client->manner == SIM_POLLS ? SIM_host_polls : SIM_host_waits_on_descriptor);
     }
-    if (sim_chance(&world->trouble, 0.2) && until_us > world->now_us)       /* something else has woken the host */
-        until_us = world->now_us + sim_below(&world->trouble, until_us - world->now_us);
+    if (sim_chance(&world->trouble, 0.2) && until_us > world->made.now_us)       /* something else has woken the host */
+        until_us = world->made.now_us + sim_below(&world->trouble, until_us - world->made.now_us);
     sim_pass_time(world, hosts, count, until_us);
     for (i = 0; i < s->plan.clients; i++) {
         sim_client *client = &s->client[i];
         if (!client->client) continue;
         /* What it told is rounded up to a millisecond, and the clock goes on while it steps. */
-        if (world->now_us + 1000 + SIM_PIECE_US < due_us[i] && !sim_any_ready(&client->host))
+        if (world->made.now_us + 1000 + SIM_PIECE_US < due_us[i] && !world_any_ready(&client->host))
             sim_step_unasked(client, due_us[i]);
         else sim_step(client, 0);
     }
@@ -1001,7 +1006,7 @@ static void sim_turn_frame(sim_client *client)
     sim_world *world = &client->sim->world;
     sim_cover(world, SIM_host_draws_frames);
     client->next_frame_us += SIM_FRAME_US;
-    if (client->next_frame_us < world->now_us) client->next_frame_us = world->now_us;
+    if (client->next_frame_us < world->made.now_us) client->next_frame_us = world->made.now_us;
     sim_pass_time(world, NULL, 0, client->next_frame_us);
     sim_step(client, 0);
 }
@@ -1012,8 +1017,8 @@ static void sim_stall(sim_world *world)
     sim_trace(world, "the host sleeps for %" PRIu64 " us", us);
     sim_cover(world, SIM_host_stalled);
     world->stalled_us += us;
-    world->now_us += us;
-    sim_run_due(world);
+    world->made.now_us += us;
+    world_run_due(&world->made);
 }
 
 static void sim_turn(sim *s)
@@ -1106,18 +1111,18 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     }
     sim_trace(&s->world, "%u operations, %u in flight, %u clients, %d ranges", s->plan.operations, s->plan.in_flight,
               s->plan.clients, options.partitions);
-    sim_at(&s->world, s->world.now_us + 1000, sim_weather, s, 0);
-    sim_at(&s->world, s->world.now_us + 1000, sim_more_weather, s, 0);
-    if (s->plan.asks) sim_at(&s->world, s->world.now_us + 1000, sim_library_weather, s, 0);
+    sim_in(&s->world, 1000, sim_weather, s, 0);
+    sim_in(&s->world, 1000, sim_more_weather, s, 0);
+    if (s->plan.asks) sim_in(&s->world, 1000, sim_library_weather, s, 0);
 }
 
 static void sim_work_until_calm(sim *s)
 {
     uint64_t turns = 0, stop_us = SIM_WORK_US;
-    while (!sim_at_rest(s) && s->world.now_us < stop_us) {
+    while (!sim_at_rest(s) && s->world.made.now_us < stop_us) {
         SIM_CHECK(&s->world, ++turns < SIM_TURNS_MAX, "the run does not end");
         sim_turn(s);
-        if (stop_us == SIM_WORK_US && s->op_count >= s->plan.operations) stop_us = s->world.now_us + 5000000;
+        if (stop_us == SIM_WORK_US && s->op_count >= s->plan.operations) stop_us = s->world.made.now_us + 5000000;
         if (s->lives_used > s->plan.lives + 8 && !s->client[0].client && !s->client[1].client) break;
     }
 }
@@ -1148,7 +1153,7 @@ static void sim_check_recovery_by(sim_client *client, aiocosmos_kind kind)
     request.done = sim_probed;
     request.user_data = &status;
     while (tries == 0 || status != 0) {
-        if (tries++) sim_pass_time(&s->world, NULL, 0, s->world.now_us + 200000);
+        if (tries++) sim_pass_time(&s->world, NULL, 0, s->world.made.now_us + 200000);
         SIM_CHECK(&s->world, tries <= 20, "client %u does not recover: it still says %d", client->number, status);
         SIM_CHECK(&s->world, aiocosmos_submit(client->client, &request, NULL) == 0, "client %u does not recover: %s",
                   client->number, aiocosmos_last_error(client->client));
@@ -1174,13 +1179,13 @@ static void sim_check_recovery(sim_client *client)
 /* In calm everything ends, but for what has no deadline and whose answer will never come. */
 static void sim_calm_down(sim *s)
 {
-    uint64_t until_us = s->world.now_us + SIM_CALM_US, turns = 0;
+    uint64_t until_us = s->world.made.now_us + SIM_CALM_US, turns = 0;
     unsigned i;
     sim_fair(s);
     s->calm = true;
     s->core->options.ru_per_second = 0;
     sim_trace(&s->world, "calm");
-    while (!sim_at_rest(s) && s->world.now_us < until_us) {
+    while (!sim_at_rest(s) && s->world.made.now_us < until_us) {
         SIM_CHECK(&s->world, ++turns < SIM_TURNS_MAX, "calm does not end");
         sim_turn(s);
     }
@@ -1193,7 +1198,7 @@ static void sim_calm_down(sim *s)
             sim_check_recovery(client);
         sim_destroy(client);
     }
-    sim_pass_time(&s->world, NULL, 0, s->world.now_us + 30000000);         /* what is under way arrives */
+    sim_pass_time(&s->world, NULL, 0, s->world.made.now_us + 30000000);         /* what is under way arrives */
 }
 
 static void sim_close(sim *s)
@@ -1226,10 +1231,10 @@ static uint64_t sim_run(uint64_t seed, sim_report *report, bool verbose)
     s.net.hooks.arrived = NULL;
     s.net.hooks.serving = s.net.hooks.served = NULL;
     sim_audit(&s);
-    sim_trace(&s.world, "over: %zu operations, %" PRIu64 " events", s.op_count, s.world.events_run);
+    sim_trace(&s.world, "over: %zu operations, %" PRIu64 " events", s.op_count, s.world.made.events_run);
     report->runs++;
-    report->events += s.world.events_run;
-    report->simulated_ms += s.world.now_us / 1000;
+    report->events += s.world.made.events_run;
+    report->simulated_ms += s.world.made.now_us / 1000;
     story = s.world.story;
     sim_close(&s);
     return story;

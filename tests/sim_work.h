@@ -336,7 +336,7 @@ static bool sim_query_next(sim_query *query)
         refused = AIOCOSMOS_E_FULL;
     }
     if (refused) {
-        query->again_us = client->sim->world.now_us + 10000;
+        query->again_us = client->sim->world.made.now_us + 10000;
         if (client->sim->plan.trial == SIM_READERS) sim_cover(&client->sim->world, SIM_query_waited_for_memory);
         sim_op_refused(op, refused);
         return false;
@@ -482,7 +482,7 @@ static bool sim_start_query(sim_client *client)
     query->key = (unsigned)sim_below(random, SIM_KEYS + 2);
     if (query->key > SIM_KEYS) query->key = SIM_KEYS;
     query->wild = sim_chance(random, 0.3);
-    query->since_us = s->world.now_us;
+    query->since_us = s->world.made.now_us;
     query->of_container = s->containers;
     query->container = query->wild ? SIM_CONTAINER : SIM_LIBRARY;
     query->seen_count = query->wild ? s->item_count : SIM_BOOKS;
@@ -625,7 +625,7 @@ static void sim_tend_queries(sim_client *client)
             sim_cover(&s->world, SIM_query_closed_early);
             query->page->cancelled = true;
             sim_query_give_up(query);
-        } else if (!query->page && query->again_us <= s->world.now_us) {
+        } else if (!query->page && query->again_us <= s->world.made.now_us) {
             if (!query->handle.id && !sim_query_open(query)) query->over = true;
             else sim_query_next(query);
         }
@@ -660,7 +660,7 @@ static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *it
     s->net.work++;
     if (sim_chance(random, 0.05) && !s->calm) {
         bulk->later = true;
-        bulk->later_us = s->world.now_us + sim_magnitude(random, 1, 200000);
+        bulk->later_us = s->world.made.now_us + sim_magnitude(random, 1, 200000);
         return AIOCOSMOS_PULL_LATER;
     }
     if (sim_chance(random, 0.005) && s->plan.trial != SIM_STORM) {
@@ -781,7 +781,7 @@ static void sim_tend_bulks(sim_client *client)
     sim_bulk *bulk;
     for (bulk = sim_bulks; bulk; bulk = bulk->next) {
         if (bulk->client != client || !bulk->later || bulk->op->calls) continue;
-        if (bulk->later_us > s->world.now_us && !s->calm) continue;
+        if (bulk->later_us > s->world.made.now_us && !s->calm) continue;
         bulk->later = false;
         sim_cover(&s->world, SIM_bulk_waited_for_host);
         SIM_CHECK(&s->world, aiocosmos_bulk_resume(client->client, bulk->op->handle) == 0, "a bulk cannot be resumed");

@@ -1,4 +1,4 @@
-/* sim_world.h: what a simulation stands on: chance, time, events, memory that is counted, what was covered, and how a
+/* sim_world.h: what a simulation stands on: chance, time, memory that is counted, what was covered, and how a
  * run fails.
  *
  * A seed decides everything. Each part of a simulation draws from a stream of chance of its own, so that a further draw
@@ -10,6 +10,10 @@
 #define EMU_PRIVATE extern
 #include "tools/emulator/fault.h"        /* the library too, as the emulator's core has it */
 #include "heap.h"
+
+__attribute__((noreturn)) static void sim_fail_world(const char *file, int line, const char *what);
+#define WORLD_CHECK(CONDITION) ((CONDITION) ? (void)0 : sim_fail_world(__FILE__, __LINE__, #CONDITION))
+#include "world.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -128,13 +132,6 @@ typedef struct sim_report {
 
 typedef struct sim_world sim_world;
 
-typedef struct sim_event {
-    uint64_t at_us, order;
-    void   (*run)(sim_world *world, void *what, uint64_t number);
-    void    *what;
-    uint64_t number;
-} sim_event;
-
 /* A heap that knows what it owes. */
 typedef struct sim_heap {
     sim_world *world;
@@ -144,20 +141,16 @@ typedef struct sim_heap {
     double   failing;                    /* chance that an allocation gets nothing */
 } sim_heap;
 
-#define SIM_EVENTS_MAX 4000000u          /* a run that has more does not end */
-
 struct sim_world {
+    world_net made;                      /* time, events, sockets; first, so that who has it has all of this */
     uint64_t seed;
     bool     verbose;
     sim_report *report;
-    uint64_t now_us;
     uint64_t stalled_us;                 /* of that, while the host did nothing: nobody can be in time then */
     uint64_t story;                      /* hash of all that was traced */
-    sim_event *events;                   /* a binary heap */
-    size_t   event_count, event_cap;
-    uint64_t event_order, events_run;
     sim_random config, net, weather, work, host, memory, trouble, readers, queries, trades;
     sim_heap server_heap;
+    struct sim_net *network;
 };
 
 /* SIGPROF when that much CPU time is spent: how busy the machine is does not count. 0: never. */
@@ -182,7 +175,7 @@ __attribute__((noreturn, format(printf, 4, 5)))
 static void sim_fail(const sim_world *world, const char *file, int line, const char *format, ...)
 {
     va_list values;
-    printf("%s:%d: seed %" PRIu64 " at %" PRIu64 " us: ", file, line, world->seed, world->now_us);
+    printf("%s:%d: seed %" PRIu64 " at %" PRIu64 " us: ", file, line, world->seed, world->made.now_us);
     va_start(values, format);
     vprintf(format, values);
     va_end(values);
@@ -201,7 +194,7 @@ static void sim_trace(sim_world *world, const char *format, ...)
     char line[512];
     va_list values;
     const char *at = line;
-    snprintf(line, sizeof line, "%12" PRIu64 "  ", world->now_us);
+    snprintf(line, sizeof line, "%12" PRIu64 "  ", world->made.now_us);
     va_start(values, format);
     vsnprintf(line + 14, sizeof line - 14, format, values);
     va_end(values);
@@ -209,67 +202,22 @@ static void sim_trace(sim_world *world, const char *format, ...)
     if (world->verbose) puts(line);
 }
 
-/*------------------------------------------------------------------------------
- * Events
- *----------------------------------------------------------------------------*/
-
-static bool sim_event_before(const sim_event *a, const sim_event *b)
+__attribute__((noreturn))
+static void sim_fail_world(const char *file, int line, const char *what)
 {
-    return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
+    sim_fail(sim_running, file, line, "%s", what);
 }
 
-static void *sim_grow(void *block, size_t count, size_t *cap, size_t size)
-{
-    if (count < *cap) return block;
-    *cap = *cap ? *cap * 2 : 16;
-    block = realloc(block, *cap * size);
-    if (!block) abort();
-    return block;
-}
-
-static void sim_at(sim_world *world, uint64_t at_us, void (*run)(sim_world *, void *, uint64_t), void *what,
+static void sim_in(sim_world *world, uint64_t us, void (*run)(world_net *, void *, uint64_t), void *what,
                    uint64_t number)
 {
-    sim_event added, *queue;
-    size_t at = world->event_count;
-    added.at_us = at_us > world->now_us ? at_us : world->now_us;
-    added.order = world->event_order++;
-    added.run = run;
-    added.what = what;
-    added.number = number;
-    queue = world->events = (sim_event *)sim_grow(world->events, at, &world->event_cap, sizeof *queue);
-    world->event_count++;
-    for (; at > 0 && sim_event_before(&added, &queue[(at - 1) / 2]); at = (at - 1) / 2) queue[at] = queue[(at - 1) / 2];
-    queue[at] = added;
-}
-
-static sim_event sim_take_event(sim_world *world)
-{
-    sim_event *queue = world->events, first = queue[0], last = queue[--world->event_count];
-    size_t at = 0, count = world->event_count, child;
-    for (; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && sim_event_before(&queue[child + 1], &queue[child])) child++;
-        if (!sim_event_before(&queue[child], &last)) break;
-        queue[at] = queue[child];
-    }
-    queue[at] = last;
-    return first;
-}
-
-/* Lets everything happen that is due. */
-static void sim_run_due(sim_world *world)
-{
-    while (world->event_count && world->events[0].at_us <= world->now_us) {
-        sim_event event = sim_take_event(world);
-        SIM_CHECK(world, ++world->events_run < SIM_EVENTS_MAX, "the run does not end");
-        event.run(world, event.what, event.number);
-    }
+    world_at(&world->made, world->made.now_us + us, run, what, number);
 }
 
 /* Computing takes time. */
 static void sim_spend(sim_world *world, uint64_t us)
 {
-    world->now_us += us;
+    world->made.now_us += us;
 }
 
 /*------------------------------------------------------------------------------
@@ -317,10 +265,10 @@ static sim_random sim_stream(uint64_t seed, uint64_t number)
 static void sim_world_open(sim_world *world, uint64_t seed, sim_report *report, bool verbose)
 {
     memset(world, 0, sizeof *world);
+    world_begin(&world->made);
     world->seed = seed;
     world->verbose = verbose;
     world->report = report;
-    world->now_us = 1000000;
     world->story = UINT64_C(0xcbf29ce484222325);
     world->config = sim_stream(seed, 1);
     world->net = sim_stream(seed, 2);
@@ -338,7 +286,7 @@ static void sim_world_open(sim_world *world, uint64_t seed, sim_report *report, 
 
 static void sim_world_close(sim_world *world)
 {
-    free(world->events);
+    world_begin(&world->made);
     sim_running = NULL;
 }
 
