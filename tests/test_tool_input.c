@@ -48,7 +48,7 @@ static taken take_all(reading *r)
         tell(r, ";");
         r->next = at.next;
     }
-    if (got == TAKEN_ERROR) tell(r, "%d(%s)", (int)at.line, at.why ? at.why : strerror(r->in.error));
+    if (got == TAKEN_ERROR) tell(r, "%d(%s)", (int)at.line, at.why ? at.why : r->in.fault);
     return got;
 }
 
@@ -93,6 +93,14 @@ TEST(one_document_a_line)
     VALUES("{\"id\":1}\n{\"id\":2}\r\n\n{\"id\":3}", "1:{\"id\":1};2:{\"id\":2};4:{\"id\":3};");
     VALUES("\xEF\xBB\xBF{}\n", "1:{};");
     VALUES("\xEF\xBB", "1:\xEF\xBB;");
+}
+
+TEST(utf16_is_told)
+{
+    VALUES("\xFF\xFE{\0}\0", "0(" UTF16_FAULT ")");
+    VALUES("\xFE\xFF", "0(" UTF16_FAULT ")");
+    VALUES("\xFF{}\n", "1:\xFF{};");
+    CSV("\xFF\xFEi\0d\0\n\0", "0(" UTF16_FAULT ")");
 }
 
 TEST(what_is_wrong_on_a_line_stays_on_it)

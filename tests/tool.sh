@@ -792,6 +792,15 @@ part_import() {
     is "$(cut -c 1-8 "$work/rejects" | tr '\n' ' ')" 'cut off {"line": ' 'rejects behind one that was cut off'
     exits 0 "$tool" import game many "$work/many" --upsert --from-line "$(wc -l <"$work/many")"
     is "$(total ok)" 1 'stored from the last line on'
+    exits 0 "$tool" import game many "$work/many" --from-line 20002
+    says 'many has nothing behind 20000'
+    printf '\377\376{\000}\000' >"$work/wide"
+    exits 1 "$tool" import game many "$work/wide"
+    says 'wide: it is UTF-16: make UTF-8 of it'
+    exits 2 "$tool" item create game many "$work/wide"
+    says 'wide: it is UTF-16: make UTF-8 of it'
+    exits 1 sh -c '"$tool" import game many - <&-'
+    says 'cannot read stdin: Bad file descriptor'
     is "$(grep -c "$(printf '\r')" "$work/err")" 0 'progress bars in a file'
     is "$("$tool" query game many 'SELECT VALUE c.id FROM c' 2>/dev/null | sort -u | wc -l | tr -d ' ')" 20000 ids
     exits 0 sh -c 'cat "$work/many" | "$tool" import game many - --upsert --concurrency 300'

@@ -138,7 +138,7 @@ static bool read_timeout(tool *t, aiocosmos_options *o)
     if (!text) return true;
     seconds = strtod(text, &end);
     if (end == text || *end || !(seconds >= 0.001 && seconds <= 1e6))
-        return say(t, "--timeout %s: a number of seconds is expected", text), false;
+        return say(t, "--timeout %s: a number of seconds from 0.001 to 1000000 is expected", text), false;
     o->request_timeout_ms = (uint32_t)(seconds * 1000.0);
     return true;
 }

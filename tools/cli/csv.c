@@ -365,7 +365,7 @@ taken csv_take(csv *c, input *in, document *out)
         if (got == TAKEN_NONE_YET && input_fill(in)) continue;
         memset(out, 0, sizeof *out);
         if (!c->json) out->why = "no memory";
-        return got == TAKEN_NONE_YET && in->error ? TAKEN_ERROR : got;
+        return got == TAKEN_NONE_YET && in->fault ? TAKEN_ERROR : got;
     }
 }
 

@@ -214,7 +214,7 @@ static void on_interrupt(int signal_number)
 }
 
 /* A rejects file that is slow to write must not fail for a signal: SA_RESTART. A wait in poll() ends all the same. */
-void flight_begin(tool *t, aiocosmos_kind kind, const char *done_to_them)
+void flight_begin(tool *t, aiocosmos_kind kind, const char *done_to_them, long from_line, long from_element)
 {
     static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
     struct sigaction action, before;
@@ -224,8 +224,8 @@ void flight_begin(tool *t, aiocosmos_kind kind, const char *done_to_them)
     action.sa_flags = SA_RESTART | SA_NODEFER;
     sigemptyset(&action.sa_mask);
     flight.client = t->client;
-    flight.unit = "line";
-    flight.next = 1;
+    flight.unit = from_element ? "element" : "line";
+    flight.next = from_element ? (uint64_t)from_element : from_line ? (uint64_t)from_line : 1;
     flight.resume = resume_text(t, put_resume);
     flight.resume_options = resume_text(t, put_resume_options);
     flight.done_to_them = done_to_them;
@@ -315,9 +315,13 @@ uint64_t flight_reached(void)
 /* Where an import that was broken off stopped. */
 void flight_say_where(tool *t)
 {
-    say(t, "%sstopped after %s %" PRIu64 ": each up to it is %s, or among the rejects. To go on with the next%s:",
-        flight.interrupted ? "interrupted: " : "", flight.unit, flight.reached, flight.done_to_them,
-        has(t, OPT_KEY) || has(t, OPT_TOKEN) || has(t, OPT_CONNECTION_STRING) ? ", with the same account" : "");
+    const char *why = flight.interrupted ? "interrupted: " : "";
+    const char *account = has(t, OPT_KEY) || has(t, OPT_TOKEN) || has(t, OPT_CONNECTION_STRING)
+                              ? ", with the same account" : "";
+    if (flight.reached)
+        say(t, "%sstopped after %s %" PRIu64 ": each up to it is %s, or among the rejects. To go on with the next%s:",
+            why, flight.unit, flight.reached, flight.done_to_them, account);
+    else say(t, "%snothing was taken. To begin again%s:", why, account);
     put_resume(t, stderr);
     fprintf(stderr, "%s %" PRIu64, flight.unit, flight.next);
     put_resume_options(t, stderr);

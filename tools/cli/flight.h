@@ -5,8 +5,8 @@
 #include "input.h"
 
 /* From here on the first signal ends the import in good order, the second at once, telling what is in doubt. What is done
- * to the lines: "stored". There is one flight. */
-void flight_begin(tool *t, aiocosmos_kind kind, const char *done_to_them);
+ * to the lines: "stored". It begins with this line, or element, 0 being the first. There is one flight. */
+void flight_begin(tool *t, aiocosmos_kind kind, const char *done_to_them, long from_line, long from_element);
 void flight_end(void);
 /* A line, or element, is on its way: its place, to drop it by. There has to be room. */
 unsigned flight_take(const document *line);

@@ -51,6 +51,7 @@ typedef struct importer {
     size_t rejects_len, rejected_bytes;
     struct entry *rejected;                /* the lines that they are of */
     long from_line, from_element;          /* those before it are passed over */
+    uint64_t passed;                       /* the last of them; 0: none was */
     aiocosmos_op bulk;
     blocks entries;
     bool starved;                          /* the input has nothing now */
@@ -185,16 +186,19 @@ static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
 /* What cannot be read, or makes no sense. */
 static aiocosmos_pull end_input(importer *im, const document *at)
 {
-    if (!at->why) return break_off(im, "cannot read on", im->in.error);
-    if (!im->broken) say(im->tool, "%s: line %" PRIu64 ": %s", im->tool->operand[2], at->line, at->why);
+    const char *name = input_name(im->tool->operand[2]);
+    if (at->why) say(im->tool, "%s: line %" PRIu64 ": %s", name, at->line, at->why);
+    else say(im->tool, "cannot read %s: %s", name, im->in.fault);
     im->broken = true;
     im->stopped = flight_reached() > 0;
     return AIOCOSMOS_PULL_END;
 }
 
-static bool is_before(const importer *im, const document *at)
+static bool pass_over(importer *im, const document *at)
 {
-    return at->line < (uint64_t)im->from_line || (at->element && at->element < (uint64_t)im->from_element);
+    bool is_before = at->line < (uint64_t)im->from_line || (at->element && at->element < (uint64_t)im->from_element);
+    if (is_before) im->passed = at->element ? at->element : at->line;
+    return is_before;
 }
 
 static aiocosmos_pull take_line(importer *im, aiocosmos_bulk_item *item)
@@ -214,7 +218,7 @@ static aiocosmos_pull take_line(importer *im, aiocosmos_bulk_item *item)
         }
         if (got == TAKEN_END) return AIOCOSMOS_PULL_END;
         if (got == TAKEN_ERROR) return end_input(im, &at);
-    } while (is_before(im, &at));
+    } while (pass_over(im, &at));
     kept = keep_document(im, &at);
     if (!kept) return break_off(im, "cannot go on", ENOMEM);
     fill_item(im, kept, item);
@@ -655,10 +659,13 @@ static int report_import(importer *im)
     const aiocosmos_bulk_totals *totals = &im->totals;
     double per_second = im->seconds > 0 ? (double)totals->succeeded / im->seconds : 0;
     if (im->stopped) flight_say_where(t);
+    else if (im->passed && totals->succeeded + totals->failed == 0)
+        say(t, "%s has nothing behind %" PRIu64 ", the last that was passed over", input_name(t->operand[2]),
+            im->passed);
     wipe_progress(t);
     fprintf(stderr, "%" PRIu64 " %s, %" PRIu64 " not", totals->succeeded, im->done_to_them, totals->failed);
     if (totals->maybe_applied) fprintf(stderr, " (%" PRIu64 " of them maybe)", totals->maybe_applied);
-    if (totals->failed && has(t, OPT_REJECTS)) fprintf(stderr, ": see %s", t->option[OPT_REJECTS]);
+    if (totals->failed && im->rejects_fd != STDERR_FILENO) fprintf(stderr, ": see %s", t->option[OPT_REJECTS]);
     fprintf(stderr, "; %.2f RU, %" PRIu64 " retries, %.2f s, %.0f a second\n", totals->charge_ru, totals->retries,
             im->seconds, per_second);
     if (totals->succeeded == 0 && totals->failed && !im->is_csv && is_named_csv(t->operand[2]))
@@ -688,7 +695,7 @@ static int import_lines(importer *im, uint32_t concurrency)
     status = aiocosmos_bulk(im->tool->client, &request, &im->bulk);
     if (status != 0) return say_refusal(im->tool, status);
     im->heard = seconds_since(im->tool->started);
-    flight_begin(im->tool, im->kind, im->done_to_them);
+    flight_begin(im->tool, im->kind, im->done_to_them, im->from_line, im->from_element);
     run_import(im);
     flight_end();
     return report_import(im);

@@ -36,13 +36,13 @@ bool input_fill(input *in)
 {
     size_t len = in->end - in->begin;
     ssize_t got;
-    if (in->ended || in->error || (!in->is_file && !is_readable(in->fd))) return false;
+    if (in->ended || in->fault || (!in->is_file && !is_readable(in->fd))) return false;
     if (in->begin) memmove(in->buffer, in->buffer + in->begin, len);
     in->begin = 0;
     in->end = len;
     got = read(in->fd, in->buffer + len, INPUT_READ_BYTES);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) return false;
-    if (got < 0) in->error = errno;
+    if (got < 0) in->fault = strerror(errno);
     if (got == 0) in->ended = true;
     if (got <= 0) return got == 0;
     in->end += (size_t)got;
@@ -52,8 +52,12 @@ bool input_fill(input *in)
 
 bool input_pass_mark(input *in)
 {
-    size_t len = in->end - in->begin, mark = in->marked ? 0 : text_mark(in->buffer + in->begin, len);
-    if ((len == 0 || mark > len) && !in->marked && !in->ended) return false;
+    const char *text = in->buffer + in->begin;
+    size_t len = in->end - in->begin, mark = in->marked ? 0 : text_mark(text, len);
+    if (in->marked) return true;
+    if ((len < 2 || mark > len) && !in->ended) return false;
+    if (is_utf16(text, len)) in->fault = UTF16_FAULT;
+    if (in->fault) return false;
     if (mark <= len) in->begin += mark;
     return in->marked = true;
 }

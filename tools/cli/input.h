@@ -16,7 +16,7 @@ typedef struct input {
     size_t begin, end;                     /* of what has been read and not been taken */
     bool marked;                           /* a byte order mark, if there was one, is behind us */
     bool ended;
-    int error;                             /* errno of a read that failed */
+    const char *fault;                     /* why it cannot be read; NULL: it can */
 } input;
 
 typedef enum taken {

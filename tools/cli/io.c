@@ -159,6 +159,12 @@ int open_input(tool *t, const char *path)
     return fd;
 }
 
+/* As a PowerShell writes what a program prints. */
+bool is_utf16(const char *text, size_t len)
+{
+    return len > 1 && (memcmp(text, "\xFF\xFE", 2) == 0 || memcmp(text, "\xFE\xFF", 2) == 0);
+}
+
 /* Windows programs like to begin a text with a byte order mark; JSON has none (RFC 8259, 8.1). */
 size_t text_mark(const char *text, size_t len)
 {
@@ -187,6 +193,7 @@ bool read_all(tool *t, const char *path, char *out, size_t cap, size_t *len)
         else if (got < 0 && errno != EINTR) break;
     }
     if (got < 0) say(t, "cannot read %s: %s", input_name(path), strerror(errno));
+    else if (is_utf16(out, *len)) got = -1, say(t, "cannot read %s: %s", input_name(path), UTF16_FAULT);
     else if (*len == cap) say(t, "%s holds over %zu bytes", input_name(path), cap - 1);
     if (fd != STDIN_FILENO) close(fd);
     return got >= 0 && *len < cap;

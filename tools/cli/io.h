@@ -31,6 +31,8 @@ const char *json_fault(const tool *t);     /* why the client's last parse was re
 bool stdin_is_free(tool *t);
 int open_input(tool *t, const char *path);
 bool read_all(tool *t, const char *path, char *out, size_t cap, size_t *len);
+bool is_utf16(const char *text, size_t len);               /* as its byte order mark says */
+#define UTF16_FAULT "it is UTF-16: make UTF-8 of it, as 'iconv -f UTF-16 -t UTF-8' does"
 /* The length of the byte order mark that text begins with, also if less of it is there; 0: it does not. */
 size_t text_mark(const char *text, size_t len);
 aiocosmos_str without_mark(aiocosmos_str text);

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Where stdout, or the pager behind it, is not the terminal too, which the rows keep busy enough. True: more may be said on this line. */
+/* Where stdout, or the pager behind it, is not the terminal too, which the rows keep busy enough. True: more may be said
+ * on this line. */
 bool show_rows(feed *f)
 {
     double seconds = seconds_since(f->tool->started);
