@@ -12968,6 +12968,7 @@ static int aioc_op_compose(aioc_op_engine *engine, aiocosmos_kind kind, const ai
     "WeightedRankFusion"
 
 #define AIOC_PLAN_VERSION_MAX 2
+#define AIOC_PLAN_COLUMNS_MAX 16  /* of ORDER BY; a composite index has at most eight */
 
 typedef enum aioc_plan_aggregate {
     AIOC_PLAN_PLAIN,  /* no aggregate: the first value seen */
@@ -13110,38 +13111,44 @@ static aiocosmos_json aioc_plan_get(aioc_plan_reader *in, aiocosmos_json object,
     return value;
 }
 
+/* Which of the names it is. */
+static uint8_t aioc_plan_read_name(aioc_plan_reader *in, const char *what, aiocosmos_json value,
+                                   const char *const *names, size_t count)
+{
+    size_t i = 0;
+    while (i < count && !aioc_json_is_str(value, names[i])) i++;
+    aioc_plan_expect(in, i < count, what, value, aioc_plan_unknown);
+    return (uint8_t)i;
+}
+
 /* null is a plain value, seen where others are aggregated. */
-static uint8_t aioc_plan_read_aggregate(aioc_plan_reader *in, const char *name, aiocosmos_json value)
+static uint8_t aioc_plan_read_aggregate(aioc_plan_reader *in, const char *what, aiocosmos_json value)
 {
     static const char *const names[] = { "Count", "CountIf", "Sum", "Average", "Min", "Max", "MakeList", "MakeSet" };
-    size_t i = 0, count = sizeof names / sizeof *names;
     if (value.type == AIOCOSMOS_JSON_NULL) return AIOC_PLAN_PLAIN;
-    while (i < count && !aioc_json_is_str(value, names[i])) i++;
-    aioc_plan_expect(in, i < count, name, value, "an aggregate that this version does not know");
-    return (uint8_t)(AIOC_PLAN_COUNT + i);
+    return (uint8_t)(AIOC_PLAN_COUNT + aioc_plan_read_name(in, what, value, names, sizeof names / sizeof *names));
 }
 
 /* Rows that come in no order can't be compared with the one before only. */
 static uint8_t aioc_plan_read_distinct(aioc_plan_reader *in, aiocosmos_json value, uint32_t order_count)
 {
-    bool ordered = aioc_json_is_str(value, "Ordered");
-    if (value.type == AIOCOSMOS_JSON_NONE || aioc_json_is_str(value, "None")) return AIOC_PLAN_ALL;
-    aioc_plan_expect(in, ordered || aioc_json_is_str(value, "Unordered"), "distinctType", value,
-                     aioc_plan_unknown);
-    return ordered && order_count ? AIOC_PLAN_DISTINCT_ORDERED : AIOC_PLAN_DISTINCT_UNORDERED;
+    static const char *const names[] = { "None", "Ordered", "Unordered" };
+    uint8_t distinct = AIOC_PLAN_ALL;
+    if (value.type != AIOCOSMOS_JSON_NONE) distinct = aioc_plan_read_name(in, "distinctType", value, names, 3);
+    if (distinct == AIOC_PLAN_DISTINCT_ORDERED && order_count == 0) distinct = AIOC_PLAN_DISTINCT_UNORDERED;
+    return distinct;
 }
 
 static void aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aioc_plan_info *info)
 {
+    static const char *const names[] = { "Ascending", "Descending" };
     aiocosmos_json value = aioc_json_none();
     size_t count = aioc_json_count(order), i;
     uint8_t *descending = (uint8_t *)in->texts;
     in->texts += count;
-    for (i = 0; !in->bad && aioc_json_next(order, NULL, &value); i++) {
-        descending[i] = aioc_json_is_str(value, "Descending");
-        aioc_plan_expect(in, descending[i] || aioc_json_is_str(value, "Ascending"), "orderBy", value,
-                         aioc_plan_unknown);
-    }
+    aioc_plan_expect(in, count <= AIOC_PLAN_COLUMNS_MAX, "orderBy", order, "with more than 16 columns");
+    for (i = 0; !in->bad && aioc_json_next(order, NULL, &value); i++)
+        descending[i] = aioc_plan_read_name(in, "orderBy", value, names, 2);
     info->order_count = (uint32_t)count;
     info->descending = descending;
 }
@@ -14134,7 +14141,6 @@ static void aioc_val_set_free(aioc_mem *memory, aioc_val_set *set)
 
 /*--- Sort values: what ORDER BY compares ---*/
 
-#define AIOC_ROW_COLUMNS_MAX 16  /* a composite index has at most eight */
 /* A row to be ordered, {"_rid":...,"orderByItems":[{"item":...}...],"payload":...}. An item of {} is undefined. */
 typedef struct aioc_row_sorted {
     aiocosmos_str rid, items;  /* rid: without its quotes */
@@ -14191,10 +14197,9 @@ static bool aioc_row_rid_read(aiocosmos_str rid, uint64_t *item)
     size_t i, len, error_at;
     if (rid.len != sizeof text) return false;
     for (i = 0; i < sizeof text; i++) text[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
-    if (!aioc_text_base64_decode(aioc_text_view(text, sizeof text), bytes, sizeof bytes, &len, &error_at) ||
-        len != sizeof bytes) return false;
+    if (!aioc_text_base64_decode(aioc_text_view(text, sizeof text), bytes, sizeof bytes, &len, &error_at)) return false;
     *item = aioc_text_load64le(bytes + 8);
-    return true;
+    return len == sizeof bytes;
 }
 
 /* The order in which a range gives items that are otherwise alike. -1, 0, 1. What is no id comes last, by its bytes. */
@@ -14234,9 +14239,11 @@ struct aioc_row_stage {
     size_t count;  /* rows that it keeps */
 };
 
-static void aioc_row_stage_open(aioc_row_stage *stage, const aioc_row_stage_kind *kind, aioc_mem *memory,
+/* size: of the struct that begins with it. */
+static void aioc_row_stage_open(aioc_row_stage *stage, size_t size, const aioc_row_stage_kind *kind, aioc_mem *memory,
                                 const uint64_t *key)
 {
+    memset(stage, 0, size);
     stage->kind = kind;
     stage->memory = memory;
     stage->key = key;
@@ -14497,7 +14504,6 @@ static void aioc_row_groups_close(aioc_row_stage *stage)
     aioc_val_array_free(stage->memory, &groups->cells, groups->size);
     aioc_val_set_free(stage->memory, &groups->keys);
     aioc_val_set_free(stage->memory, &groups->elements);
-    memset(groups, 0, sizeof *groups);
 }
 
 /* The group with this key (without GROUP BY, the only one), new if need be. False: no memory. */
@@ -14625,8 +14631,7 @@ static const aioc_row_stage_kind aioc_row_groups_kind = {
 static void aioc_row_groups_open(aioc_row_groups *groups, aioc_mem *memory, const aioc_plan_shape *shape,
                                  const uint64_t *key)
 {
-    memset(groups, 0, sizeof *groups);
-    aioc_row_stage_open(&groups->stage, &aioc_row_groups_kind, memory, key);
+    aioc_row_stage_open(&groups->stage, sizeof *groups, &aioc_row_groups_kind, memory, key);
     groups->shape = shape;
     groups->size = (shape->value || shape->alias_count == 0 ? 1 : shape->alias_count) * sizeof(aioc_row_cell);
 }
@@ -14803,22 +14808,18 @@ static bool aioc_row_best_is_worse(const aioc_row_kept *rows, const aioc_row *a,
 /* NULL: no memory. */
 static aioc_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row_sorted *from)
 {
-    size_t columns = best->info->order_count, size = columns * sizeof *from->values, texts = 0, i;
-    aioc_row *row;
-    char *text;
-    for (i = 0; i < columns; i++) texts += from->values[i].json.len;
-    row = aioc_row_kept_new(&best->rows, size + texts, from->payload);
+    size_t columns = best->info->order_count, size = columns * sizeof *from->values, i;
+    aioc_row *row = aioc_row_kept_new(&best->rows, size + from->items.len, from->payload);
+    char *items;
     if (!row) return NULL;
     row->values = (aioc_val_sorted *)(row + 1);
-    text = (char *)row->values + size;
+    items = (char *)row->values + size;
     memcpy(row->values, from->values, size);
+    memcpy(items, from->items.ptr, from->items.len);
     for (i = 0; i < columns; i++) {
         aiocosmos_json *item = &row->values[i].json;
+        if (item->len > 0) item->ptr = items + (item->ptr - from->items.ptr);
         item->node = NULL;
-        if (item->len == 0) continue;
-        memcpy(text, item->ptr, item->len);
-        item->ptr = text;
-        text += item->len;
     }
     return row;
 }
@@ -14829,7 +14830,7 @@ static const char *aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row)
     aioc_row_best *best = (aioc_row_best *)stage;
     const aioc_plan_info *info = best->info;
     aioc_row *copy, *goes = NULL, **known = NULL;
-    aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
+    aioc_val_sorted values[AIOC_PLAN_COLUMNS_MAX];
     aioc_row_sorted sorted;
     const char *why;
     sorted.values = values;
@@ -14856,8 +14857,7 @@ static const aioc_row_stage_kind aioc_row_best_kind = {
 static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, const aioc_plan_info *info, uint64_t most,
                                const uint64_t *key)
 {
-    memset(best, 0, sizeof *best);
-    aioc_row_stage_open(&best->rows.stage, &aioc_row_best_kind, memory, key);
+    aioc_row_stage_open(&best->rows.stage, sizeof *best, &aioc_row_best_kind, memory, key);
     best->rows.is_behind = aioc_row_best_is_worse;
     best->info = info;
     best->most = most;
@@ -15191,22 +15191,16 @@ static const char *aioc_row_rrf_add(aioc_row_stage *stage, aiocosmos_json row)
     return rrf->reading == AIOC_ROW_STATISTICS ? aioc_row_rrf_add_statistics(rrf, row) : aioc_row_rrf_add_row(rrf, row);
 }
 
-static size_t aioc_row_rrf_bytes(const aioc_row_stage *stage)
-{
-    return aioc_row_kept_bytes(stage) + ((const aioc_row_rrf *)stage)->sums.cap;
-}
-
 static void aioc_row_rrf_close(aioc_row_stage *stage)
 {
     aioc_row_rrf *rrf = (aioc_row_rrf *)stage;
     aioc_row_kept_close(stage);
     aioc_mem_buffer_free(stage->memory, &rrf->sums);
     aioc_plan_release(stage->memory, rrf->plan);
-    memset(rrf, 0, sizeof *rrf);
 }
 
 static const aioc_row_stage_kind aioc_row_rrf_kind = {
-    aioc_row_rrf_add, aioc_row_rrf_next, aioc_row_rrf_bytes, aioc_row_rrf_close
+    aioc_row_rrf_add, aioc_row_rrf_next, aioc_row_kept_bytes, aioc_row_rrf_close
 };
 
 /* Keeps the plan until it is closed. */
@@ -15214,8 +15208,7 @@ static void aioc_row_rrf_open(aioc_row_rrf *rrf, aioc_mem *memory, aioc_plan *pl
 {
     aioc_row_hole hole;
     uint32_t i;
-    memset(rrf, 0, sizeof *rrf);
-    aioc_row_stage_open(&rrf->rows.stage, &aioc_row_rrf_kind, memory, key);
+    aioc_row_stage_open(&rrf->rows.stage, sizeof *rrf, &aioc_row_rrf_kind, memory, key);
     rrf->plan = plan;
     rrf->reading = plan->needs_statistics ? AIOC_ROW_STATISTICS : 0;
     plan->refs++;
@@ -15232,6 +15225,7 @@ static void aioc_row_rrf_open(aioc_row_rrf *rrf, aioc_mem *memory, aioc_plan *pl
 static int aioc_row_resume(aioc_row_kept *rows, aiocosmos_json all)
 {
     aiocosmos_json payload = aioc_json_none();
+    rows->is_behind = NULL;
     while (aioc_json_next(all, NULL, &payload)) {
         aioc_row *row = aioc_row_kept_new(rows, 0, payload);
         if (!row) return AIOCOSMOS_E_NOMEM;
@@ -15239,10 +15233,6 @@ static int aioc_row_resume(aioc_row_kept *rows, aiocosmos_json all)
     }
     return 0;
 }
-
-static const aioc_row_stage_kind aioc_row_kept_kind = {
-    NULL, aioc_row_kept_next, aioc_row_kept_bytes, aioc_row_kept_close
-};
 
 /*--- Chains: what a plan makes of rows. A stage, if it needs one; then DISTINCT, OFFSET, TOP or LIMIT, and DCOUNT ---*/
 
@@ -15260,16 +15250,14 @@ typedef struct aioc_row_chain {
     aioc_row_progress *progress;  /* lent; NULL: it is closed, and rows pass as they are */
     aioc_row_stage *stage;  /* NULL: none is needed */
     union {
-        aioc_row_kept resumed;
         aioc_row_groups groups;
-        aioc_row_best best;
+        aioc_row_best best;  /* or the rows that a token has */
         aioc_row_rrf rrf;
     } u;
     uint8_t distinct;  /* ORDERED: rows that are the same come one behind the other, and the last tells */
     bool collects;  /* no row passes until all have come */
     bool ordered;  /* rows are to come from all ranges in the order of ORDER BY */
     bool wrapped;  /* rows come with what they are ordered by, and it does not matter */
-    bool giving;  /* all rows have come */
     bool counts;  /* a row with their number is to be given: */
     aiocosmos_str alias;
     uint64_t number;
@@ -15304,17 +15292,13 @@ static int aioc_row_chain_open(aioc_row_chain *chain, aioc_mem *memory, aioc_pla
     chain->alias = info->dcount_alias;
     chain->ordered = info->order_count > 0 && !resumed && !best && !info->has_dcount;
     chain->wrapped = info->order_count > 0 && !best && !chain->ordered;
-    if (resumed) {
-        memset(&chain->u.resumed, 0, sizeof chain->u.resumed);
-        chain->stage = &chain->u.resumed.stage;
-        aioc_row_stage_open(chain->stage, &aioc_row_kept_kind, memory, key);
-    } else if (plan && plan->hybrid) {
+    if (plan && plan->hybrid && !resumed) {
         chain->stage = &chain->u.rrf.rows.stage;
         aioc_row_rrf_open(&chain->u.rrf, memory, plan, key);
-    } else if (info->merges_groups) {
+    } else if (info->merges_groups && !resumed) {
         chain->stage = &chain->u.groups.stage;
         aioc_row_groups_open(&chain->u.groups, memory, &info->shape, key);
-    } else if (best) {
+    } else if (best || resumed) {
         chain->stage = &chain->u.best.rows.stage;
         aioc_row_best_open(&chain->u.best, memory, info, most, key);
     }
@@ -15322,7 +15306,7 @@ static int aioc_row_chain_open(aioc_row_chain *chain, aioc_mem *memory, aioc_pla
     if (!best) chain->distinct = info->distinct;
     if (chain->distinct && (chain->stage || !chain->ordered)) chain->distinct = AIOC_PLAN_DISTINCT_UNORDERED;
     if (resumed && (aioc_json_parse(&chain->doc, rows.ptr, rows.len) != 0 ||
-                    aioc_row_resume(&chain->u.resumed, aioc_json_root(&chain->doc)) != 0)) return AIOCOSMOS_E_NOMEM;
+                    aioc_row_resume(&chain->u.best.rows, aioc_json_root(&chain->doc)) != 0)) return AIOCOSMOS_E_NOMEM;
     return 0;
 }
 
@@ -15369,10 +15353,10 @@ static const char *aioc_row_pass(aioc_row_chain *chain, aiocosmos_json row)
     return chain->stage ? chain->stage->kind->add(chain->stage, row) : aioc_row_filter(chain, row);
 }
 
+/* Whether it may have more to give, when all rows have come. */
 static bool aioc_row_chain_has_more(const aioc_row_chain *chain)
 {
-    return chain->giving && (chain->counts || (chain->stage && chain->at < chain->stage->count &&
-                                               chain->progress->take > 0));
+    return chain->counts || (chain->stage && chain->at < chain->stage->count && chain->progress->take > 0);
 }
 
 /* The row of a DCOUNT, as a stage's next. */
@@ -15466,7 +15450,7 @@ typedef struct aioc_pos {
     char rid[33];  /* of the container; "": not known */
     uint32_t piece_count, rows_of_rid;
     uint64_t question;  /* hash of what was asked: the writer's business */
-    aioc_row_progress progress;
+    aioc_row_progress progress;  /* IN_CHANGES, skip: from_time_s and 1, or 0; take 0: of one key */
     const aioc_pos_piece *pieces;
     aiocosmos_str rest_min;  /* "FF": nothing else */
     /* IN_ORDER, of the last row given: its range, its orderByItems, its _rid (rows_of_rid: how many rows of that _rid
@@ -17254,17 +17238,15 @@ struct aioc_page_cursor {
     aioc_mem_buffer body, continuation;  /* continuation: where the next one starts; empty: at the beginning */
     aioc_range_reader *reader;
     aioc_mem_buffer token;  /* decoded: */
-    aioc_pos from;  /* what it resumes from; place 0: from the beginning; its progress goes on */
+    aioc_pos from;  /* what it resumes from; place 0: from the beginning. Its progress goes on */
     uint32_t continuation_max;
     aioc_mem_buffer text, items;  /* the page under construction, and the nodes of its rows, */
     aioc_range_answer *shown;  /* or the answer that is the page */
-    size_t array_len;  /* bytes of the rows' array, if the page's text is complete; else 0 */
     bool unshown;  /* there was no memory to show the page: it is kept for the next try */
     bool broken;  /* it will not help to ask again */
     bool begun, cold_due;  /* a change feed: cold_due: a range without news may be asked beside those that have some */
     uint32_t poll_ms;
     aioc_reactor_timer poll;  /* armed: the page that is owed waits to be asked for again */
-    uint64_t since;  /* from_time_s and 1; 0: none */
 };
 
 struct aioc_page_list {
@@ -17531,19 +17513,19 @@ static const char aioc_page_head[] = "{\"Documents\":[";
 #define AIOC_PAGE_ARRAY (sizeof aioc_page_head - 2)  /* where its bracket is */
 #define AIOC_PAGE_TAIL  48u  /* bytes behind the last row, at most */
 
-/* Room on the page for a row, or for what stands behind the last one. */
+/* Room on the page for a row and what stands behind the last one. It begins with that. */
 static bool aioc_page_has_room(aioc_page_cursor *cursor, aiocosmos_json row)
 {
     aioc_mem *memory = cursor->engine->memory;
     return aioc_mem_reserve(memory, &cursor->text, sizeof aioc_page_head + AIOC_PAGE_TAIL + row.len) &&
-           aioc_json_array_reserve(memory, &cursor->items, row);
+           aioc_json_array_reserve(memory, &cursor->items, row) &&
+           (cursor->text.len > 0 || aioc_mem_append_str(memory, &cursor->text, aioc_page_head));
 }
 
 /* Appends a row to the page, where there is room for it. */
 static void aioc_page_put(aioc_page_cursor *cursor, aiocosmos_json row)
 {
     aioc_mem *memory = cursor->engine->memory;
-    if (cursor->text.len == 0) aioc_mem_append_str(memory, &cursor->text, aioc_page_head);
     if (cursor->reader->page_rows++) aioc_mem_append(memory, &cursor->text, ",", 1);
     aioc_json_array_add(&cursor->items, row, cursor->text.len - AIOC_PAGE_ARRAY);
     aioc_mem_append(memory, &cursor->text, row.ptr, row.len);
@@ -17579,7 +17561,6 @@ static void aioc_page_deliver(aioc_page_cursor *cursor, aiocosmos_page *page)
             aioc_mem_buffer_free(engine->memory, &cursor->items);
         }
         aioc_page_empty(cursor);
-        cursor->array_len = 0;
     }
     aioc_page_let_go(cursor);
 }
@@ -17720,20 +17701,11 @@ static bool aioc_page_mark(aioc_page_cursor *cursor, uint32_t max)
 static bool aioc_page_show(aioc_page_cursor *cursor)
 {
     aioc_range_reader *reader = cursor->reader;
-    char tail[AIOC_PAGE_TAIL];
-    bool ok;
-    cursor->unshown = false;
     cursor->ended = cursor->way->has_more && !cursor->way->has_more(cursor);
-    ok = cursor->shown || cursor->array_len || aioc_page_has_room(cursor, aioc_json_none());
-    if (ok && !cursor->shown && !cursor->array_len) {
-        if (cursor->text.len == 0) aioc_mem_append_str(reader->memory, &cursor->text, aioc_page_head);
-        cursor->array_len = cursor->text.len + 1 - AIOC_PAGE_ARRAY;
-        aioc_mem_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)reader->page_rows);
-        aioc_mem_append_str(reader->memory, &cursor->text, tail);
-    }
-    if (!ok || !aioc_page_mark(cursor, cursor->continuation_max)) {
+    cursor->unshown = (!cursor->shown && !aioc_page_has_room(cursor, aioc_json_none())) ||
+                      !aioc_page_mark(cursor, cursor->continuation_max);
+    if (cursor->unshown) {
         aioc_range_no_memory(reader);
-        cursor->unshown = true;
         return false;
     }
     aioc_range_grow(reader);
@@ -17745,15 +17717,21 @@ static aiocosmos_json aioc_page_lend(aioc_page_cursor *cursor, aiocosmos_result 
 {
     aioc_op_delivery *delivery = aioc_op_delivered(result);
     const aioc_range_answer *shown = cursor->shown;
+    uint32_t rows = cursor->reader->page_rows;
+    size_t len = cursor->text.len + 1 - AIOC_PAGE_ARRAY;  /* of the array */
+    char tail[AIOC_PAGE_TAIL];
     result->session_token = aioc_mem_str(cursor->reader->session_token);
     if (result->status) return aioc_json_none();
-    result->body = shown ? shown->body.text : aioc_mem_text(&cursor->text);
-    if (!shown)
-        return aioc_json_array_of(&cursor->items, cursor->text.data + AIOC_PAGE_ARRAY, cursor->array_len,
-                                  cursor->reader->page_rows);
-    delivery->parsed = true;
-    delivery->root = aioc_json_root(&shown->doc);
-    return shown->rows;
+    if (shown) {
+        result->body = shown->body.text;
+        delivery->parsed = true;
+        delivery->root = aioc_json_root(&shown->doc);
+        return shown->rows;
+    }
+    aioc_mem_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)rows);
+    aioc_mem_append_str(cursor->engine->memory, &cursor->text, tail);
+    result->body = aioc_mem_text(&cursor->text);
+    return aioc_json_array_of(&cursor->items, cursor->text.data + AIOC_PAGE_ARRAY, len, rows);
 }
 
 static void aioc_page_made(aioc_op *op, const aiocosmos_result *result)
@@ -18215,7 +18193,7 @@ static void aioc_query_read_sequence(aioc_query *query)
 /* The sort values of a stream's next row, and those of a row that was given, which have been read once. */
 static int aioc_query_compare_given(const aioc_query *query, const aioc_range_stream *stream, aiocosmos_json items)
 {
-    aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
+    aioc_val_sorted values[AIOC_PLAN_COLUMNS_MAX];
     memset(values, 0, sizeof values);
     aioc_row_read_items(items, query->info->order_count, values);
     return aioc_row_compare_values(query->info, stream->row.values, values);
@@ -18268,7 +18246,7 @@ static int aioc_query_next_head(aioc_query *query, aioc_range_stream *stream, co
 static bool aioc_query_is_ahead(const aioc_query *query, const aioc_range_stream *stream)
 {
     aiocosmos_json row = stream->first->row;
-    aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
+    aioc_val_sorted values[AIOC_PLAN_COLUMNS_MAX];
     aioc_row_sorted next;
     next.values = values;
     while (aioc_json_next(stream->first->rows, NULL, &row) &&
@@ -18299,8 +18277,18 @@ static bool aioc_query_was_given(const aioc_query *query, aioc_range_stream *str
     return stream->skipping = order < 0 || (order == 0 && (stream->rids_fall ? rid > 0 : rid < 0));
 }
 
-/* Of streams whose next row is known. False: one has failed, or one's next row is still to come, and nothing can be
- * said of the order before. */
+/* Lines up a stream with its next row that was not given before. 1; 0: none has come; E_PROTOCOL, and *why. */
+static int aioc_query_advance(aioc_query *query, aioc_range_stream *stream, const char **why)
+{
+    int found;
+    do found = aioc_query_next_head(query, stream, why);
+    while (found == 1 && stream->skipping && aioc_query_was_given(query, stream));
+    if (found == 1) aioc_query_line_up(query, stream);
+    return found;
+}
+
+/* Lines up all streams. False: one has failed, or one's next row is still to come, and nothing can be said of the order
+ * before. */
 static bool aioc_query_fill_line(aioc_query *query)
 {
     aioc_range_reader *reader = &query->reader;
@@ -18320,17 +18308,13 @@ static bool aioc_query_fill_line(aioc_query *query)
     for (place = 0; place < reader->stream_count; place++) reader->streams[place]->place = place;
     for (place = 0; place < reader->stream_count; place++) {
         aioc_range_stream *stream = reader->streams[place];
-        int found;
-        if (stream->in_line) continue;
-        do found = aioc_query_next_head(query, stream, &why);
-        while (found == 1 && stream->skipping && aioc_query_was_given(query, stream));
+        int found = stream->in_line ? 1 : aioc_query_advance(query, stream, &why);
         if (reader->yielded || reader->tally.status) return false;
         if (found < 0) {
             aioc_query_row_failed(query, why);
             return false;
         }
-        if (found) aioc_query_line_up(query, stream);
-        else if (!aioc_range_is_spent(stream)) complete = false;
+        if (!found && !aioc_range_is_spent(stream)) complete = false;
     }
     for (place = reader->stream_count; place-- > 0;)
         if (!reader->streams[place]->in_line && aioc_range_is_spent(reader->streams[place]))
@@ -18388,8 +18372,7 @@ static void aioc_query_read_merged(aioc_query *query)
         if (!why) {  /* the stream moves on to its next row, if that has come */
             stream = query->line[--query->line_count];
             stream->in_line = false;
-            found = aioc_query_next_head(query, stream, &why);
-            if (found > 0) aioc_query_line_up(query, stream);
+            found = aioc_query_advance(query, stream, &why);
         }
         if (why) {
             aioc_query_row_failed(query, why);
@@ -18475,10 +18458,6 @@ static AIOC_COLD void aioc_query_begin_reading(aioc_query *query, aiocosmos_str 
     reader->window.max = open ? reader->parallel_max : AIOC_QUERY_AHEAD_MAX;
     reader->window.size = chain->collects ? reader->window.max : reader->by_key ? 0 : 1;
     query->line_count = 0;
-    if (info->order_count > AIOC_ROW_COLUMNS_MAX) {
-        aioc_page_break(query->cursor, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
-        return;
-    }
     if (!aioc_query_build_bodies(query, sql.len ? sql : aioc_mem_text(&query->sql)) || !aioc_query_cut(query)) {
         aioc_range_drop_all(reader);
         aioc_range_no_memory(reader);
@@ -18486,14 +18465,6 @@ static AIOC_COLD void aioc_query_begin_reading(aioc_query *query, aiocosmos_str 
         query->stage = AIOC_QUERY_READING;
         aioc_range_stir(reader);  /* it may be that nothing is to be read */
     }
-}
-
-/* Gives the rows that had to be complete first. */
-static void aioc_query_begin_giving(aioc_query *query)
-{
-    query->chain.giving = true;
-    query->stage = AIOC_QUERY_GIVING;
-    aioc_range_stir(&query->reader);
 }
 
 static void aioc_query_begin_component(aioc_query *query)
@@ -18513,15 +18484,11 @@ static void aioc_query_end_reading(aioc_query *query)
 {
     aioc_range_drop_all(&query->reader);
     query->line_count = 0;
-    if (query->plan && query->plan->hybrid && ++query->chain.u.rrf.reading < query->plan->component_count) {
+    if (query->plan && query->plan->hybrid && ++query->chain.u.rrf.reading < query->plan->component_count)
         query->stage = AIOC_QUERY_PREPARING;  /* the ranges may have been forgotten meanwhile */
-        aioc_range_stir(&query->reader);
-    } else if (query->chain.collects) {
-        aioc_query_begin_giving(query);
-    } else {
-        query->stage = AIOC_QUERY_OVER;
-        aioc_page_show(query->cursor);
-    }
+    else query->stage = query->chain.collects ? AIOC_QUERY_GIVING : AIOC_QUERY_OVER;
+    if (query->stage == AIOC_QUERY_OVER) aioc_page_show(query->cursor);
+    else aioc_range_stir(&query->reader);
 }
 
 static void aioc_query_give(aioc_query *query)
@@ -18549,13 +18516,11 @@ static void aioc_query_give(aioc_query *query)
 static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
 {
     aioc_pos *from = &query->cursor->from;
-    aioc_val_sorted values[AIOC_ROW_COLUMNS_MAX];
-    if (from->place == AIOC_POS_IN_ROWS) aioc_query_begin_giving(query);
+    aioc_val_sorted values[AIOC_PLAN_COLUMNS_MAX];
     if (from->place != AIOC_POS_IN_ORDER || from->values.len == 0) return 0;  /* no row was given yet */
     if (aioc_json_parse(&query->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
     query->from_items = aioc_json_root(&query->from_doc);
-    if (info->order_count > AIOC_ROW_COLUMNS_MAX ||
-        aioc_row_read_items(query->from_items, info->order_count, values)) return AIOCOSMOS_E_ARGUMENT;
+    if (aioc_row_read_items(query->from_items, info->order_count, values)) return AIOCOSMOS_E_ARGUMENT;
     query->last_rows = from->rows_of_rid;
     return aioc_mem_set(query->memory, &query->last_items, from->values) &&
            aioc_mem_set(query->memory, &query->last_rid, from->rid_of_row) &&
@@ -18630,8 +18595,11 @@ static void aioc_query_begin(aioc_query *query)
     memcpy(query->reader.rid, query->reader.ranges.container->rid, sizeof query->reader.rid);
     status = aioc_query_begin_chain(query, info);
     if (status == AIOCOSMOS_E_NOMEM) aioc_range_no_memory(&query->reader);
-    if (status || query->stage == AIOC_QUERY_GIVING) return;
-    if (hybrid && !query->plan->needs_statistics) aioc_query_begin_component(query);
+    if (status) return;
+    if (query->cursor->from.place == AIOC_POS_IN_ROWS) {
+        query->stage = AIOC_QUERY_GIVING;
+        aioc_range_stir(&query->reader);
+    } else if (hybrid && !query->plan->needs_statistics) aioc_query_begin_component(query);
     else if (hybrid) aioc_query_begin_reading(query, query->plan->statistics, &query->plain);
     else aioc_query_begin_reading(query, query->plan ? info->rewritten : aioc_mem_str("SELECT * FROM c"), info);
 }
@@ -19140,7 +19108,6 @@ static void aioc_change_work(aioc_page_cursor *cursor)
 
 static int aioc_change_place(aioc_page_cursor *cursor, aioc_pos *position)
 {
-    position->progress.skip = cursor->since;
     position->progress.take = cursor->reader->by_key ? 0 : UINT64_MAX;
     return AIOC_POS_IN_CHANGES;
 }
@@ -19175,7 +19142,7 @@ static int aioc_change_add_lines(aioc_page_cursor *cursor, const aiocosmos_chang
     int refused = aioc_request_keep_headers(builder, &cursor->question.lines, request->headers);
     aioc_mem_writer out = aioc_mem_write(builder->memory, &cursor->question.lines);
     char date[AIOC_AUTH_DATE_LEN + 1];
-    uint64_t since = cursor->since;
+    uint64_t since = cursor->from.progress.skip;
     aioc_mem_put_text(&out, request->all_versions ? "A-IM: Full-Fidelity Feed\r\n"
                                                     "x-ms-cosmos-changefeed-wire-format-version: 2021-09-15\r\n"
                                                   : "A-IM: Incremental Feed\r\n");
@@ -19194,11 +19161,10 @@ static int aioc_change_place_at(aioc_page_cursor *cursor, const aiocosmos_change
         return aioc_request_no_memory(builder);
     if (!request->continuation.len) {
         if (request->from == AIOCOSMOS_FROM_NOW) cursor->reader->start = "*";
-        if (request->from == AIOCOSMOS_FROM_TIME) cursor->since = (uint64_t)request->from_time_s + 1;
+        if (request->from == AIOCOSMOS_FROM_TIME) cursor->from.progress.skip = (uint64_t)request->from_time_s + 1;
         return 0;
     }
     if (aioc_page_read_token(cursor, request->continuation)) return builder->status;
-    cursor->since = cursor->from.progress.skip;
     cursor->reader->by_key = cursor->from.progress.take == 0;
     memcpy(cursor->reader->rid, cursor->from.rid, sizeof cursor->reader->rid);
     return 0;

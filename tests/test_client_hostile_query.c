@@ -825,8 +825,7 @@ TEST(a_query_is_not_resumed_by_another_plan)
         { PLAN(""), "{}", "the server makes no query plans" },
         { PLAN(ORDER), PLAN(""), "another plan" },
         { PLAN(ORDER), PLAN(GROUPED "," ORDER), "another plan" },
-        { PLAN(ORDER), PLAN(ORDER_OF_2), "another plan" },
-        { PLAN(ORDER), PLAN(ORDER_OF_17), "another plan" }
+        { PLAN(ORDER), PLAN(ORDER_OF_2), "another plan" }
     };
     static reading got;
     aiocosmos_query_request request = usual_request();
@@ -842,7 +841,7 @@ TEST(a_query_is_not_resumed_by_another_plan)
     client = open_usual();
     read_all(client, &request, &got, 10);
     CHECK_INT(got.status, AIOCOSMOS_E_PROTOCOL);
-    CHECK_STR(got.message, "the query plan has more than 16 columns of ORDER BY");
+    CHECK(strstr(got.message, "the query plan's orderBy is ") && strstr(got.message, ", with more than 16 columns"));
     close_client(client);
 }
 
@@ -1181,7 +1180,7 @@ static const struct { const char *plan, *why; } unusable[] = {
     { PLAN("\"aggregates\":[\"Count\"],\"hasSelectValue\":true"), "the query plan groups and has no rewritten" },
     { PLAN("\"aggregates\":[\"Count\"],\"hasSelectValue\":false"), "it is not of a SELECT VALUE and has no alias" },
     { PLAN("\"aggregates\":[\"Avg\"],\"hasSelectValue\":1," REWRITTEN),
-      "an aggregate that this version does not know" },
+      "which this version does not know" },
     { PLAN("\"aggregates\":[\"Sum\",\"Count\"]," REWRITTEN), "more than SELECT VALUE has" },
     { PLAN("\"groupByExpressions\":[\"c.a\"],\"groupByAliases\":[\"a\"]," REWRITTEN),
       "not as long as its groupByAliases" },

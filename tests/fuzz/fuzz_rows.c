@@ -70,14 +70,13 @@ static void begin(run *r, aioc_plan *plan, fuzz_input rows)
     r->progress.take = plan->info.take;
     CHECK_INT(aioc_row_chain_open(&r->chain, &memory, plan, &plan->info, key, &r->progress, aioc_mem_str("")), 0);
     while (rows.len > 0 && r->status >= 0) add(r, plan, fuzz_part(&rows));
-    r->chain.giving = r->status >= 0 && r->chain.collects;
 }
 
 /* Up to so many rows that were kept. Returns how many there were. */
 static size_t give(run *r, size_t rows_max)
 {
     size_t rows = 0, steps = 0;
-    int found = AIOC_ROW_AGAIN;
+    int found = r->status < 0 ? 0 : AIOC_ROW_AGAIN;
     while (found != 0 && rows < rows_max) {
         aiocosmos_json row;
         CHECK(steps++ < GIVES_MAX);
@@ -107,7 +106,6 @@ static void resume(run *r, aioc_plan *plan)
     CHECK_INT(aioc_json_check(rest.data, rest.len, aioc_mem_str(NULL), NULL, NULL, NULL), 0);
     aioc_row_chain_close(&r->chain);
     CHECK_INT(aioc_row_chain_open(&r->chain, &memory, plan, &plan->info, key, &r->progress, fuzz_text(&rest)), 0);
-    r->chain.giving = true;
     aioc_mem_buffer_free(&memory, &rest);
 }
 
