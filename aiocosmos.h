@@ -3311,11 +3311,12 @@ static bool aioc_json_means(aiocosmos_json string, aiocosmos_str name, bool toke
 }
 
 /* Makes room for more nodes: at first as documents have, then as the text up to `at` lets expect. Returns where the
- * next one goes. */
-static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, const aioc_json_node *node)
+ * next one goes; from *limit on there is room for one at most. */
+static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, const aioc_json_node *node,
+                                      aioc_json_node **limit)
 {
     aiocosmos_json_doc *doc = scan->doc;
-    uint32_t used = doc->cap > 0 ? (uint32_t)(node - doc->nodes) : 0;
+    uint32_t used = node ? (uint32_t)(node - doc->nodes) : 0;
     uint64_t len = (uint64_t)(scan->end - scan->text), least = used > 0 ? used + used / 2 : AIOC_JSON_NODES_MIN;
     uint64_t cap = used > 0 ? used * len / (uint64_t)(at - scan->text) / 16 * 17 : len / 10;
     aioc_json_node *nodes = NULL;
@@ -3332,6 +3333,7 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, cons
     }
     doc->nodes = nodes;
     doc->cap = (uint32_t)cap;
+    *limit = nodes + cap - 1;
     return nodes + used;
 }
 
@@ -3393,11 +3395,8 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool not
     aioc_json_node *node = noting ? scan->doc->nodes : NULL, *limit = node ? node + scan->doc->cap - 1 : NULL;
     uint32_t info = 0;
     for (;;) {
-        if (noting && node >= limit) {  /* a name and a value are noted before this is asked again */
-            node = aioc_json_more(scan, at, node);
-            if (!node) return NULL;
-            limit = scan->doc->nodes + scan->doc->cap - 1;
-        }
+        /* A name and a value are noted before this is asked again. */
+        if (noting && (!node || node >= limit) && !(node = aioc_json_more(scan, at, node, &limit))) return NULL;
         if (in.closing == '}') {
             start = at;
             at = aioc_json_scan_name(scan, at, end, &info, &name_end);
