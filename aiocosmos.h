@@ -1846,9 +1846,8 @@ static int aioc_reactor_watch(aioc_reactor *reactor, aioc_reactor_source *source
     const aiocosmos_platform *platform = reactor->platform;
     int io = 0, i;
     if (source->want == want) return 0;
-    if (reactor->poller) {
+    if (reactor->poller)
         io = platform->poller_set(platform->user_data, reactor->poller, source->fd, source->want, want, source);
-    }
     if (io < 0 && want != 0) return aioc_reactor_result(io);
     if (source->want == 0) {
         source->next = reactor->sources;
@@ -2104,6 +2103,16 @@ static void aioc_mem_release(aioc_mem *memory, void *ptr, size_t size)
     memory->used -= size;
 }
 
+/* The first block of a class that has one. */
+static void *aioc_mem_take(aioc_mem *memory, int index, size_t size)
+{
+    aioc_mem_block *block = memory->free[index];
+    aioc_mem_permit(block, size, size);
+    memory->free[index] = block->next;
+    memory->kept -= size;
+    return block;
+}
+
 /* Gives kept blocks back until at most goal bytes are kept, the largest first, none of class last or below: small ones
  * are asked for all the time. */
 static void aioc_mem_give_back(aioc_mem *memory, size_t goal, int last)
@@ -2111,13 +2120,8 @@ static void aioc_mem_give_back(aioc_mem *memory, size_t goal, int last)
     int index;
     for (index = AIOC_MEM_CLASSES - 1; index > last && memory->kept > goal; index--) {
         size_t size = aioc_mem_class_size(index);
-        while (memory->free[index] && memory->kept > goal) {
-            aioc_mem_block *block = memory->free[index];
-            aioc_mem_permit(block, size, size);
-            memory->free[index] = block->next;
-            memory->kept -= size;
-            aioc_mem_release(memory, block, size);
-        }
+        while (memory->free[index] && memory->kept > goal)
+            aioc_mem_release(memory, aioc_mem_take(memory, index, size), size);
     }
 }
 
@@ -2162,14 +2166,8 @@ static void *aioc_mem_alloc(aioc_mem *memory, size_t size)
     void *ptr;
     int index = aioc_mem_class(size, &rounded);
     AIOCOSMOS_ASSERT(size > 0);
-    if (index < AIOC_MEM_CLASSES && memory->free[index]) {
-        ptr = memory->free[index];
-        aioc_mem_permit(ptr, rounded, rounded);
-        memory->free[index] = ((aioc_mem_block *)ptr)->next;
-        memory->kept -= rounded;
-    } else {
-        ptr = aioc_mem_ask(memory, NULL, 0, rounded);
-    }
+    ptr = index < AIOC_MEM_CLASSES && memory->free[index] ? aioc_mem_take(memory, index, rounded)
+                                                          : aioc_mem_ask(memory, NULL, 0, rounded);
     if (ptr) aioc_mem_permit(ptr, size, rounded);
     return ptr;
 }
