@@ -4020,13 +4020,6 @@ static bool aioc_json_get_bool(aiocosmos_json value, bool *out)
     return true;
 }
 
-/* Copies what still fits behind what is there, and counts all. */
-static size_t aioc_json_copy(char *buf, size_t cap, size_t len, const char *bytes, size_t size)
-{
-    if (len < cap) memcpy(buf + len, bytes, size < cap - len ? size : cap - len);
-    return len + size;
-}
-
 static size_t aioc_json_get_str(aiocosmos_json value, char *buf, size_t cap)
 {
     const char *at, *end;
@@ -4035,16 +4028,19 @@ static size_t aioc_json_get_str(aiocosmos_json value, char *buf, size_t cap)
     at = value.ptr + 1;
     end = value.ptr + value.len - 1;
     while (at < end) {
-        const char *plain = at;
+        const char *piece = at;
         char character[4];
+        size_t size;
         if (*at == '\\') {
-            size_t size = aioc_json_unescape(&at, end, character);
-            len = aioc_json_copy(buf, cap, len, character, size);
+            size = aioc_json_unescape(&at, end, character);
+            piece = character;
         } else {
-            at = (const char *)memchr(plain, '\\', (size_t)(end - plain));
+            at = (const char *)memchr(piece, '\\', (size_t)(end - piece));
             if (!at) at = end;
-            len = aioc_json_copy(buf, cap, len, plain, (size_t)(at - plain));
+            size = (size_t)(at - piece);
         }
+        if (len < cap) memcpy(buf + len, piece, size < cap - len ? size : cap - len);
+        len += size;
     }
     if (cap == 0) return len;
     cut = len < cap ? len : cap - 1;
@@ -7010,9 +7006,8 @@ static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
 static aioc_http_state aioc_http_head_done(aioc_http_parser *parser)
 {
     int status = parser->response.status;
-    if ((status < 200 || status == 204) && (parser->chunked || (parser->has_length && parser->length > 0))) {
+    if ((status < 200 || status == 204) && (parser->chunked || (parser->has_length && parser->length > 0)))
         parser->close = true;
-    }
     if (status >= 200) return aioc_http_framing(parser);
     if (status == 101)
         return aioc_http_refuse(parser, "the answer switches to a protocol that was not asked for");
@@ -7055,9 +7050,7 @@ static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char 
 static aioc_http_state aioc_http_complete(aioc_http_parser *parser)
 {
     parser->phase = AIOC_HTTP_COMPLETE;
-    if (parser->response.body.len == 0 && parser->body.len > 0) {
-        parser->response.body = aioc_mem_text(&parser->body);
-    }
+    if (parser->response.body.len == 0 && parser->body.len > 0) parser->response.body = aioc_mem_text(&parser->body);
     return AIOC_HTTP_DONE;
 }
 
