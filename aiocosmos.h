@@ -5128,9 +5128,8 @@ struct aioc_dns_lookup {
     uint64_t question;  /* the hook's; 0: not asked */
     unsigned candidate;  /* the next to ask for */
     bool served;  /* the name's addresses have been handed out while this goes on */
-    bool failed;  /* for some candidate nobody could say: so the name may exist */
-    const char *why;  /* of that */
-    unsigned server;  /* and whose fault it was */
+    const char *why;  /* for some candidate nobody could say: so the name may exist */
+    unsigned server;  /* whose fault that was */
     aioc_dns_config config;
     aioc_dns_query queries[2];
 };
@@ -5244,13 +5243,12 @@ static void aioc_dns_name_set_none(aioc_dns *resolver, aioc_dns_name *name, cons
     name->expires_us = aioc_dns_after(resolver, AIOC_DNS_NEGATIVE_S);
 }
 
-/* Nobody could say: what was known is used. why NULL: there was no answer. */
+/* Nobody could say: what was known is used. */
 static void aioc_dns_lookup_fail(aioc_dns_lookup *lookup, const char *why)
 {
     aioc_dns_name *name = lookup->name;
     bool stale = aioc_dns_stale_usable(lookup), asked = lookup->config.server_count > 0;
     char server[AIOC_TEXT_ADDRESS_MAX] = "";
-    if (!why) why = asked ? "did not answer" : "none of this machine's name servers can be used";
     if (asked) aioc_text_put_address(&lookup->config.servers[lookup->server], server);
     aioc_mem_print(name->error, sizeof name->error,
                    asked ? "%s could not be looked up: name server %s %s" : "%s could not be looked up: %s%s",
@@ -5325,13 +5323,13 @@ static void aioc_dns_lookup_settle(aioc_dns_lookup *lookup)
         return;
     }
     if (failed) {
-        lookup->failed = true;
-        lookup->why = failed->why;
+        lookup->why = failed->why ? failed->why : lookup->config.server_count ? "did not answer"
+                    : "none of this machine's name servers can be used";
         lookup->server = failed->server;
     }
     /* Where nobody answers, the next candidate would meet the same silence. */
     if ((!failed || failed->why) && aioc_dns_lookup_next(lookup)) return;
-    if (!lookup->failed) aioc_dns_lookup_none(lookup);
+    if (!lookup->why) aioc_dns_lookup_none(lookup);
     else aioc_dns_lookup_fail(lookup, lookup->why);
 }
 
@@ -5418,16 +5416,15 @@ static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const void *byte
     aioc_dns_query *query = exchange->query;
     aioc_dns_response response = query->said;
     aioc_dns_kind kind = aioc_dns_parse_response(bytes, len, exchange->id, query->type, &response);
-    const char *why;
+    const char *why = kind == AIOC_DNS_FAILED ? response.why : "sent a malformed answer";
     if (kind == AIOC_DNS_FOREIGN && !exchange->stream) return;  /* a forgery, or late: ours may yet come */
     if (kind == AIOC_DNS_TRUNCATED && !exchange->stream) {
         aioc_reactor_hang_up(query->lookup->resolver->reactor, &exchange->source);
         why = aioc_dns_exchange_connect(exchange, true);
-        if (why) aioc_dns_exchange_fail(exchange, why);
-        return;
+        if (!why) return;
     }
     if (kind <= AIOC_DNS_TRUNCATED) {
-        aioc_dns_exchange_fail(exchange, kind == AIOC_DNS_FAILED ? response.why : "sent a malformed answer");
+        aioc_dns_exchange_fail(exchange, why);
         return;
     }
     query->server = exchange->server;
@@ -5509,11 +5506,10 @@ static AIOC_COLD void aioc_dns_exchange_ready(aioc_reactor_source *source, unsig
 static void aioc_dns_lookup_wait(aioc_dns_lookup *lookup)
 {
     aioc_reactor *reactor = lookup->resolver->reactor;
-    if (!lookup->served && aioc_dns_stale_usable(lookup)) {
-        aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_STALE_US);
-    } else if (lookup->question) {
-        aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_HOOK_US);
-    }
+    bool stale = !lookup->served && aioc_dns_stale_usable(lookup);
+    if (stale || lookup->question)
+        aioc_reactor_timer_start(reactor, &lookup->timer,
+                                 reactor->now_us + (stale ? AIOC_DNS_STALE_US : AIOC_DNS_HOOK_US));
 }
 
 /* Enough waited: for the other family, for anything newer than what was known, or for the host. */
