@@ -48,7 +48,7 @@ static taken take_all(reading *r)
         tell(r, ";");
         r->next = at.next;
     }
-    if (got == TAKEN_ERROR) tell(r, "%d(%s)", (int)at.line, at.why ? at.why : r->in.fault);
+    if (got == TAKEN_ERROR) tell(r, "%d(%s)", (int)at.line, at.why);
     return got;
 }
 

@@ -337,6 +337,7 @@ END
     exits 0 "$tool" container show game players
     prints '"defaultTtl":77'
     exits 2 "$tool" container replace game players /dev/null
+    says 'container replace: /dev/null: a value is expected at byte 0'
     exits 2 "$tool" container replace game none "$work/definition"
     exits 0 "$tool" container delete game deep
     says "deleting the container deep, of the account at $(expr "$AIOCOSMOS_ENDPOINT" : 'http://\([^/]*\)')"

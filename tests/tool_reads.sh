@@ -146,6 +146,12 @@ part_resumed_export() {
     says 'all was read by an earlier run'
     exits 2 "$tool" export game many --state "$work/state" --pk '"r1"'
     says 'it is of another command, account or query'
+    exits 1 "$tool" export game many --state "$work/none/state"
+    says 'cannot write it'
+    is "$(cat "$work/out")" '' 'what is printed without a state'
+    is "$(grep -c 'repeat the command' "$work/err")" 0 'advice to go on by a state that is not'
+    exits 2 "$tool" export game many --state /dev/null
+    says 'in a file only'
     echo '{"of":1}' >"$work/state"
     exits 2 "$tool" export game many --state "$work/state"
     echo nonsense >"$work/state"
@@ -461,6 +467,10 @@ END
     says 409
     says 'element 2, so that nothing was done'
     is "$(count bank)" 2 'items after a transaction that failed'
+    exits 2 "$tool" batch game bank --pk '"eu"' /dev/null
+    says 'batch: /dev/null: there is no operation'
+    exits 2 "$tool" batch game bank --pk '"eu"' - <&-
+    says 'cannot read stdin: Bad file descriptor'
     echo '{"op":"delete","id":"bob","if_match":"\"x\""}' | exits 1 "$tool" batch game bank --pk '"eu"'
     prints '{"status":412,'
     echo '{"op":"read","id":"none"}' | exits 1 "$tool" batch game bank --pk '"eu"'
@@ -583,6 +593,7 @@ part_token() {
     exits 0 env AIOCOSMOS_TOKEN=wrong "$tool" db list --connection-string "$account"
     exits 2 "$tool" db list --token secret --key AAAA
     exits 2 "$tool" db list --token ''
+    says '--token: it is empty'
     echo 'C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==' >"$work/key"
     exits 0 "$tool" db list --key-file "$work/key"
     : >"$work/key"

@@ -68,7 +68,7 @@ static void take_all(aiocosmos_str text, size_t piece, bool is_csv, told *out)
             tell_document(out, &at, is_csv);
         CHECK(got != TAKEN_NONE_YET || ends[1] >= 0);
     }
-    if (got == TAKEN_ERROR) tell(out, "%llu %s", (unsigned long long)at.line, at.why ? at.why : in.fault);
+    if (got == TAKEN_ERROR) tell(out, "%llu %s", (unsigned long long)at.line, at.why);
     if (ends[1] >= 0) close(ends[1]);
     input_close(&in);
     csv_free(&table);

@@ -53,6 +53,7 @@ static bool choose_key(tool *t, aiocosmos_options *o)
     if (!has(t, OPT_KEY)) o->token = given(t, OPT_TOKEN, "AIOCOSMOS_TOKEN", &t->key_from);
     if (o->key && o->token) return say(t, "AIOCOSMOS_KEY and AIOCOSMOS_TOKEN are both set: unset one"), false;
     if (!o->key && !o->token && is_local(o->endpoint)) o->key = AIOCOSMOS_EMULATOR_KEY;
+    if ((o->key && !*o->key) || (o->token && !*o->token)) return say(t, "%s: it is empty", t->key_from), false;
     if (o->key || o->token) return true;
     say(t, "the account's key is missing: set AIOCOSMOS_KEY or AIOCOSMOS_TOKEN, or give --key-file FILE");
     return false;

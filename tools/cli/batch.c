@@ -93,11 +93,12 @@ static bool read_all_operations(transaction *x, const char *path)
     while (!why && got != TAKEN_END) {
         got = values_take(&v, &in, &at);
         if (got == TAKEN_DOCUMENT) why = add_operation(x, &at);
-        if (got == TAKEN_ERROR) why = at.why ? at.why : "it cannot be read on";
-        if (why) say(x->tool, "batch: %s: line %d: %s", input_name(path), (int)at.line, why);
+        if (got == TAKEN_ERROR) why = at.why;
+        if (why && at.line) say(x->tool, "batch: %s: line %d: %s", input_name(path), (int)at.line, why);
+        else if (why) say(x->tool, "cannot read %s: %s", input_name(path), why);
     }
     input_close(&in);
-    if (!why && x->count == 0) say(x->tool, "batch: there is no operation");
+    if (!why && x->count == 0) say(x->tool, "batch: %s: there is no operation", input_name(path));
     return !why && x->count > 0;
 }
 

@@ -364,7 +364,7 @@ taken csv_take(csv *c, input *in, document *out)
         }
         if (got == TAKEN_NONE_YET && input_fill(in)) continue;
         memset(out, 0, sizeof *out);
-        if (!c->json) out->why = "no memory";
+        out->why = c->json ? in->fault : "no memory";
         return got == TAKEN_NONE_YET && in->fault ? TAKEN_ERROR : got;
     }
 }

@@ -152,18 +152,19 @@ int container_show(tool *t)
 int container_replace(tool *t)
 {
     aiocosmos_request request = {0};
-    char *text = malloc(DOCUMENT_BYTES_MAX);
-    aiocosmos_str definition = { text, 0 };
+    aiocosmos_str definition;
+    char *text = read_text(t, t->operand[2], &definition);
+    aiocosmos_json_doc *doc = text ? parse_text(t, t->operand[2], definition) : NULL;
     int status = EXIT_USAGE;
-    if (!text) return say(t, "no memory"), EXIT_REFUSED;
-    if (read_all(t, t->operand[2], text, DOCUMENT_BYTES_MAX, &definition.len)) {
+    if (doc) {
         request.kind = AIOCOSMOS_REPLACE_CONTAINER;
         request.database = t->operand[0];
         request.container = t->operand[1];
-        request.body = without_mark(definition);
+        request.body = definition;
         request.if_match = aiocosmos_text(t->option[OPT_IF_MATCH]);
         status = perform_and_print(t, &request);
     }
+    aiocosmos_json_free(doc);
     free(text);
     return status;
 }

@@ -187,8 +187,8 @@ static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
 static aiocosmos_pull end_input(importer *im, const document *at)
 {
     const char *name = input_name(im->tool->operand[2]);
-    if (at->why) say(im->tool, "%s: line %" PRIu64 ": %s", name, at->line, at->why);
-    else say(im->tool, "cannot read %s: %s", name, im->in.fault);
+    if (at->line) say(im->tool, "%s: line %" PRIu64 ": %s", name, at->line, at->why);
+    else say(im->tool, "cannot read %s: %s", name, at->why);
     im->broken = true;
     im->stopped = flight_reached() > 0;
     return AIOCOSMOS_PULL_END;

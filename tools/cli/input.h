@@ -23,7 +23,7 @@ typedef enum taken {
     TAKEN_DOCUMENT,
     TAKEN_NONE_YET,                        /* the input has nothing more now */
     TAKEN_END,
-    TAKEN_ERROR                            /* of reading; or what follows makes no sense, as document.why says */
+    TAKEN_ERROR                            /* it cannot be read, or what follows makes no sense, as document.why says */
 } taken;
 
 /* Valid until the next one is taken. */
@@ -31,7 +31,7 @@ typedef struct document {
     aiocosmos_str text;                    /* of what is no document, as it is */
     uint64_t too_long;                     /* the length of one that is too long to keep; then there is no text */
     const char *why;                       /* it is known to be none; NULL: it may be one */
-    uint64_t line;                         /* where it begins */
+    uint64_t line;                         /* where it begins; 0: it cannot be read */
     uint64_t element;                      /* its place in a JSON array, from 1; else 0 */
     uint64_t next;                         /* the line, or element, to go on with behind it */
 } document;

@@ -171,15 +171,6 @@ size_t text_mark(const char *text, size_t len)
     return len && memcmp(text, "\xEF\xBB\xBF", len < 3 ? len : 3) == 0 ? 3 : 0;
 }
 
-aiocosmos_str without_mark(aiocosmos_str text)
-{
-    size_t mark = text_mark(text.ptr, text.len);
-    if (mark > text.len) return text;
-    text.ptr += mark;
-    text.len -= mark;
-    return text;
-}
-
 /* A whole input of at most cap bytes. False: it cannot be read, or is longer, and that has been said. */
 bool read_all(tool *t, const char *path, char *out, size_t cap, size_t *len)
 {
@@ -197,6 +188,31 @@ bool read_all(tool *t, const char *path, char *out, size_t cap, size_t *len)
     else if (*len == cap) say(t, "%s holds over %zu bytes", input_name(path), cap - 1);
     if (fd != STDIN_FILENO) close(fd);
     return got >= 0 && *len < cap;
+}
+
+char *read_text(tool *t, const char *path, aiocosmos_str *out)
+{
+    char *text = malloc(DOCUMENT_BYTES_MAX + 2);
+    size_t len, mark;
+    if (!text) say(t, "no memory");
+    if (!text || !read_all(t, path, text, DOCUMENT_BYTES_MAX + 1, &len)) {
+        free(text);
+        return NULL;
+    }
+    mark = text_mark(text, len);
+    if (mark > len) mark = 0;
+    text[len] = 0;
+    out->ptr = text + mark;
+    out->len = len - mark;
+    return text;
+}
+
+aiocosmos_json_doc *parse_text(tool *t, const char *path, aiocosmos_str text)
+{
+    aiocosmos_json_doc *doc;
+    if (aiocosmos_json_parse(t->client, text.ptr, text.len, &doc, NULL) == 0) return doc;
+    say(t, "%s: %s: %s", t->command->name, input_name(path), json_fault(t));
+    return NULL;
 }
 
 char *text_of(aiocosmos_str from)

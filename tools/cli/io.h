@@ -35,6 +35,10 @@ bool is_utf16(const char *text, size_t len);               /* as its byte order 
 #define UTF16_FAULT "it is UTF-16: make UTF-8 of it, as 'iconv -f UTF-16 -t UTF-8' does"
 /* The length of the byte order mark that text begins with, also if less of it is there; 0: it does not. */
 size_t text_mark(const char *text, size_t len);
-aiocosmos_str without_mark(aiocosmos_str text);
+/* A document or script of the size that the service takes, without that mark and with a zero byte behind it. Returns
+ * what is to be freed; NULL: it cannot be read, and that has been said. */
+char *read_text(tool *t, const char *path, aiocosmos_str *out);
+/* To be freed; NULL: it is no JSON, and that has been said. */
+aiocosmos_json_doc *parse_text(tool *t, const char *path, aiocosmos_str text);
 
 #endif

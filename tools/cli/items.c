@@ -10,13 +10,10 @@
 static int write_item(tool *t, aiocosmos_str text)
 {
     aiocosmos_request request = {0};
-    aiocosmos_json_doc *doc;
+    aiocosmos_json_doc *doc = parse_text(t, t->operand[2], text);
     char id[1024];                         /* the service's limit is 1023 bytes */
     int status;
-    if (aiocosmos_json_parse(t->client, text.ptr, text.len, &doc, NULL) < 0) {
-        say(t, "%s: %s: %s", t->command->name, input_name(t->operand[2]), json_fault(t));
-        return EXIT_USAGE;
-    }
+    if (!doc) return EXIT_USAGE;
     status = read_definition(t);
     request.kind = (aiocosmos_kind)t->command->kind;
     request.database = t->operand[0];
@@ -36,12 +33,9 @@ static int write_item(tool *t, aiocosmos_str text)
 
 int item_write(tool *t)
 {
-    char *text = malloc(DOCUMENT_BYTES_MAX + 1);
-    aiocosmos_str document = { text, 0 };
-    int status = EXIT_USAGE;
-    if (!text) return say(t, "no memory"), EXIT_REFUSED;
-    if (read_all(t, t->operand[2], text, DOCUMENT_BYTES_MAX + 1, &document.len))
-        status = write_item(t, without_mark(document));
+    aiocosmos_str document;
+    char *text = read_text(t, t->operand[2], &document);
+    int status = text ? write_item(t, document) : EXIT_USAGE;
     free(text);
     return status;
 }

@@ -102,25 +102,25 @@ static int complete_trigger(tool *t, aiocosmos_request *request)
 }
 
 /* As the library takes it: a text that ends at its first zero byte. */
-static bool is_script(tool *t, const char *text, size_t len)
+static bool is_script(tool *t, aiocosmos_str text)
 {
-    if (strlen(text) == len && text[strspn(text, " \t\r\n")]) return true;
-    say(t, "%s: no JavaScript was read: %s", t->command->name, strlen(text) < len ? "a zero byte" : "there is nothing");
+    bool whole = strlen(text.ptr) == text.len;
+    if (whole && text.ptr[strspn(text.ptr, " \t\r\n")]) return true;
+    say(t, "%s: no JavaScript was read: %s", t->command->name, whole ? "there is nothing" : "a zero byte");
     return false;
 }
 
 int script_write(tool *t)
 {
     aiocosmos_request request = {0};
-    char *text = calloc(1, DOCUMENT_BYTES_MAX + 1);        /* ends in zero whatever is read */
-    aiocosmos_str script = { text, 0 };
+    aiocosmos_str script;
+    char *text;
     int status = EXIT_USAGE;
-    if (!text) return say(t, "no memory"), EXIT_REFUSED;
     name_resource(t, &request);
-    if (!trigger_of(t, &request)) {
-        see_help(t);
-    } else if (read_all(t, t->operand[3], text, DOCUMENT_BYTES_MAX, &script.len) && is_script(t, text, script.len)) {
-        request.script = without_mark(script).ptr;
+    if (!trigger_of(t, &request)) return see_help(t);
+    text = read_text(t, t->operand[3], &script);
+    if (text && is_script(t, script)) {
+        request.script = script.ptr;
         status = complete_trigger(t, &request);
         if (status == EXIT_DONE) status = perform_and_print(t, &request);
     }

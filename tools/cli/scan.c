@@ -276,25 +276,24 @@ int scan_begin(scan *s)
 {
     tool *t = s->rows.tool;
     char *state = NULL;
-    bool ok;
     int status;
     if (has(t, OPT_STATE)) {
         s->signature = signature_of(s);
         if (!s->signature) return say(t, "no memory"), EXIT_REFUSED;
         if (!read_state(t, &state)) return free(state), EXIT_USAGE;
-        if (state) {
-            ok = take_state(s, state);
-            free(state);
-            return ok ? EXIT_DONE : EXIT_USAGE;
-        }
     }
-    if (!s->whole && !is_set(&s->pk)) {
+    if (state) {
+        status = take_state(s, state) ? EXIT_DONE : EXIT_USAGE;
+        free(state);
+    } else if (!s->whole && !is_set(&s->pk)) {
         status = find_parts(s);
     } else {
         status = take_as_one(s) ? EXIT_DONE : EXIT_REFUSED;
         if (status != EXIT_DONE) say(t, "no memory");
     }
-    return status;
+    if (status != EXIT_DONE) return status;
+    save(s);                               /* if that cannot be, it is known before anything is done */
+    return s->rows.status;
 }
 
 static void take_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)

@@ -17,8 +17,12 @@ bool read_state(tool *t, char **state)
     struct stat about;
     size_t cap = 1, len = 0;
     *state = NULL;
-    if (stat(path, &about) == 0) cap += about.st_size < STATE_BYTES_MAX ? (size_t)about.st_size : STATE_BYTES_MAX;
-    else if (errno == ENOENT) return true;
+    if (stat(path, &about) == 0) {
+        if (!S_ISREG(about.st_mode)) return say(t, "--state %s: a state can be kept in a file only", path), false;
+        cap += about.st_size < STATE_BYTES_MAX ? (size_t)about.st_size : STATE_BYTES_MAX;
+    } else if (errno == ENOENT) {
+        return true;
+    }
     *state = malloc(cap + 1);
     if (!*state || !read_all(t, path, *state, cap, &len)) return false;
     while (len && ((*state)[len - 1] == '\n' || (*state)[len - 1] == '\r')) len--;

@@ -360,6 +360,7 @@ taken values_take(values *v, input *in, document *out)
         drop(v, in);
         if (!input_fill(in)) {
             memset(out, 0, sizeof *out);
+            out->why = in->fault;
             return in->fault ? TAKEN_ERROR : TAKEN_NONE_YET;
         }
     }
