@@ -191,7 +191,7 @@ static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *
     if (!emu_check_id(x, found[ID], draft->id, &draft->content.id, true)) return false;
     draft->key = known && key_name && emu_is_key(found[KEY], known) ? known : &core->key;
     if (draft->key != known && !emu_document_key(x, root, &core->key, known)) return false;
-    emu_expect_item(x->container, draft->key, draft->content.id);
+    emu_table_expect(&x->container->items, emu_item_hash(draft->key->hash, draft->content.id));
     draft->ttl = found[TTL];
     for (i = 0; i < x->container->unique_count; i++) emu_unique_hash(x, root, i, draft->key, draft->uniques + 2 * i);
     draft->content.uniques = draft->uniques;

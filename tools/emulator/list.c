@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-static uint32_t emu_table_home(const emu_table *table, uint64_t hash)
-{
-    return (uint32_t)((hash >> 32) * table->size >> 32);
-}
-
 static uint32_t emu_table_behind(const emu_table *table, uint32_t at)
 {
     return at + 1 < table->size ? at + 1 : 0;
@@ -72,16 +67,6 @@ void *emu_table_find(const emu_table *table, uint64_t hash, uint32_t *at)
         return slot->what;
     }
     return NULL;
-}
-
-void emu_table_expect(const emu_table *table, uint64_t hash)
-{
-#if defined(__GNUC__)
-    if (table->size) __builtin_prefetch(&table->slot[emu_table_home(table, hash)]);
-#else
-    (void)table;
-    (void)hash;
-#endif
 }
 
 void emu_table_free(aioc_mem *memory, emu_table *table)

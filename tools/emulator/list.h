@@ -10,9 +10,19 @@ EMU_PRIVATE void emu_table_add(emu_table *table, uint64_t hash, void *what);
 EMU_PRIVATE void emu_table_remove(emu_table *table, uint64_t hash, const void *what);
 /* What it has of this hash, one after the other: *at is 0 at first. NULL: no more. */
 EMU_PRIVATE void *emu_table_find(const emu_table *table, uint64_t hash, uint32_t *at);
-/* It will be asked for this hash soon: memory takes longer than what is done until then. */
-EMU_PRIVATE void emu_table_expect(const emu_table *table, uint64_t hash);
 EMU_PRIVATE void emu_table_free(aioc_mem *memory, emu_table *table);
+
+static inline uint32_t emu_table_home(const emu_table *table, uint64_t hash)
+{
+    return (uint32_t)((hash >> 32) * table->size >> 32);
+}
+
+/* It will be asked for this hash soon, and memory takes longer than what is done until then. Inline, because compilers
+ * leave out calls of a function that has no other effect. */
+static inline void emu_table_expect(const emu_table *table, uint64_t hash)
+{
+    if (table->size) __builtin_prefetch(&table->slot[emu_table_home(table, hash)]);
+}
 
 EMU_PRIVATE bool emu_list_reserve(aioc_mem *memory, emu_list *list, uint32_t extra);
 /* Its slot; room was reserved. */

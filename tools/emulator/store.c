@@ -107,16 +107,11 @@ static void emu_drop_partition(emu_store *store, emu_container *container, emu_p
  * MARK: - Items
  *----------------------------------------------------------------------------*/
 
-static uint64_t emu_item_hash(uint64_t key_hash, aiocosmos_str id)
+uint64_t emu_item_hash(uint64_t key_hash, aiocosmos_str id)
 {
     uint64_t hash[2];
     aioc_protocol_murmur3_128(id.ptr, id.len, hash);
     return hash[0] ^ key_hash * UINT64_C(0x9e3779b97f4a7c15);
-}
-
-void emu_expect_item(const emu_container *container, const emu_key *key, aiocosmos_str id)
-{
-    emu_table_expect(&container->items, emu_item_hash(key->hash, id));
 }
 
 static size_t emu_item_size(const emu_item *item)

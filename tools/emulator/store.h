@@ -14,8 +14,8 @@ EMU_PRIVATE emu_item *emu_find_item(const emu_container *container, emu_partitio
 /* The one of a number, which it keeps when it is renamed. NULL: there is none. */
 EMU_PRIVATE emu_item *emu_find_number(const emu_container *container, uint64_t number);
 
-/* It will be looked for, or stored, soon. */
-EMU_PRIVATE void emu_expect_item(const emu_container *container, const emu_key *key, aiocosmos_str id);
+/* In the table of a container's items. */
+EMU_PRIVATE uint64_t emu_item_hash(uint64_t key_hash, aiocosmos_str id);
 
 /* Stores a new item, or a new version of one (old not NULL). NULL: no memory, nothing changed. */
 typedef struct emu_item_new {
