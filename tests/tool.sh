@@ -58,6 +58,12 @@ part_usage() {
     completed
     exits 0 "$tool" --man
     prints '.SS "aiocosmos container create DB ID"'
+    if [ -c /dev/full ]; then
+        for option in --help 'import --help' --man --version --completion; do
+            exits 1 sh -c "'$tool' $option >/dev/full"
+            says 'cannot write to stdout'
+        done
+    fi
     exits 2 "$tool"
     says 'a command is missing'
     exits 2 "$tool" frobnicate

@@ -645,9 +645,18 @@ part_profile() {
     exits 2 "$tool" db list --profile mine --endpoint "$endpoint"
     exits 0 "$tool" profile list
     is "$(cat "$work/out")" "{\"name\":\"mine\",\"endpoint\":\"$endpoint\"}" profiles
+    mkfifo "$XDG_CONFIG_HOME/aiocosmos/pipe"
+    exits 2 "$tool" --profile pipe db list
+    says 'pipe: this is no file'
+    rm "$XDG_CONFIG_HOME/aiocosmos/pipe"
+    (umask 077 && echo nonsense >"$XDG_CONFIG_HOME/aiocosmos/wrong")
+    exits 2 "$tool" --profile wrong db list
+    says '--profile wrong: a part without'
+    rm "$XDG_CONFIG_HOME/aiocosmos/wrong"
     chmod 644 "$XDG_CONFIG_HOME/aiocosmos/mine"
     exits 2 "$tool" --profile mine db list
     says 'others can read it'
+    exits 1 "$tool" profile list
     exits 0 "$tool" profile delete mine
     exits 1 "$tool" profile delete mine
     command -v script >/dev/null || return

@@ -153,6 +153,7 @@ static void say_wrong_setting(tool *t, const char *why)
     if (len == 8 && memcmp(why, "endpoint", len) == 0) from = t->endpoint_from;
     if ((len == 3 && memcmp(why, "key", len) == 0) || (len == 5 && memcmp(why, "token", len) == 0)) from = t->key_from;
     fprintf(stderr, "aiocosmos: %s", from ? from : "");
+    if (from == options[OPT_PROFILE].name) fprintf(stderr, " %s", t->option[OPT_PROFILE]);
     say_text(from ? rest : why, strlen(from ? rest : why));
     fputc('\n', stderr);
     if (strstr(why, "allow_http")) fputs("That is for an emulator on another machine.\n", stderr);

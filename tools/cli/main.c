@@ -6,6 +6,7 @@
 #include "account.h"
 #include "completion.h"
 #include "help.h"
+#include "io.h"
 #include "shell.h"
 
 #include <fcntl.h>
@@ -263,7 +264,7 @@ static int run(tool *t, int argc, char **argv)
     if (t->help && (t->command || t->words == 0 || is_group(t->word[0]))) {
         if (t->command) help_on_command(t->command);
         else help_on_all(t->words ? t->word[0] : NULL);
-        return EXIT_DONE;
+        return stdout_works(t) ? EXIT_DONE : EXIT_REFUSED;
     }
     if (!t->command) return no_such_command(t);
     if (!check_arguments(t)) return see_help(t);
@@ -272,6 +273,18 @@ static int run(tool *t, int argc, char **argv)
     if (status == EXIT_DONE) status = t->command->run(t);
     aiocosmos_destroy(t->client);
     return status;
+}
+
+/* What the tool has to say of itself. False: it is asked for something else. */
+static bool tell(const char *what)
+{
+    if (strcmp(what, "--version") == 0)
+        printf("aiocosmos %d.%d.%d\n", (int)(AIOCOSMOS_VERSION >> 16), (int)(AIOCOSMOS_VERSION >> 8 & 255u),
+               (int)(AIOCOSMOS_VERSION & 255u));
+    else if (strcmp(what, "--man") == 0) print_manual();   /* for `make install` */
+    else if (strcmp(what, "--completion") == 0) print_completion(commands, command_count);
+    else return false;
+    return true;
 }
 
 /* Where stdin, stdout or stderr are closed, a socket would get their number, and our output. What stands in for them
@@ -288,13 +301,7 @@ int main(int argc, char **argv)
     tool t = {0};
     int status;
     hold_standard_descriptors();
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        printf("aiocosmos %d.%d.%d\n", (int)(AIOCOSMOS_VERSION >> 16), (int)(AIOCOSMOS_VERSION >> 8 & 255u),
-               (int)(AIOCOSMOS_VERSION & 255u));
-        return EXIT_DONE;
-    }
-    if (argc == 2 && strcmp(argv[1], "--man") == 0) return print_manual(), EXIT_DONE;      /* for `make install` */
-    if (argc == 2 && strcmp(argv[1], "--completion") == 0) return print_completion(commands, command_count), EXIT_DONE;
+    if (argc == 2 && tell(argv[1])) return stdout_works(&t) ? EXIT_DONE : EXIT_REFUSED;
     status = run(&t, argc, argv);
     free(t.params);
     free(t.values);

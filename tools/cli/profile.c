@@ -57,7 +57,9 @@ bool config_file(tool *t, const char *name, char *out, size_t cap)
 static bool is_private(tool *t, const char *path, int fd)
 {
     struct stat about;
-    if (fstat(fd, &about) == 0 && about.st_uid == geteuid() && (about.st_mode & 077) == 0) return true;
+    bool known = fstat(fd, &about) == 0;
+    if (known && !S_ISREG(about.st_mode)) return say(t, "%s: this is no file", path), false;
+    if (known && about.st_uid == geteuid() && (about.st_mode & 077) == 0) return true;
     say(t, "%s: others can read it, or it is somebody else's: chown and chmod 600 it, and better change the key", path);
     return false;
 }
@@ -68,9 +70,10 @@ bool read_profile(tool *t, const char *name, char *out, size_t cap)
     ssize_t got = -1;
     int fd;
     if (!is_name(t, name) || !profile_path(t, name, path, sizeof path)) return false;
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);    /* a pipe would be waited for */
+    if (fd < 0 && errno != ENOENT) return say(t, "cannot read %s: %s", path, strerror(errno)), false;
     if (fd < 0) {
-        say(t, "there is no profile '%s': %s: %s", name, path, strerror(errno));
+        say(t, "there is no profile '%s': no file %s", name, path);
         fputs("See 'aiocosmos profile list' and 'aiocosmos profile add'.\n", stderr);
         return false;
     }
@@ -101,7 +104,7 @@ int profile_list(tool *t)
 {
     char path[FILE_NAME_BYTES], text[PROFILE_BYTES];
     struct dirent **entries = NULL;
-    int count, i;
+    int status = EXIT_DONE, count, i;
     if (!profile_path(t, "", path, sizeof path)) return EXIT_REFUSED;
     count = scandir(path, &entries, is_shown, by_name);
     for (i = 0; i < count; i++) {
@@ -114,11 +117,13 @@ int profile_list(tool *t)
             fputs(",\"endpoint\":", stdout);
             put_string(stdout, endpoint, strcspn(endpoint, ";"));
             fputs("}\n", stdout);
+        } else {
+            status = EXIT_REFUSED;
         }
         free(entries[i]);
     }
     free(entries);
-    return stdout_works(t) ? EXIT_DONE : EXIT_REFUSED;
+    return stdout_works(t) ? status : EXIT_REFUSED;
 }
 
 /* Up to the end of the line. False: Ctrl-C came first. */
