@@ -8056,10 +8056,10 @@ static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, ai
 static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
 {
     aioc_mem_node *at = pool->idle.first;
-    if (!at || ((aioc_pool_connection *)at)->idle_us > idle_us) return;
-    for (; at && ((aioc_pool_connection *)at)->idle_us <= idle_us; at = at->next)
+    for (; at && ((aioc_pool_connection *)at)->idle_us <= idle_us; at = at->next) {
         ((aioc_pool_connection *)at)->retire_us = aioc_pool_now(pool);
-    aioc_pool_time(pool, &pool->idle_timer, 0);
+        aioc_pool_time(pool, &pool->idle_timer, 0);
+    }
 }
 
 /* Its exchange, if any, is done. */
@@ -8646,7 +8646,7 @@ static bool aioc_protocol_id_is_plain(const char *at, size_t len)
 
 /* Whether an id can stand in a path; else `why` says what is wrong at which byte, from 0. '/' and '\' are the service's
  * own rule; '?' and '#' end a path on the way there; "." and ".." are steps in one (RFC 3986, 5.2.4). */
-static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, size_t cap)
+static bool aioc_protocol_id_ok(const char *id, char *why, size_t cap)
 {
     static const uint64_t bad[] = {UINT64_C(0x80008008FFFFFFFF), UINT64_C(0x8000000010000000)};  /* a bit each */
     size_t len = id ? strlen(id) : 0, i = 0;
@@ -8657,7 +8657,7 @@ static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, siz
     else if (len == 0) aioc_mem_print(why, cap, "%s", id ? "empty" : "missing");
     else if (id[len - 1] == ' ') aioc_mem_print(why, cap, "a space at the end, byte %u", (unsigned)len - 1);
     else if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0) aioc_mem_print(why, cap, "'%s' is a step in a path", id);
-    else return !aioc_protocol_bad_string(id, len, max_bytes, why, cap);
+    else return !aioc_protocol_bad_string(id, len, AIOC_PROTOCOL_ITEM_ID_MAX, why, cap);
     return false;
 }
 
@@ -8665,7 +8665,7 @@ static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, siz
 static bool aioc_protocol_name_ok(const char *name, char *why, size_t cap)
 {
     size_t i, units = 0;
-    if (!aioc_protocol_id_ok(name, 3 * AIOC_PROTOCOL_NAME_MAX, why, cap)) return false;
+    if (!aioc_protocol_id_ok(name, why, cap)) return false;
     for (i = 0; name[i]; i++) {
         unsigned char c = (unsigned char)name[i];
         units += (c & 0xC0) == 0x80 ? 0u : c >= 0xF0 ? 2u : 1u;
@@ -10796,8 +10796,7 @@ static int aioc_request_check_name(aioc_request_builder *builder, const char *ty
     unsigned i = 0;
     char why[128] = "required";
     while (i < 3 && strcmp(type, names[i][0]) != 0) i++;
-    if (name && (i < 3 ? aioc_protocol_name_ok(name, why, sizeof why)
-                       : aioc_protocol_id_ok(name, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))) return 0;
+    if (name && (i < 3 ? aioc_protocol_name_ok : aioc_protocol_id_ok)(name, why, sizeof why)) return 0;
     return aioc_request_refuse(builder, names[i][1], why);
 }
 
@@ -11070,27 +11069,30 @@ static int aioc_request_check_id(aioc_request_builder *builder, aiocosmos_json i
     if (aioc_protocol_id_is_plain(id.ptr + 1, id.len - 2)) return 0;
     len = aioc_json_get_str(id, text, sizeof text);
     if (len >= sizeof text) return aioc_request_refuse(builder, "body", "\"id\" is over 1023 bytes");
-    if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
-        return aioc_request_refuse(builder, "body: \"id\"", why);
+    if (!aioc_protocol_id_ok(text, why, sizeof why)) return aioc_request_refuse(builder, "body: \"id\"", why);
     return strlen(text) == len
                ? 0 : aioc_request_refuse_at(builder, "body: \"id\"", "control character 0", strlen(text));
 }
 
-/* Of an operation on an item: the item as a JSON object, or a patch, whose array becomes the object around it. */
-static int aioc_request_check_body(aioc_request_builder *builder, aiocosmos_str *sent, bool patch)
+/* An item; a patch, whose array becomes the object around it; or the arguments of a procedure. */
+static int aioc_request_check_body(aioc_request_builder *builder, aiocosmos_kind kind, aiocosmos_str *sent)
 {
-    const char *expected = patch ? "a patch is an array of operations, or an object with \"operations\""
-                                 : "an item is a JSON object";
+    static const char *const forms[][3] = {  /* the member that is looked at, how it begins, what is required */
+        { "id", "{", "required: the item, a JSON object" },
+        { "operations", "[{", "required: an array of operations, or an object with \"operations\"" },
+        { "", "[", "arguments are an array" }
+    };
+    const char *const *form = forms[kind == AIOCOSMOS_EXECUTE_PROCEDURE ? 2 : kind == AIOCOSMOS_PATCH_ITEM];
     aiocosmos_json member;
-    aiocosmos_str body = *sent;
-    if (body.len == 0)
-        return aioc_request_refuse(builder, "body", patch ? "required: the patch operations as JSON"
-                                                          : "required: the item as JSON");
-    if (aioc_request_check_json(builder, "body", body, patch ? "operations" : "id", &member)) return builder->status;
-    if (!aioc_request_opens(body, patch ? "[{" : "{")) return aioc_request_refuse(builder, "body", expected);
-    if (!patch) return aioc_request_check_id(builder, member);
-    if (member.type == AIOCOSMOS_JSON_ARR) return 0;
-    if (aioc_request_opens(body, "{")) return aioc_request_refuse(builder, "body", expected);
+    aiocosmos_str body;
+    if (!sent->len && form == forms[2]) *sent = aioc_mem_str("[]");
+    body = *sent;
+    if (body.len == 0) return aioc_request_refuse(builder, "body", form[2]);
+    if (aioc_request_check_json(builder, "body", body, form[0], &member)) return builder->status;
+    if (!aioc_request_opens(body, form[1])) return aioc_request_refuse(builder, "body", form[2]);
+    if (form == forms[0]) return aioc_request_check_id(builder, member);
+    if (form == forms[2] || member.type == AIOCOSMOS_JSON_ARR) return 0;
+    if (aioc_request_opens(body, "{")) return aioc_request_refuse(builder, "body", form[2]);
     builder->body.len = 0;
     builder->out = aioc_mem_write(builder->memory, &builder->body);
     aioc_mem_put_text(&builder->out, "{\"operations\":");
@@ -11302,7 +11304,7 @@ static int aioc_request_split_path(aioc_request_builder *builder, const char *pa
     for (i = 0; *path && i < AIOC_REQUEST_SEGMENTS_MAX; i++, at += len + 1) {
         len = strcspn(path + at, "/");
         aioc_mem_print(text, sizeof text, "%.*s", (int)(len < sizeof text ? len : sizeof text), path + at);
-        if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why)) {
+        if (!aioc_protocol_id_ok(text, why, sizeof why)) {
             aioc_mem_print(text, sizeof text, "raw_link, segment %u", i + 1);
             return aioc_request_refuse(builder, text, why);
         }
@@ -11407,12 +11409,8 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
         aioc_request_check_etag(builder, "if_none_match", request->if_none_match)) return builder->status;
     if (sends && spec->body.ptr && !spec->body.len && strchr(kind->takes, 'b'))
         return aioc_request_refuse(builder, "body", "empty: did the JSON writer's buffer overflow?");
-    if (!spec->body.len && request->kind == AIOCOSMOS_EXECUTE_PROCEDURE) spec->body = aioc_mem_str("[]");
-    if ((request->kind == AIOCOSMOS_EXECUTE_PROCEDURE &&
-         (aioc_request_check_json(builder, "body", spec->body, "", NULL) ||
-          (!aioc_request_opens(spec->body, "[") && aioc_request_refuse(builder, "body", "arguments are an array")))) ||
-        (sends && request->kind <= AIOCOSMOS_DELETE_ITEM &&
-         aioc_request_check_body(builder, &spec->body, request->kind == AIOCOSMOS_PATCH_ITEM)) ||
+    if ((sends && (request->kind <= AIOCOSMOS_DELETE_ITEM || request->kind == AIOCOSMOS_EXECUTE_PROCEDURE) &&
+         aioc_request_check_body(builder, request->kind, &spec->body)) ||
         /* After the body: where that is not JSON, aiocosmos_pk_of() had no key to give. */
         (keyed && aioc_request_add_pk(builder, &request->pk))) return builder->status;
     spec->pk_text = aioc_mem_text(&builder->pk);
@@ -11558,7 +11556,7 @@ typedef struct aioc_op_course {
 struct aioc_op {
     aioc_mem_node node;  /* of those who are ready or want a token */
     aioc_op_engine *engine;
-    aioc_op_attempt *attempt;  /* the one under way, or the last one; NULL: none yet */
+    aioc_op_attempt attempt;  /* the one under way, or the last one */
     aioc_reactor_timer timer;  /* deadline, or a look at the attempt or end of the back-off before it */
     aioc_account_container *container;
     aioc_account_waiter waiter;
@@ -11631,7 +11629,6 @@ struct aioc_op_engine {
     aioc_op_slot *slots;
     uint32_t slot_count, free_count, first_free;
     uint32_t pending;  /* operations that owe a callback */
-    uint32_t attempts_open;  /* how many have had an attempt */
     aioc_mem_list ready;
     aioc_mem_turns turns;  /* of order keys */
     bool closing;  /* the client is being destroyed */
@@ -11779,11 +11776,7 @@ static void aioc_op_free(aioc_op *op)
 {
     aioc_mem *memory = op->engine->memory;
     if (op->container) aioc_account_release(op->container);
-    if (op->attempt) {
-        op->engine->attempts_open--;
-        aioc_mem_buffer_free(memory, &op->attempt->head);
-        aioc_mem_free(memory, op->attempt, sizeof *op->attempt);
-    }
+    aioc_mem_buffer_free(memory, &op->attempt.head);
     aioc_mem_free(memory, op->kept, AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
     if (op->texts) aioc_mem_free(memory, op->texts, op->ends[AIOC_OP_OWNED] + 1);
     aioc_mem_free(memory, op, sizeof *op);
@@ -11823,6 +11816,7 @@ static bool aioc_op_take(aioc_op *op, const aioc_request_spec *spec)
     op->verb = spec->verb;
     op->type = spec->owned.len ? at : spec->type;
     op->is = spec->is;
+    op->attempt.exchange.no_body = strcmp(op->verb, "HEAD") == 0;
     return true;
 }
 
@@ -11863,6 +11857,10 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
         op->container = aioc_account_hold(&engine->account, spec->container_link);
         if (!op->container) goto failed;
     }
+    op->attempt.endpoint = &engine->endpoint;
+    op->attempt.exchange.prepare = aioc_op_prepare;
+    op->attempt.exchange.done = aioc_op_answered;
+    op->attempt.exchange.owner = op;
     op->timer.fire = aioc_op_timer_fired;
     op->timer.owner = op;
     op->waiter.resume = aioc_op_resume;
@@ -11916,7 +11914,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
     const aiocosmos_attempt now = {
         ++op->attempts, outcome->error ? outcome->error : http_status, http_status, http_status ? op->sub_status : 0,
         outcome->reused, outcome->queue_us, outcome->dns_us, outcome->tcp_us, outcome->tls_us, outcome->first_byte_us,
-        outcome->body_us, charge_ru, aioc_mem_str(op->attempt->endpoint->pool.place.host)
+        outcome->body_us, charge_ru, aioc_mem_str(op->attempt.endpoint->pool.place.host)
     };
     if (op->engine->options->logger.level_max >= 4) {
         char text[768];
@@ -12039,7 +12037,7 @@ static void aioc_op_fail(aioc_op *op, int status, const char *message)
 /* An attempt under way counts. Returns whether its last byte was sent. */
 static bool aioc_op_give_up(aioc_op *op, int status)
 {
-    aioc_op_attempt *attempt = op->attempt;
+    aioc_op_attempt *attempt = &op->attempt;
     bool under_way = attempt->exchange.connection != NULL;
     bool sent = aioc_pool_cancel(&attempt->endpoint->pool, &attempt->exchange);
     aioc_pool_outcome outcome = aioc_pool_failure(status, NULL);
@@ -12075,14 +12073,14 @@ static void aioc_op_abort(aioc_op *op, int status)
 /* And its answer is waited for. */
 static bool aioc_op_is_sent(const aioc_op *op)
 {
-    const aioc_pool_connection *connection = op->attempt ? op->attempt->exchange.connection : NULL;
-    return op->state == AIOC_OP_IN_POOL && connection && connection->sent;
+    const aioc_pool_connection *connection = op->attempt.exchange.connection;
+    return connection && connection->sent;
 }
 
 /* In a forked child. */
 static void aioc_op_abandon(aioc_op *op)
 {
-    if (op->state == AIOC_OP_IN_POOL) aioc_pool_cancel(&op->attempt->endpoint->pool, &op->attempt->exchange);
+    aioc_pool_cancel(&op->attempt.endpoint->pool, &op->attempt.exchange);
     aioc_op_detach(op);
     aioc_op_free(op);
 }
@@ -12152,13 +12150,13 @@ static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
 {
     aioc_op_engine *engine = op->engine;
     const aioc_auth_token *token;
-    op->attempt->token = engine->signer.serial;
+    op->attempt.token = engine->signer.serial;
     if (engine->signer.has_key)
         return aioc_auth_sign(&engine->signer, op->verb, op->type,
                               aioc_protocol_signed_link(op->type, aioc_op_link(op)), wall_s);
     token = aioc_auth_tokens_find(&engine->tokens.held, aioc_op_link(op), engine->reactor->now_us);
     if (!token) return aioc_mem_str(NULL);
-    op->attempt->token = token->serial;
+    op->attempt.token = token->serial;
     return aioc_text_view((const char *)(token + 1) + token->link_len, token->value_len);
 }
 
@@ -12187,7 +12185,7 @@ static void aioc_op_put_rid(aioc_op *op, aioc_mem_writer *head)
 {
     const aioc_account_container *container = op->container;
     if (!container) return;
-    op->attempt->epoch = container->epoch;
+    op->attempt.epoch = container->epoch;
     if (op->is.item_data && container->rid[0])
         aioc_request_put_line(head, "x-ms-cosmos-intended-collection-rid: ", aioc_mem_str(container->rid));
 }
@@ -12197,7 +12195,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
 {
     aioc_op *op = (aioc_op *)exchange->owner;
     aioc_op_engine *engine = op->engine;
-    aioc_op_attempt *attempt = op->attempt;
+    aioc_op_attempt *attempt = &op->attempt;
     aiocosmos_str lines = aioc_op_part(op, AIOC_OP_LINES), pk = aioc_op_part(op, AIOC_OP_PK), authorization;
     aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
     size_t copied = body.len <= AIOC_OP_COPIED_MAX ? body.len : 0;
@@ -12330,22 +12328,6 @@ static void aioc_op_back_off(aioc_op *op, uint64_t wait_us)
     aioc_reactor_timer_start(op->engine->reactor, &op->timer, due_us);
 }
 
-/* False: no memory. */
-static bool aioc_op_open_attempt(aioc_op *op)
-{
-    aioc_op_attempt *attempt = op->attempt;
-    if (attempt) return true;
-    op->attempt = attempt = (aioc_op_attempt *)aioc_mem_zalloc(op->engine->memory, sizeof *attempt);
-    if (!attempt) return false;
-    op->engine->attempts_open++;
-    attempt->endpoint = &op->engine->endpoint;
-    attempt->exchange.prepare = aioc_op_prepare;
-    attempt->exchange.done = aioc_op_answered;
-    attempt->exchange.owner = op;
-    attempt->exchange.no_body = strcmp(op->verb, "HEAD") == 0;
-    return true;
-}
-
 /* Or waits for what it needs first. */
 static void aioc_op_start(aioc_op *op)
 {
@@ -12359,13 +12341,8 @@ static void aioc_op_start(aioc_op *op)
                      "the session tokens of all ranges are too long to send, and the ranges cannot be had");
         return;
     }
-    if (!aioc_op_open_attempt(op)) {
-        if (engine->attempts_open) aioc_op_back_off(op, 10000);  /* others will give back what they hold */
-        else aioc_op_fail(op, AIOCOSMOS_E_NOMEM, NULL);
-        return;
-    }
     op->state = AIOC_OP_IN_POOL;
-    aioc_pool_start(&op->attempt->endpoint->pool, &op->attempt->exchange);
+    aioc_pool_start(&op->attempt.endpoint->pool, &op->attempt.exchange);
 }
 
 /* An attempt that has been silent for too long gets a little more time, once: the host may have been away, and the
@@ -12373,14 +12350,14 @@ static void aioc_op_start(aioc_op *op)
 static bool aioc_op_abandoned(aioc_op *op)
 {
     uint64_t now_us = op->engine->reactor->now_us, max_us = aioc_op_silence_max_us(op);
-    uint64_t heard_us = op->state == AIOC_OP_IN_POOL ? aioc_pool_progress_us(&op->attempt->exchange) : 0;
-    bool silent = heard_us && max_us && now_us - heard_us >= max_us, over = silent && op->attempt->overdue;
+    uint64_t heard_us = aioc_pool_progress_us(&op->attempt.exchange);
+    bool silent = heard_us && max_us && now_us - heard_us >= max_us, over = silent && op->attempt.overdue;
     aioc_op_time(op, over || !heard_us ? now_us : silent ? now_us - max_us + max_us / 16 : heard_us);
-    if (heard_us) op->attempt->overdue = silent;
+    if (heard_us) op->attempt.overdue = silent;
     if (over) {
         aioc_mem_print(op->engine->message, sizeof op->engine->message, "not a byte sent or heard for %u ms",
                        (unsigned)(max_us / 1000u));
-        aioc_pool_fail(op->attempt->exchange.connection, AIOCOSMOS_E_CONNECT, op->engine->message);
+        aioc_pool_fail(op->attempt.exchange.connection, AIOCOSMOS_E_CONNECT, op->engine->message);
     }
     return over;
 }
@@ -12577,17 +12554,17 @@ static void aioc_op_see_session(aioc_op *op, const aioc_http_response *response)
     why = aioc_account_see_answer(op->container, response->status, op->sub_status,
                                   response->wanted[AIOC_PROTOCOL_H_OWNER_RID],
                                   response->wanted[AIOC_PROTOCOL_H_SESSION],
-                                  op->attempt->epoch != op->container->epoch);
+                                  op->attempt.epoch != op->container->epoch);
     if (why) aioc_op_log(op->engine, 2, aioc_op_handle(op).id, why);
 }
 
 /* Signatures follow the server's clock once ours is off. */
 static bool aioc_op_clock_was_off(aioc_op *op, const aioc_http_response *response)
 {
-    aioc_op_endpoint *endpoint = op->attempt->endpoint;
+    aioc_op_endpoint *endpoint = op->attempt.endpoint;
     int64_t now_ms = aioc_reactor_wall_ms(op->engine->reactor), skew_ms;
-    if (!aioc_auth_skew(response->wanted[AIOC_PROTOCOL_H_DATE], now_ms, op->attempt->skew_ms, &skew_ms)) return false;
-    if (endpoint->skew_ms == op->attempt->skew_ms)  /* else another's answer has corrected it meanwhile */
+    if (!aioc_auth_skew(response->wanted[AIOC_PROTOCOL_H_DATE], now_ms, op->attempt.skew_ms, &skew_ms)) return false;
+    if (endpoint->skew_ms == op->attempt.skew_ms)  /* else another's answer has corrected it meanwhile */
         aioc_op_log(op->engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
     endpoint->skew_ms = skew_ms;
     return true;
@@ -12598,7 +12575,7 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     uint64_t number;
     double wait_ms;
     aioc_op_engine *engine = op->engine;
-    aioc_op_attempt *attempt = op->attempt;
+    aioc_op_attempt *attempt = &op->attempt;
     aioc_mem_buffer *claims = &engine->tokens.claims;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY], lines = aioc_op_part(op, AIOC_OP_LINES);
     attempt->endpoint->answered_once = true;
@@ -12692,7 +12669,7 @@ static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
     bool deleted = strcmp(op->verb, "DELETE") == 0;
     bool of_container = strcmp(op->type, "colls") == 0 || strcmp(op->type, "dbs") == 0;
     if (op->kind == AIOCOSMOS_READ_CONTAINER && aioc_json_parse(doc, body.ptr, body.len) == 0)
-        aioc_account_read_definition(op->container, aioc_json_root(doc), op->attempt->epoch != op->container->epoch);
+        aioc_account_read_definition(op->container, aioc_json_root(doc), op->attempt.epoch != op->container->epoch);
     if (of_container && (deleted || strcmp(op->verb, "PUT") == 0))
         aioc_account_changed(&op->engine->account, aioc_op_link(op), deleted);
 }
@@ -12721,16 +12698,16 @@ static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict)
     if (verdict->reason == AIOC_OP_SESSION && container && !verdict->again)
         aioc_account_drop_claims(container, aioc_op_range(op));
     /* Unless that has happened since it was sent. */
-    if ((verdict->flags & AIOC_OP_FORGET) && container && op->attempt->epoch == container->epoch) {
+    if ((verdict->flags & AIOC_OP_FORGET) && container && op->attempt.epoch == container->epoch) {
         if (verdict->flags & AIOC_OP_ANEW) aioc_account_forget(container);
         else aioc_account_forget_ranges(container);
     }
     if ((verdict->flags & AIOC_OP_DOUBT) && container) aioc_account_doubt_ranges(container);
-    if (verdict->where == AIOC_OP_LEAVE && aioc_pool_leave(&op->attempt->endpoint->pool))
+    if (verdict->where == AIOC_OP_LEAVE && aioc_pool_leave(&op->attempt.endpoint->pool))
         aioc_op_log(engine, 2, aioc_op_handle(op).id,
                     "the account has moved to another region: connections go there");
     if (verdict->sign_anew && !engine->signer.has_key && verdict->again)
-        aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt->token, true);
+        aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt.token, true);
 }
 
 static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome)
@@ -12741,7 +12718,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     aioc_op_situation now;
     aioc_op_verdict verdict;
     op->state = AIOC_OP_READY;
-    aioc_mem_buffer_free(engine->memory, &op->attempt->head);
+    aioc_mem_buffer_free(engine->memory, &op->attempt.head);
     /* The token ran out between start and prepare. */
     if (outcome->error == AIOCOSMOS_E_AUTH && !engine->signer.has_key && !op->stop) {
         aioc_op_make_ready(op);
@@ -12842,11 +12819,11 @@ static void aioc_op_fetch(aioc_op_engine *engine, aioc_account_container *contai
     aioc_mem_writer lines = aioc_mem_write(memory, &text);
     memset(&spec, 0, sizeof spec);
     spec.verb = "GET";
-    spec.type = definition ? "colls" : "pkranges";
-    if (!definition) spec.tail = spec.type;
+    spec.type = "colls";
     spec.link = spec.container_link = container->link;
     spec.timeout_ms = timeout_ms;
     if (!definition) {
+        spec.type = spec.tail = "pkranges";
         if (continuation.len == 0 && etag.len == 0) aioc_account_forget_ranges(container);
         aioc_mem_put_text(&lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n");
         if (etag.len) aioc_request_put_line(&lines, "If-None-Match: ", etag);
@@ -12874,13 +12851,15 @@ static AIOC_COLD void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result 
     aioc_op_engine *engine = op->engine;
     uint64_t now_us = engine->reactor->now_us;
     uint32_t left_ms = op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us) / 1000u) : 0;
-    bool definition = strcmp(op->type, "colls") == 0, some = result->status == 0;
+    bool definition = strcmp(op->type, "colls") == 0;
     aiocosmos_str continuation = aioc_mem_str("");
     aiocosmos_json body = aioc_json_none();
     aioc_account_knowledge knowledge;
     engine->memory->refused = 0;
-    if (some) body = aioc_op_result_json(result);
-    if (some && !definition) continuation = aioc_op_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
+    if (result->status == 0) {
+        body = aioc_op_result_json(result);
+        if (!definition) continuation = aioc_op_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
+    }
     knowledge = aioc_account_learn(op->container, definition, result, body, continuation.len > 0);
     if (knowledge == AIOC_ACCOUNT_FETCHING) aioc_op_fetch(engine, op->container, false, left_ms, continuation);
     else aioc_op_fetched(engine, op->container, knowledge);
@@ -12899,9 +12878,6 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_request_spec *spec,
 {
     aioc_op *op;
     size_t max = role->internal || role->of_page ? engine->memory->max : engine->memory->max / 8 * 7;
-    /* Those that were accepted before will have an attempt each. */
-    size_t attempts = engine->slot_count - engine->free_count - engine->attempts_open + 1u;
-    size_t bytes = sizeof(aioc_op) + aioc_op_texts_len(spec) + attempts * sizeof(aioc_op_attempt);
     if (engine->closing) return aioc_request_refuse_as(&engine->builder, AIOCOSMOS_E_SHUTDOWN);
     if (!aioc_op_has_room(engine, role->internal)) {
         aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal,
@@ -12909,7 +12885,7 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_request_spec *spec,
         return AIOCOSMOS_E_FULL;
     }
     /* The last eighth is left to answers, to what a bulk has pulled already, and to pages, which give much back. */
-    if (!aioc_mem_fits(engine->memory, bytes, max)) {
+    if (!aioc_mem_fits(engine->memory, sizeof *op + aioc_op_texts_len(spec), max)) {
         if (engine->pending) aioc_request_refuse(&engine->builder, "full", "memory_max is held: step first");
         else aioc_request_refuse(&engine->builder, "memory_max is held, and nothing is pending",
                                  "close cursors, or raise it");
@@ -21433,7 +21409,7 @@ static AIOC_COLD bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outc
     rid = aioc_json_at(root, step == AIOC_OFFER_QUERY ? "/Offers/0/_rid" : "/_rid");
     if (rid.type == AIOCOSMOS_JSON_STR && rid.len < 64)
         aioc_mem_print(link + 7, sizeof link - 7, "%.*s", (int)rid.len - 2, rid.ptr + 1);
-    good = aioc_protocol_id_ok(link + 7, 64, text, sizeof text);
+    good = aioc_protocol_id_ok(link + 7, text, sizeof text);
     none = step == AIOC_OFFER_QUERY && aioc_json_at(root, "/Offers").type == AIOCOSMOS_JSON_ARR &&
            !aioc_json_at(root, "/Offers/0").ptr;
     if (step >= AIOC_OFFER_READ)
@@ -21527,25 +21503,21 @@ typedef struct aioc_client_endpoint {
 /* "https://host[:port][/]"; nothing else belongs to an endpoint. */
 static const char *aioc_client_parse_endpoint(aiocosmos_str rest, aioc_client_endpoint *out)
 {
-    aiocosmos_str scheme, tail;
-    size_t len = 0;
+    aiocosmos_str scheme, none, all, tail;
     uint64_t port;
     bool brackets;
     aioc_text_split(&rest, '/', &scheme);
     out->tls = aioc_mem_is_nocase(scheme, "https:");
-    if ((!out->tls && !aioc_mem_is_nocase(scheme, "http:")) || rest.len == 0 || *rest.ptr != '/')
+    if ((!out->tls && !aioc_mem_is_nocase(scheme, "http:")) || !aioc_text_split(&rest, '/', &none) || none.len)
         return "it starts with https:// or http://";
-    rest = aioc_text_behind(rest, 1);
-    while (len < rest.len && !strchr("/?#", rest.ptr[len])) len++;
-    if (len < rest.len && !aioc_mem_is(aioc_text_behind(rest, len), "/"))
-        return "nothing may follow the host and port";
-    rest.len = len;
-    brackets = len > 0 && *rest.ptr == '[';
-    tail = aioc_text_behind(rest, brackets);
+    aioc_text_split(&rest, '/', &all);
+    if (rest.len) return "nothing may follow the host and port";
+    brackets = all.len && *all.ptr == '[';
+    tail = aioc_text_behind(all, brackets);
     aioc_text_split(&tail, brackets ? ']' : ':', &out->host);
-    if (brackets && out->host.len + 1 == rest.len) return "']' is missing";
-    out->authority = aioc_text_view(rest.ptr, out->host.len + (brackets ? 2 : 0));
-    rest = aioc_text_behind(rest, out->authority.len);
+    if (brackets && out->host.len + 1 == all.len) return "']' is missing";
+    out->authority = aioc_text_view(all.ptr, out->host.len + (brackets ? 2 : 0));
+    rest = aioc_text_behind(all, out->authority.len);
     out->port = (uint16_t)(out->tls ? 443 : 80);
     if (rest.len > 0) {
         if (*rest.ptr != ':') return "a port is expected behind the host";
@@ -21754,7 +21726,29 @@ static AIOC_COLD int aioc_client_open(aiocosmos_client *client, const aiocosmos_
     return status ? status : aioc_client_open_network(client, &endpoint);
 }
 
-static void aioc_client_free(aiocosmos_client *client);
+/* What has not been opened is zeroed. */
+static AIOC_COLD void aioc_client_free(aiocosmos_client *client)
+{
+    aiocosmos_allocator allocator = client->memory.allocator;  /* the host's, for the client itself */
+    aioc_op_engine *engine = &client->engine;
+    aioc_page_close_all(&client->pages);
+    aioc_many_close_all(&client->readers);
+    aioc_bulk_close(&client->bulks);
+    aioc_pool_close(&engine->endpoint.pool);
+    aioc_dns_close(&client->resolver);
+    aioc_account_close(&engine->account);
+    aioc_op_close(engine);
+    aioc_auth_tokens_wipe(&engine->tokens.held, &client->memory);
+    aioc_mem_wipe(&engine->signer, sizeof engine->signer);
+    client->tls.table->trust_close(&client->trust, &client->memory);
+    aioc_reactor_close(&client->reactor);
+    aioc_mem_buffer_free(&client->memory, &client->lent_text);
+    aioc_mem_free(&client->memory, client->scratch, AIOC_CLIENT_SCRATCH_BYTES);
+    aioc_mem_buffer_free(&client->memory, &client->host);
+    aioc_mem_buffer_free(&client->memory, &client->default_database);
+    aioc_mem_close(&client->memory);
+    aioc_platform_allocate(&allocator, client, sizeof *client, 0);
+}
 
 int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocosmos_options *given,
                              aiocosmos_client **out, char *err, size_t err_cap)
@@ -21798,30 +21792,6 @@ int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocos
 }
 
 /*--- Destroy ---*/
-
-/* What has not been opened is zeroed. */
-static AIOC_COLD void aioc_client_free(aiocosmos_client *client)
-{
-    aiocosmos_allocator allocator = client->memory.allocator;  /* the host's, for the client itself */
-    aioc_op_engine *engine = &client->engine;
-    aioc_page_close_all(&client->pages);
-    aioc_many_close_all(&client->readers);
-    aioc_bulk_close(&client->bulks);
-    aioc_pool_close(&engine->endpoint.pool);
-    aioc_dns_close(&client->resolver);
-    aioc_account_close(&engine->account);
-    aioc_op_close(engine);
-    aioc_auth_tokens_wipe(&engine->tokens.held, &client->memory);
-    aioc_mem_wipe(&engine->signer, sizeof engine->signer);
-    client->tls.table->trust_close(&client->trust, &client->memory);
-    aioc_reactor_close(&client->reactor);
-    aioc_mem_buffer_free(&client->memory, &client->lent_text);
-    aioc_mem_free(&client->memory, client->scratch, AIOC_CLIENT_SCRATCH_BYTES);
-    aioc_mem_buffer_free(&client->memory, &client->host);
-    aioc_mem_buffer_free(&client->memory, &client->default_database);
-    aioc_mem_close(&client->memory);
-    aioc_platform_allocate(&allocator, client, sizeof *client, 0);
-}
 
 /* What callbacks submit is refused, so it ends. */
 static void aioc_client_end_all(aiocosmos_client *client)

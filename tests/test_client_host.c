@@ -519,7 +519,7 @@ TEST(an_endpoint_that_is_none_is_refused)
         {"https://host:/", "endpoint: the port is a number up to 65535"},
         {"https://host:8o81/", "endpoint: the port is a number up to 65535"},
         {"https://host/path", "endpoint: nothing may follow the host and port"},
-        {"https://host?x", "endpoint: nothing may follow the host and port"},
+        {"https://host?x", "endpoint: has a character that no host name has"},
         {"https://[::1", "endpoint: ']' is missing"},
         {"https://[::1]x/", "endpoint: a port is expected behind the host"},
         {"https://user@host/", "endpoint: has a character that no host name has"},

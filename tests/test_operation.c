@@ -721,41 +721,6 @@ TEST(raw_requests_are_encoded_in_the_path_only)
     aiocosmos_destroy(client);
 }
 
-/* What was accepted waits for memory for its attempt while others hold some, who will give it back. */
-TEST(an_operation_without_memory_for_its_attempt_waits_for_others)
-{
-    aiocosmos_client *client = new_client();
-    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
-    aiocosmos_op first, second;
-    size_t max = client->memory.max;
-    aioc_op *op;
-    CHECK_INT(aiocosmos_submit(client, &request, &first), 0);
-    CHECK_INT(aiocosmos_submit(client, &request, &second), 0);
-    CHECK(aioc_op_open_attempt(aioc_op_find(&client->engine, first)));
-    op = aioc_op_find(&client->engine, second);
-    aioc_op_leave_ready(op);
-    client->memory.max = 0;
-    aioc_op_start(op);
-    CHECK_INT(op->state, AIOC_OP_BACKING_OFF);
-    client->memory.max = max;
-    CHECK(aioc_op_open_attempt(op));
-    CHECK_INT(client->engine.attempts_open, 2);
-    aioc_op_abort(op, AIOCOSMOS_E_CANCELLED);
-    aioc_op_abort(aioc_op_find(&client->engine, first), AIOCOSMOS_E_CANCELLED);
-    CHECK_INT(client->engine.attempts_open, 0);
-    aiocosmos_destroy(client);
-    client = new_client();                                   /* one that has no block to use again */
-    CHECK_INT(aiocosmos_submit(client, &request, &first), 0);
-    op = aioc_op_find(&client->engine, first);
-    aioc_op_leave_ready(op);
-    client->memory.max = 0;
-    aioc_op_start(op);                                       /* nobody else will give any back */
-    client->memory.max = max;
-    CHECK(!aioc_op_find(&client->engine, first));
-    CHECK_INT(aiocosmos_pending(client), 0);
-    aiocosmos_destroy(client);
-}
-
 TEST(a_full_client_says_so)
 {
     aiocosmos_options options = {0};
@@ -841,15 +806,13 @@ static void set_header(reply *made, int which, const char *value)
 static void give(aioc_op *op, reply *made)
 {
     made->outcome.response = &made->response;
-    CHECK(aioc_op_open_attempt(op));
-    aioc_op_answered(&op->attempt->exchange, &made->outcome);
+    aioc_op_answered(&op->attempt.exchange, &made->outcome);
 }
 
 static aioc_op *submit(aiocosmos_client *client, const aiocosmos_request *request)
 {
     aiocosmos_op op;
     CHECK_INT(aiocosmos_submit(client, request, &op), 0);
-    CHECK(aioc_op_open_attempt(aioc_op_find(&client->engine, op)));
     return aioc_op_find(&client->engine, op);
 }
 
@@ -874,7 +837,7 @@ TEST(a_wrong_clock_is_corrected_for_all_that_were_under_way)
     int i;
     for (i = 0; i < 3; i++) ops[i] = submit(client, &request);
     aioc_auth_date(date, client->platform.wall_ms(client->platform.user_data) / 1000 + 3600);
-    ops[2]->attempt->skew_ms = 3600000;                    /* this one was signed by the right clock */
+    ops[2]->attempt.skew_ms = 3600000;                    /* this one was signed by the right clock */
     for (i = 0; i < 3; i++) {
         reply made = reply_with(401, "");
         set_header(&made, AIOC_PROTOCOL_H_DATE, date);

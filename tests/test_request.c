@@ -247,7 +247,7 @@ TEST(bad_documents_are_refused_with_what_and_where)
     request = with_body(AIOCOSMOS_CREATE_ITEM, "{\"id\":\"x\",}");
     refused(builder, &request, "at byte 10");
     request = with_body(AIOCOSMOS_CREATE_ITEM, "[1]");
-    refused(builder, &request, "body: an item is a JSON object");
+    refused(builder, &request, "body: required: the item, a JSON object");
     request = with_body(AIOCOSMOS_CREATE_ITEM, "{}");
     refused(builder, &request, "\"id\" is required");
     request = with_body(AIOCOSMOS_UPSERT_ITEM, "{\"id\":7}");
@@ -257,7 +257,7 @@ TEST(bad_documents_are_refused_with_what_and_where)
     request = with_body(AIOCOSMOS_CREATE_ITEM, "{\"id\":\"ab\\u0000c\"}");
     refused(builder, &request, "control character 0 at byte 2");
     request = with_body(AIOCOSMOS_PATCH_ITEM, "{\"op\":\"set\"}");
-    refused(builder, &request, "body: a patch is");
+    refused(builder, &request, "body: required: an array of operations");
     request = with_body(AIOCOSMOS_PATCH_ITEM, "[");
     refused(builder, &request, "at byte 1");
     close_builder(builder);

@@ -71,7 +71,7 @@ static void check_id(aioc_mem *memory, aiocosmos_str text)
 {
     char *id = fuzz_string(text), why[200];
     aioc_mem_buffer path = {NULL, 0, 0};
-    bool right = aioc_protocol_id_ok(id, 1023, why, sizeof why);
+    bool right = aioc_protocol_id_ok(id, why, sizeof why);
     CHECK(right || why[0]);
     CHECK(aioc_protocol_append_path(memory, &path, aioc_mem_str(id)));
     for (; path.len > 0; path.len--) CHECK(path.data[path.len - 1] > ' ' && path.data[path.len - 1] < 127);

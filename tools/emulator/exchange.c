@@ -269,7 +269,7 @@ bool emu_check_id(emu_exchange *x, aiocosmos_json value, char room[AIOC_PROTOCOL
                                      (unsigned long long)len, (unsigned long long)max);
     if (memchr(room, 0, len)) return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has a control character.");
     *out = emu_str(room, len);
-    if (!(is_item ? aioc_protocol_id_ok(room, max, why, sizeof why) : aioc_protocol_name_ok(room, why, sizeof why)))
+    if (!(is_item ? aioc_protocol_id_ok(room, why, sizeof why) : aioc_protocol_name_ok(room, why, sizeof why)))
         return emu_refuse(x, 400, 0, "The input name '%.200s' is invalid. Ensure to provide a unique non-empty string "
                           "less than '%d' characters: %s.", room, is_item ? 1024 : 256, why);
     return true;
