@@ -3,7 +3,8 @@
 #
 #     tools/get-bearssl.sh cc -I/opt/bearssl/include -L/opt/bearssl/lib -lbearssl
 #
-# Where it does not, and BEARSSL_PREFIX is not set, the system's package is installed.
+# Where it does not, and BEARSSL_PREFIX is not set, the system's package is installed; so is libc's, which a minimal
+# system's compiler lacks.
 set -eu
 
 directory=$(mktemp -d)
@@ -22,10 +23,13 @@ give_up() {
 }
 
 compiler=$1
+install=$(dirname "$0")/apt-install.sh
 shift
-works '#include <stdlib.h>' || give_up "no working C compiler: \"$compiler\" (set CC, or install gcc and libc6-dev)"
+works '#include <stdlib.h>' ||
+    { command -v "${compiler%% *}" >/dev/null && "$install" libc6-dev && works '#include <stdlib.h>'; } ||
+    give_up "no working C compiler: \"$compiler\" (set CC, or install gcc and libc6-dev)"
 works '#include <bearssl.h>' "$@" && exit
 [ -z "${BEARSSL_PREFIX:-}" ] ||
     give_up "no BearSSL in $BEARSSL_PREFIX: it needs include/bearssl.h and lib/libbearssl.a (or .so)"
-"$(dirname "$0")/apt-install.sh" libbearssl-dev && works '#include <bearssl.h>' "$@" ||
+"$install" libbearssl-dev && works '#include <bearssl.h>' "$@" ||
     give_up "BearSSL is missing: install libbearssl-dev, or build https://bearssl.org and set BEARSSL_PREFIX"
