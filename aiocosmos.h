@@ -2990,7 +2990,6 @@ struct aiocosmos_json_doc {
     aioc_json_node *nodes;
     uint32_t count, cap;
     const char *text;
-    size_t len;
     const char *error;  /* why the last parse failed (static text), and at which byte */
     size_t error_at;
 };
@@ -3494,8 +3493,6 @@ static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len
     aioc_json_scan_begin(&scan, text, len);
     scan.doc = doc;
     doc->text = text;
-    doc->len = len;
-    doc->count = 0;
     if (aioc_json_scan_text(&scan) < 0) doc->count = 0;
     doc->error = scan.error;
     doc->error_at = (size_t)(scan.error_at - scan.text);
@@ -3793,36 +3790,29 @@ static inline aioc_json_decimal aioc_json_decimal_of(const char *at, const char 
     return decimal;
 }
 
-/* The bits of the double nearest to (high + something below 1 if more) * 2^exponent, to even if it is halfway; of
- * infinity if it is too large. The highest bit of high is set. */
-static uint64_t aioc_json_round(uint64_t high, bool more, int exponent)
-{
-    int biased = exponent + 63 + 1023, shift = 11;  /* 53 bits stay */
-    uint64_t mantissa, rest, half = UINT64_C(1) << 63;
-    if (biased >= 2047) return UINT64_C(2047) << 52;
-    if (biased < 1) {  /* subnormal: fewer bits stay */
-        shift += 1 - biased;
-        biased = 1;
-        if (shift > 64) return 0;
-    }
-    mantissa = shift < 64 ? high >> shift : 0;
-    rest = high << (64 - shift);
-    if (rest > half || (rest == half && (more || (mantissa & 1)))) mantissa++;
-    return ((uint64_t)(biased - 1) << 52) + mantissa;  /* the highest bit of a normal one adds 1 */
-}
-
-/* digits * 10^ten, by the high 128 bits of the power. The lower bits of the product only count as more. */
+/* The bits of the double nearest to digits * 10^ten, by the high 128 bits of the power: to even if it is halfway; of
+ * infinity if it is too large. The lower bits of the product only count as more. */
 static uint64_t aioc_json_scale(uint64_t digits, int ten, uint64_t high, uint64_t low)
 {
-    uint64_t product[3];
-    int zeros = aioc_json_leading_zeros(digits);
+    uint64_t product[3], mantissa, rest, half = UINT64_C(1) << 63;
+    int zeros = aioc_json_leading_zeros(digits), shift = 11, biased;  /* 53 bits stay */
     aioc_json_multiply_long(digits << zeros, high, low, product);
     if (!(product[2] >> 63)) {
         zeros++;
         product[2] = product[2] << 1 | product[1] >> 63;
         product[1] <<= 1;
     }
-    return aioc_json_round(product[2], (product[0] | product[1]) != 0, aioc_json_log2_of_power(ten) + 1 - zeros);
+    biased = aioc_json_log2_of_power(ten) + 1 - zeros + 63 + 1023;
+    if (biased >= 2047) return UINT64_C(2047) << 52;
+    if (biased < 1) {  /* subnormal: fewer bits stay */
+        shift += 1 - biased;
+        biased = 1;
+        if (shift > 64) return 0;
+    }
+    mantissa = shift < 64 ? product[2] >> shift : 0;
+    rest = product[2] << (64 - shift);
+    if (rest > half || (rest == half && ((product[0] | product[1]) != 0 || (mantissa & 1)))) mantissa++;
+    return ((uint64_t)(biased - 1) << 52) + mantissa;  /* the highest bit of a normal one adds 1 */
 }
 
 static uint64_t aioc_json_bits_of(double number)
@@ -5747,6 +5737,7 @@ static void aioc_dns_close(aioc_dns *resolver)
  *========================*/
 
 #define AIOC_TLS_WHY_MAX 320
+#define AIOC_TLS_WORDS_MAX 100  /* of that, said by a server at once */
 #define AIOC_TLS_SAVED_MAX 128  /* of a session's secrets, kept to resume it */
 #define AIOC_TLS_SAVED_S 86400  /* RFC 5246 F.1.4: a session id should live no longer */
 #define AIOC_TLS_CERTIFICATE_MAX 16384  /* bytes; ordinary ones have 1,000 to 8,000 */
@@ -5822,8 +5813,7 @@ typedef struct aioc_tls_der { const unsigned char *at; size_t len; } aioc_tls_de
 
 enum {
     AIOC_TLS_DER_BOOLEAN = 0x01, AIOC_TLS_DER_INTEGER = 0x02, AIOC_TLS_DER_OCTETS = 0x04, AIOC_TLS_DER_OID = 0x06,
-    AIOC_TLS_DER_UTC_TIME = 0x17, AIOC_TLS_DER_TIME = 0x18, AIOC_TLS_DER_BMP_STRING = 0x1E,
-    AIOC_TLS_DER_SEQUENCE = 0x30, AIOC_TLS_DER_SET = 0x31,
+    AIOC_TLS_DER_UTC_TIME = 0x17, AIOC_TLS_DER_TIME = 0x18, AIOC_TLS_DER_SEQUENCE = 0x30, AIOC_TLS_DER_SET = 0x31,
     AIOC_TLS_DER_VERSION = 0xA0, AIOC_TLS_DER_EXTENSIONS = 0xA3,
     AIOC_TLS_DER_DNS_NAME = 0x82, AIOC_TLS_DER_IP_ADDRESS = 0x87  /* choices of GeneralName */
 };
@@ -6122,21 +6112,22 @@ typedef struct aioc_tls_bear {
 
 typedef char aioc_tls_saved_is_large_enough[sizeof(br_ssl_session_parameters) <= AIOC_TLS_SAVED_MAX ? 1 : -1];
 
-/* The text that says why is put together from pieces. Of a server's words only so much passes, and printable ASCII. */
-static void aioc_tls_say_bytes(aioc_tls_bear *session, const void *bytes, size_t len, size_t max)
+/* The text that says why is put together from pieces. Of a server's words only so much passes, and printable ASCII;
+ * zeros, which stand before each character of a BMPString, do not show. */
+static void aioc_tls_say_bytes(aioc_tls_bear *session, const void *bytes, size_t len)
 {
     char *why = session->base.why;
     size_t at = strlen(why), i;
-    for (i = 0; i < len && i < max && at + 1 < AIOC_TLS_WHY_MAX; i++) {
+    for (i = 0; i < len && i < AIOC_TLS_WORDS_MAX && at + 1 < AIOC_TLS_WHY_MAX; i++) {
         char c = ((const char *)bytes)[i];
-        why[at++] = c >= 0x20 && c < 0x7F ? c : '?';
+        if (c) why[at++] = c >= 0x20 && c < 0x7F ? c : '?';
     }
     why[at] = '\0';
 }
 
 static void aioc_tls_say(aioc_tls_bear *session, const char *text)
 {
-    aioc_tls_say_bytes(session, text, strlen(text), AIOC_TLS_WHY_MAX);
+    aioc_tls_say_bytes(session, text, strlen(text));
 }
 
 static void aioc_tls_say_date(aioc_tls_bear *session, const char *before, int64_t wall_s)
@@ -6152,7 +6143,7 @@ static void aioc_tls_say_date(aioc_tls_bear *session, const char *before, int64_
 static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
 {
     aioc_tls_der rest, set, pair, oid, text, found = {NULL, 0};
-    unsigned tag, found_tag = 0;
+    unsigned tag;
     bool common = false;
     if (!aioc_tls_der_take(&name, AIOC_TLS_DER_SEQUENCE, &rest)) return;
     while (aioc_tls_der_take(&rest, AIOC_TLS_DER_SET, &set)) {
@@ -6161,13 +6152,9 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
         if (aioc_tls_der_is_oid(oid, aioc_tls_oid_common_name)) common = true;
         else if (common || !aioc_tls_der_is_oid(oid, aioc_tls_oid_organization)) continue;
         found = text;
-        found_tag = tag;
     }
     aioc_tls_say(session, "'");
-    for (; found_tag == AIOC_TLS_DER_BMP_STRING && found.len >= 2; found.at += 2, found.len -= 2) {
-        aioc_tls_say_bytes(session, found.at[0] ? "?" : (const char *)found.at + 1, 1, 1);  /* two bytes a character */
-    }
-    aioc_tls_say_bytes(session, found.at, found.len, 64);
+    aioc_tls_say_bytes(session, found.at, found.len);
     aioc_tls_say(session, "'");
 }
 
@@ -6209,13 +6196,13 @@ static void aioc_tls_say_names(aioc_tls_bear *session)
     unsigned tag, count = 0;
     char more[24];
     aioc_tls_say(session, "the server's certificate is not for ");
-    aioc_tls_say_bytes(session, session->host, strlen(session->host), 100);
+    aioc_tls_say(session, session->host);
     while (aioc_tls_der_next(&rest, &tag, &name)) {
         if (tag != AIOC_TLS_DER_DNS_NAME && tag != AIOC_TLS_DER_IP_ADDRESS) continue;
         if (count++ >= 4) continue;
         aioc_tls_say(session, count == 1 ? " but for " : ", ");
         if (tag == AIOC_TLS_DER_IP_ADDRESS) aioc_tls_say_ip(session, name);
-        else aioc_tls_say_bytes(session, name.at, name.len, 64);
+        else aioc_tls_say_bytes(session, name.at, name.len);
     }
     aioc_mem_print(more, sizeof more, " and %u more", count - 4);
     if (count > 4) aioc_tls_say(session, more);

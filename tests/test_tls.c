@@ -895,8 +895,8 @@ TEST(tls_what_a_server_sent_is_printed_safely)
 {
     static const struct { const char *der; size_t len; const char *text; } names[] = {
         {"\x30\x0c\x31\x0a\x30\x08\x06\x03\x55\x04\x0a\x0c\x01O", 14, "'O'"},
-        {"\x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x1e\x05\0A\x20\xac" "B", 18, "'A?B'"},
-        {"\x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x05" "a\n\0\xe9\x7f", 18, "'a?\?\?\?'"},
+        {"\x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x1e\x05\0A\x20\xac" "B", 18, "'A ?B'"},
+        {"\x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x05" "a\n\0\xe9\x7f", 18, "'a?\?\?'"},
         {"\x30\x00", 2, "''"}, {"\x30\x02\x31\x00", 4, ""}, {"", 0, ""}
     };
     static const struct { const char *oid; size_t len; const char *text; } algorithms[] = {
