@@ -4931,8 +4931,7 @@ typedef struct aioc_dns_record {
     aioc_dns_domain owner;
 } aioc_dns_record;
 
-/* Moves *at behind the name. Each pointer must lead to before the labels that it ends (RFC 1035, 4.1.4): there are no
- * loops. */
+/* Moves *at behind the name. Pointers must lead to before the labels that they end (RFC 1035, 4.1.4): no loops. */
 static bool aioc_dns_read_domain(aioc_dns_message message, size_t *at, aioc_dns_domain *out)
 {
     size_t from = *at, start = *at;
@@ -5224,15 +5223,6 @@ static int aioc_dns_lookup_count(const aioc_dns_lookup *lookup, aioc_dns_kind st
     return (lookup->queries[AIOC_DNS_SIX].state == state) + (lookup->queries[AIOC_DNS_FOUR].state == state);
 }
 
-/* There is none, says somebody who knows. */
-static void aioc_dns_name_set_none(aioc_dns *resolver, aioc_dns_name *name, const char *what,
-                                   const char *who, const char *address)
-{
-    aioc_mem_print(name->error, sizeof name->error, "%s %s, says %s%s", name->host, what, who, address);
-    name->count = 0;
-    name->expires_us = aioc_dns_after(resolver, AIOC_DNS_NEGATIVE_S);
-}
-
 /* Nobody could say: what was known is used. */
 static void aioc_dns_lookup_fail(aioc_dns_lookup *lookup, const char *why)
 {
@@ -5248,13 +5238,18 @@ static void aioc_dns_lookup_fail(aioc_dns_lookup *lookup, const char *why)
     aioc_dns_lookup_end(lookup);
 }
 
+/* There is no address, says somebody who knows. */
 static void aioc_dns_lookup_none(aioc_dns_lookup *lookup)
 {
-    const char *what = "has neither an IPv4 nor an IPv6 address";
-    char server[AIOC_TEXT_ADDRESS_MAX];
-    aioc_text_put_address(&lookup->config.servers[lookup->queries[AIOC_DNS_FOUR].server], server);
-    if (aioc_dns_lookup_count(lookup, AIOC_DNS_NO_NAME) == 2) what = "does not exist";
-    aioc_dns_name_set_none(lookup->resolver, lookup->name, what, "name server ", server);
+    aioc_dns_name *name = lookup->name;
+    bool hook = lookup->question != 0, named = !hook && aioc_dns_lookup_count(lookup, AIOC_DNS_NO_NAME) < 2;
+    char server[AIOC_TEXT_ADDRESS_MAX] = "";
+    if (!hook) aioc_text_put_address(&lookup->config.servers[lookup->queries[AIOC_DNS_FOUR].server], server);
+    aioc_mem_print(name->error, sizeof name->error, "%s %s, says %s%s", name->host,
+                   named ? "has neither an IPv4 nor an IPv6 address" : "does not exist",
+                   hook ? "the host's resolver" : "name server ", server);
+    name->count = 0;
+    name->expires_us = aioc_dns_after(lookup->resolver, AIOC_DNS_NEGATIVE_S);
     aioc_dns_lookup_end(lookup);
 }
 
@@ -5466,12 +5461,9 @@ static void aioc_dns_exchange_read(aioc_dns_exchange *exchange)
     const aiocosmos_platform *platform = resolver->reactor->platform;
     aioc_mem_buffer *answer = &exchange->answer;
     size_t len = aioc_dns_exchange_expects(exchange) - answer->len, head = exchange->stream ? 2 : 0;
-    ptrdiff_t got;
-    if (!aioc_mem_reserve(resolver->memory, answer, len)) {
-        aioc_dns_exchange_fail(exchange, "could not be listened to: out of memory");
-        return;
-    }
-    got = platform->socket_receive(platform->user_data, exchange->source.fd, answer->data + answer->len, len);
+    ptrdiff_t got = AIOCOSMOS_IO_LIMIT;
+    if (aioc_mem_reserve(resolver->memory, answer, len))
+        got = platform->socket_receive(platform->user_data, exchange->source.fd, answer->data + answer->len, len);
     if (got == AIOCOSMOS_IO_AGAIN) return;
     if (got == 0 && exchange->stream) got = AIOCOSMOS_IO_CLOSED;
     if (got < 0) {
@@ -5575,22 +5567,24 @@ static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmo
     while (name && (!name->lookup || name->lookup->question != question)) name = name->next;
     if (!name || question == 0) return AIOCOSMOS_E_ARGUMENT;
     if (count == 0) {
-        aioc_dns_name_set_none(resolver, name, "does not exist", "the host's resolver", "");
-    } else {
-        name->count = count < AIOC_DNS_ADDRESSES_MAX ? count : AIOC_DNS_ADDRESSES_MAX;
-        memcpy(name->addresses, addresses, name->count * sizeof *addresses);
-        for (i = 0; i < name->count; i++) name->addresses[i].port = 0;
-        name->expires_us = aioc_dns_after(resolver, aioc_dns_hold(ttl_s));
-        name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
+        aioc_dns_lookup_none(name->lookup);
+        return 0;
     }
+    name->count = count < AIOC_DNS_ADDRESSES_MAX ? count : AIOC_DNS_ADDRESSES_MAX;
+    for (i = 0; i < name->count; i++) {
+        name->addresses[i] = addresses[i];
+        name->addresses[i].port = 0;
+    }
+    name->expires_us = aioc_dns_after(resolver, aioc_dns_hold(ttl_s));
+    name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
     aioc_dns_lookup_end(name->lookup);
     return 0;
 }
 
 /*--- The cache, and its door ---*/
 
-/* Makes a checked host's name the most recently used. Of too many, the least recently used that is not being looked up
- * makes room. 0, E_NOMEM or E_DNS: too many look-ups. */
+/* Makes a checked host's name the most recently used. The least recently used that is not being looked up makes room.
+ * 0, E_NOMEM or E_DNS: too many look-ups. */
 static int aioc_dns_name_get(aioc_dns *resolver, aiocosmos_str host, aioc_dns_name **out)
 {
     aioc_dns_name **at = &resolver->first, **idle = NULL, *name;
