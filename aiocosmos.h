@@ -1129,8 +1129,8 @@ static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *
 #  include <poll.h>
 #endif
 
-/* With -std=c99 the system's headers hide one thing that is used below, clock_gettime() (sched.h has struct timespec),
- * and it is too late to ask for more: a declaration of ours contradicts nothing. */
+/* With -std=c99 the system's headers hide clock_gettime(), if not struct timespec (sched.h), and it is too late to ask
+ * for more: a declaration of ours contradicts nothing. */
 #ifdef CLOCK_MONOTONIC
 #  define AIOC_PLATFORM_MONOTONIC CLOCK_MONOTONIC
 #elif defined(__linux__)
@@ -1274,8 +1274,7 @@ static int aioc_platform_entropy_device(void *out, size_t len)
     return got == (ptrdiff_t)len ? 0 : AIOCOSMOS_IO_FAILED;
 }
 
-/* Early in a boot getrandom() has nothing to give and, asked not to, does not wait: then there is no entropy, for the
- * device would hand out guessable bytes. */
+/* Early in a boot there is none: getrandom() does not wait for it, and the device would hand out guessable bytes. */
 static int aioc_platform_entropy(void *user_data, void *out, size_t len)
 {
     (void)user_data;
@@ -1354,8 +1353,7 @@ static int aioc_platform_socket_new(int family, int type)
 
 /* A request is written by one call and then waited for: Nagle's algorithm could only delay it (RFC 9293, 3.7.4). Load
  * balancers forget silent connections, Azure's after 4 minutes, and say nothing: probes keep them, or find out within
- * 60 s. So does what is not acknowledged for 20 s (RFC 5482): retransmission alone gives up after 15 minutes. What a
- * system does not have is done without. */
+ * 60 s. So does what is not acknowledged for 20 s (RFC 5482): retransmission alone gives up after 15 minutes. */
 static void aioc_platform_socket_tune(int fd, bool datagram)
 {
     static const struct { int level, name, value; } options[] = {
@@ -1460,10 +1458,8 @@ static void aioc_platform_socket_close(void *user_data, intptr_t socket)
     close((int)socket);  /* EINTR: closed all the same on Linux; a second close could hit somebody else's */
 }
 
-/*------------------------
- * The poller. Both kinds are level-triggered, hold a descriptor that wake writes to, and take an interrupting signal
- * for a wake, so that the host sees soon what its handler noted.
- *------------------------*/
+/*--- The poller: of both kinds level-triggered, and a signal that interrupts it is a wake: its handler noted something
+ *    that the host should see soon ---*/
 
 typedef struct aioc_platform_poller {
     aiocosmos_allocator allocator;
@@ -1527,11 +1523,11 @@ static int aioc_platform_poller_start(aioc_platform_poller *poller)
     poller->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (poller->epoll >= 0) poller->wake[0] = poller->wake[1] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (poller->wake[0] < 0) return aioc_platform_io_of(errno);
-    /* The eventfd is inside the set, so that a host that watches the set's own descriptor hears it. */
+    /* Inside the set, for hosts that watch that. */
     return aioc_platform_poller_control(poller, EPOLL_CTL_ADD, poller->wake[0], AIOCOSMOS_READABLE, poller);
 }
 
-/* In a forked child, too, this only closes: to remove something here would remove it from the parent's set. */
+/* Removes nothing: in a forked child that would be removed from the parent's set. */
 static void aioc_platform_poller_stop(aioc_platform_poller *poller)
 {
     if (poller->epoll >= 0) close(poller->epoll);
@@ -1637,7 +1633,7 @@ static void aioc_platform_poller_stop(aioc_platform_poller *poller)
         aioc_platform_allocate(&poller->allocator, poller->sources, aioc_platform_poller_bytes(poller->cap), 0);
 }
 
-/* Looks through all entries: what is watched changes when a connection comes or goes, not per request. */
+/* Looks through all entries: this is seldom called, as connections come and go. */
 static int aioc_platform_poller_set(void *user_data, void *opaque, intptr_t socket, unsigned had, unsigned want,
                                     void *source)
 {
@@ -1759,9 +1755,8 @@ struct aioc_reactor_source {  /* something with a descriptor; embedded in its ow
     void *owner;
 };
 
-/* Embedded in its owner, zeroed at first. Armed timers form a pairing heap (Fredman, Sedgewick, Sleator, Tarjan: "The
- * pairing heap", 1986): starting one cannot fail and costs O(1), as does stopping one that never rose to the top, as
- * most deadlines do not. */
+/* Embedded in its owner, zeroed at first. Those that are armed form a pairing heap (Fredman et al., 1986): starting one
+ * cannot fail and costs O(1), as does stopping one that never rose to the top, as most deadlines do not. */
 typedef struct aioc_reactor_timer aioc_reactor_timer;
 struct aioc_reactor_timer {
     aioc_reactor_timer *child;  /* first of those below */
@@ -1776,7 +1771,7 @@ struct aioc_reactor_timer {
 typedef struct aioc_reactor {
     const aiocosmos_platform *platform;
     void *poller;  /* NULL once abandoned */
-    uint64_t now_us;  /* refreshed by tick; everything in one step may use it */
+    uint64_t now_us;  /* refreshed by tick */
     uint64_t until_us;  /* then the host wants its thread back; 0: whenever */
     aioc_reactor_source *sources;
     size_t source_count;
@@ -1824,8 +1819,8 @@ static int aioc_reactor_open(aioc_reactor *reactor, const aiocosmos_platform *pl
     return aioc_reactor_result(io);
 }
 
-/* In a forked child, before anything else: watch then only keeps its books, because the parent shares the poller.
- * Owners unwatch and close as always: the parent has its own descriptors, and its poller goes on watching those. */
+/* In a forked child, before anything else: the parent shares the poller, so watch only keeps its books then. Owners
+ * unwatch and close as always: the parent's poller goes on watching its own descriptors. */
 static void aioc_reactor_abandon(aioc_reactor *reactor)
 {
     if (reactor->poller) reactor->platform->poller_destroy(reactor->platform->user_data, reactor->poller);
@@ -1943,8 +1938,7 @@ static aioc_reactor_timer *aioc_reactor_timer_meld(aioc_reactor_timer *a, aioc_r
     return top;
 }
 
-/* One heap of siblings: in pairs first, which keeps removal at O(log n), amortized, then these from the last to the
- * first. */
+/* One heap of siblings: in pairs first, and these from the last to the first: O(log n), amortized. */
 static aioc_reactor_timer *aioc_reactor_timer_combine(aioc_reactor_timer *first)
 {
     aioc_reactor_timer *pairs = NULL, *all = NULL;
@@ -1996,8 +1990,7 @@ static bool aioc_reactor_timer_next(const aioc_reactor *reactor, uint64_t *due_u
     return true;
 }
 
-/* Fires the earliest timer that is due, of several the one started first. fire may start it again or free it. False:
- * none is due. */
+/* Fires the earliest timer that is due, which may start it again or free it. False: none is. */
 static bool aioc_reactor_timer_run_one(aioc_reactor *reactor)
 {
     aioc_reactor_timer *timer = reactor->timers;
@@ -2113,8 +2106,7 @@ static void *aioc_mem_take(aioc_mem *memory, int index, size_t size)
     return block;
 }
 
-/* Gives kept blocks back until at most goal bytes are kept, the largest first, none of class last or below: small ones
- * are asked for all the time. */
+/* Gives kept blocks back until at most goal bytes are kept: the largest first, and none of class last or below. */
 static void aioc_mem_give_back(aioc_mem *memory, size_t goal, int last)
 {
     int index;
@@ -2309,8 +2301,8 @@ static AIOC_NOINLINE void aioc_mem_buffer_free(aioc_mem *memory, aioc_mem_buffer
     memset(buffer, 0, sizeof *buffer);
 }
 
-/* What a file holds or, without a path, one of the platform's functions says: nothing if there is none, of a text over
- * max the whole lines at its start. 0, and the buffer is to be freed; or E_NOMEM. */
+/* What a file holds or, without a path, `says` says, if it is there: of a text over max the whole lines at its start.
+ * 0, and the buffer is to be freed; or E_NOMEM. */
 static int aioc_mem_read(aioc_mem *memory, const aiocosmos_platform *platform, const char *path,
                          ptrdiff_t (*says)(void *user_data, void *out, size_t cap), size_t max, aioc_mem_buffer *file)
 {
@@ -2664,8 +2656,7 @@ static aiocosmos_str aioc_text_trim(aiocosmos_str text)
     return text;
 }
 
-/* Takes what stands before the next separator, or all, off a text, and the separator with it. False: nothing was
- * left. */
+/* Takes what stands before the next separator, or all, off a text, and that with it. False: nothing was left. */
 static bool aioc_text_split(aiocosmos_str *rest, char separator, aiocosmos_str *part)
 {
     const char *end = rest->len > 0 ? (const char *)memchr(rest->ptr, separator, rest->len) : NULL;
@@ -2833,15 +2824,13 @@ static bool aioc_text_base64_decode(aiocosmos_str text, unsigned char *out, size
 
 static const char aioc_text_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
-/* Years begin with March here, so that the leap day is their last. The day on which one begins, from March 1 of the
- * year 0. */
+/* Years begin with March here, so that the leap day is their last. The days from the start of the year 0. */
 static int32_t aioc_text_march_first(int32_t year)
 {
     return 365 * year + year / 4 - year / 100 + year / 400;
 }
 
-/* Since 1970-01-01, of year, month, day. From March on the lengths of months repeat as 31 30 31 30 31: 153 days in five
- * months. */
+/* Since 1970-01-01. From March on the lengths of months repeat as 31 30 31 30 31: 153 days in five months. */
 static int32_t aioc_text_days_of(const int32_t date[3])
 {
     int32_t early = date[1] <= 2, month = early ? date[1] + 9 : date[1] - 3;
@@ -2974,8 +2963,7 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
 #define AIOC_JSON_NODES_MIN 64
 #define AIOC_JSON_NUMBER_MAX 32  /* the longest is -0.0000012345678901234567: 25 */
 
-/* In the order of the text: what a container holds stands right behind it, values, or names each followed by its
- * value. */
+/* In the order of the text: right behind a container stands what it holds, names before their values. */
 typedef struct aioc_json_node {
     uint32_t at, len;  /* the value's own text */
     uint32_t next;  /* so many nodes further on is the next sibling */
@@ -3485,8 +3473,7 @@ static void aioc_json_close(aiocosmos_json_doc *doc)
     aioc_json_open(doc, doc->memory);
 }
 
-/* The text must outlive what is read of it. Called again, it reuses the nodes. 0; E_ARGUMENT, with error and error_at;
- * E_NOMEM. */
+/* The text must outlive what is read of it; the nodes are reused. 0; E_ARGUMENT, with error and error_at; E_NOMEM. */
 static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len)
 {
     aioc_json_scan scan;
@@ -3848,8 +3835,7 @@ static double aioc_json_double_of(uint64_t bits)
     return number;
 }
 
-/* The nearest double, to even if there are two, of what was checked to be a JSON number. False: it would be
- * infinite. */
+/* The nearest double of a checked JSON number, to even if there are two. False: it would be infinite. */
 static bool aioc_json_f64(const char *text, const char *end, double *out)
 {
     static const double powers[18] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
@@ -4047,8 +4033,7 @@ static AIOC_NOINLINE bool aioc_json_is_str(aiocosmos_json value, const char *tex
 
 /*--- Writing ---*/
 
-/* Without a memory the buffer does not grow: what has no room is counted, and all behind it, so the whole length is
- * known. */
+/* Without a memory the buffer does not grow: what has no room is only counted, and all behind it. */
 static void aioc_json_put(aioc_mem_writer *writer, const void *bytes, size_t len)
 {
     aioc_mem_buffer *out = writer->out;
@@ -4145,8 +4130,7 @@ static void aioc_json_put_json(aioc_mem_writer *out, aiocosmos_str text, bool as
     }
 }
 
-/* Any value but an unset one; none as {}, as keys have it. Not ok: it is not JSON (infinite, not UTF-8, ...), or there
- * is no room. */
+/* None as {}, as keys have it. Not ok: unset, not JSON (infinite, not UTF-8, ...), or no room. */
 static void aioc_json_put_value(aioc_mem_writer *out, const aiocosmos_value *value, bool ascii, uint32_t depth_max)
 {
     const aiocosmos_str text = {value->str, value->len};
@@ -4187,9 +4171,8 @@ static void aioc_json_jw_misplaced(aiocosmos_jw *w)
     aioc_json_jw_fail(w, "not balanced: a key, a value or an end is missing, or stands where none belongs");
 }
 
-/* Appends a bracket that closes or, behind the comma and the name that belong there and no others, a value or, where
- * that is NULL, a bracket that opens. After a failure nothing is written any more. A value that is none stands for a
- * missing property: in a text that is a mistake. */
+/* Appends a bracket that closes or, behind the comma and the name that belong there, a value or, where that is NULL, a
+ * bracket that opens. After a failure nothing is written any more. NONE, a missing property, is no value of a text. */
 static bool aioc_json_jw_put(aiocosmos_jw *w, const char *key, const aiocosmos_value *value, const char *bracket)
 {
     aioc_mem_buffer buffer = {w->buf, w->len, w->cap > 0 ? w->cap - 1 : 0};  /* without the final NUL */
@@ -4408,8 +4391,7 @@ static size_t aioc_auth_put_line(char *out, const char *text)
     return i + 1;
 }
 
-/* The authorization header's value; lent until the next call, empty without a key. Verb and type are ours, and
- * short. */
+/* The authorization header's value; lent until the next call, empty without a key. */
 static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, const char *type, aiocosmos_str link,
                                     int64_t wall_s)
 {
@@ -5759,8 +5741,8 @@ typedef struct aioc_tls_config {  /* outlives the sessions */
     bool insecure;  /* any certificate will do */
 } aioc_tls_config;
 
-/* What sessions to one endpoint, with one configuration, learn from those before: how to skip the expensive half of the
- * handshake, and what else to offer. Zeroed at first, outlives them. */
+/* What sessions to one endpoint, with one configuration, learn from those before: to skip the expensive half of the
+ * handshake, or what else to offer. Zeroed at first, outlives them. */
 typedef struct aioc_tls_resumption {
     uint64_t hits, full;  /* handshakes by resuming, and in full */
     int64_t expires_s;  /* of what is saved; 0: nothing is */
@@ -5790,13 +5772,11 @@ struct aioc_tls_table {
     void (*received)(aioc_tls_session *session, size_t len);
     unsigned char *(*to_send)(aioc_tls_session *session, size_t *len);  /* NULL and 0: nothing */
     void (*sent)(aioc_tls_session *session, size_t len);
-    /* Takes plaintext, as much as one record holds (16 KiB). more: the record waits for what comes next. Returns how
-     * many bytes; 0: send what waits first. */
+    /* Takes plaintext, up to a record (16 KiB). more: that waits for what comes next. 0: send what waits first. */
     size_t (*write)(aioc_tls_session *session, const void *bytes, size_t len, bool more);
     const unsigned char *(*plain)(aioc_tls_session *session, size_t *len);  /* NULL and 0: none */
     void (*plain_used)(aioc_tls_session *session, size_t len);
-    /* The transport has: FAILED, unless CLOSED: without a close_notify the end may be an attacker's (RFC 5246
-     * 7.2.1). */
+    /* The transport has: FAILED, unless CLOSED: the end may be an attacker's (RFC 5246 7.2.1). */
     void (*ended)(aioc_tls_session *session);
     void (*shutdown)(aioc_tls_session *session);  /* queues close_notify */
 };
@@ -6080,8 +6060,7 @@ typedef struct aioc_tls_bear {
     aioc_tls_session base;
     br_ssl_client_context client;
     br_ec_impl curves;  /* those of the key exchange */
-    /* BearSSL hands this the server's certificates; they go on to the "minimal" engine, one whole certificate at a
-     * time, with an eye of our own on each. */
+    /* Gets the server's certificates from BearSSL; they go on to its "minimal" engine whole, once we have seen them. */
     const br_x509_class *checks;
     union {
         br_x509_minimal_context minimal;
@@ -6502,8 +6481,7 @@ static void aioc_tls_bear_settle(aioc_tls_bear *session)
     }
 }
 
-/* The order is that of preference: without AES instructions, BearSSL's constant-time AES is far slower than
- * ChaCha20. */
+/* By preference: without AES instructions, BearSSL's constant-time AES is far slower than ChaCha20. */
 static void aioc_tls_bear_set_suites(br_ssl_engine_context *engine)
 {
     static const uint16_t suites[] = {
@@ -7351,8 +7329,7 @@ static void aioc_stream_race_free(aioc_stream *stream)
     stream->race = NULL;
 }
 
-/* RFC 5246, 7.2.1 asks for a close_notify; nobody waits for it to arrive. In a forked child (no poller) the session is
- * the parent's. */
+/* With a close_notify (RFC 5246, 7.2.1), unless in a forked child (no poller): there the session is the parent's. */
 static void aioc_stream_say_goodbye(aioc_stream *stream)
 {
     const aiocosmos_platform *platform = stream->place->reactor->platform;
@@ -7439,8 +7416,7 @@ static bool aioc_stream_write_tls(aioc_stream *stream, const aiocosmos_slice sli
     }
 }
 
-/* As much as goes of the len bytes in two slices, from *written on. True: the last byte has reached send(). Only
- * stream->broken tells of a failure. */
+/* As much as goes of len bytes in two slices, from *written on. True: all has reached send(). Failed: it is broken. */
 static bool aioc_stream_write(aioc_stream *stream, const aiocosmos_slice slices[2], size_t len, size_t *written)
 {
     aiocosmos_slice left[2];
@@ -7698,8 +7674,7 @@ static void aioc_stream_race_add(aioc_stream *stream, const aiocosmos_address *a
     race->count++;
 }
 
-/* What was not tried yet is next, at first the address that worked last: where IPv6 leads nowhere, only the first
- * stream pays for finding out. */
+/* What was not tried yet is next, at first the address that worked last: only one stream pays for finding out. */
 static void aioc_stream_race_join(aioc_stream *stream, const aioc_dns_found *found)
 {
     size_t i;
