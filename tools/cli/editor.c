@@ -13,7 +13,7 @@ enum { ROOM_MIN = 16 };                    /* cells, for the line */
 
 enum {
     CTRL_A = 1, CTRL_B, CTRL_C, CTRL_D, CTRL_E, CTRL_F, CTRL_H = 8, TAB = 9, NEWLINE = 10, CTRL_K = 11, CTRL_L = 12,
-    ENTER = 13, CTRL_N = 14, CTRL_P = 16, CTRL_U = 21, CTRL_W = 23, ESCAPE = 27, RUBOUT = 127,
+    ENTER = 13, CTRL_N = 14, CTRL_P = 16, CTRL_R = 18, CTRL_U = 21, CTRL_W = 23, ESCAPE = 27, RUBOUT = 127,
     KEY_UP = 1000, KEY_DOWN, KEY_RIGHT, KEY_LEFT, KEY_HOME, KEY_END, KEY_DELETE, KEY_NONE
 };
 
@@ -208,12 +208,37 @@ static void edit(editor *e, int key)
     if (key != TAB) e->tabbed = false;
 }
 
+/* Shows the last line of the history that holds what is typed, and with Ctrl-R the one before it. Returns the key that
+ * ends this, which then means what it means otherwise. */
+static int search(editor *e)
+{
+    char wanted[64] = "", prompt[sizeof wanted + 16];
+    size_t len = 0, found = e->history_count, i;
+    int key;
+    if (e->history_at == e->history_count) strcpy(e->typed, e->line);
+    for (;;) {
+        snprintf(prompt, sizeof prompt, "search '%s': ", wanted);
+        show(e, prompt);
+        key = read_byte();
+        if (key >= ' ' && key != RUBOUT && len + 1 < sizeof wanted) wanted[len++] = (char)key;
+        else if ((key == RUBOUT || key == CTRL_H) && len) len--, found = e->history_count;
+        else if (key != CTRL_R) return key;
+        wanted[len] = 0;
+        i = found + (key != CTRL_R && found < e->history_count);
+        while (i && !strstr(e->history[i - 1], wanted)) i--;
+        if (i == 0) continue;
+        found = e->history_at = i - 1;
+        set_line(e, e->history[found]);
+    }
+}
+
 static bool edit_line(editor *e, const char *prompt)
 {
     for (;;) {
         int key;
         show(e, prompt);
         key = read_byte();
+        if (key == CTRL_R) key = search(e);
         if (key == ESCAPE) key = read_escape();
         if (key < 0 || (key == CTRL_D && e->len == 0)) return false;
         if (key == ENTER || key == NEWLINE) return true;

@@ -437,10 +437,10 @@ const command commands[] = {
     { "shell", "", 0, 0, 0, shell, NULL, "the same commands, one after the other",
       "Reads commands, without the word aiocosmos, and runs each with the account that\n"
       "was named to the shell. Words are cut as other shells cut them, by blanks that\n"
-      "stand in no quotes. On a terminal there is a history, Tab completes commands,\n"
-      "options and the names of databases and containers, and long answers go through\n"
-      "PAGER, or less. Ctrl-C ends a command, and Ctrl-D or 'exit' the shell. A line\n"
-      "that names a key is not written into the history.\n"
+      "stand in no quotes. On a terminal there is a history, which Ctrl-R searches, Tab\n"
+      "completes commands, options and the names of databases and containers, and long\n"
+      "answers go through PAGER, or less. Ctrl-C ends a command, and Ctrl-D or 'exit'\n"
+      "the shell. A line that names a key is not written into the history.\n"
       "\n"
       "From a pipe, the exit status is that of the last command, what a command reads\n"
       "has to be in a file, and lines that begin with '#' are passed over.\n" }
