@@ -12977,6 +12977,64 @@ static aiocosmos_str aioc_plan_take_text(aioc_plan_reader *in, aiocosmos_json va
     return text;
 }
 
+#define AIOC_PLAN_FILTER "{documentdb-formattableorderbyquery-filter}"
+
+static bool aioc_plan_is_word(char c)
+{
+    char small = aioc_mem_lower(c);
+    return (small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '@' || (unsigned char)c >= 0x80;
+}
+
+/* Behind what starts at `at`: a string, a comment, a word or a number, or one other byte. */
+static size_t aioc_plan_skip(aiocosmos_str sql, size_t at)
+{
+    char c = sql.ptr[at++], next = at < sql.len ? sql.ptr[at] : '\0';
+    if (c == '"' || c == '\'') {
+        while (at < sql.len && sql.ptr[at] != c) at += sql.ptr[at] == '\\' ? 2 : 1;
+        return at < sql.len ? at + 1 : sql.len;
+    }
+    if (c == '-' && next == '-') {
+        while (at < sql.len && sql.ptr[at] != '\n' && sql.ptr[at] != '\r') at++;
+        return at;
+    }
+    if (c == '/' && next == '*') {
+        for (at++; at + 1 < sql.len; at++)
+            if (sql.ptr[at] == '*' && sql.ptr[at + 1] == '/') return at + 2;
+        return sql.len;
+    }
+    while (aioc_plan_is_word(c) && at < sql.len && aioc_plan_is_word(sql.ptr[at])) at++;
+    return at;
+}
+
+/* Where the text stands next outside of strings and comments, from `at` on; sql.len: nowhere. */
+static size_t aioc_plan_find(aiocosmos_str sql, size_t at, const char *text)
+{
+    size_t len = strlen(text);
+    while (at < sql.len) {
+        if (len <= sql.len - at && memcmp(sql.ptr + at, text, len) == 0) return at;
+        at = aioc_plan_skip(sql, at);
+    }
+    return sql.len;
+}
+
+/* A text for the ranges, with "true" in any place that it keeps free for a filter: what is resumed is not filtered. */
+static aiocosmos_str aioc_plan_take_sql(aioc_plan_reader *in, aiocosmos_json value)
+{
+    aiocosmos_str sql = aioc_plan_take_text(in, value);
+    char *to = (char *)(uintptr_t)sql.ptr, *text = to;
+    size_t at = 0, hole;
+    for (; at < sql.len; at = hole + sizeof AIOC_PLAN_FILTER - 1) {
+        hole = aioc_plan_find(sql, at, AIOC_PLAN_FILTER);
+        memmove(to, text + at, hole - at);
+        to += hole - at;
+        if (hole == sql.len) break;
+        memcpy(to, "true", 4);
+        to += 4;
+    }
+    sql.len = (size_t)(to - text);
+    return sql;
+}
+
 static const char aioc_plan_unknown[] = "which this version does not know";
 
 #define AIOC_PLAN_BLAMED_MAX 80  /* bytes of a plan in a message */
@@ -13150,7 +13208,7 @@ static void aioc_plan_read_info(aioc_plan_reader *in, aiocosmos_json object, aio
     if (top < info->take) info->take = top;
     info->has_dcount = dcount.type != AIOCOSMOS_JSON_NONE;
     info->dcount_alias = aioc_plan_take_text(in, aioc_json_at(dcount, "/dCountAlias"));
-    info->rewritten = aioc_plan_take_text(in, aioc_plan_get(in, object, "\"rewrittenQuery"));
+    info->rewritten = aioc_plan_take_sql(in, aioc_plan_get(in, object, "\"rewrittenQuery"));
     info->non_streaming = aioc_plan_flag(aioc_plan_get(in, object, "?hasNonStreamingOrderBy"), false);
     aioc_plan_read_order(in, aioc_plan_get(in, object, "[orderBy"), info);
     info->distinct = aioc_plan_read_distinct(in, aioc_plan_get(in, object, " distinctType"), info->order_count);
@@ -13260,7 +13318,7 @@ static void aioc_plan_read_hybrid(aioc_plan_reader *in, aiocosmos_json hybrid)
     plan->hybrid = true;
     plan->components = component;
     plan->component_count = (uint32_t)count;
-    plan->statistics = aioc_plan_take_text(in, query);
+    plan->statistics = aioc_plan_take_sql(in, query);
     plan->needs_statistics = aioc_plan_flag(aioc_plan_get(in, hybrid, "?requiresGlobalStatistics"), false);
     plan->info.skip = aioc_plan_count(aioc_plan_get(in, hybrid, "#skip"), 0);
     plan->info.take = aioc_plan_count(aioc_plan_get(in, hybrid, "#take"), UINT64_MAX);
@@ -13349,61 +13407,7 @@ static int aioc_plan_read(aioc_mem *memory, aiocosmos_str json, aioc_plan **out,
     return result;
 }
 
-/*--- Texts: the SQL that goes to a range ---*/
-
-#define AIOC_PLAN_FILTER "{documentdb-formattableorderbyquery-filter}"
-
-static bool aioc_plan_is_word(char c)
-{
-    char small = aioc_mem_lower(c);
-    return (small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '@' || (unsigned char)c >= 0x80;
-}
-
-/* Behind what starts at `at`: a string, a comment, a word or a number, or one other byte. */
-static size_t aioc_plan_skip(aiocosmos_str sql, size_t at)
-{
-    char c = sql.ptr[at++], next = at < sql.len ? sql.ptr[at] : '\0';
-    if (c == '"' || c == '\'') {
-        while (at < sql.len && sql.ptr[at] != c) at += sql.ptr[at] == '\\' ? 2 : 1;
-        return at < sql.len ? at + 1 : sql.len;
-    }
-    if (c == '-' && next == '-') {
-        while (at < sql.len && sql.ptr[at] != '\n' && sql.ptr[at] != '\r') at++;
-        return at;
-    }
-    if (c == '/' && next == '*') {
-        for (at++; at + 1 < sql.len; at++)
-            if (sql.ptr[at] == '*' && sql.ptr[at + 1] == '/') return at + 2;
-        return sql.len;
-    }
-    while (aioc_plan_is_word(c) && at < sql.len && aioc_plan_is_word(sql.ptr[at])) at++;
-    return at;
-}
-
-/* Where the text stands next outside of strings and comments, from `at` on; sql.len: nowhere. */
-static size_t aioc_plan_find(aiocosmos_str sql, size_t at, const char *text)
-{
-    size_t len = strlen(text);
-    while (at < sql.len) {
-        if (len <= sql.len - at && memcmp(sql.ptr + at, text, len) == 0) return at;
-        at = aioc_plan_skip(sql, at);
-    }
-    return sql.len;
-}
-
-/* The SQL text without a filter in any place that is kept free for one. False: no memory, and nothing is appended. */
-static bool aioc_plan_append_text(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql)
-{
-    aioc_mem_writer writer = aioc_mem_write(memory, out);
-    size_t at = 0, hole;
-    for (; at < sql.len; at = hole + sizeof AIOC_PLAN_FILTER - 1) {
-        hole = aioc_plan_find(sql, at, AIOC_PLAN_FILTER);
-        aioc_mem_put_bytes(&writer, sql.ptr + at, hole - at);
-        if (hole == sql.len) break;
-        aioc_mem_put_text(&writer, "true");
-    }
-    return aioc_mem_written(&writer);
-}
+/*--- Texts ---*/
 
 /* The next token but white space and comments; false: there is none. */
 static bool aioc_plan_next_token(aiocosmos_str sql, size_t *at, aiocosmos_str *token)
@@ -14930,7 +14934,7 @@ static int aioc_row_rrf_component_text(aioc_row_rrf *rrf, uint32_t component, ai
     while (writer.ok && at < text.len) {
         aioc_row_hole hole = aioc_row_next_hole(text, at);
         part = aioc_text_view(text.ptr + at, hole.at - at);
-        writer.ok = aioc_plan_append_text(rrf->rows.stage.memory, sql, part);
+        aioc_mem_put(&writer, part);
         at = hole.end;
         if (!writer.ok || hole.kind == AIOC_ROW_HOLE_NONE || aioc_row_rrf_fill(rrf, &hole, &writer)) continue;
         sql->len = writer.start;
@@ -16220,9 +16224,8 @@ static void aioc_range_put_key(aioc_mem_writer *sql, const char *property, aioco
     }
 }
 
-/* {"query":...,"parameters":[...]}, and what else there is. */
-static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params,
-                                   aiocosmos_str more)
+/* {"query":...,"parameters":[...]}, with what follows those in params. */
+static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params)
 {
     aioc_mem_writer writer;
     out->len = 0;
@@ -16231,7 +16234,6 @@ static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aioco
     aioc_json_put_string(&writer, sql);
     aioc_mem_put_text(&writer, ",\"parameters\":");
     aioc_mem_put(&writer, params);
-    aioc_mem_put(&writer, more);
     aioc_mem_put_text(&writer, "}");
     return writer.ok;
 }
@@ -18309,22 +18311,18 @@ static void aioc_query_read_merged(aioc_query *query)
 /* What ranges are asked: the text of the plan, and on each side of where the query is resumed with what to go on. */
 static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
 {
-    aioc_mem_buffer text = { NULL, 0, 0 }, resume = { NULL, 0, 0 };
+    aioc_mem_buffer params = { NULL, 0, 0 };
     aioc_mem_buffer *bodies = query->reader.bodies;
     int side, last = query->from_items.type == AIOCOSMOS_JSON_ARR ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH;
-    bool ok;
+    bool ok = true;
     if (query->reader.by_key)
         return aioc_mem_set(query->memory, &bodies[AIOC_PLAN_FRESH], aioc_mem_text(&query->cursor->body));
-    ok = aioc_plan_append_text(query->memory, &text, sql);
-    for (side = AIOC_PLAN_FRESH; ok && side <= last; side++) {
-        resume.len = 0;
-        ok = aioc_plan_append_resume(query->memory, &resume, query->from_items, query->cursor->from.rid_of_row,
+    for (side = AIOC_PLAN_FRESH; ok && side <= last; side++)
+        ok = aioc_mem_set(query->memory, &params, aioc_mem_text(&query->params)) &&
+             aioc_plan_append_resume(query->memory, &params, query->from_items, query->cursor->from.rid_of_row,
                                      (aioc_plan_side)side) &&
-             aioc_range_append_body(query->memory, &bodies[side], aioc_mem_text(&text), aioc_mem_text(&query->params),
-                                    aioc_mem_text(&resume));
-    }
-    aioc_mem_buffer_free(query->memory, &text);
-    aioc_mem_buffer_free(query->memory, &resume);
+             aioc_range_append_body(query->memory, &bodies[side], sql, aioc_mem_text(&params));
+    aioc_mem_buffer_free(query->memory, &params);
     return ok;
 }
 
@@ -18701,7 +18699,7 @@ static int aioc_query_build_body(aioc_request_builder *builder, aioc_mem_buffer 
         return aioc_request_refuse(builder, "params", "required: param_count is set");
     params->len = 0;
     if (aioc_query_append_params(builder, params, request)) return builder->status;
-    return aioc_range_append_body(builder->memory, body, aioc_mem_str(sql), aioc_mem_text(params), aioc_mem_str(""))
+    return aioc_range_append_body(builder->memory, body, aioc_mem_str(sql), aioc_mem_text(params))
                ? 0 : aioc_request_no_memory(builder);
 }
 
@@ -19516,8 +19514,7 @@ static bool aioc_many_build_body(aioc_many *many, aioc_many_batch *batch)
     aioc_mem_put_text(&sql, "SELECT * FROM c WHERE ");
     if (by_id) aioc_many_put_ids(many, &sql, batch->first, AIOC_MANY_NONE);
     else aioc_many_put_pairs(many, &sql, batch->first);
-    return sql.ok && aioc_range_append_body(many->memory, &batch->body, aioc_mem_text(text), aioc_mem_str("[]"),
-                                            aioc_mem_str(""));
+    return sql.ok && aioc_range_append_body(many->memory, &batch->body, aioc_mem_text(text), aioc_mem_str("[]"));
 }
 
 /*--- Requests and answers ---*/
