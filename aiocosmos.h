@@ -790,8 +790,9 @@ typedef struct aiocosmos_query_request {
     const aiocosmos_param *params; size_t param_count;
     aiocosmos_feed feed;               /* of what (default: the items of a container) */
     aiocosmos_pk pk;                   /* the items of this partition key only; unset: of all */
-    /* instead of pk, any number but none: the items of each key, or of all that begin so, once; asked one by one, and
-     * merged as ranges are */
+    /* instead of pk, any number but none: the items of each key, or of all that begin so, once. Some hundreds of a
+     * range are asked for together, by a condition, for which the key should be indexed; one by one if FROM is more
+     * than a name and joins, and with RANK */
     const aiocosmos_pk *pks; size_t pk_count;
     /* instead of pk: a part of the key space, [epk_min, epk_max), in hex as a list of AIOCOSMOS_FEED_RANGES has it, for
      * one of several that share the work */
@@ -2385,25 +2386,37 @@ static aiocosmos_str aioc_mem_str(const char *text)
     return view;
 }
 
-/* Heapsort: no order holds up a step, and libc's qsort may allocate. Elements are of at most 64 bytes. */
-static void aioc_mem_sort(void *array, size_t count, size_t size,
-                          int (*order)(const void *a, const void *b, const void *context), const void *context)
+/* What a sort has still to do: at first half of the count, to make a heap of, and the count, to take off it. */
+typedef struct aioc_mem_unsorted { size_t left, right; } aioc_mem_unsorted;
+
+/* So many moves of a heapsort: no order holds up a step, and libc's qsort may allocate. Elements are of at most 64
+ * bytes. True: all are in order. */
+static bool aioc_mem_sort_some(void *array, aioc_mem_unsorted *rest, size_t most, size_t size,
+                               int (*order)(const void *a, const void *b, const void *context), const void *context)
 {
     char *base = (char *)array, moved[64];
-    size_t left = count / 2, right = count, at, child;
-    while (right > 1) {
-        if (left > 0) memcpy(moved, base + --left * size, size);
+    size_t at, child;
+    for (; rest->right > 1 && most > 0; most--) {
+        if (rest->left > 0) memcpy(moved, base + --rest->left * size, size);
         else {
-            memcpy(moved, base + --right * size, size);
-            memcpy(base + right * size, base, size);
+            memcpy(moved, base + --rest->right * size, size);
+            memcpy(base + rest->right * size, base, size);
         }
-        for (at = left; (child = 2 * at + 1) < right; at = child) {
-            if (child + 1 < right && order(base + child * size, base + (child + 1) * size, context) < 0) child++;
+        for (at = rest->left; (child = 2 * at + 1) < rest->right; at = child) {
+            if (child + 1 < rest->right && order(base + child * size, base + (child + 1) * size, context) < 0) child++;
             if (order(moved, base + child * size, context) >= 0) break;
             memcpy(base + at * size, base + child * size, size);
         }
         memcpy(base + at * size, moved, size);
     }
+    return rest->right <= 1;
+}
+
+static void aioc_mem_sort(void *array, size_t count, size_t size,
+                          int (*order)(const void *a, const void *b, const void *context), const void *context)
+{
+    aioc_mem_unsorted rest = { count / 2, count };
+    aioc_mem_sort_some(array, &rest, SIZE_MAX, size, order, context);
 }
 
 /* A list of structs that begin with a node. */
@@ -13420,6 +13433,42 @@ static bool aioc_plan_next_token(aiocosmos_str sql, size_t *at, aiocosmos_str *t
     return true;
 }
 
+/* Where a text takes one more condition on its items. end 0: that is not certain. */
+typedef struct aioc_plan_room {
+    aiocosmos_str sql, root;  /* root: what it calls an item */
+    size_t where, end;  /* before and behind the condition that it has; where it has none, the same */
+} aioc_plan_room;
+
+static void aioc_plan_find_room(aioc_plan_room *room, aiocosmos_str sql)
+{
+    enum { FROM = 1, WHERE = 3, CLAUSES = 7 };
+    static const char *const words[] = { "SELECT", "FROM", "JOIN", "WHERE", "GROUP", "ORDER", "OFFSET" };
+    aiocosmos_str token;
+    size_t at = 0, end = 0;
+    int clause = 0, next, depth = 0;
+    bool member = false;
+    memset(room, 0, sizeof *room);
+    for (; aioc_plan_next_token(sql, &at, &token); end = at) {
+        char c = *token.ptr;
+        depth += (c == '(' || c == '[' || c == '{') - (c == ')' || c == ']' || c == '}');
+        for (next = depth || member ? CLAUSES : clause + 1; next < CLAUSES; next++)
+            if (aioc_mem_is_nocase(token, words[next])) break;
+        member = c == '.';
+        if (depth < 0) return;
+        if (next > WHERE && next < CLAUSES) break;
+        if (next == WHERE) room->where = at;
+        if (next < CLAUSES) clause = next;
+        else if (clause == FROM) {  /* c, or c r, or c AS r; but not r IN c, nor a part of c */
+            if (!aioc_plan_is_word(c) || aioc_mem_is_nocase(token, "IN")) return;
+            room->root = token;
+        }
+    }
+    if (depth || room->root.len == 0) return;
+    room->sql = sql;
+    room->end = end;
+    if (!room->where) room->where = end;
+}
+
 /* Whether a plan made for one set of parameters serves any other: no count that it holds, and nothing of a hybrid
  * search, comes from a parameter, and it is not narrowed to the keys that some of them name. */
 static bool aioc_plan_is_general(const aioc_plan *plan, aiocosmos_str sql)
@@ -15712,6 +15761,9 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
 #define AIOC_RANGE_MEMORY_PAUSE_US 10000u /* before a page that lacks memory is tried again */
 #define AIOC_RANGE_METRICS_MAX 64  /* names that the service measures by */
 #define AIOC_RANGE_KEPT_MAX (64u << 10)  /* bytes of index metrics, and of advice */
+#ifndef AIOC_RANGE_KEYS_BYTES_MAX
+#define AIOC_RANGE_KEYS_BYTES_MAX (32u << 10)  /* of a condition on keys, about */
+#endif
 
 typedef struct aioc_range_readers aioc_range_readers;
 typedef struct aioc_range_reader aioc_range_reader;
@@ -15838,6 +15890,23 @@ typedef enum aioc_range_need {
 
 #define AIOC_RANGE_DONE_WITH 1
 
+typedef struct aioc_range_key {
+    aiocosmos_str pk, min, max;  /* its items are in [min, max) */
+    bool first;  /* of those that are asked for together, whatever the ranges are */
+} aioc_range_key;
+
+/* The keys that are asked for, on their way into the order of the key space. */
+typedef struct aioc_range_keys {
+    aiocosmos_str unread;  /* of the question's */
+    char rid[33];  /* of the container whose keys they are */
+    aioc_range_key *array;
+    uint32_t count, cap;
+    aioc_mem_unsorted unsorted;
+    aioc_mem_buffer epks;
+    aioc_plan_room room;  /* for a condition: then bodies are parameters only. Without, each is asked for by itself */
+    aioc_mem_buffer names;  /* of the levels of an item's key, in the text */
+} aioc_range_keys;
+
 /* One reader of a part of the key space. Its streams stand by their place in it. */
 struct aioc_range_reader {
     aioc_mem_node node;  /* its work comes in pieces, in turns with that of others */
@@ -15859,6 +15928,7 @@ struct aioc_range_reader {
     aioc_mem_buffer edges;  /* of the part that is asked for; no max: all */
     uint32_t levels;  /* of the key that is asked for, or most of several; 0: none is */
     bool several;  /* keys are asked for */
+    aioc_range_keys keys;
     aioc_mem_buffer bodies[4];  /* what streams are asked, by aioc_plan_side */
     const char *start;  /* where a stream begins */
     aioc_range_stream **streams, *leaving;
@@ -16085,6 +16155,13 @@ static bool aioc_range_watch_ready(aioc_range_reader *reader)
     watch->waiting = watch->waited = true;
     aioc_account_wait(&engine->account, watch->container, &watch->waiter);
     return false;
+}
+
+/* What is known may be of an older container of the name. */
+static void aioc_range_watch_anew(aioc_range_reader *reader)
+{
+    aioc_account_forget_ranges(reader->ranges.container);
+    aioc_range_watch_ready(reader);
 }
 
 /* A range of this version is gone: looks anew, unless that has happened since; at once the first time, then after a
@@ -16472,45 +16549,168 @@ static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
     return true;
 }
 
-/* A stream for what a key, or all that begin with it, has of [min, max), in its place among the others, unless another
- * key has it. False: no memory, or it says why. */
-static bool aioc_range_cut_key(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str key, aiocosmos_str min,
-                               aiocosmos_str max)
+/*--- Partition keys ---*/
+
+static int aioc_range_by_key(const void *a, const void *b, const void *unused)
 {
+    const aioc_range_key *left = (const aioc_range_key *)a, *right = (const aioc_range_key *)b;
+    int order = aioc_text_compare(left->min, right->min);
+    (void)unused;
+    return order ? order : aioc_text_compare(left->pk, right->pk);
+}
+
+/* False: it says why, or looks whether the container is another one. */
+static bool aioc_range_hash_key(aioc_range_reader *reader)
+{
+    aioc_range_keys *keys = &reader->keys;
     const aioc_account_container *container = reader->ranges.container;
-    char epk[AIOC_PROTOCOL_EPK_MAX], end[AIOC_PROTOCOL_EPK_MAX];
-    size_t levels, len, end_len;
-    uint32_t low = 0, high = reader->stream_count;
-    if (!aioc_account_epk(container, key, &levels, epk, &len)) {
-        if (levels)
-            aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT, "pks: only the service can hash one of them");
+    aiocosmos_str rest = keys->unread, pk;
+    aioc_range_key *key;
+    char epk[AIOC_PROTOCOL_EPK_MAX];
+    size_t levels, len;
+    aioc_text_split(&rest, '\0', &pk);
+    key = (aioc_range_key *)aioc_mem_more(reader->memory, keys->array, keys->count, &keys->cap, sizeof *key);
+    if (key) keys->array = key;
+    if (!key || !aioc_mem_reserve(reader->memory, &keys->epks, 2 * sizeof epk)) {
+        aioc_range_no_memory(reader);
         return false;
     }
-    memcpy(end, epk, sizeof end);
-    end_len = len;
-    aioc_protocol_epk_end(levels >= container->pk_def.path_count, end, &end_len);
-    min = aioc_range_greater(min, aioc_text_view(epk, len));
-    max = aioc_range_lesser(max, aioc_text_view(end, end_len));
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (aioc_protocol_epk_compare(reader->streams[middle]->min, min) <= 0) low = middle + 1;
-        else high = middle;
+    if (!aioc_account_epk(container, pk, &levels, epk, &len) || levels > container->pk_def.path_count) {
+        if (levels == 0) aioc_range_no_memory(reader);
+        else if (!reader->ranges.waited) aioc_range_watch_anew(reader);
+        else
+            aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT,
+                            "pks: one has too many levels, or only the service can hash it");
+        return false;
     }
-    if (low > 0 && aioc_protocol_epk_compare(min, reader->streams[low - 1]->max) < 0) return true;
-    while (low < reader->stream_count && aioc_protocol_epk_compare(reader->streams[low]->min, max) < 0)
-        aioc_range_remove(reader, low);
-    return aioc_range_cut(reader, low, min, max, aioc_mem_str(""), plan);
+    key += keys->count;
+    key->pk = pk;
+    key->min.len = len;
+    aioc_mem_append(reader->memory, &keys->epks, epk, len);
+    aioc_protocol_epk_end(levels == container->pk_def.path_count, epk, &len);
+    key->max.len = len;
+    aioc_mem_append(reader->memory, &keys->epks, epk, len);
+    keys->count++;
+    keys->unread = rest;
+    return true;
+}
+
+static void aioc_range_place_keys(aioc_range_keys *keys)
+{
+    const char *at = keys->epks.data;
+    uint32_t i;
+    for (i = 0; i < keys->count; i++) {
+        aioc_range_key *key = &keys->array[i];
+        key->min.ptr = at;
+        key->max.ptr = at + key->min.len;
+        at = key->max.ptr + key->max.len;
+    }
+    keys->unsorted.left = keys->count / 2;
+    keys->unsorted.right = keys->count;
+}
+
+/* Gets on with hashing and sorting the keys. True: it is done; else there is more to do, or it says why not. */
+static bool aioc_range_sort_keys(aioc_range_reader *reader)
+{
+    aioc_range_keys *keys = &reader->keys;
+    const char *rid = reader->ranges.container->rid;
+    uint32_t most = AIOC_RANGE_SLICE;
+    if (keys->count == 0 || strcmp(keys->rid, rid) != 0) {
+        keys->unread = aioc_mem_text(&reader->question->pk);
+        keys->epks.len = keys->count = 0;
+        memcpy(keys->rid, rid, sizeof keys->rid);
+    }
+    for (; keys->unread.len && most; most--) {
+        if (!aioc_range_hash_key(reader)) return false;
+        if (!keys->unread.len) aioc_range_place_keys(keys);
+    }
+    if (most && aioc_mem_sort_some(keys->array, &keys->unsorted, most, sizeof *keys->array, aioc_range_by_key, NULL))
+        return true;
+    aioc_range_stir(reader);
+    return false;
+}
+
+/* Streams for what the keys have of [min, max): one in each range for those that are asked for together. Keys whose
+ * items may be in one place always are. */
+static bool aioc_range_cut_keys(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str min, aiocosmos_str max)
+{
+    const aioc_account_container *container = reader->ranges.container;
+    const aioc_range_keys *keys = &reader->keys;
+    aioc_range_key *key = keys->array, *end = key + keys->count;
+    size_t bytes = 0;
+    bool first = true, apart;
+    while (key < end) {
+        aiocosmos_str from = key->min, to = from;
+        const aioc_account_range *range = aioc_account_route(container, from);
+        do {
+            key->first = first;
+            bytes = (first ? 0 : bytes) + key->pk.len + keys->names.len + 12;
+            to = aioc_range_greater(to, key->max);
+            apart = ++key == end || aioc_protocol_epk_compare(key->min, to) >= 0;
+            first = apart && (!keys->room.end || bytes > AIOC_RANGE_KEYS_BYTES_MAX);
+        } while (!apart || (key < end && !first && range &&
+                            aioc_protocol_epk_compare(key->max, aioc_account_text(container, range->max)) <= 0));
+        if (!aioc_range_cut(reader, reader->stream_count, aioc_range_greater(min, from), aioc_range_lesser(max, to),
+                            aioc_mem_str(""), plan)) return false;
+    }
+    return true;
+}
+
+/* The condition for the keys that a stream is one for: the same whatever became of their range. */
+static void aioc_range_put_keys(aioc_mem_writer *sql, const aioc_range_stream *stream)
+{
+    const aioc_range_reader *reader = stream->reader;
+    const aioc_range_key *first = reader->keys.array, *end = first + reader->keys.count, *key = end;
+    const char *names = reader->keys.names.data, *before = "";
+    bool one_level = reader->ranges.container->pk_def.path_count == 1, listed = false;
+    while (key - first > 1) {
+        const aioc_range_key *middle = first + (key - first) / 2;
+        if (aioc_protocol_epk_compare(middle->min, stream->min) <= 0) first = middle;
+        else key = middle;
+    }
+    while (!first->first) first--;
+    for (key = first; key == first || (key < end && !key->first); key++) {
+        bool in = one_level && key->pk.ptr[1] != '{';  /* c["pk"] IN ("x",7) */
+        if (key > first && aioc_range_by_key(key - 1, key, NULL) == 0) continue;
+        aioc_mem_put_text(sql, in && listed ? "," : before);
+        if (in && !listed) aioc_mem_put_text(sql, names);
+        if (!in || !listed) aioc_mem_put_text(sql, in ? " IN (" : "(");
+        if (in) aioc_mem_put_bytes(sql, key->pk.ptr + 1, key->pk.len - 2);
+        else aioc_range_put_key(sql, names, key->pk);
+        before = ") OR ";
+        listed = in;
+    }
+    aioc_mem_put_text(sql, ")");
+}
+
+/* The body of a stream's next request, perhaps in the builder. NULL: no memory. */
+static const aioc_mem_buffer *aioc_range_body_of(const aioc_range_stream *stream)
+{
+    const aioc_range_reader *reader = stream->reader;
+    const aioc_plan_room *room = &reader->keys.room;
+    const aioc_mem_buffer *asked = &reader->bodies[stream->side];
+    aioc_mem_buffer *body = &reader->all->engine->builder.body, sql = { NULL, 0, 0 };
+    aioc_mem_writer writer = aioc_mem_write(reader->memory, &sql);
+    bool ok, bare = room->where == room->end;
+    if (!room->end) return asked;
+    aioc_mem_put_bytes(&writer, room->sql.ptr, room->where);
+    aioc_mem_put_text(&writer, bare ? " WHERE (" : " (");
+    aioc_range_put_keys(&writer, stream);
+    aioc_mem_put_text(&writer, bare ? "" : ") AND (");
+    aioc_mem_put_bytes(&writer, room->sql.ptr + room->where, room->end - room->where);
+    aioc_mem_put_text(&writer, ")");
+    aioc_mem_put_bytes(&writer, room->sql.ptr + room->end, room->sql.len - room->end);
+    ok = writer.ok && aioc_range_append_body(reader->memory, body, aioc_mem_text(&sql), aioc_mem_text(asked));
+    aioc_mem_buffer_free(reader->memory, &sql);
+    return ok ? body : NULL;
 }
 
 /* Streams for what is asked for of [min, max), behind those that there are. */
 static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str min, aiocosmos_str max)
 {
-    aiocosmos_str asked_max = aioc_range_max(&reader->edges), rest = aioc_mem_text(&reader->question->pk), key;
-    if (rest.len) {
-        while (aioc_text_split(&rest, '\0', &key))
-            if (!aioc_range_cut_key(reader, plan, key, min, max)) return false;
-        return true;
-    }
+    aiocosmos_str asked_max = aioc_range_max(&reader->edges);
+    if (reader->question->pk.len)
+        return aioc_range_sort_keys(reader) && aioc_range_cut_keys(reader, plan, min, max);
     min = aioc_range_greater(min, aioc_range_min(&reader->edges));
     if (asked_max.len) max = aioc_range_lesser(max, asked_max);
     return aioc_range_cut(reader, reader->stream_count, min, max, aioc_mem_str(""), plan);
@@ -16747,8 +16947,10 @@ static int aioc_range_specify_page(const aioc_range_stream *stream, const aioc_a
     aioc_range_reader *reader = stream->reader;
     aioc_mem_buffer *lines = &reader->all->engine->builder.lines;
     aiocosmos_str behind = aioc_range_ask_from(stream), pk = aioc_mem_text(&reader->question->pk);
+    const aioc_mem_buffer *body = aioc_range_body_of(stream);
     if (behind.len == 0) behind = aioc_mem_str(reader->start);
-    if (!aioc_range_page_lines(reader->all->engine, aioc_mem_text(&reader->question->lines),
+    if (!body ||
+        !aioc_range_page_lines(reader->all->engine, aioc_mem_text(&reader->question->lines),
                                aioc_range_rows_to_ask(reader, stream->asks),
                                reader->etags ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
         (range && !aioc_range_append_edges(stream, range, lines)) ||
@@ -16757,7 +16959,7 @@ static int aioc_range_specify_page(const aioc_range_stream *stream, const aioc_a
     spec->pk_text = range ? aioc_account_text(reader->ranges.container, range->id) : pk;
     spec->is.by_range = range != NULL;
     spec->lines = aioc_mem_text(lines);
-    spec->body = aioc_mem_text(&reader->bodies[stream->side]);
+    spec->body = aioc_mem_text(body);
     return 0;
 }
 
@@ -17101,6 +17303,9 @@ static void aioc_range_close(aioc_range_reader *reader)
     aioc_range_calm(reader);
     aioc_mem_buffer_free(memory, &reader->edges);
     for (i = 0; i < 4; i++) aioc_mem_buffer_free(memory, &reader->bodies[i]);
+    aioc_mem_buffer_free(memory, &reader->keys.epks);
+    aioc_mem_buffer_free(memory, &reader->keys.names);
+    aioc_mem_free(memory, reader->keys.array, reader->keys.cap * sizeof *reader->keys.array);
     aioc_mem_free(memory, reader->streams, reader->stream_cap * sizeof *reader->streams);
 }
 
@@ -18312,16 +18517,24 @@ static void aioc_query_read_merged(aioc_query *query)
 static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
 {
     aioc_mem_buffer params = { NULL, 0, 0 };
-    aioc_mem_buffer *bodies = query->reader.bodies;
-    int side, last = query->from_items.type == AIOCOSMOS_JSON_ARR ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH;
-    bool ok = true;
-    if (query->reader.by_key)
+    aioc_range_reader *reader = &query->reader;
+    aioc_mem_buffer *bodies = reader->bodies;
+    aioc_plan_room *room = &reader->keys.room;
+    int status = 0, side, last = query->from_items.type == AIOCOSMOS_JSON_ARR ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH;
+    bool ok;
+    if (reader->by_key)
         return aioc_mem_set(query->memory, &bodies[AIOC_PLAN_FRESH], aioc_mem_text(&query->cursor->body));
+    aioc_plan_find_room(room, reader->several && !(query->plan && query->plan->hybrid) ? sql : aioc_mem_str(""));
+    if (room->end) status = aioc_range_name_keys(reader->ranges.container, room->root, &reader->keys.names);
+    if (status) room->end = 0;
+    ok = status != AIOCOSMOS_E_NOMEM;
     for (side = AIOC_PLAN_FRESH; ok && side <= last; side++)
         ok = aioc_mem_set(query->memory, &params, aioc_mem_text(&query->params)) &&
              aioc_plan_append_resume(query->memory, &params, query->from_items, query->cursor->from.rid_of_row,
                                      (aioc_plan_side)side) &&
-             aioc_range_append_body(query->memory, &bodies[side], sql, aioc_mem_text(&params));
+             (room->end
+                  ? aioc_mem_set(query->memory, &bodies[side], aioc_mem_text(&params))
+                  : aioc_range_append_body(query->memory, &bodies[side], sql, aioc_mem_text(&params)));
     aioc_mem_buffer_free(query->memory, &params);
     return ok;
 }
@@ -18525,8 +18738,7 @@ static void aioc_query_prepare(aioc_query *query)
     aioc_range_reader *reader = &query->reader;
     aioc_account_container *container = reader->ranges.container;
     int refused, failure = container->failure;
-    bool known, without, unfit = reader->several && (reader->levels > container->pk_def.path_count ||
-                                                     !aioc_protocol_is_hashed(&container->pk_def));
+    bool known, without;
     if (query->cursor->plan_op || !aioc_range_watch_ready(reader)) return;  /* the plan's coming stirs */
     known = aioc_range_watch_knows(reader);
     /* Whether the server has no ranges, or none that make sense, of a container that there is. 404 may be of before. */
@@ -18537,12 +18749,10 @@ static void aioc_query_prepare(aioc_query *query)
         aioc_range_watch_fails(reader);
     } else if (!known) {
         aioc_query_go_direct(query, failure, container->failure_why.len ? container->failure_why.data : "");
-    } else if (!reader->ranges.waited && (unfit || !aioc_range_same_rid(query->cursor->from.rid, container->rid))) {
-        aioc_account_forget_ranges(container);  /* perhaps an older one's */
-        aioc_range_watch_ready(reader);
-    } else if (unfit) {
-        aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT,
-                        "pks: one has more levels than the container's keys, or these are not hashed");
+    } else if (!reader->ranges.waited && !aioc_range_same_rid(query->cursor->from.rid, container->rid)) {
+        aioc_range_watch_anew(reader);
+    } else if (reader->several && !aioc_range_sort_keys(reader)) {
+        return;
     } else if (aioc_range_asks_key(reader) || (container->no_plans && query->sql.len)) {
         aioc_query_go_direct(query, 0, "");  /* of one whole key, or the gateway knows better */
     } else {
@@ -18890,8 +19100,7 @@ static void aioc_change_prepare(aioc_page_cursor *cursor)
             aioc_change_lost(cursor, NULL);
             return;
         }
-        aioc_account_forget_ranges(container);  /* ours may be the old one */
-        aioc_range_watch_ready(reader);
+        aioc_range_watch_anew(reader);
     } else {
         if (!placed) reader->by_key = !known || aioc_range_asks_key(reader);
         cursor->begun = aioc_change_cut(cursor);
@@ -19298,7 +19507,6 @@ static void aioc_many_ended(aioc_op *op, const aiocosmos_result *result)
 static void aioc_many_finish_if_over(aioc_many *many)
 {
     aioc_op *op = many->op;
-    aioc_op_engine *engine = op->engine;
     aioc_range_tally *tally = &many->reader.tally;
     int status;
     if (many->left || many->reader.in_flight) return;
@@ -19313,11 +19521,10 @@ static void aioc_many_finish_if_over(aioc_many *many)
     status = op->stop ? op->stop : tally->status;
     if (status == AIOCOSMOS_E_TIMEOUT && many->totals.failed == 0) status = 0;  /* in time, and told too late */
     if (op->stop)
-        aioc_mem_print(engine->message, sizeof engine->message, "%s with %llu of %u items not known",
+        aioc_mem_print(tally->message, sizeof tally->message, "%s with %llu of %u items not known",
                        aioc_protocol_status_text(op->stop), (unsigned long long)many->totals.failed,
                        (unsigned)many->pair_count);
-    else aioc_mem_print(engine->message, sizeof engine->message, "%s", tally->message);
-    aioc_range_tally_end(tally, op, status, status ? engine->message : "");
+    aioc_range_tally_end(tally, op, status, status ? tally->message : "");
 }
 
 /* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */

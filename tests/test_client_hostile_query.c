@@ -328,7 +328,7 @@ TEST(keys_that_only_the_service_can_hash_are_no_lack_of_memory)
         request.pk_count = 2;
         read_all(client, &request, &got, 1);
         CHECK_INT(got.status, AIOCOSMOS_E_ARGUMENT);
-        if (i == 0) CHECK_STR(got.message, "pks: only the service can hash one of them");
+        if (i == 0) CHECK_STR(got.message, "pks: one has too many levels, or only the service can hash it");
         request.pk_count = 1;
         read_all(client, &request, &got, 1);
         CHECK(got.status != AIOCOSMOS_E_NOMEM);

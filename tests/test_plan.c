@@ -726,6 +726,38 @@ TEST(text_filled_in)
     aioc_mem_close(&memory);
 }
 
+/* Before and behind what a further condition stands beside, and what an item is called; no name: it is not certain. */
+TEST(room_for_a_condition)
+{
+    static const struct { const char *sql, *root; int where, end; } cases[] = {
+        {"SELECT * FROM c", "c", 15, 15},
+        {"select * from root r -- WHERE", "r", 20, 20},
+        {"SELECT * FROM c AS x WHERE x.a OR x.b", "x", 26, 37},
+        {"SELECT * FROM c WHERE(c.a)GROUP BY c.a", "c", 21, 26},
+        {"SELECT * FROM c ORDER BY c.a", "c", 15, 15},
+        {"SELECT * FROM c WHERE c.a OFFSET 1 LIMIT 2", "c", 21, 25},
+        {"SELECT VALUE t FROM c JOIN t IN c.t JOIN u IN (SELECT 1 WHERE true)", "c", 67, 67},
+        {"SELECT (SELECT 1 FROM x WHERE y) FROM c WHERE c.where = 'WHERE' /* GROUP */", "c", 45, 63},
+        {"SELECT c.from, {from: 1}, [c.order] FROM c WHERE {order: c[\"group\"]}.order", "c", 48, 74},
+        {"SELECT * FROM c WHERE @where = \"\\\" GROUP\" -- GROUP\n ORDER BY c.a", "c", 21, 41},
+        {"SELECT 1", NULL, 0, 0}, {"", NULL, 0, 0}, {"FROM", NULL, 0, 0}, {"SELECT 1 WHERE true", NULL, 0, 0},
+        {"SELECT * FROM c.n n", NULL, 0, 0}, {"SELECT * FROM c[\"n\"] n", NULL, 0, 0},
+        {"SELECT * FROM t IN c.t", NULL, 0, 0}, {"SELECT * FROM (SELECT * FROM c) x", NULL, 0, 0},
+        {"SELECT * FROM c WHERE c.a) OR (true", NULL, 0, 0}, {"SELECT * FROM c WHERE (c.a", NULL, 0, 0},
+        {"SELECT * FROM c WHERE \"", "c", 21, 23}, {"SELECT * FROM c WHERE a /*", "c", 21, 23},
+    };
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aiocosmos_str sql = tight(str(cases[i].sql));
+        aioc_plan_room room;
+        aioc_plan_find_room(&room, sql);
+        if ((int)room.end != cases[i].end || (room.end && (int)room.where != cases[i].where))
+            test_fail(__FILE__, __LINE__, "%s: %d to %d", cases[i].sql, (int)room.where, (int)room.end);
+        if (room.end) CHECK(aioc_mem_is(room.root, cases[i].root) && room.sql.ptr == sql.ptr);
+        loosen(sql);
+    }
+}
+
 static const char *resume_of(const char *items, aioc_plan_side side)
 {
     static char text[2000];

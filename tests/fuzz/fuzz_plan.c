@@ -15,9 +15,14 @@ static void check_spans(const aioc_plan *plan)
     }
 }
 
-/* No place that is kept free for a filter is left. */
+/* No place that is kept free for a filter is left; where one more condition goes, is in the text. */
 static void check_text(aiocosmos_str sql)
 {
+    aioc_plan_room room;
+    aioc_plan_find_room(&room, sql);
+    CHECK(room.where <= room.end || room.end == 0);
+    CHECK(room.end <= sql.len);
+    if (room.end) CHECK(room.root.len && room.root.ptr > sql.ptr && room.root.ptr + room.root.len <= sql.ptr + sql.len);
     CHECK_INT(aioc_plan_find(sql, 0, AIOC_PLAN_FILTER), sql.len);
 }
 
