@@ -4327,7 +4327,6 @@ typedef struct aioc_auth_signer {
     uint64_t computed;  /* signatures that were not in a slot */
     size_t last;  /* the slot of the last answer: bulk writes ask for it again and again */
     char date[AIOC_AUTH_DATE_LEN + 1];
-    char signed_date[AIOC_AUTH_DATE_LEN + 2];  /* in lower case, with the two line feeds that end the text */
     char value[AIOC_AUTH_VALUE_MAX];  /* a signature whose link is too long for a slot */
     aioc_auth_slot slots[AIOC_AUTH_SLOTS];
 } aioc_auth_signer;
@@ -4350,14 +4349,17 @@ static int aioc_auth_signer_set_key(aioc_auth_signer *signer, aiocosmos_str base
 /* The value of x-ms-date; lent until the next call. */
 static aiocosmos_str aioc_auth_signer_date(aioc_auth_signer *signer, int64_t wall_s)
 {
-    if (signer->date[0] == 0 || signer->second != wall_s) {
-        size_t i;
-        aioc_auth_date(signer->date, wall_s);
-        for (i = 0; i < AIOC_AUTH_DATE_LEN; i++) signer->signed_date[i] = aioc_mem_lower(signer->date[i]);
-        memset(signer->signed_date + AIOC_AUTH_DATE_LEN, '\n', 2);
-        signer->second = wall_s;
-    }
+    if (signer->date[0] == 0 || signer->second != wall_s) aioc_auth_date(signer->date, wall_s);
+    signer->second = wall_s;
     return aioc_text_view(signer->date, AIOC_AUTH_DATE_LEN);
+}
+
+static size_t aioc_auth_put_line(char *out, const char *text)
+{
+    size_t i;
+    for (i = 0; text[i]; i++) out[i] = aioc_mem_lower(text[i]);
+    out[i] = '\n';
+    return i + 1;
 }
 
 /* The service's rule: lower(verb) LF lower(type) LF link LF lower(x-ms-date) LF LF, with the link as it is named, not
@@ -4368,12 +4370,13 @@ static size_t aioc_auth_compute(aioc_auth_signer *signer, const char *head, size
     const size_t prefix = sizeof AIOC_AUTH_VALUE_PREFIX - 1;
     br_hmac_context hmac;
     unsigned char mac[br_sha256_SIZE];
-    char text[44];
+    char text[44], date[AIOC_AUTH_DATE_LEN + 2];
+    date[aioc_auth_put_line(date, signer->date)] = '\n';
     br_hmac_init(&hmac, &signer->key, 0);
     br_hmac_update(&hmac, head, head_len);
     br_hmac_update(&hmac, link.ptr, link.len);
     br_hmac_update(&hmac, "\n", 1);
-    br_hmac_update(&hmac, signer->signed_date, sizeof signer->signed_date);
+    br_hmac_update(&hmac, date, sizeof date);
     br_hmac_out(&hmac, mac);
     signer->computed++;
     memcpy(value, AIOC_AUTH_VALUE_PREFIX, prefix);
@@ -4394,14 +4397,6 @@ static aioc_auth_slot *aioc_auth_find_slot(aioc_auth_signer *signer, const char 
     if (!victim) victim = &set[signer->computed % AIOC_AUTH_WAYS];
     victim->text_len = 0;
     return victim;
-}
-
-static size_t aioc_auth_put_line(char *out, const char *text)
-{
-    size_t i;
-    for (i = 0; text[i]; i++) out[i] = aioc_mem_lower(text[i]);
-    out[i] = '\n';
-    return i + 1;
 }
 
 /* The authorization header's value; lent until the next call, empty without a key. */
