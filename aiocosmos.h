@@ -5860,18 +5860,18 @@ static bool aioc_tls_der_take_time(aioc_tls_der *rest, int64_t *wall_s)
 }
 
 /* Object identifiers, without tag, behind their lengths. */
-static const unsigned char aioc_tls_oid_common_name[] = {3, 0x55, 0x04, 0x03};
-static const unsigned char aioc_tls_oid_organization[] = {3, 0x55, 0x04, 0x0A};
-static const unsigned char aioc_tls_oid_alt_name[] = {3, 0x55, 0x1D, 0x11};
-static const unsigned char aioc_tls_oid_purposes[] = {3, 0x55, 0x1D, 0x25};
-static const unsigned char aioc_tls_oid_any_purpose[] = {4, 0x55, 0x1D, 0x25, 0x00};
-static const unsigned char aioc_tls_oid_server[] = {8, 0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01};
-static const unsigned char aioc_tls_oid_rsa[] = {8, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01};  /* + one byte */
-static const unsigned char aioc_tls_oid_ecdsa_sha1[] = {7, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x01};
+#define AIOC_TLS_OID_COMMON_NAME "\x03\x55\x04\x03"
+#define AIOC_TLS_OID_ORGANIZATION "\x03\x55\x04\x0A"
+#define AIOC_TLS_OID_ALT_NAME "\x03\x55\x1D\x11"
+#define AIOC_TLS_OID_PURPOSES "\x03\x55\x1D\x25"
+#define AIOC_TLS_OID_ANY_PURPOSE "\x04\x55\x1D\x25\x00"
+#define AIOC_TLS_OID_SERVER "\x08\x2B\x06\x01\x05\x05\x07\x03\x01"
+#define AIOC_TLS_OID_RSA "\x08\x2A\x86\x48\x86\xF7\x0D\x01\x01"  /* + one byte */
+#define AIOC_TLS_OID_ECDSA_SHA1 "\x07\x2A\x86\x48\xCE\x3D\x04\x01"
 
-static bool aioc_tls_der_is_oid(aioc_tls_der value, const unsigned char *oid)
+static bool aioc_tls_der_is_oid(aioc_tls_der value, const char *oid)
 {
-    return aioc_tls_der_is(value, oid + 1, oid[0]);
+    return aioc_tls_der_is(value, oid + 1, (size_t)*oid);
 }
 
 /* What refusals and checks need of a certificate; everything points into its bytes. */
@@ -5893,8 +5893,8 @@ static bool aioc_tls_certificate_extensions(aioc_tls_certificate *out, aioc_tls_
             !aioc_tls_der_take(&extension, AIOC_TLS_DER_OID, &oid)) return false;
         (void)aioc_tls_der_take(&extension, AIOC_TLS_DER_BOOLEAN, &critical);
         if (!aioc_tls_der_take(&extension, AIOC_TLS_DER_OCTETS, &value)) return false;
-        if (aioc_tls_der_is_oid(oid, aioc_tls_oid_alt_name)) wanted = &out->names;
-        if (aioc_tls_der_is_oid(oid, aioc_tls_oid_purposes)) wanted = &out->purposes;
+        if (aioc_tls_der_is_oid(oid, AIOC_TLS_OID_ALT_NAME)) wanted = &out->names;
+        if (aioc_tls_der_is_oid(oid, AIOC_TLS_OID_PURPOSES)) wanted = &out->purposes;
         /* RFC 5280 4.2: no extension twice, so that nobody can choose which counts. */
         if (wanted && (wanted->at || !aioc_tls_der_take(&value, AIOC_TLS_DER_SEQUENCE, wanted))) return false;
     }
@@ -5928,7 +5928,7 @@ static bool aioc_tls_certificate_is_server(const aioc_tls_certificate *certifica
     aioc_tls_der rest = certificate->purposes, oid;
     if (!rest.at) return true;
     while (aioc_tls_der_take(&rest, AIOC_TLS_DER_OID, &oid))
-        if (aioc_tls_der_is_oid(oid, aioc_tls_oid_server) || aioc_tls_der_is_oid(oid, aioc_tls_oid_any_purpose))
+        if (aioc_tls_der_is_oid(oid, AIOC_TLS_OID_SERVER) || aioc_tls_der_is_oid(oid, AIOC_TLS_OID_ANY_PURPOSE))
             return true;
     return false;
 }
@@ -6130,8 +6130,8 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
     while (aioc_tls_der_take(&rest, AIOC_TLS_DER_SET, &set)) {
         if (!aioc_tls_der_take(&set, AIOC_TLS_DER_SEQUENCE, &pair) ||
             !aioc_tls_der_take(&pair, AIOC_TLS_DER_OID, &oid) || !aioc_tls_der_next(&pair, &tag, &text)) return;
-        if (aioc_tls_der_is_oid(oid, aioc_tls_oid_common_name)) common = true;
-        else if (common || !aioc_tls_der_is_oid(oid, aioc_tls_oid_organization)) continue;
+        if (aioc_tls_der_is_oid(oid, AIOC_TLS_OID_COMMON_NAME)) common = true;
+        else if (common || !aioc_tls_der_is_oid(oid, AIOC_TLS_OID_ORGANIZATION)) continue;
         found = text;
     }
     aioc_tls_say(session, "'");
@@ -6200,11 +6200,10 @@ static const aioc_text_phrase aioc_tls_signatures[] = {  /* RFC 8017 appendix C 
 
 static void aioc_tls_say_signature(aioc_tls_bear *session)
 {
-    aioc_tls_der oid = session->certificate.signature;
+    aioc_tls_der oid = session->certificate.signature, family = {oid.at, oid.len - 1};
     int kind = -1;
-    if (aioc_tls_der_is_oid(oid, aioc_tls_oid_ecdsa_sha1)) kind = 0x05;
-    if (oid.len == aioc_tls_oid_rsa[0] + 1u && memcmp(oid.at, aioc_tls_oid_rsa + 1, oid.len - 1) == 0)
-        kind = oid.at[oid.len - 1];
+    if (aioc_tls_der_is_oid(oid, AIOC_TLS_OID_ECDSA_SHA1)) kind = 0x05;
+    if (aioc_tls_der_is_oid(family, AIOC_TLS_OID_RSA)) kind = oid.at[family.len];
     aioc_tls_say(session, aioc_text_of(aioc_tls_signatures, kind));
 }
 
