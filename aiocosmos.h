@@ -3319,7 +3319,7 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, cons
     uint64_t cap = used > 0 ? used * len / (uint64_t)(at - scan->text) / 16 * 17 : len / 10;
     aioc_json_node *nodes = NULL;
     cap = cap < least ? least : used > 0 && cap > 4 * least ? 4 * least : cap;
-    for (; !nodes && cap <= AIOC_JSON_NODES_MAX; cap = least) {
+    for (; cap <= AIOC_JSON_NODES_MAX; cap = least) {
         nodes = (aioc_json_node *)aioc_mem_resize(doc->memory, doc->nodes, doc->cap * sizeof *nodes,
                                                   (size_t)cap * sizeof *nodes);
         if (nodes || cap == least) break;  /* a text of few values needs less */
@@ -5610,6 +5610,7 @@ typedef struct aioc_dns_found {
 
 static int aioc_dns_refuse(aioc_dns *resolver, int result, aiocosmos_str host, const char *why, aioc_dns_found *out)
 {
+    if (result == AIOCOSMOS_E_NOMEM) why = "could not be looked up: out of memory";
     aioc_mem_print(resolver->error, sizeof resolver->error, "\"%.*s\" %s",
                    (int)(host.len < AIOC_DNS_HOST_MAX ? host.len : AIOC_DNS_HOST_MAX), host.ptr, why);
     out->error = resolver->error;
@@ -5639,7 +5640,7 @@ static int aioc_dns_ask_nobody(aioc_dns *resolver, aiocosmos_str host, aioc_dns_
  * resolver->answered has changed, as the reactor will make it; E_DNS or E_NOMEM. Does not call the hook. */
 static AIOC_COLD int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns_found *out)
 {
-    const char *wrong, *no_memory = "could not be looked up: out of memory";
+    const char *wrong;
     aiocosmos_str text = aioc_mem_str(host);
     aioc_dns_name *name;
     int result;
@@ -5649,16 +5650,14 @@ static AIOC_COLD int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns
     wrong = aioc_dns_host_wrong(host);
     if (wrong) return aioc_dns_refuse(resolver, AIOCOSMOS_E_DNS, text, wrong, out);
     result = aioc_dns_name_get(resolver, text, &name);
-    if (result < 0) {
-        wrong = result == AIOCOSMOS_E_NOMEM ? no_memory : "could not be looked up: too many other names are";
-        return aioc_dns_refuse(resolver, result, text, wrong, out);
-    }
+    if (result < 0)
+        return aioc_dns_refuse(resolver, result, text, "could not be looked up: too many other names are", out);
     /* What the name holds is an answer while it is fresh, or if the look-up that goes on has handed it out. */
     if (resolver->reactor->now_us >= name->expires_us && !(name->lookup && name->lookup->served)) {
         if (name->lookup) return AIOC_DNS_LATER;
         if (!resolver->ask) result = aioc_dns_hosts(resolver, name);
         if (result == 0 && aioc_dns_lookup_open(resolver, name)) return AIOC_DNS_LATER;
-        if (result <= 0) return aioc_dns_refuse(resolver, AIOCOSMOS_E_NOMEM, text, no_memory, out);
+        if (result <= 0) return aioc_dns_refuse(resolver, AIOCOSMOS_E_NOMEM, text, NULL, out);
     }
     out->addresses = name->addresses;
     out->count = name->count;
