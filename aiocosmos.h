@@ -7838,24 +7838,24 @@ typedef struct aioc_pool_outcome {
     uint32_t first_byte_us, body_us;  /* from sending to the first byte, from there to the last */
 } aioc_pool_outcome;
 
-struct aioc_pool_exchange {  /* zeroed at first, but for prepare, done and owner */
+struct aioc_pool_exchange {  /* zeroed at first, but for its owner */
     aioc_mem_node node;
     aioc_pool_connection *connection;
     uint64_t started_us;
     uint64_t number;  /* of all exchanges started in this pool */
     bool queued;
     bool no_body;  /* the request is a HEAD: the answer has none, whatever its head says */
-    /* The request is about to be written: fills head and body, which stay valid until done or cancel. < 0: the exchange
-     * is done with that error; but E_NOMEM: asked again while others are under way. May not call the pool. */
-    int (*prepare)(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
-    /* Exactly once, unless cancelled. The exchange may be started again. */
-    void (*done)(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
     void *owner;
 };
 
 typedef struct aioc_pool_options {  /* what it points to outlives the pool */
     uint32_t connections_max, idle_timeout_ms;
     size_t head_max, body_max;  /* of an answer, in bytes */
+    /* The request is about to be written: fills head and body, which stay valid until done or cancel. < 0: the exchange
+     * is done with that error; but E_NOMEM: asked again while others are under way. May not call the pool. */
+    int (*prepare)(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
+    /* Exactly once, unless cancelled. The exchange may be started again. */
+    void (*done)(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
     const aioc_http_names *names;
     char *scratch;  /* the pool's alone: what has no place of its own is received here */
     size_t scratch_size;
@@ -8038,7 +8038,7 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
          * next one. */
         if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent)
             aioc_pool_retire_idle(pool, connection->idle_us);
-        exchange->done(exchange, &outcome);
+        pool->options.done(exchange, &outcome);
     }
     aioc_pool_close_connection(connection);
 }
@@ -8062,7 +8062,7 @@ static void aioc_pool_fail_queued(aioc_pool *pool, aioc_pool_exchange *exchange,
 {
     aioc_pool_tell_queue(&outcome, exchange, aioc_pool_now(pool));
     aioc_pool_queue_remove(pool, exchange);
-    exchange->done(exchange, &outcome);
+    pool->options.done(exchange, &outcome);
 }
 
 /*--- Opening a connection ---*/
@@ -8174,7 +8174,7 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
         aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
         outcome.response = &connection->http.response;
         outcome.parser = &connection->http;
-        exchange->done(exchange, &outcome);
+        connection->pool->options.done(exchange, &outcome);
     } else {
         aioc_pool_untime(connection->pool, &connection->timer);
     }
@@ -8481,7 +8481,7 @@ static void aioc_pool_serve(aioc_pool *pool)
         return;
     }
     memset(request, 0, sizeof connection->request);
-    error = exchange->prepare(exchange, request);
+    error = pool->options.prepare(exchange, request);
     if (error == AIOCOSMOS_E_NOMEM && pool->open > pool->idle_count) {  /* those that are busy will give some back */
         aioc_pool_time(pool, &pool->memory_timer, AIOC_POOL_PAUSE_US);
         return;
@@ -10241,10 +10241,17 @@ static bool aioc_account_review(aioc_account_container *container)
     return split;
 }
 
-/* Ends a fetch. UNKNOWN: it was of what has been forgotten meanwhile, and is asked for anew. */
+/* Ends a fetch. What was not brought to its end is dropped. UNKNOWN: it was of what has been forgotten meanwhile, and
+ * is asked for anew. */
 static void aioc_account_settle(aioc_account_container *container, aioc_account_knowledge knowledge, uint64_t now_us)
 {
-    if (knowledge == AIOC_ACCOUNT_KNOWN && aioc_account_review(container)) knowledge = AIOC_ACCOUNT_UNKNOWN;
+    if (knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_forget_ranges(container);
+    else if (aioc_account_review(container)) knowledge = AIOC_ACCOUNT_UNKNOWN;
+    if (knowledge == AIOC_ACCOUNT_UNAVAILABLE && !container->failure && container->memory->refused) {
+        container->failure = AIOCOSMOS_E_NOMEM;
+        container->failure_http_status = container->failure_sub_status = 0;
+        container->failure_why.len = 0;
+    }
     container->retry_us = now_us + AIOC_ACCOUNT_RETRY_US;
     container->knowledge = (uint8_t)knowledge;
     container->ranges_version++;
@@ -10510,7 +10517,7 @@ typedef struct aioc_request_builder {
     const aioc_request_feed *feed;  /* of which it is one */
     const char *takes;  /* the groups of fields that it takes */
     char merged[24];  /* those, where they come from several */
-    const char *name;  /* of it */
+    const char *name;  /* of the resource, which its properties have as "id", too */
     aioc_mem_writer out;  /* into `body`, while the library writes one */
     aiocosmos_json_doc properties;  /* of a container */
     aioc_mem_buffer client_lines;  /* the host's, for every request */
@@ -11746,8 +11753,6 @@ static void aioc_op_free(aioc_op *op)
 
 static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result);
 static const aioc_account_range *aioc_op_range(const aioc_op *op);
-static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
-static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
 static void aioc_op_timer_fired(aioc_reactor_timer *timer);
 
 static const aioc_op_role aioc_op_metadata = { aioc_op_metadata_came, NULL, NULL, true, false };
@@ -11820,8 +11825,6 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
         if (!op->container) goto failed;
     }
     op->attempt.endpoint = &engine->endpoint;
-    op->attempt.exchange.prepare = aioc_op_prepare;
-    op->attempt.exchange.done = aioc_op_answered;
     op->attempt.exchange.owner = op;
     op->timer.fire = aioc_op_timer_fired;
     op->timer.owner = op;
@@ -12758,18 +12761,6 @@ static aiocosmos_body aioc_op_take_body(const aiocosmos_result *result)
 
 /*--- Metadata: what is known of a container is fetched once for all who lack it, the definition before the ranges ---*/
 
-/* Ends a fetch. What was not brought to its end is dropped. */
-static void aioc_op_fetched(aioc_op_engine *engine, aioc_account_container *container, aioc_account_knowledge knowledge)
-{
-    if (knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_forget_ranges(container);
-    if (knowledge == AIOC_ACCOUNT_UNAVAILABLE && !container->failure && engine->memory->refused) {
-        container->failure = AIOCOSMOS_E_NOMEM;
-        container->failure_http_status = container->failure_sub_status = 0;
-        container->failure_why.len = 0;
-    }
-    aioc_account_settle(container, knowledge, engine->reactor->now_us);
-}
-
 /* Asks for the definition; or for a page of the feed of ranges, from where it was left or behind a continuation. */
 static void aioc_op_fetch(aioc_op_engine *engine, aioc_account_container *container, bool definition,
                           uint32_t timeout_ms, aiocosmos_str continuation)
@@ -12796,7 +12787,7 @@ static void aioc_op_fetch(aioc_op_engine *engine, aioc_account_container *contai
     container->failure = 0;
     memory->refused = 1;  /* by the end of the next line, or there is no room for one more operation */
     if (!lines.ok || !aioc_op_has_room(engine, true) || !aioc_op_new(engine, &spec, &aioc_op_metadata, NULL))
-        aioc_op_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
+        aioc_account_settle(container, AIOC_ACCOUNT_UNAVAILABLE, engine->reactor->now_us);
     aioc_mem_buffer_free(memory, &text);
 }
 
@@ -12824,7 +12815,7 @@ static AIOC_COLD void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result 
     }
     knowledge = aioc_account_learn(op->container, definition, result, body, continuation.len > 0);
     if (knowledge == AIOC_ACCOUNT_FETCHING) aioc_op_fetch(engine, op->container, false, left_ms, continuation);
-    else aioc_op_fetched(engine, op->container, knowledge);
+    else aioc_account_settle(op->container, knowledge, now_us);
 }
 
 /* As the message of a result: what callbacks call may be refused for other reasons. */
@@ -21768,8 +21759,9 @@ static int aioc_client_open_network(aiocosmos_client *client, const aioc_client_
 {
     const aiocosmos_options *options = &client->options;
     const aioc_pool_options limits = { options->connections_max, options->idle_timeout_ms, AIOC_CLIENT_HEAD_BYTES_MAX,
-                                       options->response_bytes_max, &aioc_protocol_headers, client->scratch,
-                                       AIOC_CLIENT_SCRATCH_BYTES, aioc_client_pool_log, client };
+                                       options->response_bytes_max, aioc_op_prepare, aioc_op_answered,
+                                       &aioc_protocol_headers, client->scratch, AIOC_CLIENT_SCRATCH_BYTES,
+                                       aioc_client_pool_log, client };
     aioc_pool *pool = &client->engine.endpoint.pool;
     int status;
     client->counted = aioc_mem_allocator(&client->memory);

@@ -50,6 +50,9 @@ static void note_question(void *user, const char *host, uint64_t question)
     rig.questions++;
 }
 
+static int ticket_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
+static void ticket_done(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
+
 /* Everything but the pool, whose options a test may still change. */
 static void rig_open(const aiocosmos_platform *platform, const char *host)
 {
@@ -72,6 +75,8 @@ static void rig_open(const aiocosmos_platform *platform, const char *host)
     rig.pool.options.connections_max = 100;
     rig.pool.options.idle_timeout_ms = 60000;
     rig.pool.options.head_max = 32768;
+    rig.pool.options.prepare = ticket_prepare;
+    rig.pool.options.done = ticket_done;
     rig.pool.options.body_max = 1 << 20;
     rig.pool.options.names = &names;
     rig.pool.options.scratch = rig.scratch;
@@ -200,8 +205,6 @@ static void ticket_done(aioc_pool_exchange *exchange, const aioc_pool_outcome *o
 static ticket *fill(ticket *t)
 {
     memset(t, 0, sizeof *t);
-    t->exchange.prepare = ticket_prepare;
-    t->exchange.done = ticket_done;
     t->exchange.owner = t;
     t->head = "POST /docs HTTP/1.1\r\nContent-Length: 4\r\n\r\n";
     t->body = "body";
