@@ -9063,17 +9063,6 @@ static size_t aioc_protocol_sorted_number(double number, unsigned char *out)
     return len;
 }
 
-/* A component behind a V1 hash, from its hashed form. */
-static size_t aioc_protocol_sorted_form(const aiocosmos_value *value, const unsigned char *hashed, size_t len,
-                                        unsigned char *out)
-{
-    size_t i;
-    if (value->type == AIOCOSMOS_VALUE_F64) return aioc_protocol_sorted_number(value->f64, out);
-    memcpy(out, hashed, len);
-    for (i = 1; i + 1 < len; i++) out[i] = (unsigned char)(hashed[i] + 1u);  /* strings; their 0 stays last */
-    return len;
-}
-
 /* The first version (8.3): a 32-bit hash, and the key itself behind it, of a string the first 100 bytes. Of longer
  * strings beyond ASCII no two of Microsoft's clients take the same part (vectors/partition-key-hash-v1-nonascii). */
 static bool aioc_protocol_epk_v1(const aiocosmos_value *components, size_t count, unsigned char *out, size_t *len)
@@ -9091,8 +9080,11 @@ static bool aioc_protocol_epk_v1(const aiocosmos_value *components, size_t count
         if (hashed_len + (value.type == AIOCOSMOS_VALUE_STR ? value.len + 2 : 9) > sizeof hashed) return false;
         size = aioc_protocol_hashed_form(&value, 0x00, hashed + hashed_len);
         if (size == 0) return false;
-        sorted_len += aioc_protocol_sorted_form(&value, hashed + hashed_len, size, sorted + sorted_len);
+        memcpy(sorted + sorted_len, hashed + hashed_len, size);
         hashed_len += size;
+        if (value.type == AIOCOSMOS_VALUE_F64) size = aioc_protocol_sorted_number(value.f64, sorted + sorted_len);
+        else for (k = 1; k + 1 < size; k++) sorted[sorted_len + k]++;  /* strings; their 0 stays last */
+        sorted_len += size;
     }
     *len = aioc_protocol_sorted_number((double)aioc_protocol_murmur3_32(hashed, hashed_len), out);
     if (*len + sorted_len > AIOC_PROTOCOL_EPK_BYTES) return false;
@@ -11460,8 +11452,7 @@ typedef enum aioc_op_state {
     AIOC_OP_WANTS_TOKEN,
     AIOC_OP_WANTS_METADATA,
     AIOC_OP_IN_POOL,
-    AIOC_OP_BACKING_OFF,
-    AIOC_OP_COMPOSED  /* made of other operations, which do the work */
+    AIOC_OP_BACKING_OFF
 } aioc_op_state;
 
 /* Why an attempt may be followed by another: each reason has a counter and a patience of its own. */
@@ -11849,9 +11840,8 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
         engine->pending++;
         engine->stats.ops_submitted++;
     }
-    if (role->stop_parts) op->state = AIOC_OP_COMPOSED;
-    else if (op->turn.key && !aioc_mem_turn_wait(&engine->turns, &op->turn)) op->state = AIOC_OP_IN_ORDER;
-    else aioc_op_go_on(op);
+    if (op->turn.key && !aioc_mem_turn_wait(&engine->turns, &op->turn)) op->state = AIOC_OP_IN_ORDER;
+    else if (!role->stop_parts) aioc_op_go_on(op);
     return op;
 failed:
     aioc_op_free(op);
@@ -12017,9 +12007,9 @@ static void aioc_op_abort(aioc_op *op, int status)
     char text[160];
     static const char *const where[] = { "ready to be sent", "waiting for the operation before it in its order",
         "waiting for a token", "waiting for the container's partition key ranges", "waiting for the answer",
-        "waiting to ask again", "under way" };
+        "waiting to ask again" };
     const char *place = where[op->state];
-    if (op->state == AIOC_OP_COMPOSED) {
+    if (op->role->stop_parts) {
         op->stop = status;
         op->role->stop_parts(op);
         return;
@@ -12716,7 +12706,6 @@ static bool aioc_op_work(aioc_op_engine *engine)
     if (!op) return false;
     aioc_op_leave_ready(op);
     if (!op->stop) aioc_op_start(op);
-    else if (op->state == AIOC_OP_COMPOSED) op->role->stop_parts(op);
     else aioc_op_abort(op, op->stop);
     return true;
 }
@@ -21711,15 +21700,20 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
     return status;
 }
 
+static int aioc_client_use_key(aioc_op_engine *engine, aiocosmos_str key)
+{
+    size_t error_at;
+    if (aioc_auth_signer_set_key(&engine->signer, key, &error_at) == 0) return 0;
+    return aioc_request_refuse_at(&engine->builder, "key", "not base64", error_at);
+}
+
 static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_options *options, aiocosmos_str key)
 {
     aioc_op_engine *engine = &client->engine;
     bool by_token = options->token || options->token_fn;
-    size_t error_at = 0;
     if (!key.len && !by_token) return aioc_request_refuse(&engine->builder, "key", "required, or token, or token_fn");
     if (key.len && by_token) return aioc_request_refuse(&engine->builder, "key", "and a token are both given");
-    if (key.len && aioc_auth_signer_set_key(&engine->signer, key, &error_at))
-        return aioc_request_refuse_at(&engine->builder, "key", "not base64", error_at);
+    if (key.len && aioc_client_use_key(engine, key)) return engine->builder.status;
     engine->tokens.held.max = options->token_fn ? options->containers_max + UINT64_C(64) : UINT64_MAX;
     if (options->token &&
         aioc_auth_tokens_set(&engine->tokens.held, &client->memory, aioc_mem_str(""), options->token, 0, 0))
@@ -21946,7 +21940,7 @@ static void aioc_client_end_all(aiocosmos_client *client)
     engine->closing = true;
     for (i = 0; i < engine->slot_count; i++) {
         aioc_op *op = engine->slots[i].op;
-        if (op && op->state != AIOC_OP_COMPOSED) {
+        if (op && !op->role->stop_parts) {
             op->stop = AIOCOSMOS_E_SHUTDOWN;
             aioc_op_abort(op, AIOCOSMOS_E_SHUTDOWN);
         }
@@ -22204,12 +22198,9 @@ void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us)
 int aiocosmos_set_key(aiocosmos_client *client, const char *key)
 {
     aioc_op_engine *engine = &client->engine;
-    size_t error_at = 0;
     if (!engine->signer.has_key)
         return aioc_request_refuse(&engine->builder, "key", "this client was created with a token");
-    if (!key || aioc_auth_signer_set_key(&engine->signer, aioc_mem_str(key), &error_at) != 0)
-        return aioc_request_refuse_at(&engine->builder, "key", "not base64", error_at);
-    return aioc_client_returns(client, 0);
+    return aioc_client_returns(client, aioc_client_use_key(engine, aioc_mem_str(key)));
 }
 
 int aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token, uint32_t lifetime_s)
