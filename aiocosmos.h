@@ -14099,9 +14099,8 @@ static const char *aioc_row_read_items(aiocosmos_json items, uint32_t columns, a
 {
     static const char *const names[] = { "item" };
     aiocosmos_json item = aioc_json_none();
-    if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != columns) {
+    if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != columns)
         return "a row without a value for each column of ORDER BY";
-    }
     for (; aioc_json_next(items, NULL, &item); values++) {
         if (item.type != AIOCOSMOS_JSON_OBJ) return "a row whose orderByItems are not objects";
         aioc_json_fields(item, names, 1, &values->json);
@@ -14284,9 +14283,8 @@ static bool aioc_row_is_count(aiocosmos_json value, int64_t *count)
 /* A range where not all values are numbers has no sum, and so has the whole. */
 static const char *aioc_row_add_sum(aioc_row_cell *cell, aiocosmos_json item)
 {
-    if (item.type != AIOCOSMOS_JSON_NUM && item.type != AIOCOSMOS_JSON_NONE) {
+    if (item.type != AIOCOSMOS_JSON_NUM && item.type != AIOCOSMOS_JSON_NONE)
         return "a SUM that is not a number";
-    }
     if (item.type == AIOCOSMOS_JSON_NONE) cell->state = AIOC_ROW_UNDEFINED;
     else if (cell->state != AIOC_ROW_UNDEFINED) aioc_row_add_number(cell, aioc_val_number_of(item));
     return NULL;
@@ -14334,21 +14332,16 @@ static const char *aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, b
 
 static const char *aioc_row_add_elements(aioc_row_groups *groups, aioc_row_cell *cell, bool once, aiocosmos_json array)
 {
+    const uint64_t key[2] = { groups->stage.key[0] + (uint64_t)(uintptr_t)cell, groups->stage.key[1] };  /* its own */
     aioc_mem *memory = groups->stage.memory;
+    aioc_mem_buffer *text = &cell->u.text;
     aiocosmos_json element = aioc_json_none();
-    aioc_val_sip sip;
-    int added = 1;
     cell->state = AIOC_ROW_TEXT;
     while (aioc_json_next(array, NULL, &element)) {
-        if (once) {
-            aioc_val_sip_open(&sip, groups->stage.key);
-            aioc_val_sip_word(&sip, (uint64_t)(uintptr_t)cell);
-            aioc_val_sip_value(&sip, element);
-            added = aioc_val_set_add(memory, &groups->elements, aioc_val_sip_close(&sip));
-        }
+        int added = once ? aioc_val_set_add(memory, &groups->elements, aioc_val_hash_of(key, element)) : 1;
         if (added == 0) continue;
-        if (added < 0 || (cell->u.text.len > 0 && !aioc_mem_append(memory, &cell->u.text, ",", 1)) ||
-            !aioc_mem_append(memory, &cell->u.text, element.ptr, element.len)) return aioc_row_no_memory;
+        if (added < 0 || (text->len > 0 && !aioc_mem_append(memory, text, ",", 1)) ||
+            !aioc_mem_append(memory, text, element.ptr, element.len)) return aioc_row_no_memory;
     }
     return NULL;
 }
@@ -14393,9 +14386,8 @@ static size_t aioc_row_sum_write(const aioc_row_cell *cell, uint8_t aggregate,
 {
     const aioc_row_sum *sum = &cell->u.sum;
     double real = sum->rest + (double)sum->whole;
-    if (aggregate == AIOC_PLAN_AVERAGE) {
+    if (aggregate == AIOC_PLAN_AVERAGE)
         return sum->count > 0 ? aioc_json_number_write(real / (double)sum->count, out) : 0;
-    }
     if (cell->state == AIOC_ROW_ROUNDED) return aioc_json_number_write(real, out);
     return aioc_json_i64_write(sum->whole, out);  /* 0 if there was nothing */
 }
@@ -14453,15 +14445,10 @@ static void aioc_row_groups_close(aioc_row_stage *stage)
 /* The group with this key (without GROUP BY, the only one), new if need be. False: no memory. */
 static bool aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, uint32_t *group)
 {
-    aiocosmos_json element = aioc_json_none();
     aioc_val_hash hash = {0, 0};
-    aioc_val_sip sip;
     *group = 0;
     if (groups->shape->grouped) {
-        aioc_val_sip_open(&sip, groups->stage.key);
-        while (aioc_json_next(key, NULL, &element))
-            aioc_val_sip_value(&sip, element.type == AIOCOSMOS_JSON_OBJ ? aioc_json_at(element, "/item") : element);
-        hash = aioc_val_sip_close(&sip);
+        hash = aioc_val_hash_of(groups->stage.key, key);
         *group = aioc_val_set_find(&groups->keys, hash);
     }
     if (*group < groups->stage.count) return true;
@@ -14511,13 +14498,10 @@ static const char *aioc_row_groups_add(aioc_row_stage *stage, aiocosmos_json row
     aioc_row_cell *cells;
     uint32_t group;
     aioc_json_fields(row, names, 2, field);
-    if (shape->grouped && field[0].type != AIOCOSMOS_JSON_ARR) {
-        return "a row without groupByItems";
-    }
+    if (shape->grouped && field[0].type != AIOCOSMOS_JSON_ARR) return "a row without groupByItems";
     if (shape->grouped || !shape->value) payload = field[1];
-    if (listed && (payload.type != AIOCOSMOS_JSON_ARR || aioc_json_count(payload) != 1)) {
+    if (listed && (payload.type != AIOCOSMOS_JSON_ARR || aioc_json_count(payload) != 1))
         return "an aggregate that is not a list of one";
-    }
     if (!shape->value && payload.type != AIOCOSMOS_JSON_OBJ) return "a row without a payload";
     if (!aioc_row_groups_find(groups, field[0], &group)) return aioc_row_no_memory;
     cells = aioc_row_groups_cells(groups, group);
@@ -14829,22 +14813,19 @@ typedef struct aioc_row_rrf {
 /*--- Statistics and texts ---*/
 
 typedef enum aioc_row_hole_kind {
-    AIOC_ROW_HOLE_DOCUMENTS, AIOC_ROW_HOLE_WORDS, AIOC_ROW_HOLE_HITS, AIOC_ROW_HOLE_UNKNOWN, AIOC_ROW_HOLE_NONE
+    AIOC_ROW_HOLE_DOCUMENTS, AIOC_ROW_HOLE_WORDS, AIOC_ROW_HOLE_HITS, AIOC_ROW_HOLE_UNKNOWN
 } aioc_row_hole_kind;
 
 typedef struct aioc_row_hole { aioc_row_hole_kind kind; uint64_t number; size_t at, end; } aioc_row_hole;
 
+/* at: that of the end if there is none. */
 static aioc_row_hole aioc_row_next_hole(aiocosmos_str sql, size_t at)
 {
     static const char *const names[] = { "totaldocumentcount", "totalwordcount", "hitcountsarray" };  /* by kind */
+    aioc_row_hole hole = { AIOC_ROW_HOLE_UNKNOWN, 0, aioc_plan_find(sql, at, AIOC_ROW_HYBRID), sql.len };
     aiocosmos_str rest, number, name;
-    aioc_row_hole hole;
     int kind;
-    hole.kind = AIOC_ROW_HOLE_NONE;
-    hole.number = 0;
-    hole.at = hole.end = aioc_plan_find(sql, at, AIOC_ROW_HYBRID);
     if (hole.at == sql.len) return hole;
-    hole.kind = AIOC_ROW_HOLE_UNKNOWN;
     rest = aioc_text_behind(sql, hole.at + sizeof AIOC_ROW_HYBRID - 1);
     aioc_text_split(&rest, '}', &number);
     hole.end = sql.len - rest.len;
@@ -14926,23 +14907,22 @@ static size_t aioc_row_rrf_find(const aioc_row_rrf *rrf, const int64_t *sums, ui
 static bool aioc_row_rrf_fill(const aioc_row_rrf *rrf, const aioc_row_hole *hole, aioc_mem_writer *writer)
 {
     const int64_t *sums = (const int64_t *)(const void *)rrf->sums.data;
-    size_t at = 0, i;
+    bool hits = hole->kind == AIOC_ROW_HOLE_HITS;
+    size_t first = 0, count = 1, i;
     char digits[24];
     if (rrf->sums.len == 0 || hole->kind == AIOC_ROW_HOLE_UNKNOWN) return false;
     if (hole->kind != AIOC_ROW_HOLE_DOCUMENTS) {
-        at = aioc_row_rrf_find(rrf, sums, hole->number);
+        size_t at = aioc_row_rrf_find(rrf, sums, hole->number);
         if (at == 0) return false;
+        first = at + 1 + hits;
+        if (hits) count = (size_t)~sums[at];
     }
-    if (hole->kind != AIOC_ROW_HOLE_HITS) {
-        aioc_mem_put_bytes(writer, digits, aioc_json_i64_write(sums[at > 0 ? at + 1 : 0], digits));
-        return true;
-    }
-    aioc_mem_put_text(writer, "[");
-    for (i = 0; i < (size_t)~sums[at]; i++) {
+    aioc_mem_put_text(writer, hits ? "[" : "");
+    for (i = 0; i < count; i++) {
         if (i > 0) aioc_mem_put_text(writer, ",");
-        aioc_mem_put_bytes(writer, digits, aioc_json_i64_write(sums[at + 2 + i], digits));
+        aioc_mem_put_bytes(writer, digits, aioc_json_i64_write(sums[first + i], digits));
     }
-    aioc_mem_put_text(writer, "]");
+    aioc_mem_put_text(writer, hits ? "]" : "");
     return true;
 }
 
@@ -14950,15 +14930,14 @@ static bool aioc_row_rrf_fill(const aioc_row_rrf *rrf, const aioc_row_hole *hole
 static int aioc_row_rrf_component_text(aioc_row_rrf *rrf, uint32_t component, aioc_mem_buffer *sql,
                                        char *why, size_t cap)
 {
-    aiocosmos_str text = rrf->plan->components[component].info.rewritten, part;
+    aiocosmos_str text = rrf->plan->components[component].info.rewritten;
     aioc_mem_writer writer = aioc_mem_write(rrf->rows.stage.memory, sql);
+    aioc_row_hole hole;
     size_t at = 0;
-    while (writer.ok && at < text.len) {
-        aioc_row_hole hole = aioc_row_next_hole(text, at);
-        part = aioc_text_view(text.ptr + at, hole.at - at);
-        aioc_mem_put(&writer, part);
-        at = hole.end;
-        if (!writer.ok || hole.kind == AIOC_ROW_HOLE_NONE || aioc_row_rrf_fill(rrf, &hole, &writer)) continue;
+    for (; at < text.len; at = hole.end) {
+        hole = aioc_row_next_hole(text, at);
+        aioc_mem_put_bytes(&writer, text.ptr + at, hole.at - at);
+        if (hole.at == text.len || aioc_row_rrf_fill(rrf, &hole, &writer)) continue;
         sql->len = writer.start;
         aioc_mem_print(why, cap, "the query plan wants %.*s, which the ranges' statistics do not have",
                        hole.end - hole.at < 100 ? (int)(hole.end - hole.at) : 100, text.ptr + hole.at);
@@ -15015,35 +14994,29 @@ static const char *aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioco
     return "a score that is not a number";
 }
 
-/* NULL: no memory. */
-static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aiocosmos_json *parts, const double *scores,
-                                  aioc_row **known)
-{
-    size_t size = rrf->plan->component_count * sizeof *scores, rid_len = parts[AIOC_ROW_RID].len - 2;
-    aioc_row *row = aioc_row_kept_new(&rrf->rows, size + rid_len, parts[AIOC_ROW_PAYLOAD]);
-    char *rid;
-    if (!row) return NULL;
-    row->scores = (double *)(row + 1);
-    rid = (char *)row->scores + size;
-    row->rid = aioc_text_view(rid, rid_len);
-    memcpy(row->scores, scores, size);
-    memcpy(rid, parts[AIOC_ROW_RID].ptr + 1, rid_len);
-    aioc_row_kept_add(&rrf->rows, row, known, NULL);
-    return row;
-}
-
 /* A row of a component's query from some range. Of a document that is there already it only says that this component
  * gave it, too. */
 static const char *aioc_row_rrf_add_row(aioc_row_rrf *rrf, aiocosmos_json row)
 {
     double scores[AIOC_PLAN_COMPONENTS_MAX];
     aiocosmos_json parts[AIOC_ROW_PARTS];
-    aioc_row **known;
+    size_t size = rrf->plan->component_count * sizeof *scores;
+    aioc_row **known, *added;
     const char *why = aioc_row_rrf_read_row(row, parts);
     if (!why) why = aioc_row_rrf_read_scores(rrf, parts, scores);
     if (why) return why;
     known = aioc_row_kept_find(&rrf->rows, aioc_val_hash_of(rrf->rows.stage.key, parts[AIOC_ROW_RID]));
-    if (!known || (!*known && !aioc_row_rrf_new(rrf, parts, scores, known))) return aioc_row_no_memory;
+    if (!known) return aioc_row_no_memory;
+    if (!*known) {
+        aiocosmos_str rid = aioc_text_view(parts[AIOC_ROW_RID].ptr + 1, parts[AIOC_ROW_RID].len - 2);
+        added = aioc_row_kept_new(&rrf->rows, size + rid.len, parts[AIOC_ROW_PAYLOAD]);
+        if (!added) return aioc_row_no_memory;
+        added->scores = (double *)(added + 1);
+        added->rid = aioc_text_view((char *)added->scores + size, rid.len);
+        memcpy(added->scores, scores, size);
+        memcpy((char *)added->scores + size, rid.ptr, rid.len);
+        aioc_row_kept_add(&rrf->rows, added, known, NULL);
+    }
     (*known)->from |= UINT64_C(1) << rrf->reading;
     return NULL;
 }
@@ -15841,7 +15814,6 @@ typedef struct aioc_range_stream {
     bool rids_fall;  /* rows of the same values come with falling _rids; */
     bool rids_told;  /* the service says so, or its rows do */
     uint32_t skipped;  /* rows of the very item at which it was resumed */
-    uint32_t place;  /* among the streams: ties go to the left */
     aioc_row_sorted row;  /* its next one; the values are in the same block */
 } aioc_range_stream;
 
@@ -17569,15 +17541,13 @@ static bool aioc_page_take_fingerprint(aioc_page_cursor *cursor, const char *kin
                                     aioc_range_min(edges), aioc_range_max(edges), aioc_mem_text(&cursor->body) };
     aioc_mem_buffer all = none;
     aioc_mem_writer out = aioc_mem_write(memory, &all);
-    uint64_t hash[2];
     size_t i;
     aioc_mem_put_text(&out, kind);
     for (i = 0; i < sizeof parts / sizeof *parts; i++) {
         aioc_mem_put_text(&out, "\n");
         aioc_mem_put(&out, parts[i]);
     }
-    if (out.ok) aioc_protocol_murmur3_128(all.data, all.len, hash);
-    if (out.ok) cursor->fingerprint = hash[0] ^ hash[1];
+    if (out.ok) cursor->fingerprint = aioc_pos_checksum(all.data, all.len);
     aioc_mem_buffer_free(memory, &all);
     return out.ok;
 }
@@ -17990,8 +17960,7 @@ static void aioc_page_close_all(aioc_page_list *pages)
 typedef enum aioc_query_stage {
     AIOC_QUERY_PREPARING,  /* ranges and plan */
     AIOC_QUERY_READING,  /* the ranges' answers */
-    AIOC_QUERY_GIVING,  /* rows that had to be complete first */
-    AIOC_QUERY_OVER
+    AIOC_QUERY_GIVING  /* rows that had to be complete first */
 } aioc_query_stage;
 
 typedef struct aioc_query {
@@ -18012,7 +17981,8 @@ typedef struct aioc_query {
     uint64_t key[2];  /* of all hashes */
     aioc_range_answer *taken;  /* whose rows pass just now: it is in no stream any more */
     aioc_range_stream **line;  /* those whose next row is known, the one that is to be given last */
-    uint32_t line_count, line_cap;
+    uint32_t line_count;
+    aioc_mem_buffer room;  /* for the line */
     aioc_mem_buffer last_items, last_rid, last_edges;  /* of the last row given, in order */
     uint32_t last_rows;  /* rows of that item with those values */
 } aioc_query;
@@ -18237,6 +18207,36 @@ static void aioc_query_row_failed(aioc_query *query, const char *why)
 
 /*--- Reading one range after the other ---*/
 
+/* Takes the next answer, of which the rows pass in pieces of their own; or shows it as it is. */
+static void aioc_query_take_answer(aioc_query *query)
+{
+    aioc_page_cursor *cursor = query->cursor;
+    aioc_range_reader *reader = &query->reader;
+    /* Sums are the same whatever comes first; groups, and what ranks the same, come as they are met. */
+    bool anywhere = query->chain.collects && !query->info->shape.makes_lists;
+    bool open = aioc_row_chain_is_open(&query->chain);
+    aioc_range_stream *stream;
+    aioc_range_answer *answer;
+    int found = cursor->from.progress.take ? aioc_range_next(reader, anywhere, &stream) : -1;
+    if (found < 0) aioc_query_end_reading(query);
+    if (found <= 0) return;
+    if (!query->chain.collects && !open &&
+        !aioc_mem_reserve(query->memory, &cursor->text, sizeof aioc_page_head + stream->first->body.text.len)) {
+        aioc_range_lacks_memory(reader);
+        return;
+    }
+    answer = aioc_range_shift(stream);
+    aioc_range_stir(reader);
+    if (!open) {
+        query->taken = answer;
+    } else if (answer->count == 0 && cursor->skip_empty) {
+        aioc_range_answer_free(query->memory, answer);
+    } else {
+        cursor->shown = answer;
+        aioc_page_show(cursor);
+    }
+}
+
 /* Some rows at a time. A page ends with an answer: a token stands behind all of it. */
 static void aioc_query_read_sequence(aioc_query *query)
 {
@@ -18246,29 +18246,8 @@ static void aioc_query_read_sequence(aioc_query *query)
     const char *why = NULL;
     uint32_t left = AIOC_RANGE_SLICE;
     if (!answer) {
-        /* Sums are the same whatever comes first; groups, and what ranks the same, come as they are met. */
-        bool anywhere = query->chain.collects && !query->info->shape.makes_lists;
-        aioc_range_stream *stream;
-        int found = cursor->from.progress.take ? aioc_range_next(reader, anywhere, &stream) : -1;
-        if (found < 0) aioc_query_end_reading(query);
-        if (found <= 0) return;
-        if (!query->chain.collects && !aioc_row_chain_is_open(&query->chain) &&
-            !aioc_mem_reserve(query->memory, &cursor->text, sizeof aioc_page_head + stream->first->body.text.len)) {
-            aioc_range_lacks_memory(reader);
-            return;
-        }
-        answer = aioc_range_shift(stream);
-        if (aioc_row_chain_is_open(&query->chain)) {
-            aioc_range_stir(reader);
-            if (answer->count == 0 && cursor->skip_empty) {
-                aioc_range_answer_free(query->memory, answer);
-                return;
-            }
-            cursor->shown = answer;
-            aioc_page_show(cursor);
-            return;
-        }
-        query->taken = answer;
+        aioc_query_take_answer(query);
+        return;
     }
     aioc_range_stir(reader);
     while (left-- && !why && aioc_json_next(answer->rows, NULL, &answer->row)) {
@@ -18305,7 +18284,7 @@ static bool aioc_query_before(const aioc_query *query, const aioc_range_stream *
         order = aioc_row_rid_compare(a->row.rid, b->row.rid);
         if (a->rids_fall) order = -order;
     }
-    return order ? order < 0 : a->place < b->place;
+    return order ? order < 0 : aioc_protocol_epk_compare(a->min, b->min) < 0;
 }
 
 /* Lines up a stream whose next row is known. */
@@ -18393,17 +18372,11 @@ static bool aioc_query_fill_line(aioc_query *query)
     const char *why;
     uint32_t place;
     bool complete = true;
-    if (query->line_cap < reader->stream_cap) {
-        void *line = aioc_mem_resize(query->memory, query->line, query->line_cap * sizeof *query->line,
-                                     reader->stream_cap * sizeof *query->line);
-        if (!line) {
-            aioc_range_lacks_memory(reader);
-            return false;
-        }
-        query->line = (aioc_range_stream **)line;
-        query->line_cap = reader->stream_cap;
+    if (!aioc_mem_reserve(query->memory, &query->room, reader->stream_count * sizeof *query->line)) {
+        aioc_range_lacks_memory(reader);
+        return false;
     }
-    for (place = 0; place < reader->stream_count; place++) reader->streams[place]->place = place;
+    query->line = (aioc_range_stream **)(void *)query->room.data;
     for (place = 0; place < reader->stream_count; place++) {
         aioc_range_stream *stream = reader->streams[place];
         int found = stream->in_line ? 1 : aioc_query_advance(query, stream, &why);
@@ -18588,8 +18561,8 @@ static void aioc_query_end_reading(aioc_query *query)
     query->line_count = 0;
     if (query->plan && query->plan->hybrid && ++query->chain.u.rrf.reading < query->plan->component_count)
         query->stage = AIOC_QUERY_PREPARING;  /* the ranges may have been forgotten meanwhile */
-    else query->stage = query->chain.collects ? AIOC_QUERY_GIVING : AIOC_QUERY_OVER;
-    if (query->stage == AIOC_QUERY_OVER) aioc_page_show(query->cursor);
+    else if (query->chain.collects) query->stage = AIOC_QUERY_GIVING;
+    if (query->stage == AIOC_QUERY_READING) aioc_page_show(query->cursor);
     else aioc_range_stir(&query->reader);
 }
 
@@ -18609,7 +18582,6 @@ static void aioc_query_give(aioc_query *query)
     } else if (found > 0 && !aioc_query_page_is_full(query)) {
         aioc_range_stir(&query->reader);
     } else {
-        if (!aioc_row_chain_has_more(&query->chain)) query->stage = AIOC_QUERY_OVER;
         aioc_page_show(query->cursor);
     }
 }
@@ -18659,28 +18631,30 @@ static void aioc_query_begin_again(aioc_query *query)
     reader->yielded = reader->tally.status != 0;
 }
 
-/* Opens the stages that the plan asks for. 0, or why not. */
-static int aioc_query_begin_chain(aioc_query *query, const aioc_plan_info *info)
+/* Opens the chain that the plan asks for, where a token says. False: the query fails. */
+static bool aioc_query_begin_chain(aioc_query *query, const aioc_plan_info *info)
 {
     aioc_pos *from = &query->cursor->from;
+    aioc_row_progress *progress = &from->progress;
     bool in_rows = from->place == AIOC_POS_IN_ROWS, in_order = from->place == AIOC_POS_IN_ORDER;
     int status;
-    if (from->progress.has_last || from->progress.seen.count > 0) memcpy(query->key, from->key, sizeof query->key);
-    if (!from->place) from->progress.skip = info->skip;
-    if (!from->place) from->progress.take = info->take;
-    status = aioc_row_chain_open(&query->chain, query->memory, query->plan, info, query->key, &from->progress,
+    if (progress->has_last || progress->seen.count > 0) memcpy(query->key, from->key, sizeof query->key);
+    if (!from->place) progress->skip = info->skip;
+    if (!from->place) progress->take = info->take;
+    status = aioc_row_chain_open(&query->chain, query->memory, query->plan, info, query->key, progress,
                                  in_rows ? from->rows : aioc_mem_str(""));
-    if (status) return status;
-    if (!aioc_range_same_rid(from->rid, query->reader.ranges.container->rid) ||
-        (from->place && !in_rows && (query->chain.collects || in_order != query->chain.ordered)))
+    if (!status && (!aioc_range_same_rid(from->rid, query->reader.ranges.container->rid) ||
+                    (from->place && !in_rows && (query->chain.collects || in_order != query->chain.ordered))))
         status = AIOCOSMOS_E_ARGUMENT;
-    else if (info->non_streaming && !in_rows && from->progress.take == UINT64_MAX) {
+    if (!status && info->non_streaming && !in_rows && progress->take == UINT64_MAX) {
         aioc_page_break(query->cursor, 400, "ORDER BY of a vector's distance or a rank needs TOP, or OFFSET LIMIT");
-        return 400;
-    } else if (from->place) status = aioc_query_resume(query, info);
+        return false;
+    }
+    if (!status) status = aioc_query_resume(query, info);
     if (status == AIOCOSMOS_E_ARGUMENT)
         aioc_page_break(query->cursor, status, "continuation: of a deleted container, or another plan");
-    return status;
+    else if (status) aioc_range_no_memory(&query->reader);
+    return !status;
 }
 
 /* Plan and ranges are there: begins to read, or goes on where a token says. */
@@ -18688,16 +18662,13 @@ static void aioc_query_begin(aioc_query *query)
 {
     const aioc_plan_info *info = query->plan ? &query->plan->info : &query->plain;
     bool hybrid = query->plan && query->plan->hybrid;
-    int status;
     if (hybrid && query->chain.stage && !query->cursor->from.place &&
         query->chain.u.rrf.reading != AIOC_ROW_STATISTICS) {
         aioc_query_begin_component(query);
         return;
     }
     memcpy(query->reader.rid, query->reader.ranges.container->rid, sizeof query->reader.rid);
-    status = aioc_query_begin_chain(query, info);
-    if (status == AIOCOSMOS_E_NOMEM) aioc_range_no_memory(&query->reader);
-    if (status) return;
+    if (!aioc_query_begin_chain(query, info)) return;
     if (query->cursor->from.place == AIOC_POS_IN_ROWS) {
         query->stage = AIOC_QUERY_GIVING;
         aioc_range_stir(&query->reader);
@@ -18784,7 +18755,7 @@ static bool aioc_query_has_more(const aioc_page_cursor *cursor)
     uint32_t place;
     if (query->reader.yielded) return true;
     if (query->stage == AIOC_QUERY_GIVING) return aioc_row_chain_has_more(&query->chain);
-    if (cursor->from.progress.take == 0 || query->stage == AIOC_QUERY_OVER) return false;
+    if (cursor->from.progress.take == 0) return false;
     for (place = 0; place < query->reader.stream_count; place++)
         if (!aioc_range_is_spent(query->reader.streams[place])) return true;
     return false;
@@ -18824,7 +18795,7 @@ static void aioc_query_free(aioc_page_cursor *cursor)
     aioc_query *query = aioc_query_of(cursor);
     aioc_mem *memory = cursor->engine->memory;
     aioc_mem_buffer *const texts[] = {
-        &query->sql, &query->params, &query->last_items, &query->last_rid, &query->last_edges
+        &query->sql, &query->params, &query->room, &query->last_items, &query->last_rid, &query->last_edges
     };
     size_t i;
     aioc_plan_release(memory, query->plan);
@@ -18832,7 +18803,6 @@ static void aioc_query_free(aioc_page_cursor *cursor)
     aioc_range_answer_free(memory, query->taken);
     aioc_json_close(&query->from_doc);
     for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(memory, texts[i]);
-    aioc_mem_free(memory, query->line, query->line_cap * sizeof *query->line);
 }
 
 static const aioc_page_way aioc_query_way = {
@@ -18995,32 +18965,27 @@ static bool aioc_change_is_placeless(const aioc_range_stream *stream)
     return stream->reader->start[0] && aioc_range_ask_from(stream).len == 0;
 }
 
-/* There were no changes, but there is an etag all the same, and it may be another one. */
-static int aioc_change_take_nothing(aioc_range_stream *stream, aiocosmos_str etag, bool caught_up)
-{
-    if (etag.len && !aioc_mem_set(stream->reader->memory, &stream->position, etag))
-        return AIOCOSMOS_E_NOMEM;
-    stream->hot = !caught_up;
-    if (caught_up) stream->idle_page = stream->asked_page;
-    return 0;
-}
-
-/* What a range answers to a change feed: changes, or 304. 0, E_NOMEM, E_PROTOCOL. */
+/* What a range answers to a change feed: changes, or 304 or none, with an etag all the same, which may be another one.
+ * 0, E_NOMEM, E_PROTOCOL. */
 static int aioc_change_take_page(aioc_range_stream *stream, const aiocosmos_result *result)
 {
     aiocosmos_str etag = aioc_range_wanted(result, AIOC_PROTOCOL_H_ETAG);
-    bool moved = !aioc_mem_same(etag, aioc_range_ask_from(stream));
+    bool moved = !aioc_mem_same(etag, aioc_range_ask_from(stream)), changes = result->status != 304;
     int status;
     /* It is to be sent, and to travel in a token. */
-    if (!aioc_pos_is_line(etag) || (etag.len == 0 && (result->status == 0 || aioc_change_is_placeless(stream))))
+    if (!aioc_pos_is_line(etag) || (etag.len == 0 && (changes || aioc_change_is_placeless(stream))))
         return AIOCOSMOS_E_PROTOCOL;
-    if (result->status == 304) return aioc_change_take_nothing(stream, etag, true);
-    status = aioc_range_take(stream, result);
-    if (status) return status;
-    stream->hot = true;
-    if (stream->first->count) return 0;
-    aioc_range_answer_free(stream->reader->memory, aioc_range_shift(stream));
-    return aioc_change_take_nothing(stream, etag, !moved);  /* an empty page that leads on has others behind it */
+    if (changes) {
+        status = aioc_range_take(stream, result);
+        if (status) return status;
+        stream->hot = true;
+        if (stream->first->count) return 0;
+        aioc_range_answer_free(stream->reader->memory, aioc_range_shift(stream));
+    }
+    if (etag.len && !aioc_mem_set(stream->reader->memory, &stream->position, etag)) return AIOCOSMOS_E_NOMEM;
+    stream->hot = changes && moved;  /* an empty page that leads on has others behind it */
+    if (!stream->hot) stream->idle_page = stream->asked_page;
+    return 0;
 }
 
 static int aioc_change_take(aioc_range_stream *stream, const aiocosmos_result *result)
