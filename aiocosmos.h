@@ -1749,7 +1749,7 @@ static const aiocosmos_platform aioc_platform_system = {
 
 typedef struct aioc_reactor_source aioc_reactor_source;
 struct aioc_reactor_source {  /* something with a descriptor; embedded in its owner, zeroed at first */
-    aioc_reactor_source *prev, *next;  /* all that are watched */
+    aioc_reactor_source *next, **at;  /* of all that are watched; what points here */
     intptr_t fd;
     unsigned want;  /* what is watched now; 0: nothing, not in the poller. Set by watch only */
     void (*ready)(aioc_reactor_source *source, unsigned ready);
@@ -1761,7 +1761,7 @@ struct aioc_reactor_source {  /* something with a descriptor; embedded in its ow
 typedef struct aioc_reactor_timer aioc_reactor_timer;
 struct aioc_reactor_timer {
     aioc_reactor_timer *child;  /* first of those below */
-    aioc_reactor_timer *prev, *next;  /* siblings, but of the earliest; prev of the first child is its parent */
+    aioc_reactor_timer *next, **at;  /* sibling, and what points here; the earliest has neither */
     uint64_t due_us;
     uint64_t order;  /* of being started: decides between timers due at the same time */
     void (*fire)(aioc_reactor_timer *timer);  /* NULL: it is only waited for */
@@ -1847,14 +1847,14 @@ static int aioc_reactor_watch(aioc_reactor *reactor, aioc_reactor_source *source
     if (io < 0 && want != 0) return aioc_reactor_result(io);
     if (source->want == 0) {
         source->next = reactor->sources;
-        if (source->next) source->next->prev = source;
+        source->at = &reactor->sources;
+        if (source->next) source->next->at = &source->next;
         reactor->sources = source;
         reactor->source_count++;
     }
     if (want == 0) {
-        *(source->prev ? &source->prev->next : &reactor->sources) = source->next;
-        if (source->next) source->next->prev = source->prev;
-        source->prev = source->next = NULL;
+        *source->at = source->next;
+        if (source->next) source->next->at = source->at;
         reactor->source_count--;
         /* It may be freed or reused next, so its events must not be handed out any more. */
         for (i = reactor->batch_at; i < reactor->batch_count; i++) {
@@ -1932,9 +1932,9 @@ static aioc_reactor_timer *aioc_reactor_timer_meld(aioc_reactor_timer *a, aioc_r
 {
     bool first = a->due_us != b->due_us ? a->due_us < b->due_us : a->order < b->order;
     aioc_reactor_timer *top = first ? a : b, *below = first ? b : a;
-    below->prev = top;
+    below->at = &top->child;
     below->next = top->child;
-    if (below->next) below->next->prev = below;
+    if (below->next) below->next->at = &below->next;
     top->child = below;
     return top;
 }
@@ -1966,8 +1966,8 @@ static AIOC_NOINLINE void aioc_reactor_timer_stop(aioc_reactor *reactor, aioc_re
     if (timer == reactor->timers) {
         reactor->timers = below;
     } else {
-        *(timer->prev->child == timer ? &timer->prev->child : &timer->prev->next) = timer->next;
-        if (timer->next) timer->next->prev = timer->prev;
+        *timer->at = timer->next;
+        if (timer->next) timer->next->at = timer->at;
         if (below) reactor->timers = aioc_reactor_timer_meld(reactor->timers, below);
     }
     timer->child = NULL;

@@ -1078,11 +1078,12 @@ TEST(watch_tells_the_poller_what_changes)
     CHECK_INT(a.want, AIOCOSMOS_WRITABLE);
     f.set_answer = 0;
     CHECK_INT(aioc_reactor_watch(&reactor, &d, AIOCOSMOS_READABLE), 0);
-    CHECK(reactor.sources == &d && d.next == &b && b.next == &a && !a.next && a.prev == &b && b.prev == &d && !d.prev);
+    CHECK(reactor.sources == &d && d.next == &b && b.next == &a && !a.next);
+    CHECK(d.at == &reactor.sources && b.at == &d.next && a.at == &b.next);
     CHECK_INT(reactor.source_count, 3);
     f.set_answer = AIOCOSMOS_IO_FAILED;                /* removing does not fail */
     CHECK_INT(aioc_reactor_watch(&reactor, &b, 0), 0);
-    CHECK(d.next == &a && a.prev == &d);
+    CHECK(d.next == &a && a.at == &d.next);
     CHECK_INT(aioc_reactor_watch(&reactor, &a, 0), 0);
     CHECK_INT(aioc_reactor_watch(&reactor, &d, 0), 0);
     CHECK(reactor.sources == NULL && reactor.source_count == 0);
