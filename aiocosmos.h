@@ -3936,22 +3936,21 @@ static size_t aioc_json_i64_write(int64_t number, char *out)
  * up to 21 digits before the point and 6 zeros behind it. */
 static size_t aioc_json_layout(const char *digits, int count, int point, char *out)
 {
+    const bool scientific = point > 21 || point < -5;
+    const int ten = point - 1;
     char *at = out;
     int i;
-    if (point > 21 || point < -5) {
-        *at++ = digits[0];
-        if (count > 1) *at++ = '.';
-        for (i = 1; i < count; i++) *at++ = digits[i];
-        *at++ = 'e';
-        *at++ = point > 0 ? '+' : '-';
-        at += aioc_text_put_u64(at, (uint64_t)(point > 0 ? point - 1 : 1 - point));
-        return (size_t)(at - out);
-    }
+    if (scientific) point = 1;
     if (point <= 0) *at++ = '0', *at++ = '.';
     for (i = point; i < 0; i++) *at++ = '0';
     for (i = 0; i < count || i < point; i++) {
         if (i == point && point > 0) *at++ = '.';
         *at++ = i < count ? digits[i] : '0';
+    }
+    if (scientific) {
+        *at++ = 'e';
+        *at++ = ten < 0 ? '-' : '+';
+        at += aioc_text_put_u64(at, (uint64_t)(ten < 0 ? -ten : ten));
     }
     return (size_t)(at - out);
 }
