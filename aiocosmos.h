@@ -6391,7 +6391,6 @@ static const aioc_text_phrase aioc_tls_errors[] = {
     {BR_ERR_BAD_LENGTH, "the server sent a record of impossible length"},
     {BR_ERR_TOO_LARGE, "the server sent a record that is too large"},
     {BR_ERR_BAD_MAC, "a record was damaged or forged on its way"},
-    {BR_ERR_NO_RANDOM, "there is no randomness"},
     {BR_ERR_UNEXPECTED, "the server sent a message out of turn"},
     {BR_ERR_BAD_CIPHER_SUITE, "the server chose a cipher suite that was not offered"},
     {BR_ERR_BAD_COMPRESSION, "the server chose compression, which was not offered"},
@@ -7536,10 +7535,9 @@ static void aioc_stream_fail_at(aioc_stream *stream, const aiocosmos_address *ad
     const char *host = place->host;
     aioc_text_put_address(address, text);
     aioc_mem_print(where, sizeof where, address->family == 6 ? "[%s]:%u" : "%s:%u", text, (unsigned)address->port);
-    if (strcmp(host, text) == 0 || (host[0] == '[' && strncmp(host + 1, text, strlen(text)) == 0))
-        aioc_mem_print(place->message, sizeof place->message, "connect to %s %s", where, how);
-    else
-        aioc_mem_print(place->message, sizeof place->message, "connect to %s (%s) %s", host, where, how);
+    if (strcmp(host, text) == 0 || (host[0] == '[' && strncmp(host + 1, text, strlen(text)) == 0)) host = NULL;
+    aioc_mem_print(place->message, sizeof place->message, host ? "connect to %s (%s) %s" : "connect to %s%s %s",
+                   host ? host : "", where, how);
     aioc_stream_fail_with(stream, AIOCOSMOS_E_CONNECT, place->message);
 }
 
