@@ -1071,6 +1071,42 @@ TEST(a_plan_that_may_be_of_the_container_before_is_asked_for_anew)
     close_client(client);
 }
 
+static int asked_by_name[2];                 /* by those that the two containers give the key */
+
+static void serve_names(peer *link)
+{
+    asked_by_name[0] += heard(link, "c[\\\"pk\\\"] IN (\\\"b\\\",\\\"a\\\")");
+    asked_by_name[1] += heard(link, "c[\\\"other\\\"] IN (\\\"b\\\",\\\"a\\\")");
+    serve(link);
+}
+
+/* Keys are hashed and named as the new one has them. */
+TEST(a_query_of_keys_begins_anew_in_a_container_made_anew)
+{
+    static const char *const rows[] = { "0", "1", "2", "3" };
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    aiocosmos_pk keys[3];
+    keys[0] = keys[2] = aiocosmos_pk_s("a");
+    keys[1] = aiocosmos_pk_s("b");
+    serve_shape(&shapes[0]);
+    server.plan = PLAN("");
+    server.answers = rows;
+    remote.answer = serve_names;
+    memset(asked_by_name, 0, sizeof asked_by_name);
+    client = open_usual();
+    request.pks = keys;
+    request.pk_count = 3;
+    read_all(client, &request, &got, 10);
+    CHECK_STR(got.status ? got.message : got.rows, "0\n");
+    made_anew_elsewhere();
+    read_all(client, &request, &got, 10);
+    CHECK_STR(got.status ? got.message : got.rows, "0\n");
+    CHECK(asked_by_name[0] >= 1 && asked_by_name[1] == 1);
+    close_client(client);
+}
+
 /* Nor does what was said of the old one: a place in it, a part of its keys. */
 TEST(what_is_of_a_container_does_not_hold_for_the_one_made_anew)
 {
