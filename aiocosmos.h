@@ -16556,7 +16556,7 @@ static bool aioc_range_sort_keys(aioc_range_reader *reader)
 {
     aioc_range_keys *keys = &reader->keys;
     const char *rid = reader->ranges.container->rid;
-    uint32_t most = AIOC_RANGE_SLICE;
+    uint32_t most = AIOC_RANGE_SLICE / 4;
     if (keys->count == 0 || strcmp(keys->rid, rid) != 0) {
         keys->unread = aioc_mem_text(&reader->question->pk);
         keys->epks.len = keys->count = 0;
@@ -16987,7 +16987,7 @@ static int aioc_range_ask_at(aioc_range_reader *reader, uint32_t place, bool nee
 
 static void aioc_range_ask_some(aioc_range_reader *reader, bool needed)
 {
-    uint32_t place;
+    uint32_t place, before = reader->in_flight;
     if (reader->yielded || reader->tally.status || !reader->rows.left) return;
     for (place = 0; place < reader->stream_count && reader->in_flight < reader->parallel_max; place++) {
         int asked;
@@ -16995,6 +16995,10 @@ static void aioc_range_ask_some(aioc_range_reader *reader, bool needed)
         if (needed ? place > 0 && reader->order == AIOC_RANGE_LEFTMOST
                    : reader->order != AIOC_RANGE_MERGED &&
                      reader->window.ahead + reader->in_flight >= reader->window.size) return;
+        if (reader->keys.room.end && reader->in_flight > before) {  /* a condition takes as long as many rows */
+            aioc_range_stir(reader);
+            return;
+        }
         asked = aioc_range_wants_more(reader, place, needed) ? aioc_range_ask_at(reader, place, needed) : 1;
         if (asked == 0) return;
         if (asked < 0 && aioc_range_is_spent(reader->streams[place])) aioc_range_remove(reader, place--);
