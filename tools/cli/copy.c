@@ -9,7 +9,10 @@
 #include <string.h>
 #include <strings.h>
 
-enum { COPY_RANGES = 8 };                  /* that are read at a time */
+enum {
+    COPY_RANGES = 8,                       /* that are read at a time */
+    COPY_PAGE_ITEMS = 1000                 /* a page of 4 MB keeps server and copy waiting for each other, by turns */
+};
 
 /* Properties that stand together, byte for byte, behind the brace and other properties. */
 static size_t put_stretch(char *to, size_t at, const char *from, const char *end)
@@ -91,6 +94,7 @@ static int copy_items(tool *t, tool *to)
     tr.scan.params = query.params;
     tr.scan.param_count = query.param_count;
     tr.scan.at_a_time = COPY_RANGES;
+    tr.scan.page_items_max = COPY_PAGE_ITEMS;
     tr.scan.target = target;
     tr.to = to;
     tr.keep = keep_item;
