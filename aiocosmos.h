@@ -969,7 +969,8 @@ typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; its texts mus
     void *item_data;                   /* of a bulk: handed to item_done */
     aiocosmos_kind kind;               /* (default: AIOCOSMOS_CREATE_ITEM) any item kind */
     const char *id;                    /* replace, patch, delete, read; NULL for create and upsert */
-    aiocosmos_pk pk;
+    aiocosmos_pk pk;                   /* (default: the transaction's; of a bulk, body's: see aiocosmos_pk_of(). A bulk
+                                        * in batches gets the container's definition before it pulls) */
     aiocosmos_str body;
     aiocosmos_str if_match;
     aiocosmos_str if_none_match;
@@ -3145,8 +3146,9 @@ typedef struct aioc_json_scan {
     aiocosmos_json_doc *doc;  /* gets the nodes; NULL: the text is only checked */
     uint32_t depth_max;
     uint32_t escaped;  /* of the string read last, if it is not all plain: AIOC_JSON_ESCAPED, or 0 */
-    aiocosmos_str name;  /* the value of this top-level property is wanted */
-    aiocosmos_json *found;  /* here; NULL: none is */
+    const aiocosmos_str *names;  /* the values of these top-level properties are wanted, */
+    size_t name_count;
+    aiocosmos_json *found;  /* here */
     const char *error, *error_at;
     int result;
 } aioc_json_scan;
@@ -3308,6 +3310,19 @@ static bool aioc_json_means(aiocosmos_json string, aiocosmos_str name, bool toke
     return aioc_json_inside_is(string.ptr + 1, string.ptr + string.len - 1, aioc_json_has_escapes(string), name, token);
 }
 
+/* Which of the names it is, by its inside; n: none. Most follow each other as they are sought. */
+AIOC_TEXT_INLINE size_t aioc_json_which(const aiocosmos_str *names, size_t n, size_t last, const char *at, size_t len,
+                                        bool escaped)
+{
+    size_t i = last, left;
+    for (left = n; left > 0; left--) {
+        if (++i >= n) i = 0;
+        if (escaped ? aioc_json_inside_is(at, at + len, true, names[i], false)
+                    : len == names[i].len && memcmp(at, names[i].ptr, len) == 0) return i;
+    }
+    return n;
+}
+
 /* Makes room for more nodes: at first as documents have, then as the text up to `at` lets expect. Returns where the
  * next one goes; from *limit on there is room for one at most. */
 static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, const aioc_json_node *node,
@@ -3389,7 +3404,8 @@ static const char *aioc_json_lacks(aioc_json_scan *scan, const char *at, unsigne
 AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool noting, const char *end)
 {
     aioc_json_level levels[AIOC_JSON_DEPTH_MAX], *around = levels, in = {0, 0, 0};
-    const char *text = scan->text, *at = aioc_json_skip_space(text, end), *start, *name_end = NULL, *wanted = NULL;
+    const char *text = scan->text, *at = aioc_json_skip_space(text, end), *start, *name_end = NULL, *value = NULL;
+    size_t wanted = scan->name_count, last = wanted;
     aioc_json_node *node = noting ? scan->doc->nodes : NULL, *limit = node ? node + scan->doc->cap - 1 : NULL;
     uint32_t info = 0;
     for (;;) {
@@ -3400,9 +3416,10 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool not
             at = aioc_json_scan_name(scan, at, end, &info, &name_end);
             if (!at) return NULL;
             if (noting) aioc_json_note(node++, text, start, name_end, info);
-            else if (scan->found && around == levels + 1 &&
-                     aioc_json_inside_is(start + 1, name_end - 1, info != AIOCOSMOS_JSON_STR, scan->name, false)) {
-                wanted = at;
+            else if (around == levels + 1) {
+                wanted = aioc_json_which(scan->names, scan->name_count, last, start + 1, (size_t)(name_end - start) - 2,
+                                         (info & AIOC_JSON_ESCAPED) != 0);
+                value = at;
             }
         }
         start = at;
@@ -3426,9 +3443,10 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool not
                 if (noting) scan->doc->count = (uint32_t)(node - scan->doc->nodes);
                 return at;
             }
-            if (!noting && wanted && around == levels + 1) {
-                *scan->found = aioc_json_alone(wanted, (size_t)(at - wanted));
-                wanted = NULL;
+            if (!noting && wanted < scan->name_count && around == levels + 1) {
+                scan->found[wanted] = aioc_json_alone(value, (size_t)(at - value));
+                last = wanted;
+                wanted = scan->name_count;
             }
             at = aioc_json_skip_space(at, end);
             if (aioc_json_peek(at, end) == ',') break;
@@ -3499,17 +3517,20 @@ static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len
     return scan.result;
 }
 
-/* Checks a text without nodes and memory. *found: the top-level property of this name (of two, the last), by text and
- * type: without a node, a container cannot be walked. found, error and error_at may be NULL. */
-static int aioc_json_check(const char *text, size_t len, aiocosmos_str name, aiocosmos_json *found, const char **error,
-                           size_t *error_at)
+/* Checks a text without nodes and memory. found: its top-level properties of these names (of two, the last), by text
+ * and type: without a node, a container cannot be walked. error and error_at may be NULL. */
+static int aioc_json_check(const char *text, size_t len, const aiocosmos_str *names, size_t n, aiocosmos_json *found,
+                           const char **error, size_t *error_at)
 {
     aioc_json_scan scan;
+    size_t i;
     aioc_json_scan_begin(&scan, text, len);
-    scan.name = name;
-    scan.found = name.ptr ? found : NULL;
-    if (found) *found = aioc_json_none();
-    if (aioc_json_scan_text(&scan) < 0 && found) *found = aioc_json_none();
+    scan.names = names;
+    scan.name_count = n;
+    scan.found = found;
+    for (i = 0; i < n; i++) found[i] = aioc_json_none();
+    aioc_json_scan_text(&scan);
+    for (i = 0; i < n && scan.error; i++) found[i] = aioc_json_none();
     if (error) *error = scan.error;
     if (error_at) *error_at = (size_t)(scan.error_at - scan.text);
     return scan.result;
@@ -3581,38 +3602,35 @@ static aiocosmos_json aioc_json_at(aiocosmos_json value, const char *pointer)
     return *pointer == '\0' ? value : aioc_json_none();
 }
 
-/* A name without escapes begins here. */
-static inline bool aioc_json_is_named(const char *name, const char *at, size_t len)
+/* The properties of these names, which differ. Of an object without nodes, the text is read. */
+static void aioc_json_pick(aiocosmos_json object, const aiocosmos_str *names, size_t n, aiocosmos_json *out)
 {
-    return *name == *at ? strncmp(name, at, len) == 0 && !name[len] : !*name && len == 0;
-}
-
-/* A bit for the first two characters: most properties begin as none of those that are sought. */
-static inline uint64_t aioc_json_beginning(const char *name)
-{
-    return UINT64_C(1) << ((5u * (unsigned char)name[0] + (unsigned char)name[1]) & 63);
+    const aioc_json_node *node = (const aioc_json_node *)object.node, *key, *end;
+    size_t i, last = n;
+    for (i = 0; i < n; i++) out[i] = aioc_json_none();
+    if (object.type != AIOCOSMOS_JSON_OBJ) return;
+    if (!node) aioc_json_check(object.ptr, object.len, names, n, out, NULL, NULL);
+    for (key = node + 1, end = node + (node ? node->next : 0); key < end; key += 1 + key[1].next) {
+        const char *at = object.ptr + (key->at - node->at) + 1;
+        i = aioc_json_which(names, n, last, at, key->len - 2, (key->info & AIOC_JSON_ESCAPED) != 0);
+        if (i == n) continue;
+        out[i] = aioc_json_of(object, key + 1);
+        last = i;
+    }
 }
 
 static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
 {
-    const aioc_json_node *node = (const aioc_json_node *)object.node, *key, *end;
-    uint64_t beginnings = 0;
-    size_t i, found = 0;
-    for (i = 0; i < n; i++) {
-        out[i] = aioc_json_none();
-        beginnings |= *names[i] && names[i][1] ? aioc_json_beginning(names[i]) : UINT64_MAX;
+    aiocosmos_str some[8];
+    size_t i, k, found = 0;
+    for (i = 0; i < n; i += k) {
+        for (k = 0; k < 8 && i + k < n; k++) some[k] = aioc_mem_str(names[i + k]);
+        aioc_json_pick(object, some, k, out + i);
     }
-    if (!node || object.type != AIOCOSMOS_JSON_OBJ) return 0;
-    for (key = node + 1, end = node + node->next; key < end; key += 1 + key[1].next) {
-        const char *at = object.ptr + (key->at - node->at) + 1;
-        bool escaped = (key->info & AIOC_JSON_ESCAPED) != 0;
-        if (!escaped && !(beginnings & aioc_json_beginning(at))) continue;
-        for (i = 0; i < n; i++) {
-            if (escaped ? !aioc_json_means(aioc_json_of(object, key), aioc_mem_str(names[i]), false)
-                        : !aioc_json_is_named(names[i], at, key->len - 2)) continue;
-            found += out[i].type == AIOCOSMOS_JSON_NONE;
-            out[i] = aioc_json_of(object, key + 1);
-        }
+    for (i = 0; i < n; i++) {
+        for (k = 0; k < n && out[i].type == AIOCOSMOS_JSON_NONE; k++)
+            if (strcmp(names[i], names[k]) == 0) out[i] = out[k];
+        found += out[i].type != AIOCOSMOS_JSON_NONE;
     }
     return found;
 }
@@ -8707,7 +8725,7 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
     double number;
     char string[AIOC_PROTOCOL_PK_BYTES + 1];
     aiocosmos_json value = aioc_protocol_scalar(text);
-    if (aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, &error, &error_at) < 0)
+    if (aioc_json_check(text.ptr, text.len, NULL, 0, NULL, &error, &error_at) < 0)
         aioc_mem_print(why, cap, "not JSON at byte %u: %s", (unsigned)error_at, error);
     else if (value.type == AIOCOSMOS_JSON_OBJ || value.type == AIOCOSMOS_JSON_ARR)
         aioc_mem_print(why, cap, "an %s cannot be a key", value.type == AIOCOSMOS_JSON_OBJ ? "object" : "array");
@@ -8820,6 +8838,19 @@ static bool aioc_protocol_component(aiocosmos_json value, aioc_mem_buffer *texts
     }
 }
 
+/* Most keys are one string without escapes. */
+static bool aioc_protocol_pk_string(aiocosmos_str text, aiocosmos_value *out)
+{
+    const char *end = text.ptr + text.len;
+    memset(out, 0, sizeof *out);
+    if (text.len < 4 || memcmp(text.ptr, "[\"", 2) != 0 || memcmp(end - 2, "\"]", 2) != 0 ||
+        aioc_json_skip_plain(text.ptr + 2, end) != end - 2) return false;
+    out->type = AIOCOSMOS_VALUE_STR;
+    out->str = text.ptr + 2;
+    out->len = text.len - 4;
+    return true;
+}
+
 /* Undoes pk_text: plain values whose strings stand in `texts` or, of most keys, in pk_text. False: no such text, or no
  * memory. */
 static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts, aiocosmos_str pk_text,
@@ -8828,20 +8859,13 @@ static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts
     aiocosmos_json array, value;
     aiocosmos_str text = pk_text;
     size_t at = 1;
-    if (text.len >= 4 && memcmp(text.ptr, "[\"", 2) == 0 && memcmp(text.ptr + text.len - 2, "\"]", 2) == 0 &&
-        aioc_json_skip_plain(text.ptr + 2, text.ptr + text.len - 2) == text.ptr + text.len - 2) {
-        memset(components, 0, sizeof *components);
-        components->type = AIOCOSMOS_VALUE_STR;
-        components->str = text.ptr + 2;
-        components->len = text.len - 4;
-        *count = 1;
-        return true;
-    }
+    *count = 1;
+    if (aioc_protocol_pk_string(pk_text, components)) return true;
     array = aioc_protocol_scalar(pk_text);
     text = aioc_text_view(array.ptr, array.len);
     *count = 0;
     if (array.type != AIOCOSMOS_JSON_ARR ||
-        aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, NULL, NULL) < 0 ||
+        aioc_json_check(text.ptr, text.len, NULL, 0, NULL, NULL, NULL) < 0 ||
         !aioc_mem_reserve(memory, texts, text.len)) return false;  /* unescaped strings are no longer */
     while ((value = aioc_protocol_pk_next(text, &at)).type != AIOCOSMOS_JSON_NONE)
         if (*count == AIOC_PROTOCOL_PK_LEVELS || !aioc_protocol_component(value, texts, &components[(*count)++]))
@@ -8874,40 +8898,55 @@ static bool aioc_protocol_path_step(aiocosmos_str *path, char *name, size_t cap)
 static bool aioc_protocol_path_value(aiocosmos_json document, aiocosmos_str path, aiocosmos_json *value)
 {
     char name[256];
-    const char *names[1];
-    names[0] = name;
+    aiocosmos_str text;
     *value = document;
     do {
-        aiocosmos_json object = *value;
         if (!aioc_protocol_path_step(&path, name, sizeof name)) return false;
-        memset(value, 0, sizeof *value);
-        if (object.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(object, names, 1, value);
+        text = aioc_mem_str(name);
+        aioc_json_pick(*value, &text, 1, value);
     } while (path.len);
     return true;
 }
 
-/* The key of a document by its container's paths. The levels are views into it; a missing property is NONE. 0, or
- * E_ARGUMENT and `why`. */
-static int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosmos_str *paths, size_t path_count,
-                                          aiocosmos_pk *pk, char *why, size_t cap)
+static int aioc_protocol_bad_path(aiocosmos_str path, const char *is, char *why, size_t cap)
 {
-    size_t i;
-    memset(pk, 0, sizeof *pk);
-    if (path_count < 1 || path_count > AIOC_PROTOCOL_PK_LEVELS || document.type != AIOCOSMOS_JSON_OBJ) {
-        aioc_mem_print(why, cap, "%s", document.type != AIOCOSMOS_JSON_OBJ ? "the document is not an object"
-                                                                           : "a key has one to three paths");
+    aioc_mem_print(why, cap, "the partition key path %.*s %s", (int)(path.len < 256 ? path.len : 256), path.ptr, is);
+    return AIOCOSMOS_E_ARGUMENT;
+}
+
+/* The id and, by its container's paths, the key of a document: views into it; a missing property is NONE, as all are of
+ * what is no JSON and has no nodes. 0, or E_ARGUMENT and `why`. */
+static int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosmos_str *paths, size_t path_count,
+                                          aiocosmos_json *id, aiocosmos_pk *pk, char *why, size_t cap)
+{
+    char first[AIOC_PROTOCOL_PK_LEVELS][256];
+    aiocosmos_str names[1 + AIOC_PROTOCOL_PK_LEVELS];
+    aiocosmos_json found[1 + AIOC_PROTOCOL_PK_LEVELS];
+    aiocosmos_str rest[AIOC_PROTOCOL_PK_LEVELS];
+    size_t i, at[AIOC_PROTOCOL_PK_LEVELS], count = 1;
+    names[0] = aioc_mem_str("id");
+    for (i = 0; i < path_count; i++) {
+        rest[i] = paths[i];
+        if (!aioc_protocol_path_step(&rest[i], first[i], sizeof first[i]))
+            return aioc_protocol_bad_path(paths[i], "is malformed", why, cap);
+        names[count] = aioc_mem_str(first[i]);
+        for (at[i] = 0; !aioc_mem_same(names[at[i]], names[count]); ) at[i]++;
+        count += at[i] == count;
+    }
+    if (document.type != AIOCOSMOS_JSON_OBJ) {
+        aioc_mem_print(why, cap, "required: the item, a JSON object");
         return AIOCOSMOS_E_ARGUMENT;
     }
+    aioc_json_pick(document, names, count, found);
+    *id = found[0];
+    memset(pk, 0, sizeof *pk);
     for (i = 0; i < path_count; i++) {
         aiocosmos_value *level = &pk->level[i];
-        aiocosmos_json value;
-        bool known = aioc_protocol_path_value(document, paths[i], &value);
-        if (!known || value.type == AIOCOSMOS_JSON_OBJ || value.type == AIOCOSMOS_JSON_ARR) {
-            aioc_mem_print(why, cap, "the partition key path %.*s %s",
-                           (int)(paths[i].len < 256 ? paths[i].len : 256), paths[i].ptr,
-                           known ? "leads to an object or array, which cannot be a key" : "is malformed");
-            return AIOCOSMOS_E_ARGUMENT;
-        }
+        aiocosmos_json value = found[at[i]];
+        if (rest[i].len && !aioc_protocol_path_value(value, rest[i], &value))
+            return aioc_protocol_bad_path(paths[i], "is malformed", why, cap);
+        if (value.type == AIOCOSMOS_JSON_OBJ || value.type == AIOCOSMOS_JSON_ARR)
+            return aioc_protocol_bad_path(paths[i], "leads to an object or array, which cannot be a key", why, cap);
         level->type = value.type == AIOCOSMOS_JSON_NONE ? AIOCOSMOS_VALUE_NONE : AIOCOSMOS_VALUE_JSON;
         level->str = value.ptr;
         level->len = value.len;
@@ -9090,8 +9129,8 @@ static bool aioc_protocol_epk_v1(const aiocosmos_value *components, size_t count
     return true;
 }
 
-/* The second version (8.4): the 128-bit hash, its bytes reversed, without its two highest bits. */
-static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count, unsigned char out[16])
+/* The second version (8.4): the 128-bit hash without its two highest bits, the high half first. */
+static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count, uint64_t out[2])
 {
     unsigned char text[AIOC_PROTOCOL_PK_LEVELS * (AIOC_PROTOCOL_PK_BYTES + 2)];
     uint64_t hash[2];
@@ -9102,11 +9141,8 @@ static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count
         len += size;
     }
     aioc_protocol_murmur3_128(text, len, hash);
-    for (i = 0; i < 8; i++) {
-        out[7 - i] = (unsigned char)(hash[1] >> 8 * i & 255u);
-        out[15 - i] = (unsigned char)(hash[0] >> 8 * i & 255u);
-    }
-    out[0] &= 0x3F;
+    out[0] = hash[1] & UINT64_MAX >> 2;
+    out[1] = hash[0];
     return true;
 }
 
@@ -9122,7 +9158,8 @@ static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_v
                               char out[AIOC_PROTOCOL_EPK_MAX], size_t *len)
 {
     unsigned char bytes[AIOC_PROTOCOL_EPK_BYTES];
-    size_t i, size = 0;
+    uint64_t hashes[2 * AIOC_PROTOCOL_PK_LEVELS];
+    size_t i, hashed = 0, size = 0;
     *len = 0;
     out[0] = 0;
     if (!aioc_protocol_is_hashed(def) || count > AIOC_PROTOCOL_PK_LEVELS) return false;
@@ -9130,12 +9167,13 @@ static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_v
         return def->system_key;
     if (def->kind == AIOC_PROTOCOL_MULTI_HASH) {
         if (count > def->path_count) return false;
-        for (i = 0; i < count; i++, size += 16)
-            if (!aioc_protocol_epk_v2(&components[i], 1, bytes + size)) return false;
+        for (; hashed < count; hashed++)
+            if (!aioc_protocol_epk_v2(&components[hashed], 1, hashes + 2 * hashed)) return false;
     } else if (def->version == 2) {
-        if (!aioc_protocol_epk_v2(components, count, bytes)) return false;
-        size = 16;
+        if (!aioc_protocol_epk_v2(components, count, hashes)) return false;
+        hashed = 1;
     } else if (!aioc_protocol_epk_v1(components, count, bytes, &size)) return false;
+    for (i = 0; i < 16 * hashed; i++) bytes[size++] = (unsigned char)(hashes[i / 8] >> (56 - i % 8 * 8) & 255u);
     *len = aioc_protocol_hex(bytes, size, out);
     return true;
 }
@@ -9447,7 +9485,7 @@ static aiocosmos_str aioc_protocol_unquote(char *at, size_t len, char *room, siz
         end += size;
     }
     at[end] = '"';
-    if (aioc_json_check(at - 1, end + 2, aioc_mem_str(NULL), NULL, NULL, NULL) < 0) {
+    if (aioc_json_check(at - 1, end + 2, NULL, 0, NULL, NULL, NULL) < 0) {
         memcpy(room, at, end);
         return aioc_text_view(room, end);
     }
@@ -9464,9 +9502,9 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
     char outer[2 * AIOC_PROTOCOL_QUOTE_MAX];
     aiocosmos_json value;
     size_t len;
-    aiocosmos_str text, before;
+    aiocosmos_str text = aioc_mem_str("message"), before;
     if (body.len == 0 || *body.ptr != '{' ||
-        aioc_json_check(body.ptr, body.len, aioc_mem_str("message"), &value, NULL, NULL) < 0 ||
+        aioc_json_check(body.ptr, body.len, &text, 1, &value, NULL, NULL) < 0 ||
         value.type != AIOCOSMOS_JSON_STR) return body;
     len = aioc_json_get_str(value, room, cap);
     text = aioc_text_view(room, len < cap ? len : cap - 1);
@@ -9609,6 +9647,7 @@ typedef struct aioc_account_range {
     aioc_account_view id, min, max;  /* [min, max) as hex text of effective partition keys */
     aioc_account_view parents;  /* ids of those that it came from, each with a comma */
     uint32_t rank, of_rank;  /* its place by id, from 0; whose place its own in the list is */
+    uint64_t digits;  /* the first 16 of min */
 } aioc_account_range;
 
 /* What a token's range is to the ranges that are known: none of them; a parent all of whose children have tokens of
@@ -10022,6 +10061,15 @@ static bool aioc_account_drop_repeated(aioc_account_container *container)
     return true;
 }
 
+/* The first 16, of a number that is not negative. */
+static uint64_t aioc_account_digits(aiocosmos_str epk)
+{
+    uint64_t digits = 0;
+    size_t i;
+    for (i = 0; i < 16; i++) digits = digits << 4 | (i < epk.len ? (uint64_t)aioc_text_hex(epk.ptr[i]) & 15 : 0);
+    return digits;
+}
+
 /* Ranges that were split or merged away are dropped, the rest sorted; they must cover "" to "FF" without gap or
  * overlap. */
 static bool aioc_account_finish_ranges(aioc_account_container *container)
@@ -10047,23 +10095,34 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
     for (i = 0; i < kept; i++) container->ranges[container->ranges[i].rank].of_rank = i;
     for (i = 0; i < kept; i++) {
         if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[i].min), edge) != 0) return false;
+        container->ranges[i].digits = aioc_account_digits(edge);
         edge = aioc_account_text(container, container->ranges[i].max);
     }
     return kept > 0 && aioc_mem_is(edge, "FF");
 }
 
-/* The range of an effective partition key. NULL: ranges are not known. */
-static const aioc_account_range *aioc_account_route(const aioc_account_container *container, aiocosmos_str epk)
+/* The range of an effective partition key by its first 16 digits and, unless ptr is NULL, all. NULL: those do not tell,
+ * or ranges are not known. */
+static const aioc_account_range *aioc_account_route_by(const aioc_account_container *container, uint64_t digits,
+                                                       aiocosmos_str epk)
 {
     uint32_t low = 0, high = container->range_count;
     if (container->knowledge != AIOC_ACCOUNT_KNOWN || high == 0) return NULL;
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[middle].min), epk) <= 0)
-            low = middle;
+        const aioc_account_range *range = &container->ranges[middle];
+        bool same = range->digits == digits;
+        if (same && !epk.ptr) return NULL;
+        if (same ? aioc_protocol_epk_compare(aioc_account_text(container, range->min), epk) <= 0
+                 : range->digits < digits) low = middle;
         else high = middle;
     }
     return &container->ranges[low];
+}
+
+static const aioc_account_range *aioc_account_route(const aioc_account_container *container, aiocosmos_str epk)
+{
+    return aioc_account_route_by(container, aioc_account_digits(epk), epk);
 }
 
 /* Of a key, or its first levels, as header text. levels: how many; 0: not known. False: it cannot be told. */
@@ -10082,10 +10141,18 @@ static bool aioc_account_epk(const aioc_account_container *container, aiocosmos_
 /* The range of a partition key as its header has it. NULL: it cannot be told. */
 static const aioc_account_range *aioc_account_range_of(const aioc_account_container *container, aiocosmos_str pk)
 {
+    const aioc_protocol_pk_def *def = &container->pk_def;
+    const aioc_account_range *range = NULL;
     char epk[AIOC_PROTOCOL_EPK_MAX];
+    uint64_t hash[2];
     size_t levels, len;
-    if (container->knowledge != AIOC_ACCOUNT_KNOWN || !pk.len ||
-        !aioc_account_epk(container, pk, &levels, epk, &len) || levels != container->pk_def.path_count) return NULL;
+    aiocosmos_value only;
+    if (container->knowledge != AIOC_ACCOUNT_KNOWN || !pk.len) return NULL;
+    if (def->kind == AIOC_PROTOCOL_HASH && def->version == 2 && def->path_count == 1 &&
+        aioc_protocol_pk_string(pk, &only) && aioc_protocol_epk_v2(&only, 1, hash))
+        range = aioc_account_route_by(container, *hash, aioc_mem_str(NULL));
+    if (range) return range;
+    if (!aioc_account_epk(container, pk, &levels, epk, &len) || levels != def->path_count) return NULL;
     return aioc_account_route(container, aioc_text_view(epk, len));
 }
 
@@ -10497,6 +10564,15 @@ typedef struct aioc_request_feed {
     const char *type, *array, *owner, *names, *properties;
 } aioc_request_feed;
 
+/* An operation on an item, alone or one of a batch. */
+typedef struct aioc_request_operation {
+    aiocosmos_kind kind;
+    const char *id;
+    aiocosmos_str pk;  /* the text of its key; no ptr in a transaction, which has one */
+    aiocosmos_str body, if_match, if_none_match;
+    aioc_request_traits is;
+} aioc_request_operation;
+
 /* Where requests are written, and why the last one was refused. */
 typedef struct aioc_request_builder {
     aioc_mem *memory;
@@ -10511,6 +10587,8 @@ typedef struct aioc_request_builder {
     aiocosmos_json_doc properties;  /* of a container */
     aioc_mem_buffer client_lines;  /* the host's, for every request */
     aiocosmos_str default_lines;  /* for the next one: those, or its bulk's */
+    aiocosmos_str key_paths[AIOC_PROTOCOL_PK_LEVELS];
+    size_t key_path_count;  /* of the next one, if its key is to be taken from its body */
     const char *default_database;
     uint32_t timeout_ms;  /* of a request that names none */
     int status;  /* of the last refusal */
@@ -10586,10 +10664,6 @@ typedef struct aioc_request_field {
 static const aioc_request_field aioc_request_fields[] = {
     { 'd', AIOC_REQUEST_ALL(database), "", "" },
     { 'c', AIOC_REQUEST_ALL(container), "", "" },
-    { 'i', AIOC_REQUEST_ALL(id), "", "" },
-    { 'b', AIOC_REQUEST_LEN(body), "", "" },
-    { 'm', AIOC_REQUEST_PTR(if_match), "", "" },
-    { 'n', AIOC_REQUEST_PTR(if_none_match), "", "" },
     { 's', AIOC_REQUEST_LEN(session_token), "", "" },
     { 'w', AIOC_REQUEST_ALL(raw_verb), "", "" },
     { 'w', AIOC_REQUEST_ALL(raw_link), "", "" },
@@ -10619,7 +10693,7 @@ static const aioc_request_field aioc_request_fields[] = {
     { 0, "", 0, 0, "", "" }
 };
 
-static const aioc_request_field *const aioc_request_properties = aioc_request_fields + 17;  /* those of bodies */
+static const aioc_request_field *const aioc_request_properties = aioc_request_fields + 13;  /* those of bodies */
 
 enum { AIOC_REQUEST_NO_FEED = AIOCOSMOS_FEED_PERMISSIONS + 1, AIOC_REQUEST_ANY_FEED };
 
@@ -10708,16 +10782,21 @@ static bool aioc_request_takes(const char *takes, char group)
     return strchr(takes, group) || strchr(takes, group - 'a' + 'A');
 }
 
-/* several: each has only those before the session token, and a key, which all take. */
-static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request, bool several)
+static int aioc_request_check_field(aioc_request_builder *builder, bool given, char group, const char *name)
+{
+    return !given || aioc_request_takes(builder->takes, group)
+               ? 0 : aioc_request_refuse(builder, name, "does not belong to this kind of operation");
+}
+
+/* But for those of operations on items. */
+static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request)
 {
     const aioc_request_field *field = aioc_request_fields;
-    for (; field->group && !(several && field->group == 's'); field++)
-        if (aioc_request_is_given(request, field) && !aioc_request_takes(builder->takes, field->group))
-            return aioc_request_refuse(builder, field->name,
-                                       request->feed == AIOCOSMOS_FEED_USERS && field->group == 'i'
-                                       ? "not of a user, whose name goes into user"
-                                       : "does not belong to this kind of operation");
+    for (; field->group; field++)
+        if (aioc_request_check_field(builder, aioc_request_is_given(request, field), field->group, field->name))
+            return builder->status;
+    if (request->id && request->feed == AIOCOSMOS_FEED_USERS)
+        return aioc_request_refuse(builder, "id", "not of a user, whose name goes into user");
     if (request->kind == AIOCOSMOS_REPLACE_THROUGHPUT && !request->throughput_ru && !request->autoscale_max_ru)
         return aioc_request_refuse(builder, "throughput_ru", "required, or autoscale_max_ru");
     return request->throughput_ru && request->autoscale_max_ru
@@ -10827,11 +10906,12 @@ static int aioc_request_check_value(aioc_request_builder *builder, const char *w
 }
 
 /* If-Match, If-None-Match: an entity tag with its quotes, or "*" (RFC 9110 8.8.3; the service's tags are quoted). */
-static int aioc_request_check_etag(aioc_request_builder *builder, const char *what, aiocosmos_str etag)
+static int aioc_request_check_etag(aioc_request_builder *builder, char group, const char *what, aiocosmos_str etag)
 {
     aiocosmos_str tag = etag;
     if (!etag.ptr) return 0;
-    if (aioc_request_check_value(builder, what, etag)) return builder->status;
+    if (aioc_request_check_field(builder, true, group, what) || aioc_request_check_value(builder, what, etag))
+        return builder->status;
     if (tag.len > 2 && memcmp(tag.ptr, "W/", 2) == 0) tag = aioc_text_view(tag.ptr + 2, tag.len - 2);
     if (aioc_mem_is(etag, "*") || (tag.len >= 2 && tag.ptr[0] == '"' && tag.ptr[tag.len - 1] == '"'))
         return 0;
@@ -10992,13 +11072,13 @@ static int aioc_request_check_session(aioc_request_builder *builder, aiocosmos_s
 
 /*--- Bodies ---*/
 
-/* *member: that of an object by this name. */
+/* *found: those of an object by these names. */
 static int aioc_request_check_json(aioc_request_builder *builder, const char *what, aiocosmos_str json,
-                                   const char *name, aiocosmos_json *member)
+                                   const aiocosmos_str *names, size_t n, aiocosmos_json *found)
 {
     const char *error;
     size_t error_at;
-    if (aioc_json_check(json.ptr, json.len, aioc_mem_str(name), member, &error, &error_at) == 0) return 0;
+    if (aioc_json_check(json.ptr, json.len, names, n, found, &error, &error_at) == 0) return 0;
     return aioc_request_refuse_at(builder, what, error, error_at);
 }
 
@@ -11032,8 +11112,21 @@ static int aioc_request_check_id(aioc_request_builder *builder, aiocosmos_json i
                ? 0 : aioc_request_refuse_at(builder, "body: \"id\"", "control character 0", strlen(text));
 }
 
-/* An item; a patch, whose array becomes the object around it; or the arguments of a procedure. */
-static int aioc_request_check_body(aioc_request_builder *builder, aiocosmos_kind kind, aiocosmos_str *sent)
+/* The id and the key of an item. */
+static int aioc_request_read_item(aioc_request_builder *builder, aiocosmos_str body, const aiocosmos_str *paths,
+                                  size_t path_count, aiocosmos_json *id, aiocosmos_pk *pk)
+{
+    char why[400];
+    aiocosmos_json item = aioc_protocol_scalar(body);
+    bool bad = aioc_protocol_pk_from_document(item, paths, path_count, id, pk, why, sizeof why) < 0;
+    if ((bad || id->type == AIOCOSMOS_JSON_NONE) && aioc_request_check_json(builder, "body", body, NULL, 0, NULL))
+        return builder->status;
+    return bad ? aioc_request_refuse(builder, "body", why) : 0;
+}
+
+/* An item, with its key; a patch, whose array becomes the object around it; or the arguments of a procedure. */
+static int aioc_request_check_body(aioc_request_builder *builder, aiocosmos_kind kind, aiocosmos_str *sent,
+                                   aiocosmos_pk *pk)
 {
     static const char *const forms[][3] = {  /* the member that is looked at, how it begins, what is required */
         { "id", "{", "required: the item, a JSON object" },
@@ -11042,13 +11135,15 @@ static int aioc_request_check_body(aioc_request_builder *builder, aiocosmos_kind
     };
     const char *const *form = forms[kind == AIOCOSMOS_EXECUTE_PROCEDURE ? 2 : kind == AIOCOSMOS_PATCH_ITEM];
     aiocosmos_json member;
-    aiocosmos_str body;
+    aiocosmos_str body, name = aioc_mem_str(form[0]);
     if (!sent->len && form == forms[2]) *sent = aioc_mem_str("[]");
     body = *sent;
     if (body.len == 0) return aioc_request_refuse(builder, "body", form[2]);
-    if (aioc_request_check_json(builder, "body", body, form[0], &member)) return builder->status;
+    if (form == forms[0])
+        return aioc_request_read_item(builder, body, builder->key_paths, builder->key_path_count, &member, pk)
+                   ? builder->status : aioc_request_check_id(builder, member);
+    if (aioc_request_check_json(builder, "body", body, &name, 1, &member)) return builder->status;
     if (!aioc_request_opens(body, form[1])) return aioc_request_refuse(builder, "body", form[2]);
-    if (form == forms[0]) return aioc_request_check_id(builder, member);
     if (form == forms[2] || member.type == AIOCOSMOS_JSON_ARR) return 0;
     if (aioc_request_opens(body, "{")) return aioc_request_refuse(builder, "body", form[2]);
     builder->body.len = 0;
@@ -11192,7 +11287,7 @@ static int aioc_request_write_text(aioc_request_builder *builder, const aiocosmo
     if (*field->opens != '"') {
         memcpy(&text, at, sizeof text);
         aioc_mem_put(&builder->out, text);
-        if (aioc_request_check_json(builder, field->name, text, "", NULL)) return builder->status;
+        if (aioc_request_check_json(builder, field->name, text, NULL, 0, NULL)) return builder->status;
         return aioc_request_opens(text, field->opens)
                    ? 0 : aioc_request_refuse(builder, field->name, *field->opens == '[' ? "not an array"
                                                                                          : "not an object");
@@ -11340,38 +11435,58 @@ static int aioc_request_link(aioc_request_builder *builder, const aiocosmos_requ
                  : aioc_request_check_name(builder, feed->type, builder->name);
 }
 
+/* Fills in traits, key and, of a patch, the body. pk NULL: one that has no key. */
+static int aioc_request_check_operation(aioc_request_builder *builder, const aiocosmos_pk *pk,
+                                        aioc_request_operation *what)
+{
+    const aioc_request_kind *kind = builder->kind;
+    aiocosmos_pk own;
+    bool sends = aioc_request_sends(kind->verb) && strchr(builder->takes, 'b');
+    what->is.write = *kind->verb != 'G';
+    /* "*" is true of what the first try made of the item, too. */
+    what->is.repeatable = what->if_match.ptr && !aioc_mem_is(what->if_match, "*");
+    if (aioc_request_check_field(builder, what->id != NULL, 'i', "id") ||
+        aioc_request_check_field(builder, what->body.len > 0, 'b', "body") ||
+        (strchr(kind->takes, 'i') && aioc_request_check_name(builder, "", what->id)) ||
+        aioc_request_check_etag(builder, 'm', "if_match", what->if_match) ||
+        aioc_request_check_etag(builder, 'n', "if_none_match", what->if_none_match)) return builder->status;
+    if (sends && what->body.ptr && !what->body.len)
+        return aioc_request_refuse(builder, "body", "empty: did the JSON writer's buffer overflow?");
+    memset(&own, 0, sizeof own);
+    /* The key after the body: where that is not JSON, aiocosmos_pk_of() had none to give. */
+    builder->pk.len = 0;
+    if ((sends && (what->kind <= AIOCOSMOS_DELETE_ITEM || what->kind == AIOCOSMOS_EXECUTE_PROCEDURE) &&
+         aioc_request_check_body(builder, what->kind, &what->body, &own)) ||
+        (pk && aioc_request_add_pk(builder, aioc_request_has_pk(pk) ? pk : &own))) return builder->status;
+    what->pk = aioc_mem_text(&builder->pk);
+    return 0;
+}
+
 /* Whether it is a good one, but for what is checked as it is written: names, headers, a container's properties. Fills
  * in traits, body and key. */
-static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_request *request, bool several,
-                              aioc_request_spec *spec)
+static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
     const aioc_request_kind *kind = builder->kind = aioc_request_kind_of((int)request->kind);
-    const aiocosmos_str *etag = &request->if_match;
-    bool sends, keyed;
+    aioc_request_operation what;
+    bool keyed;
     memset(spec, 0, sizeof *spec);
+    memset(&what, 0, sizeof what);
     if (!kind) return aioc_request_refuse(builder, "kind", "required: one of aiocosmos_kind");
-    if (aioc_request_find_feed(builder, request)) return builder->status;
-    sends = aioc_request_sends(kind->verb);
-    spec->is.write = strcmp(kind->verb, "GET") != 0;
-    /* "*" is true of what the first try made of the item, too. */
-    spec->is.repeatable = (etag->ptr && !aioc_mem_is(*etag, "*")) || request->if_not_exists;
-    spec->is.if_not_exists = request->if_not_exists;
+    what.kind = request->kind;
+    what.id = request->id;
+    what.body = request->body;
+    what.if_match = request->if_match;
+    what.if_none_match = request->if_none_match;
     spec->is.item_data = strchr(kind->takes, 'p') && request->kind != AIOCOSMOS_RAW;
     keyed = request->kind == AIOCOSMOS_RAW ? aioc_request_has_pk(&request->pk)
                                            : spec->is.item_data || request->feed == AIOCOSMOS_FEED_CONFLICTS;
-    spec->body = request->body;
-    builder->pk.len = 0;
-    if (aioc_request_check_fields(builder, request, several) ||
-        (strchr(kind->takes, 'i') && aioc_request_check_name(builder, "", request->id)) ||
-        aioc_request_check_etag(builder, "if_match", *etag) ||
-        aioc_request_check_etag(builder, "if_none_match", request->if_none_match)) return builder->status;
-    if (sends && spec->body.ptr && !spec->body.len && strchr(kind->takes, 'b'))
-        return aioc_request_refuse(builder, "body", "empty: did the JSON writer's buffer overflow?");
-    if ((sends && (request->kind <= AIOCOSMOS_DELETE_ITEM || request->kind == AIOCOSMOS_EXECUTE_PROCEDURE) &&
-         aioc_request_check_body(builder, request->kind, &spec->body)) ||
-        /* After the body: where that is not JSON, aiocosmos_pk_of() had no key to give. */
-        (keyed && aioc_request_add_pk(builder, &request->pk))) return builder->status;
-    spec->pk_text = aioc_mem_text(&builder->pk);
+    if (aioc_request_find_feed(builder, request) || aioc_request_check_fields(builder, request) ||
+        aioc_request_check_operation(builder, keyed ? &request->pk : NULL, &what)) return builder->status;
+    spec->is.write = what.is.write;
+    spec->is.repeatable = what.is.repeatable || request->if_not_exists;
+    spec->is.if_not_exists = request->if_not_exists;
+    spec->body = what.body;
+    spec->pk_text = what.pk;
     return aioc_request_check_session(builder, request->session_token);
 }
 
@@ -11400,7 +11515,7 @@ static int aioc_request_write(aioc_request_builder *builder, const aiocosmos_req
 
 static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
 {
-    if (aioc_request_check(builder, request, false, spec) || aioc_request_link(builder, request) ||
+    if (aioc_request_check(builder, request, spec) || aioc_request_link(builder, request) ||
         aioc_request_write(builder, request, spec)) return builder->status;
     return request->kind == AIOCOSMOS_RAW ? aioc_request_specify_raw(builder, request, spec) : 0;
 }
@@ -12555,7 +12670,7 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     if (outcome->token_expired && aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, attempt->token, false) &&
         aioc_mem_reserve(engine->memory, claims, response->head.len + 1)) {
         size_t len = aioc_auth_claims(response->head, claims->data);
-        bool json = aioc_json_check(claims->data, len, aioc_mem_str(NULL), NULL, NULL, NULL) == 0;
+        bool json = aioc_json_check(claims->data, len, NULL, 0, NULL, NULL, NULL) == 0;
         claims->len = json ? len + 1 : 0;
     }
 }
@@ -15524,7 +15639,7 @@ static int aioc_pos_pass_seen(aioc_mem *memory, aioc_pos_pass *pass, aioc_val_se
 static bool aioc_pos_is_array(aiocosmos_str text)
 {
     return text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']' &&
-           aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, NULL, NULL) == 0;
+           aioc_json_check(text.ptr, text.len, NULL, 0, NULL, NULL, NULL) == 0;
 }
 
 static bool aioc_pos_is_place(const aioc_pos *pos, aiocosmos_str behind)
@@ -19879,11 +19994,12 @@ typedef struct aioc_many_row {
 static bool aioc_many_read_row(const aioc_many *many, aiocosmos_json item, aioc_many_row *row)
 {
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS];
+    aiocosmos_json id;
     aiocosmos_pk pk;
     size_t count = aioc_account_key_paths(many->reader.ranges.container, paths), i;
     char why[160];
-    if (aioc_json_get_str(aioc_json_at(item, "/id"), row->id, sizeof row->id) >= sizeof row->id) return false;
-    if (aioc_protocol_pk_from_document(item, paths, count, &pk, why, sizeof why)) return false;
+    if (aioc_protocol_pk_from_document(item, paths, count, &id, &pk, why, sizeof why) ||
+        aioc_json_get_str(id, row->id, sizeof row->id) >= sizeof row->id) return false;
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
         bool none = i < count && pk.level[i].type == AIOCOSMOS_VALUE_NONE;
         row->levels[i] = none ? aioc_protocol_scalar(aioc_mem_str("{}"))
@@ -20164,17 +20280,9 @@ static char *aioc_batch_put_string(char *at, const char *name, aiocosmos_str tex
     return at;
 }
 
-/* An operation that has been checked. */
-typedef struct aioc_batch_operation {
-    aiocosmos_kind kind;
-    const char *id;
-    aiocosmos_str pk;  /* the text of its key; no ptr in a transaction, which has one */
-    aiocosmos_str body, if_match, if_none_match;
-    aioc_request_traits is;
-} aioc_batch_operation;
-
 /* Appends it behind a comma. False: no memory. */
-static bool aioc_batch_append(aioc_mem *memory, aioc_mem_buffer *out, const aioc_batch_operation *what, bool want_body)
+static bool aioc_batch_append(aioc_mem *memory, aioc_mem_buffer *out, const aioc_request_operation *what,
+                              bool want_body)
 {
     static const char *const types[] = { "Read\"", "Create\"", "Upsert\"", "Replace\"", "Patch\"", "Delete\"" };
     aiocosmos_str id = aioc_mem_str(what->id);
@@ -20201,23 +20309,20 @@ static bool aioc_batch_append(aioc_mem *memory, aioc_mem_buffer *out, const aioc
 
 /* pk: of one that has none. The texts of *what are lent, also by the builder. */
 static int aioc_batch_check(aioc_request_builder *builder, const aiocosmos_bulk_item *given, const aiocosmos_pk *pk,
-                            aioc_batch_operation *what)
+                            aioc_request_operation *what)
 {
-    aiocosmos_request request;
-    aioc_request_spec spec;
-    memset(&request, 0, sizeof request);
-    request.kind = what->kind = given->kind ? given->kind : AIOCOSMOS_CREATE_ITEM;
-    request.id = what->id = given->id;
-    request.pk = aioc_request_has_pk(&given->pk) ? given->pk : *pk;
-    request.body = given->body;
-    request.if_match = what->if_match = given->if_match;
-    request.if_none_match = what->if_none_match = given->if_none_match;
-    if (request.kind > AIOCOSMOS_DELETE_ITEM) return aioc_request_refuse(builder, "kind", "not of an item");
-    if (aioc_request_check(builder, &request, true, &spec)) return builder->status;
-    what->pk = spec.pk_text;
-    what->body = spec.body;
-    what->is = spec.is;
-    return 0;
+    const aioc_request_kind *kind;
+    memset(what, 0, sizeof *what);
+    what->kind = given->kind ? given->kind : AIOCOSMOS_CREATE_ITEM;
+    what->id = given->id;
+    what->body = given->body;
+    what->if_match = given->if_match;
+    what->if_none_match = given->if_none_match;
+    what->is.item_data = true;
+    kind = builder->kind = aioc_request_kind_of((int)what->kind);
+    if (!kind || what->kind > AIOCOSMOS_DELETE_ITEM) return aioc_request_refuse(builder, "kind", "not of an item");
+    builder->takes = kind->takes;
+    return aioc_request_check_operation(builder, aioc_request_has_pk(&given->pk) ? &given->pk : pk, what);
 }
 
 /* A request of many, but for its body and key, to the container of this link. */
@@ -20251,13 +20356,13 @@ typedef struct aioc_batch_entry {
 /* False: it is none. */
 static bool aioc_batch_read(aiocosmos_json json, aioc_batch_entry *entry)
 {
-    static const char *const names[] = { "statusCode", "requestCharge", "eTag", "resourceBody", "subStatusCode",
-                                         "retryAfterMilliseconds" };
+    static const aiocosmos_str names[] = { { "statusCode", 10 }, { "requestCharge", 13 }, { "eTag", 4 },
+        { "resourceBody", 12 }, { "subStatusCode", 13 }, { "retryAfterMilliseconds", 22 } };
     aiocosmos_json field[6];
     int64_t status = 0, sub_status = 0;
     double charge_ru = 0, wait_ms = 0;
     if (json.type != AIOCOSMOS_JSON_OBJ) return false;
-    aioc_json_fields(json, names, 6, field);
+    aioc_json_pick(json, names, 6, field);
     if (!aioc_json_get_i64(field[0], &status) || status < 200 || status > 599) return false;
     if (!aioc_json_get_i64(field[4], &sub_status) || sub_status < 0 || sub_status > INT32_MAX) sub_status = 0;
     if (!aioc_json_get_f64(field[1], &charge_ru) || !(charge_ru >= 0 && charge_ru <= AIOC_OP_CHARGE_MAX)) charge_ru = 0;
@@ -20394,7 +20499,7 @@ static const aioc_op_role aioc_batch_role = { aioc_batch_came, NULL, aioc_batch_
 static int aioc_batch_add(aioc_request_builder *builder, const aiocosmos_batch_request *request, size_t i,
                           size_t pk_len, aioc_mem_buffer *texts, aioc_request_traits *is)
 {
-    aioc_batch_operation what;
+    aioc_request_operation what;
     if (aioc_batch_check(builder, &request->items[i], &request->pk, &what)) return builder->status;
     if (!aioc_mem_same(what.pk, aioc_text_view(texts->data, pk_len)))
         return aioc_request_refuse(builder, "pk", "not that of the transaction");
@@ -20495,7 +20600,7 @@ typedef struct aioc_bulk_item {
     aioc_mem_turn turn;
     aioc_reactor_timer back_off;
     aioc_op_situation now;
-    aioc_batch_operation what;
+    aioc_request_operation what;
     void *item_data;
     uint64_t number, pulled_us, throttled_us;
     uint64_t deadline_us;  /* 0: none */
@@ -21103,7 +21208,7 @@ static void aioc_bulk_load(aioc_bulk_batch *batch, aioc_bulk_queue *queue, uint3
 static int aioc_bulk_specify_single(const aioc_bulk *bulk, const aioc_bulk_item *item, aioc_request_spec *spec)
 {
     aioc_request_builder *builder = &bulk->all->engine->builder;
-    const aioc_batch_operation *what = &item->what;
+    const aioc_request_operation *what = &item->what;
     aiocosmos_request single;
     memset(&single, 0, sizeof single);
     memset(spec, 0, sizeof *spec);
@@ -21191,7 +21296,7 @@ static void aioc_bulk_keep(char **at, aiocosmos_str *text)
 }
 
 /* NULL: refused. */
-static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aioc_batch_operation *what)
+static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aioc_request_operation *what)
 {
     aioc_op_engine *engine = bulk->all->engine;
     size_t id_size = what->id ? strlen(what->id) + 1 : 0;
@@ -21243,9 +21348,12 @@ static void aioc_bulk_add(aioc_bulk *bulk, aioc_bulk_item *item)
 static void aioc_bulk_take(aioc_bulk *bulk, const aiocosmos_bulk_item *given)
 {
     aioc_request_builder *builder = &bulk->all->engine->builder;
-    aioc_batch_operation what;
-    aioc_bulk_item bad, *item = aioc_batch_check(builder, given, &given->pk, &what) ? NULL
-                                                                                   : aioc_bulk_item_new(bulk, &what);
+    aioc_request_operation what;
+    aioc_bulk_item bad, *item = NULL;
+    if (!aioc_request_has_pk(&given->pk))
+        builder->key_path_count = aioc_account_key_paths(bulk->container, builder->key_paths);
+    if (aioc_batch_check(builder, given, &given->pk, &what) == 0) item = aioc_bulk_item_new(bulk, &what);
+    builder->key_path_count = 0;
     bulk->pulled++;
     if (item) {
         item->item_data = given->item_data;
@@ -21301,8 +21409,8 @@ typedef void (*aioc_bulk_task)(aioc_bulk *bulk);
 static aioc_bulk_task aioc_bulk_todo(const aioc_bulk *bulk, bool hurry)
 {
     if (bulk->op->stop || (bulk->ended && !bulk->left)) return bulk->left ? aioc_bulk_give_up_oldest : aioc_bulk_finish;
+    if (!aioc_bulk_is_sorted(bulk)) return bulk->waiting ? NULL : aioc_bulk_sort;
     if (!hurry && aioc_bulk_may_pull(bulk)) return aioc_bulk_pull;
-    if (bulk->left && !bulk->waiting && !aioc_bulk_is_sorted(bulk)) return aioc_bulk_sort;
     if (bulk->left && aioc_bulk_next(bulk)) return aioc_bulk_send;
     return hurry && aioc_bulk_may_pull(bulk) ? aioc_bulk_pull : NULL;
 }
@@ -22479,12 +22587,10 @@ aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, ai
     aioc_request_builder *builder = &client->engine.builder;
     const aioc_account_container *known = aioc_client_known(client, container);
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS];
+    aiocosmos_json id;
     aiocosmos_pk pk;
-    char why[400];
-    int status = known ? aioc_request_parse(builder, body) : AIOCOSMOS_E_ARGUMENT;
-    if (status == 0 && aioc_protocol_pk_from_document(aioc_json_root(&builder->properties), paths,
-                                                      aioc_account_key_paths(known, paths), &pk, why, sizeof why) != 0)
-        status = aioc_request_refuse(builder, "body", why);
+    int status = known ? aioc_request_read_item(builder, body, paths, aioc_account_key_paths(known, paths), &id, &pk)
+                       : AIOCOSMOS_E_ARGUMENT;
     if (aioc_client_returns(client, status) != 0) memset(&pk, 0, sizeof pk);
     return pk;
 }

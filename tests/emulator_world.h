@@ -273,11 +273,12 @@ static inline const char *property(const char *name)
     static char room[4][1024];
     static int next;
     char *out = room[next++ % 4];
+    aiocosmos_str sought = aioc_mem_str(name);
     aiocosmos_json value;
     const char *error;
     size_t at;
     memset(&value, 0, sizeof value);
-    aioc_json_check(got.body.ptr, got.body.len, aioc_mem_str(name), &value, &error, &at);
+    aioc_json_check(got.body.ptr, got.body.len, &sought, 1, &value, &error, &at);
     if (value.type == AIOCOSMOS_JSON_STR) aioc_json_get_str(value, out, sizeof room[0]);
     else snprintf(out, sizeof room[0], "%.*s", (int)value.len, value.len ? value.ptr : "");
     return out;

@@ -84,6 +84,7 @@ static void sim_add_paper(sim *s)
     prop_text text = { NULL, 0, 0 };
     aiocosmos_str paths[2];
     aiocosmos_json_doc doc;
+    aiocosmos_json id;
     aiocosmos_pk pk;
     unsigned i;
     char why[128];
@@ -92,8 +93,8 @@ static void sim_add_paper(sim *s)
     for (i = 0; i < 2; i++) paths[i] = aioc_mem_str(sim_key_paths[sim_collection.first + i]);
     aioc_json_open(&doc, &sim_collection.memory);
     SIM_CHECK(&s->world, aioc_json_parse(&doc, text.ptr, text.len) == 0 &&
-                         aioc_protocol_pk_from_document(aioc_json_root(&doc), paths, sim_collection.levels, &pk, why,
-                                                        sizeof why) == 0, "a bad document: %s", text.ptr);
+                         aioc_protocol_pk_from_document(aioc_json_root(&doc), paths, sim_collection.levels, &id,
+                                                        &pk, why, sizeof why) == 0, "a bad document: %s", text.ptr);
     paper->key = sim_find_epk(s, &pk, paper->epk);
     paper->source = text.ptr;
     aioc_json_close(&doc);

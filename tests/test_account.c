@@ -281,6 +281,39 @@ static const char *route(const aioc_account_container *container, const char *ep
     return range ? text_of(aioc_account_text(container, range->id)) : "nowhere";
 }
 
+/* The short way by the first digits leads where the whole ones do; borders that begin as a key does are no trap. */
+TEST(a_key_is_routed_by_its_first_digits)
+{
+    aioc_account_container *container;
+    char feed[1200], key[32], epk[AIOC_PROTOCOL_EPK_MAX], end[AIOC_PROTOCOL_EPK_MAX];
+    size_t levels, len, end_len;
+    int i, seen[4] = {0};
+    open_world(4);
+    container = container_of(FEED(RANGE("0", "", "FF")));
+    container->pk_def.version = 2;
+    container->pk_def.path_count = 1;
+    CHECK(aioc_account_epk(container, aioc_mem_str("[\"key 7\"]"), &levels, epk, &len));
+    memcpy(end, epk, sizeof end);
+    end_len = len;
+    aioc_protocol_epk_end(true, end, &end_len);
+    CHECK(memcmp(epk, end, 16) == 0);
+    snprintf(feed, sizeof feed, FEED(RANGE("1", "", "08") "," RANGE("2", "08", "%s") "," RANGE("3", "%s", "%s") ","
+             RANGE("4", "%s", "FF")), epk, epk, end, end);
+    aioc_account_forget_ranges(container);
+    container = container_of(feed);
+    CHECK_INT(container->range_count, 4);
+    for (i = 0; i < 500; i++) {
+        const aioc_account_range *range;
+        int n = snprintf(key, sizeof key, "[\"key %d\"]", i);
+        range = aioc_account_range_of(container, aioc_text_view(key, (size_t)n));
+        CHECK(aioc_account_epk(container, aioc_mem_str(key), &levels, epk, &len));
+        CHECK(range && range == aioc_account_route(container, aioc_text_view(epk, len)));
+        seen[range - container->ranges]++;
+    }
+    CHECK(seen[0] > 20 && seen[1] > 20 && seen[2] == 1 && seen[3] > 20);
+    close_world();
+}
+
 TEST(a_key_is_routed_to_its_range)
 {
     aioc_account_container *container;

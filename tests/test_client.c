@@ -428,7 +428,7 @@ TEST(a_document_has_its_key_by_the_definition_of_its_container)
     CHECK_STR(key_of(client, "deep", "{\"a\":{\"b c\":{\"d/e\":[]}}}"), "");
     CHECK(strstr(aiocosmos_last_error(client), "leads to an object or array"));
     CHECK_STR(key_of(client, "deep", "[]"), "");
-    CHECK_STR(aiocosmos_last_error(client), "body: the document is not an object");
+    CHECK_STR(aiocosmos_last_error(client), "body: required: the item, a JSON object");
     CHECK_STR(key_of(client, "deep", "{\"a\":}"), "");
     CHECK_STR(aiocosmos_last_error(client), "body: a value is expected at byte 5");
     CHECK_STR(key_of(client, "deep", NULL), "");

@@ -193,7 +193,8 @@ static struct {
     aiocosmos_bulk_item items[IN_BULK];
     int pulled, count, status[IN_BULK];
     uint32_t attempts[IN_BULK];
-    char etag[IN_BULK][64];
+    char etag[IN_BULK][64], message[IN_BULK][200];
+    bool keyless;                            /* each key is that of its body */
 } several;
 
 static aiocosmos_pull pull_several(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
@@ -201,7 +202,7 @@ static aiocosmos_pull pull_several(aiocosmos_client *client, aiocosmos_bulk_item
     (void)client; (void)user_data;
     if (several.pulled == several.count) return AIOCOSMOS_PULL_END;
     *item = several.items[several.pulled];
-    item->pk = aiocosmos_pk1(aiocosmos_s("a"));
+    if (!several.keyless) item->pk = aiocosmos_pk1(aiocosmos_s("a"));
     item->item_data = &several.status[several.pulled++];
     return AIOCOSMOS_PULL_ITEM;
 }
@@ -214,19 +215,25 @@ static void keep_several(aiocosmos_client *client, const aiocosmos_result *resul
     *status = result->status;
     several.attempts[i] = result->attempts;
     copy_text(several.etag[i], sizeof several.etag[i], result->etag);
+    copy_text(several.message[i], sizeof several.message[i], result->message);
 }
 
-static void run_several(aiocosmos_client *client, int count)
+static void run_several_in(aiocosmos_client *client, const char *container, int count)
 {
     aiocosmos_bulk_request request;
     memset(&request, 0, sizeof request);
-    request.container = "c";
+    request.container = container;
     request.next = pull_several;
     request.item_done = keep_several;
     several.pulled = 0;
     several.count = count;
     CHECK_INT(aiocosmos_bulk(client, &request, NULL), 0);
     drain(client);
+}
+
+static void run_several(aiocosmos_client *client, int count)
+{
+    run_several_in(client, "c", count);
 }
 
 TEST(operations_of_a_bulk_keep_to_their_own_conditions)
@@ -338,4 +345,153 @@ TEST(a_transaction_can_be_let_go)
     close_world(client);                       /* ends it as shut down */
     CHECK_INT(got.calls, 2);
     CHECK_INT(got.status, AIOCOSMOS_E_SHUTDOWN);
+}
+
+/*--- Keys that items bring in their bodies ---*/
+
+/* Bodies with ids "0", "1", ... are stored by a bulk that is given no keys, and found by these: JSON, a level each;
+ * "{}": the item has no such property. A key that begins with '!': why it is refused. */
+static void check_own_keys(const char *container, const char *const (*cases)[4], int count)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    aiocosmos_request read = of_kind(AIOCOSMOS_READ_ITEM), make = create_container("tree", "/tenant");
+    char id[2] = "0";
+    answer found;
+    int i, k;
+    make.partition_key_paths[1] = "/user/name";
+    make.partition_key_paths[2] = "/user/n";
+    must(client, make);
+    make = create_container("own", "/id");
+    make.partition_key_paths[1] = "/kind";
+    must(client, make);
+    must(client, create_container("deep", "/a/\"b c\"/'d/e'"));
+    memset(&several, 0, sizeof several);
+    several.keyless = true;
+    for (i = 0; i < count; i++)
+        several.items[i] = operation(i % 2 ? AIOCOSMOS_UPSERT_ITEM : AIOCOSMOS_CREATE_ITEM, NULL, cases[i][0]);
+    run_several_in(client, container, count);
+    for (i = 0; i < count; i++, id[0]++) {
+        const char *why = cases[i][1] && cases[i][1][0] == '!' ? cases[i][1] + 1 : NULL;
+        if (!strstr(several.message[i], why ? why : "")) CHECK_STR(several.message[i], why);
+        CHECK_INT(several.status[i], why ? AIOCOSMOS_E_ARGUMENT : 0);
+        if (why) continue;
+        memset(&read.pk, 0, sizeof read.pk);
+        for (k = 0; k < 3 && cases[i][1 + k]; k++) {
+            const char *level = cases[i][1 + k];
+            read.pk.level[k] = strcmp(level, "{}") ? aiocosmos_json_text(level, strlen(level)) : aiocosmos_none();
+        }
+        read.container = container;
+        read.id = id;
+        CHECK_INT(ask(client, read, &found), 0);
+    }
+    close_world(client);
+}
+
+TEST(a_key_is_taken_from_the_body_of_its_item)
+{
+    static const char *const cases[][4] = {
+        { "{\"id\":\"0\",\"pk\":\"x\"}", "\"x\"" }, { "{\"pk\":\"x\\u0041\\n\",\"id\":\"1\"}", "\"xA\\n\"" },
+        { " { \"id\" : \"2\" , \"pk\" : -4.5e1 } ", "-45" }, { "{\"id\":\"3\",\"pk\":null}", "null" },
+        { "{\"id\":\"4\",\"p\\u006b\":true}", "true" }, { "{\"id\":\"5\"}", "{}" },
+        { "{\"id\":\"6\",\"pk\":1,\"pk\":\"\xc3\xa9\"}", "\"\\u00e9\"" },
+        { "{\"id\":\"7\",\"in\":{\"pk\":1},\"pk\":\"\"}", "\"\"" }
+    };
+    check_own_keys("c", cases, 8);
+}
+
+TEST(a_key_that_cannot_be_taken_is_refused)
+{
+    static const char *const cases[][4] = {
+        { "{\"id\":\"0\",\"pk\":[1]}", "!body: the partition key path /pk leads to an object or array" },
+        { "{\"id\":\"1\",\"pk\":{}}", "!body: the partition key path /pk leads to an object or array" },
+        { "[]", "!body: required: the item, a JSON object" }, { "", "!body: " },
+        { "{\"id\":\"4\",\"pk\":9007199254740993}", "!pk: level 1: 9007199254740993 is beyond 2^53" },
+        { "{\"pk\":\"x\"}", "!body: \"id\" is required" }, { "{\"pk\":\"x\",\"id\":\"6\",}", "!at byte 19" },
+        { "{\"pk\":\"x\",\"id\":\"7\"} {", "!at byte 20" }, { "{\"id\":\"8\",\"pk\":\"ok\"}", "\"ok\"" }
+    };
+    check_own_keys("c", cases, 9);
+}
+
+TEST(a_deep_key_is_taken_from_the_body)
+{
+    static const char *const cases[][4] = {
+        { "{\"id\":\"0\",\"a\":{\"b c\":{\"d/e\":\"x\"}}}", "\"x\"" }, { "{\"id\":\"1\",\"a\":{\"b c\":[1]}}", "{}" },
+        { "{\"id\":\"2\",\"a\":{\"b c\":{\"d\\/e\":7}},\"d/e\":8}", "7" }, { "{\"id\":\"3\",\"a\":\"b c\"}", "{}" },
+        { "{\"id\":\"4\",\"a\":{\"b c\":{\"d/e\":[]}}}", "!leads to an object or array" },
+        { "{\"a\":{\"b c\":{\"d/e\":false}},\"id\":\"5\"}", "false" }
+    };
+    check_own_keys("deep", cases, 6);
+}
+
+TEST(the_levels_of_a_key_are_taken_from_the_body)
+{
+    static const char *const cases[][4] = {
+        { "{\"id\":\"0\",\"tenant\":\"t\",\"user\":{\"name\":\"ann\",\"n\":1}}", "\"t\"", "\"ann\"", "1" },
+        { "{\"user\":{\"n\":2},\"tenant\":null,\"id\":\"1\"}", "null", "{}", "2" },
+        { "{\"id\":\"2\",\"user\":\"ann\"}", "{}", "{}", "{}" }
+    };
+    check_own_keys("tree", cases, 3);
+}
+
+TEST(an_id_that_is_its_key_is_taken_once)
+{
+    static const char *const cases[][4] = {
+        { "{\"id\":\"0\",\"kind\":5}", "\"0\"", "5" }, { "{\"kind\":\"k\",\"id\":\"1\"}", "\"1\"", "\"k\"" }
+    };
+    check_own_keys("own", cases, 2);
+}
+
+TEST(operations_without_an_item_need_their_key)
+{
+    aiocosmos_client *client = open_world("--partitions 1");
+    int i;
+    memset(&several, 0, sizeof several);
+    several.keyless = true;
+    several.items[0] = operation(AIOCOSMOS_READ_ITEM, "1", NULL);
+    several.items[1] = operation(AIOCOSMOS_DELETE_ITEM, "1", NULL);
+    several.items[2] = operation(AIOCOSMOS_PATCH_ITEM, "1", "[{\"op\":\"set\",\"path\":\"/pk\",\"value\":\"a\"}]");
+    run_several(client, 3);
+    for (i = 0; i < 3; i++) {
+        CHECK_INT(several.status[i], AIOCOSMOS_E_ARGUMENT);
+        CHECK(strstr(several.message[i], "pk: required"));
+    }
+    close_world(client);
+}
+
+static const struct { aiocosmos_kind kind; const char *id, *body, *if_match, *if_none_match, *why; } foreign[] = {
+    { AIOCOSMOS_CREATE_ITEM, "1", "{\"id\":\"1\",\"pk\":\"a\"}", NULL, NULL, "id: " },
+    { AIOCOSMOS_CREATE_ITEM, NULL, "{\"id\":\"1\",\"pk\":\"a\"}", "\"e\"", NULL, "if_match: " },
+    { AIOCOSMOS_UPSERT_ITEM, "1", "{\"id\":\"1\",\"pk\":\"a\"}", NULL, NULL, "id: " },
+    { AIOCOSMOS_UPSERT_ITEM, NULL, "{\"id\":\"1\",\"pk\":\"a\"}", NULL, "\"e\"", "if_none_match: " },
+    { AIOCOSMOS_READ_ITEM, "1", "{\"id\":\"1\",\"pk\":\"a\"}", NULL, NULL, "body: " },
+    { AIOCOSMOS_READ_ITEM, "1", NULL, "\"e\"", NULL, "if_match: " },
+    { AIOCOSMOS_DELETE_ITEM, "1", "{\"id\":\"1\",\"pk\":\"a\"}", NULL, NULL, "body: " },
+    { AIOCOSMOS_REPLACE_ITEM, "1", "{\"id\":\"1\",\"pk\":\"a\"}", NULL, "\"e\"", "if_none_match: " },
+    { AIOCOSMOS_PATCH_ITEM, "1", "[{\"op\":\"remove\",\"path\":\"/n\"}]", NULL, "\"e\"", "if_none_match: " }
+};
+
+/* Of a transaction's and of a bulk's operation alike. */
+TEST(what_does_not_belong_to_its_kind_is_refused)
+{
+    static const char why[] = "does not belong to this kind of operation";
+    aiocosmos_client *client = open_world("--partitions 1");
+    char want[100];
+    int i, count = (int)(sizeof foreign / sizeof *foreign);
+    CHECK_INT(count, IN_BULK);
+    memset(&several, 0, sizeof several);
+    for (i = 0; i < count; i++) {
+        aiocosmos_bulk_item item = operation(foreign[i].kind, foreign[i].id, foreign[i].body);
+        item.if_match = aiocosmos_text(foreign[i].if_match);
+        item.if_none_match = aiocosmos_text(foreign[i].if_none_match);
+        snprintf(want, sizeof want, "items[0]: %s%s", foreign[i].why, why);
+        CHECK_STR(refusal_of_trade(client, of_items(&item, 1)), want);
+        several.items[i] = item;
+    }
+    run_several(client, count);
+    for (i = 0; i < count; i++) {
+        snprintf(want, sizeof want, "%s%s", foreign[i].why, why);
+        CHECK_INT(several.status[i], AIOCOSMOS_E_ARGUMENT);
+        CHECK_STR(several.message[i], want);
+    }
+    close_world(client);
 }

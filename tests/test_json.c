@@ -29,10 +29,9 @@ static void reader_close(reader *r)
 static int verdict(reader *r, const char *text, size_t len)
 {
     char *copy = exact_copy(text, len);
-    aiocosmos_str no_name = {NULL, 0};
     const char *error;
     size_t error_at;
-    int checked = aioc_json_check(copy, len, no_name, NULL, &error, &error_at);
+    int checked = aioc_json_check(copy, len, NULL, 0, NULL, &error, &error_at);
     int parsed = aioc_json_parse(&r->doc, copy, len);
     CHECK_INT(parsed, checked);
     CHECK_STR(r->doc.error, error);
@@ -500,8 +499,6 @@ TEST(json_a_text_over_4_gib_is_refused_unread)
 {
     static const char *const why = "the text is larger than 4 GiB";
 #if SIZE_MAX > UINT32_MAX
-    aiocosmos_str no_name = {NULL, 0};
-    aiocosmos_json found;
     const char *error;
     size_t error_at;
     reader r;
@@ -509,7 +506,7 @@ TEST(json_a_text_over_4_gib_is_refused_unread)
     CHECK_INT(aioc_json_parse(&r.doc, "1", (size_t)UINT32_MAX + 1), AIOCOSMOS_E_ARGUMENT);
     CHECK_STR(r.doc.error, why);
     CHECK_INT(aioc_json_root(&r.doc).type, AIOCOSMOS_JSON_NONE);
-    CHECK_INT(aioc_json_check("1", (size_t)UINT32_MAX + 1, no_name, &found, &error, &error_at), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_json_check("1", (size_t)UINT32_MAX + 1, NULL, 0, NULL, &error, &error_at), AIOCOSMOS_E_ARGUMENT);
     CHECK_STR(error, why);
     reader_close(&r);
 #else
@@ -728,7 +725,7 @@ TEST(json_check_reports_a_top_level_property)
     const char *error;
     size_t i, error_at;
     for (i = 0; i < COUNT(cases); i++) {
-        CHECK_INT(aioc_json_check(cases[i].text, strlen(cases[i].text), id, &found, &error, &error_at), 0);
+        CHECK_INT(aioc_json_check(cases[i].text, strlen(cases[i].text), &id, 1, &found, &error, &error_at), 0);
         CHECK_TEXT(found.ptr, found.len, cases[i].want);
         CHECK_INT(found.type, cases[i].type);
         CHECK(found.node == NULL);
@@ -736,9 +733,9 @@ TEST(json_check_reports_a_top_level_property)
         CHECK(!aioc_json_next(found, &key, &member));  /* it has no nodes to walk */
         CHECK_INT(aioc_json_count(found), 0);
     }
-    CHECK_INT(aioc_json_check("{\"id\":\"a\\nb\"}", 13, id, &found, NULL, NULL), 0);
+    CHECK_INT(aioc_json_check("{\"id\":\"a\\nb\"}", 13, &id, 1, &found, NULL, NULL), 0);
     CHECK(aioc_json_is_str(found, "a\nb"));
-    CHECK_INT(aioc_json_check("{\"id\":1,", 8, id, &found, &error, &error_at), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_json_check("{\"id\":1,", 8, &id, 1, &found, &error, &error_at), AIOCOSMOS_E_ARGUMENT);
     CHECK_INT(found.type, AIOCOSMOS_JSON_NONE);
     CHECK_INT(error_at, 8);
 }

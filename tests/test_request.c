@@ -806,7 +806,6 @@ static void check_spec(const aiocosmos_request *request, const aioc_request_spec
         "host", "content-length", "transfer-encoding", "x-ms-date"
     };
     bool raw = request->kind == AIOCOSMOS_RAW;
-    aiocosmos_json unused;
     const char *error;
     size_t i, error_at;
     CHECK(are_lines(spec->lines));
@@ -821,7 +820,7 @@ static void check_spec(const aiocosmos_request *request, const aioc_request_spec
     CHECK(*spec->verb && strspn(spec->verb, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(spec->verb));
     CHECK(!strchr(spec->type, '/') && (!spec->tail || is_one_line(str(spec->tail))));
     if (!raw && spec->body.len)
-        CHECK_INT(aioc_json_check(spec->body.ptr, spec->body.len, str(""), &unused, &error, &error_at), 0);
+        CHECK_INT(aioc_json_check(spec->body.ptr, spec->body.len, NULL, 0, NULL, &error, &error_at), 0);
     if (!raw) CHECK_INT(spec->is.item_data, request->kind <= AIOCOSMOS_DELETE_ITEM ||
                                             request->kind == AIOCOSMOS_DELETE_PARTITION ||
                                             request->kind == AIOCOSMOS_EXECUTE_PROCEDURE);
@@ -837,8 +836,6 @@ TEST(tables_are_in_their_order)
                                          "users", "permissions" };
     const aioc_request_field *field = aioc_request_fields;
     unsigned i;
-    for (i = 0; field->group != 's'; i++, field++) CHECK(i < 6 && field->group == "dcibmn"[i]);
-    CHECK_INT(i, 6);
     for (; field < aioc_request_properties; field++) CHECK_STR(field->property, "");
     CHECK_STR(field->property, "partitionKey");
     for (; field->group; field++) CHECK(*field->property);

@@ -57,13 +57,14 @@ static void check_document(aioc_mem *memory, aiocosmos_str paths, aiocosmos_str 
 {
     aiocosmos_str path[AIOC_PROTOCOL_PK_LEVELS];
     aiocosmos_json_doc doc;
+    aiocosmos_json id;
     aiocosmos_pk pk;
     size_t count = 0;
     char why[300];
     while (count < AIOC_PROTOCOL_PK_LEVELS && aioc_text_split(&paths, '\n', &path[count])) count++;
     aioc_json_open(&doc, memory);
     if (aioc_json_parse(&doc, text.ptr, text.len) == 0 &&
-        aioc_protocol_pk_from_document(aioc_json_root(&doc), path, count, &pk, why, sizeof why) == 0) check_key(memory, &pk);
+        aioc_protocol_pk_from_document(aioc_json_root(&doc), path, count, &id, &pk, why, sizeof why) == 0) check_key(memory, &pk);
     aioc_json_close(&doc);
 }
 

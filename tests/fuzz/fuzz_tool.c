@@ -38,7 +38,7 @@ static void tell_document(told *out, const document *at, bool is_csv)
     }
     /* A record becomes an object; what is not UTF-8 is refused where it is sent. */
     if (is_csv && !at->why && !at->too_long && aioc_json_utf8_ok(at->text.ptr, at->text.len, &bad_at))
-        CHECK_INT(aioc_json_check(at->text.ptr, at->text.len, aioc_mem_str(NULL), NULL, NULL, NULL), 0);
+        CHECK_INT(aioc_json_check(at->text.ptr, at->text.len, NULL, 0, NULL, NULL, NULL), 0);
 }
 
 /* Through a pipe, in pieces of so many bytes, the last of them ended. */

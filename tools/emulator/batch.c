@@ -128,10 +128,11 @@ static void emu_put_result(emu_text *out, const emu_exchange *x)
     if (x->has_body) {
         const aiocosmos_str body = emu_text_str(&x->core->body);
         const bool refused = x->status >= 400;             /* of that only the message, a string */
+        const aiocosmos_str message = aioc_mem_str("message");
         aiocosmos_json shown = aioc_json_none();
         shown.ptr = body.ptr;
         shown.len = body.len;
-        if (refused) aioc_json_check(body.ptr, body.len, aioc_mem_str("message"), &shown, NULL, NULL);
+        if (refused) aioc_json_check(body.ptr, body.len, &message, 1, &shown, NULL, NULL);
         emu_puts(out, refused ? ",\"message\":" : ",\"resourceBody\":");
         emu_put(out, shown.ptr, shown.len);
         emu_puts(out, "}");

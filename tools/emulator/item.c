@@ -28,10 +28,11 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key,
     const emu_container *container = x->container;
     aiocosmos_value values[EMU_LEVELS];
     aioc_mem_buffer *texts = &x->core->key_text;
+    aiocosmos_json id;
     aiocosmos_pk pk;
     char why[200];
     size_t i, room = 1;
-    if (aioc_protocol_pk_from_document(root, container->key_path, container->key.path_count, &pk, why, sizeof why) < 0)
+    if (aioc_protocol_pk_from_document(root, container->key_path, container->key.path_count, &id, &pk, why, sizeof why) < 0)
         return emu_refuse(x, 400, 0, "The input content is invalid: %s.", why);
     for (i = 0; i < container->key.path_count; i++) room += pk.level[i].len + 1;
     texts->len = 0;

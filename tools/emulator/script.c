@@ -238,7 +238,7 @@ static bool emu_run_function(emu_exchange *x, const emu_script *script, aiocosmo
     if (status >= 400)
         return emu_refuse(x, status, 0, "Encountered exception while executing Javascript. Exception = %.*s",
                           (int)(len < 500 ? len : 500), len ? answer->buffer.data : "");
-    if (!len || aioc_json_check(answer->buffer.data, len, emu_str(NULL, 0), NULL, &error, &at) == 0) return true;
+    if (!len || aioc_json_check(answer->buffer.data, len, NULL, 0, NULL, &error, &at) == 0) return true;
     return emu_refuse(x, 500, 0, "What the function for '%.200s' answers is not JSON: %s.", script->resource.id, error);
 }
 
