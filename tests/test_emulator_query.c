@@ -46,6 +46,31 @@ TEST(who_is_not_the_gateway_gets_the_plan_with_the_refusal)
     close_world();
 }
 
+/* geospatialConfig says what places are of; it can be changed. */
+TEST(places_are_of_the_earth_or_of_a_plane)
+{
+    static const char *const types[] = { "Geometry", "Geography", "geometry" };
+    static const char sql[] = "{\"query\":\"SELECT VALUE ST_DISTANCE(c.at, {'type':'Point','coordinates':[3,4]}) "
+                              "FROM c\"}";
+    static const char patch[] = "{\"condition\":\"FROM c WHERE ST_AREA({'type':'Polygon','coordinates':[[[0,0],[2,0],"
+                                "[2,2],[0,0]]]}) = 2\",\"operations\":[{\"op\":\"add\",\"path\":\"/n\",\"value\":1}]}";
+    size_t i;
+    open_world(1);
+    CHECK_INT(call("POST", "/dbs/D/colls", NULL, "{\"id\":\"P\",\"partitionKey\":{\"paths\":[\"/id\"]},"
+                   "\"geospatialConfig\":{\"type\":\"Geometry\"}}"), 201);
+    CHECK_INT(call("POST", "/dbs/D/colls/P/docs", PK("[\"a\"]"),
+                   "{\"id\":\"a\",\"at\":{\"type\":\"Point\",\"coordinates\":[0,0]}}"), 201);
+    for (i = 0; i < sizeof types / sizeof *types; i++) {
+        bool flat = i != 1;
+        CHECK_INT(call("PUT", "/dbs/D/colls/P", NULL, f("{\"id\":\"P\",\"partitionKey\":{\"paths\":[\"/id\"]},"
+                       "\"geospatialConfig\":{\"type\":\"%s\"}}", types[i])), 200);
+        CHECK_INT(call("POST", "/dbs/D/colls/P/docs", QUERY PK("[\"a\"]"), sql), 200);
+        CHECK(says(flat ? "[5]" : "[55"));                 /* 555 km */
+        CHECK_INT(call("PATCH", "/dbs/D/colls/P/docs/a", PK("[\"a\"]"), patch), flat ? 200 : 412);
+    }
+    close_world();
+}
+
 /* A key of the container's own version makes the ranges of a plan. */
 TEST(ranges_of_a_plan_are_where_the_items_are)
 {

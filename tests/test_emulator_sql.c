@@ -1954,10 +1954,95 @@ TEST(what_intersects_what)
         IS("INTERSECTS", TWO, RING(INVERSE), "true"),
         IS("INTERSECTS", POINT(5, 5), RING(INVERSE), "false"),
         IS("INTERSECTS", POINT(5, 5), POINT(5, 5), "true"),
+        IS("INTERSECTS", POINT(95, 0), LINE("[0,0],[170,0]"), "true"),
+        IS("INTERSECTS", POINT(-95, 0), LINE("[0,0],[170,0]"), "false"),         /* on the same circle, behind */
         IS("INTERSECTS", POINT(5, 5), POINT(5, 5.0000001), "false"),
         IS("INTERSECTS", "undefined", POINT(5, 5), "")
     };
     check_cases(cases, sizeof cases / sizeof *cases, "{}");
+}
+
+/* Within a square metre of a billion, or, where no other is said, of what the service's documentation has. */
+#define AREA(A, OF) {"SELECT VALUE ABS(ST_AREA(" A ") - " OF ") <= " OF " * 1e-9", NULL, "true"}
+#define EARTH "510065621724088.44"
+
+TEST(areas_of_the_earth)
+{
+    static const sql_case cases[] = {
+        AREA(RING("[31.8,-5],[32,-5],[32,-4.7],[31.8,-4.7],[31.8,-5]"), "735970283.0522614"),
+        AREA(RING("[31.8,-5],[31.8,-4.7],[32,-4.7],[32,-5],[31.8,-5]"), "(" EARTH " - 735970283.0522614)"),
+        AREA(RING("[0,0],[90,0],[0,90],[0,0]"), "(" EARTH " / 8)"),
+        AREA(RING("[0,0],[120,0],[-120,0],[0,0]"), "(" EARTH " / 2)"),           /* the northern half */
+        AREA(RING("[0,0],[-120,0],[120,0],[0,0]"), "(" EARTH " / 2)"),
+        AREA(RING("[0,-90],[90,0],[0,90],[-90,0],[0,-90]"), "(" EARTH " / 2)"),  /* from pole to pole */
+        AREA(RING("[170,0],[-170,0],[-170,10],[170,10],[170,0]"),
+             "ST_AREA(" RING("[0,0],[20,0],[20,10],[0,10],[0,0]") ")"),
+        {"SELECT VALUE ST_AREA(" POINT(1, 2) ")", NULL, "0"},
+        {"SELECT VALUE ST_AREA(" LINE("[0,0],[1,1]") ")", NULL, "0"},
+        {"SELECT VALUE ST_AREA('somewhere')", NULL, ""},
+        {"SELECT VALUE ST_AREA(" RING("[0,0],[10,10],[10,0],[0,10],[0,0]") ")", NULL, ""},
+        {"SELECT VALUE ST_AREA()", NULL, "!SC2050"},
+        AREA(HOLED, "(ST_AREA(" RING(SQUARE) ") - ST_AREA(" RING("[2,2],[4,2],[4,4],[2,4],[2,2]") "))"),
+        AREA(TWO, "(2 * ST_AREA(" RING(SQUARE) "))"),
+        /* A house of ten metres by ten. */
+        {"SELECT VALUE ROUND(ST_AREA(" RING("[0,0],[0.0000898315,0],[0.0000898315,0.0000904369],[0,0.0000904369],[0,0]")
+         ") * 1000) / 1000", NULL, "100"}
+    };
+    check_cases(cases, sizeof cases / sizeof *cases, "{}");
+}
+
+/* Of a container whose geospatialConfig is Geometry. */
+TEST(places_of_a_plane)
+{
+    static const struct { const char *sql, *answer; } cases[] = {
+        {"ST_DISTANCE(" POINT(0, 0) ", " POINT(3, 4) ")", "5"},
+        {"ST_DISTANCE(" POINT(1000, 2000) ", " POINT(4000, 6000) ")", "5000"},   /* beyond all degrees */
+        {"ST_DISTANCE(" POINT(5, -3) ", " LINE("[0,0],[10,0]") ")", "3"},
+        {"ST_DISTANCE(" POINT(13, 4) ", " LINE("[0,0],[10,0]") ")", "5"},
+        {"ST_DISTANCE(" POINT(13, 14) ", " RING(SQUARE) ")", "5"},
+        {"ST_DISTANCE(" POINT(5, 5) ", " RING(SQUARE) ")", "0"},
+        {"ST_DISTANCE(" POINT(3, 3) ", " HOLED ")", "1"},
+        {"ST_DISTANCE(" POINT(300000, 5) ", " RING("[0,0],[200000,0],[200000,10],[0,10],[0,0]") ")", "100000"},
+        {"ST_AREA(" RING(SQUARE) ")", "100"},
+        {"ST_AREA(" RING(INVERSE) ")", "100"},                                   /* there is no other side */
+        {"ST_AREA(" HOLED ")", "96"},
+        {"ST_AREA(" TWO ")", "200"},
+        {"ST_AREA(" LINE("[0,0],[1,1]") ")", "0"},
+        {"ST_WITHIN(" POINT(5, 10) ", " RING(SQUARE) ")", "true"},
+        {"ST_WITHIN(" POINT(5, 10.03) ", " RING(SQUARE) ")", "false"},           /* it is not bent */
+        {"ST_WITHIN(" POINT(15, 5) ", " RING(INVERSE) ")", "false"},
+        {"ST_WITHIN(" POINT(5, 5) ", " RING(INVERSE) ")", "true"},
+        {"ST_WITHIN(" POINT(3, 3) ", " HOLED ")", "false"},
+        {"ST_WITHIN(" POINT(200000, 10) ", " RING("[0,0],[200000,0],[200000,10],[0,10],[0,0]") ")", "true"},
+        {"ST_WITHIN(" LINE("[0,10],[10,10]") ", " RING("[0,0],[10,0],[10,10],[5,5],[0,10],[0,0]") ")", "false"},
+        {"ST_WITHIN(" LINE("[2,0],[4,0],[6,0]") ", " LINE("[0,0],[3,0],[10,0]") ")", "true"},
+        {"ST_WITHIN(" RING("[1,1],[9,1],[9,9],[1,9],[1,1]") ", " RING(SQUARE) ")", "true"},
+        {"ST_WITHIN(" RING("[1,1],[9,1],[9,9],[1,9],[1,1]") ", " HOLED ")", "false"},
+        {"ST_WITHIN(" TWO ", " RING(SQUARE) ")", "false"},
+        {"ST_INTERSECTS(" LINE("[-1e5,0],[1e5,0]") ", " LINE("[0,-1e5],[0,1e5]") ")", "true"},
+        {"ST_INTERSECTS(" LINE("[-1e5,0],[-1,0]") ", " LINE("[0,-1e5],[0,1e5]") ")", "false"},
+        {"ST_INTERSECTS(" RING("[10,0],[20,0],[20,10],[10,10],[10,0]") ", " RING(SQUARE) ")", "true"},
+        {"ST_INTERSECTS(" RING("[2.5,2.5],[3.5,2.5],[3.5,3.5],[2.5,2.5]") ", " HOLED ")", "false"},
+        {"ST_ISVALID(" POINT(31.9, -132.8) ")", "true"},
+        {"ST_ISVALID(" POINT(1e61, 0) ")", "false"},
+        {"ST_ISVALID(" LINE("[0,0],[180,0]") ")", "true"},
+        {"ST_ISVALID(" RING("[0,0],[10,10],[10,0],[0,10],[0,0]") ")", "false"},
+        {"ST_ISVALID(" RING("[0,0],[1e6,0],[1e6,1e6],[0,1e6],[0,0]") ")", "true"}
+    };
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        answer out = {NULL, 0, 0, 0};
+        char sql[1024];
+        emu_sql_query *query;
+        snprintf(sql, sizeof sql, "SELECT VALUE %s FROM c", cases[i].sql);
+        query = prepare(sql, NULL);
+        emu_sql_set_flat(query, true);
+        run_query(query, "{}", 0, &out);
+        if (strcmp(out.text ? out.text : "", cases[i].answer) != 0)
+            test_fail(__FILE__, __LINE__, "%s: %s", cases[i].sql, out.text ? out.text : "nothing");
+        emu_sql_free(query);
+        free(out.text);
+    }
 }
 
 TEST(what_is_a_valid_geometry)

@@ -286,6 +286,21 @@ static bool emu_vectors_ok(emu_exchange *x, aiocosmos_json policy)
                             "'distanceFunction' (cosine, dotproduct, euclidean).");
 }
 
+/* On the Earth, or on a plane. */
+static bool emu_define_places(emu_exchange *x, emu_container *container, aiocosmos_json config)
+{
+    static const char *const names[] = { "type" };
+    static const char *const types[] = { "Geography", "Geometry" };
+    aiocosmos_json type = aioc_json_none();
+    if (emu_is_absent(config)) return true;
+    if (!emu_names_known(x, config, "geospatialConfig", names, 1)) return false;
+    if (config.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(config, names, 1, &type);
+    container->flat = type.type == AIOCOSMOS_JSON_STR && emu_is_word_of_sdks(type, types + 1, 1);
+    return (config.type == AIOCOSMOS_JSON_OBJ && emu_is_word_of_sdks(type, types, 2)) ||
+           emu_refuse(x, 400, 0, "The geospatial configuration is invalid: its 'type' has to be Geography or "
+                      "Geometry.");
+}
+
 static bool emu_full_text_ok(emu_exchange *x, aiocosmos_json policy)
 {
     static const char *const names[] = { "defaultLanguage", "fullTextPaths" };
@@ -386,8 +401,8 @@ bool emu_define_container(emu_exchange *x, emu_container *container, aiocosmos_j
            emu_define_unique(x, container, found[EMU_C_UNIQUE], &used) &&
            emu_indexing_ok(x, found[EMU_C_INDEXING]) && emu_define_ttl(x, container, found[EMU_C_TTL]) &&
            emu_define_feed(x, container, found[EMU_C_FEED]) && emu_conflict_ok(x, found[EMU_C_CONFLICT]) &&
-           emu_vectors_ok(x, found[EMU_C_VECTORS]) && emu_full_text_ok(x, found[EMU_C_FULL_TEXT]) &&
-           emu_computed_ok(x, found[EMU_C_COMPUTED]);
+           emu_define_places(x, container, found[EMU_C_GEO]) && emu_vectors_ok(x, found[EMU_C_VECTORS]) &&
+           emu_full_text_ok(x, found[EMU_C_FULL_TEXT]) && emu_computed_ok(x, found[EMU_C_COMPUTED]);
 }
 
 /* Whether a replacement's partition key and unique keys are those that the container has: neither can change. */

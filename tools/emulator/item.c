@@ -408,6 +408,7 @@ static bool emu_condition_holds(emu_exchange *x, aiocosmos_str condition, aiocos
     if (query->failed) return emu_no_memory(x);
     prepared = emu_sql_prepare(query->buffer.data, query->buffer.len, x->now_ms, &x->store->memory, &error);
     if (!prepared) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
+    emu_sql_set_flat(prepared, x->container->flat);
     run = emu_sql_start(prepared, emu_count_row, &rows);
     if (run) emu_sql_in_one_piece(run);
     if (run && emu_sql_feed(run, document.ptr, document.len) >= 0) status = emu_sql_finish(run);

@@ -385,6 +385,7 @@ static void emu_replace_container(emu_exchange *x, emu_container *container)
         return;
     }
     container->has_ttl = wanted.has_ttl;
+    container->flat = wanted.flat;
     container->ttl = wanted.ttl;
     emu_events_retain(&core->store, container, wanted.retention_s);
     emu_indexes_clear(&core->store, container);            /* the policy may be another */

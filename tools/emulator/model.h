@@ -141,6 +141,7 @@ struct emu_container {
     uint64_t changes;                                      /* of items and partitions */
     emu_index *indexes;
     bool shadow;                                           /* what is tried on it is no change */
+    bool flat;                                             /* its places are of a plane, not of the Earth */
     int64_t retention_s;                                   /* of all versions and deletes; 0: they are not kept */
 };
 

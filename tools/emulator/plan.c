@@ -32,10 +32,11 @@ static bool emu_put_plan(emu_exchange *x, const emu_sql_query *query, aiocosmos_
     return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
 }
 
-/* What VectorDistance does depends on the container. */
+/* What VectorDistance and places mean depends on the container. */
 void emu_define_query(emu_exchange *x, emu_sql_query *query)
 {
     emu_text *text = &x->core->scratch;
+    emu_sql_set_flat(query, x->container->flat);
     emu_text_clear(text);
     emu_put(text, x->container->resource.text, x->container->resource.text_len);
     emu_puts(text, "}");

@@ -541,6 +541,11 @@ void emu_sql_define(emu_sql_query *query, const char *definition, size_t len)
     aioc_json_close(&doc);
 }
 
+void emu_sql_set_flat(emu_sql_query *query, bool flat)
+{
+    query->env.flat = flat;
+}
+
 static const sql_node *sql_implied(const sql_node *node, uint32_t slot, const char *path)
 {
     uint32_t i;

@@ -1097,6 +1097,12 @@ static void sql_apply_distance(sql_call *call)
 
 enum { SQL_ST_DISTANCE, SQL_ST_INTERSECTS, SQL_ST_WITHIN };
 
+static void sql_apply_st_area(sql_call *call)
+{
+    const sql_geometry *geometry = sql_read_geometry(call->arena, &call->args[0], NULL);
+    if (geometry) sql_set_number(call->out, sql_geometry_area(call->arena->env, geometry));
+}
+
 static void sql_apply_spatial(sql_call *call)
 {
     sql_env *env = call->arena->env;
@@ -1343,6 +1349,7 @@ static const sql_function sql_functions[] = {
     {"SIN", 1, 1, sql_apply_math, SQL_SIN},
     {"SQRT", 1, 1, sql_apply_math, SQL_SQRT},
     {"SQUARE", 1, 1, sql_apply_math, SQL_SQUARE},
+    {"ST_AREA", 1, 1, sql_apply_st_area, 0},
     {"ST_DISTANCE", 2, 2, sql_apply_spatial, SQL_ST_DISTANCE},
     {"ST_INTERSECTS", 2, 2, sql_apply_spatial, SQL_ST_INTERSECTS},
     {"ST_ISVALID", 1, 1, sql_apply_st_is_valid, 0},

@@ -1,11 +1,15 @@
-/* geometry.c: GeoJSON on the Earth (WGS84).
+/* geometry.c: GeoJSON on the Earth (WGS84), or on a plane.
  *
  * An edge is, as the service has it, where a plane through the Earth's middle cuts the ellipsoid: seen from there a
  * great circle, so that a place is its direction, and who is on which side and what crosses what are questions of a
  * sphere. Lengths are those of the ellipse.
  *
  * A ring has its area on its left: one that goes clockwise is everything but what it goes around. A polygon is what
- * all its rings have in common; the border belongs to it. */
+ * all its rings have in common; the border belongs to it.
+ *
+ * A plane lies beside the sphere, at z = 2: seen from the middle, its straight lines are such edges too, and who is on
+ * which side and what crosses what is asked in the same way. Only lengths, areas and what is between two places differ.
+ * There it makes no difference which way a ring goes: the first of a polygon is around it, the others are holes. */
 #include "geometry.h"
 
 #include <math.h>
@@ -17,11 +21,13 @@
 #define GEO_FLATTENING (1 / 298.257223563)
 #define GEO_NEAR      1e-14                                /* radians: less is nothing */
 #define GEO_PI        3.14159265358979323846
+#define GEO_PLANE     2.0                                  /* no direction of length 1 is so far up */
+#define GEO_FAR       1e60                                 /* on it; what is farther could not be compared */
 #define GEO_STEPS     4                                    /* that a look at one edge takes */
 #define GEO_ROUGH_STEPS  200                               /* a length */
 #define GEO_SEARCH_STEPS 10000                             /* the shortest of many */
 
-typedef struct geo_spot { double x, y, z; } geo_spot;      /* a direction, of length 1 */
+typedef struct geo_spot { double x, y, z; } geo_spot;      /* a direction, of length 1; or z GEO_PLANE */
 
 /* Of a point one spot, of a line all, of a ring all but the last, which is the first. All is in a ball. */
 typedef struct geo_path { geo_spot *spot; size_t count, edges; geo_spot centre; double radius; } geo_path;
@@ -68,6 +74,11 @@ static geo_spot geo_unit(geo_spot a)
     return geo_add(geo_at(0, 0, 0), a, 1 / geo_long(a));
 }
 
+static bool geo_is_flat(geo_spot a)
+{
+    return a.z == GEO_PLANE;
+}
+
 /* Across both, and twice as long as their cross product: exact for neighbours, too. */
 static geo_spot geo_across(geo_spot a, geo_spot b)
 {
@@ -75,13 +86,16 @@ static geo_spot geo_across(geo_spot a, geo_spot b)
     return geo_at(d.y * s.z - d.z * s.y, d.z * s.x - d.x * s.z, d.x * s.y - d.y * s.x);
 }
 
+/* Between two directions; on a plane their distance. */
 static double geo_angle(geo_spot a, geo_spot b)
 {
+    if (geo_is_flat(a)) return geo_long(geo_add(a, b, -1));
     return 2 * atan2(geo_long(geo_add(a, b, -1)), geo_long(geo_add(a, b, 1)));
 }
 
 static geo_spot geo_middle(geo_spot a, geo_spot b)
 {
+    if (geo_is_flat(a)) return geo_add(a, geo_add(b, a, -1), 0.5);
     return geo_unit(geo_add(a, b, 1));
 }
 
@@ -98,10 +112,12 @@ static bool geo_same(geo_spot a, geo_spot b)
     return geo_long(geo_add(a, b, -1)) < GEO_NEAR;
 }
 
-/* c is on the way from a to b. */
+/* c is on the way from a to b, not on the other side of the Earth. */
 static bool geo_on(geo_spot a, geo_spot b, geo_spot c)
 {
-    double whole = geo_long(geo_add(a, b, -1)) + GEO_NEAR;
+    double whole = geo_long(geo_add(a, b, -1));
+    whole += GEO_NEAR * (whole > 1 ? whole : 1);
+    if (!geo_is_flat(a) && geo_dot(c, geo_add(a, b, 1)) < -GEO_NEAR) return false;
     return geo_long(geo_add(a, c, -1)) < whole && geo_long(geo_add(b, c, -1)) < whole && geo_left(a, b, c) == 0;
 }
 
@@ -172,10 +188,18 @@ static bool geo_path_on(const geo_path *path, geo_spot spot)
     return false;
 }
 
+static geo_spot geo_nearest_flat(geo_spot a, geo_spot b, geo_spot spot)
+{
+    geo_spot way = geo_add(b, a, -1);
+    double part = geo_dot(geo_add(spot, a, -1), way) / geo_dot(way, way);
+    return part <= 0 ? a : part >= 1 ? b : geo_add(a, way, part);
+}
+
 /* The direction nearest to a spot on the way from a to b, as seen from the Earth's middle. */
 static geo_spot geo_nearest(geo_spot a, geo_spot b, geo_spot spot)
 {
     geo_spot across = geo_unit(geo_across(a, b)), foot = geo_add(spot, across, -geo_dot(across, spot));
+    if (geo_is_flat(a)) return geo_nearest_flat(a, b, spot);
     if (geo_long(foot) > GEO_NEAR) {
         foot = geo_unit(foot);
         if (geo_dot(geo_across(a, foot), across) >= 0 && geo_dot(geo_across(foot, b), across) >= 0) return foot;
@@ -186,7 +210,7 @@ static geo_spot geo_nearest(geo_spot a, geo_spot b, geo_spot spot)
 /* A spot to the left of an edge, nearer to that than to any other. */
 static geo_spot geo_beside(const geo_path *ring, size_t edge)
 {
-    geo_spot a = geo_from(ring, edge), b = geo_to(ring, edge), middle = geo_middle(a, b);
+    geo_spot a = geo_from(ring, edge), b = geo_to(ring, edge), middle = geo_middle(a, b), across = geo_across(a, b);
     double room = geo_angle(a, middle);
     size_t i;
     for (i = 0; i < ring->edges; i++) {
@@ -195,7 +219,9 @@ static geo_spot geo_beside(const geo_path *ring, size_t edge)
         angle = geo_angle(middle, geo_nearest(geo_from(ring, i), geo_to(ring, i), middle));
         if (angle < room) room = angle;
     }
-    return geo_unit(geo_add(middle, geo_unit(geo_across(a, b)), room / 4));
+    if (!geo_is_flat(a)) return geo_unit(geo_add(middle, geo_unit(across), room / 4));
+    across.z = 0;
+    return geo_add(middle, geo_unit(across), room / 4);
 }
 
 /* Whether the spot, which is not on the ring, is to its left: each crossing on the way from a spot that is changes
@@ -263,8 +289,10 @@ static double geo_metres(geo_spot a, geo_spot b)
 {
     double angle = geo_angle(a, b), sum;
     geo_spot w;
-    int parts = 4 + 2 * (int)(angle * 24), i;
+    int parts = 4, i;
+    if (geo_is_flat(a)) return angle;
     if (angle < GEO_NEAR) return 0;
+    parts += 2 * (int)(angle * 24);
     w = geo_add(b, a, -geo_dot(a, b));
     if (geo_long(w) < GEO_NEAR) w = geo_across(a, fabs(a.z) < 0.9 ? geo_at(0, 0, 1) : geo_at(1, 0, 0));
     w = geo_unit(w);
@@ -281,6 +309,7 @@ static double geo_metres_to_edge(geo_spot a, geo_spot b, geo_spot spot)
     double whole = geo_angle(a, b), at = geo_angle(a, near), reach = 0.01 * geo_angle(near, spot) + 1e-9;
     double low = at - reach > 0 ? at - reach : 0, high = at + reach < whole ? at + reach : whole;
     int i;
+    if (geo_is_flat(a)) return geo_angle(near, spot);
     for (i = 0; i < 48 && high - low > 1e-9; i++) {       /* the golden section would spare a third of it */
         double one = low + (high - low) / 3, other = high - (high - low) / 3;
         geo_spot first = geo_add(geo_at(a.x * cos(one), a.y * cos(one), a.z * cos(one)), w, sin(one));
@@ -426,8 +455,7 @@ double sql_geometry_distance(sql_env *env, const sql_geometry *a, const sql_geom
     int pass;
     if (a->dimensions == 0 && b->dimensions == 0) return geo_metres(a->shape->path->spot[0], b->shape->path->spot[0]);
     if (sql_geometry_intersects(env, a, b)) return 0;
-    search.near = 4;
-    search.rough = search.least = INFINITY;
+    search.near = search.rough = search.least = INFINITY;
     memset(&pair, 0, sizeof pair);
     while (geo_next(a, b, &pair)) {
         geo_spend(env, 4 * pair.a->count * pair.b->count);
@@ -443,6 +471,103 @@ double sql_geometry_distance(sql_env *env, const sql_geometry *a, const sql_geom
     }
     return search.least;
 }
+
+/*------------------------------------------------------------------------------
+ * MARK: - Areas
+ *----------------------------------------------------------------------------*/
+
+/* Twice the area to the left of a ring of a plane: negative, if that is all but what it goes around. */
+static double geo_flat_area(const geo_path *ring)
+{
+    double sum = 0;
+    size_t i;
+    for (i = 2; i < ring->count; i++) {
+        geo_spot a = geo_add(ring->spot[i - 1], ring->spot[0], -1), b = geo_add(ring->spot[i], ring->spot[0], -1);
+        sum += a.x * b.y - a.y * b.x;
+    }
+    return sum;
+}
+
+/* The solid angle of three directions, as seen from the middle: negative, if they go clockwise. */
+static double geo_solid_angle(geo_spot a, geo_spot b, geo_spot c)
+{
+    double volume = geo_dot(geo_across(geo_add(b, a, -1), geo_add(c, a, -1)), a) / 2;
+    return 2 * atan2(volume, 1 + geo_dot(a, b) + geo_dot(b, c) + geo_dot(c, a));
+}
+
+/* On the ellipsoid, between the equator and a latitude, over a radian: in halves of the square of the axis. */
+static double geo_zone(double sine)
+{
+    const double e = sqrt(GEO_FLATTENING * (2 - GEO_FLATTENING)), part = e * sine;
+    return sine / (1 - part * part) + atanh(part) / e;
+}
+
+/* What that is more than on a sphere of the same area, along an edge: smooth, and nothing at the poles. By Simpson's
+ * rule. */
+static double geo_bulge_at(geo_spot a, geo_spot w, double angle, double pole)
+{
+    const double up = (1 - GEO_FLATTENING) * (1 - GEO_FLATTENING);
+    double c = cos(angle), s = sin(angle);
+    geo_spot at = geo_add(geo_at(a.x * c, a.y * c, a.z * c), w, s);
+    geo_spot ahead = geo_add(geo_at(-a.x * s, -a.y * s, -a.z * s), w, c);
+    double plane = at.x * at.x + at.y * at.y, sine = at.z / sqrt(at.z * at.z + plane * up * up);
+    if (plane < GEO_NEAR) return 0;
+    return (geo_zone(sine) - pole * at.z) * (at.x * ahead.y - at.y * ahead.x) / plane;
+}
+
+static double geo_bulge(geo_spot a, geo_spot b, double pole)
+{
+    double angle = geo_angle(a, b), sum;
+    geo_spot w = geo_unit(geo_add(b, a, -geo_dot(a, b)));
+    int parts = 4 + 2 * (int)(angle * 48), i;
+    sum = geo_bulge_at(a, w, 0, pole) + geo_bulge_at(a, w, angle, pole);
+    for (i = 1; i < parts; i++) sum += (i % 2 ? 4 : 2) * geo_bulge_at(a, w, angle * i / parts, pole);
+    return sum * angle / parts / 3;
+}
+
+/* What is to the left of a ring, as a part of all that there is. */
+static double geo_ring_share(const geo_path *ring)
+{
+    const double pole = geo_zone(1);
+    geo_spot inside = geo_beside(ring, 0);                 /* no corner is opposite to it */
+    double solid = 0, bulge = 0;
+    size_t i;
+    for (i = 0; i < ring->edges; i++) {
+        solid += geo_solid_angle(inside, geo_from(ring, i), geo_to(ring, i));
+        bulge += geo_bulge(geo_from(ring, i), geo_to(ring, i), pole);
+    }
+    solid = fmod(solid, 4 * GEO_PI);
+    if (solid < 0) solid += 4 * GEO_PI;
+    return (solid - bulge / pole) / (4 * GEO_PI);
+}
+
+/* What a valid polygon's rings leave out, each on its right, is apart. */
+static double geo_shape_area(const geo_shape *shape)
+{
+    const double b = GEO_EQUATOR_M * (1 - GEO_FLATTENING), whole = 2 * GEO_PI * b * b * geo_zone(1);
+    bool flat = geo_is_flat(shape->path->spot[0]);
+    double area = 0;
+    size_t i;
+    for (i = 0; i < shape->count; i++) {
+        if (flat) area += geo_flat_area(&shape->path[i]) / 2;
+        else area += (geo_ring_share(&shape->path[i]) - (i > 0)) * whole;
+    }
+    return area > 0 ? area : 0;
+}
+
+double sql_geometry_area(sql_env *env, const sql_geometry *geometry)
+{
+    double area = 0;
+    size_t i;
+    if (geometry->dimensions < 2) return 0;
+    sql_spend(env, GEO_ROUGH_STEPS * geometry->spots);
+    for (i = 0; i < geometry->count; i++) area += geo_shape_area(&geometry->shape[i]);
+    return area;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Within
+ *----------------------------------------------------------------------------*/
 
 static size_t geo_corners(const geo_shape *shape)
 {
@@ -560,6 +685,12 @@ static bool geo_read_spot(geo_reader *reader, const sql_value *position, geo_spo
     if (count < 2 || count < sql_count(position))
         return geo_wrong(reader, "The %s input is not valid because a position is not an array of two or more numbers.",
                          0);
+    reader->geometry->spots++;
+    if (reader->arena->env->flat) {
+        *spot = geo_at(degrees[0], degrees[1], GEO_PLANE);
+        return (fabs(degrees[0]) <= GEO_FAR && fabs(degrees[1]) <= GEO_FAR) ||
+               geo_wrong(reader, "The %s input is not valid because a position is too far away.", 0);
+    }
     if (!(fabs(degrees[1]) <= 90)) return geo_wrong(reader, "Latitude values must be between -90 and 90 degrees.", 0);
     if (!(fabs(degrees[0]) <= 180))
         return geo_wrong(reader, "Longitude values must be between -180 and 180 degrees.", 0);
@@ -569,7 +700,6 @@ static bool geo_read_spot(geo_reader *reader, const sql_value *position, geo_spo
     *spot = geo_unit(geo_at(cos(latitude) * cos(longitude), cos(latitude) * sin(longitude),
                             sin(latitude) * (1 - GEO_FLATTENING) * (1 - GEO_FLATTENING)));
     if (fabs(degrees[1]) == 90) *spot = geo_at(0, 0, degrees[1] / 90);
-    reader->geometry->spots++;
     return true;
 }
 
@@ -628,7 +758,7 @@ static int geo_longest_axis(const geo_shape *shape)
     int axis;
     size_t i, k;
     for (axis = 0; axis < 3; axis++) {
-        double low = 1, high = -1;
+        double low = INFINITY, high = -INFINITY;
         for (i = 0; i < shape->count; i++) {
             for (k = 0; k < shape->path[i].count; k++) {
                 double at = geo_along(shape->path[i].spot[k], axis);
@@ -684,6 +814,16 @@ static bool geo_read_ring(geo_reader *reader, const sql_value *positions, geo_pa
     return true;
 }
 
+static void geo_turn(geo_path *ring)
+{
+    size_t i;
+    for (i = 0; i < ring->count / 2; i++) {
+        geo_spot spot = ring->spot[i];
+        ring->spot[i] = ring->spot[ring->count - 1 - i];
+        ring->spot[ring->count - 1 - i] = spot;
+    }
+}
+
 static bool geo_read_polygon(geo_reader *reader, const sql_value *rings, geo_shape *shape)
 {
     sql_cursor cursor;
@@ -696,6 +836,7 @@ static bool geo_read_polygon(geo_reader *reader, const sql_value *rings, geo_sha
     while (sql_next(reader->arena, rings, &cursor, NULL, &positions)) {
         geo_path *ring = &shape->path[shape->count];
         if (!geo_read_ring(reader, &positions, ring, (unsigned)shape->count + 1)) return false;
+        if (reader->arena->env->flat && (geo_flat_area(ring) < 0) == (shape->count == 0)) geo_turn(ring);
         shape->count++;
     }
     return geo_rings_clear(reader->arena, shape) ||

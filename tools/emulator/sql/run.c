@@ -1125,6 +1125,7 @@ emu_sql_run *emu_sql_start(const emu_sql_query *query, void (*emit)(void *user, 
     run->emit = emit;
     run->user = user;
     sql_env_init(&run->env, memory, EMU_SQL_MEMORY_MAX);
+    run->env.flat = query->env.flat;
     sql_arena_init(&run->arena, &run->env, SQL_MEMORY_VALUES);
     sql_arena_init(&run->kept, &run->env, EMU_SQL_MEMORY_MAX);
     sql_work_init(&run->work, &run->env, query->now_ms);

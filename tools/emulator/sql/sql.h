@@ -46,6 +46,9 @@ EMU_PRIVATE void emu_sql_free(emu_sql_query *query);
  * first run or plan; without it vectors are compared by their angle, where the query does not say otherwise. */
 EMU_PRIVATE void emu_sql_define(emu_sql_query *query, const char *definition, size_t len);
 
+/* Before the first run: places are of a plane (geospatialConfig Geometry), not of the Earth. */
+EMU_PRIVATE void emu_sql_set_flat(emu_sql_query *query, bool flat);
+
 /* Where ORDER BY goes on in another run: behind a row of these emu_sql_row_keys, of the document with this number in
  * its _rid, which has given `same` rows of the same keys; all in all there were `given` rows. False: keys are none of
  * this query. */

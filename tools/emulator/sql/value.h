@@ -23,6 +23,7 @@ typedef struct sql_env {
     uint64_t steps, steps_max;         /* done so far; where to give up now, */
     uint64_t steps_end;                /* and wherever it could pause in between */
     bool one_piece;                    /* it never pauses */
+    bool flat;                         /* places are of a plane */
 } sql_env;
 
 typedef struct sql_chunk {
