@@ -7866,8 +7866,8 @@ struct aioc_pool_exchange {  /* zeroed at first, but for its owner */
 typedef struct aioc_pool_options {  /* what it points to outlives the pool */
     uint32_t connections_max, idle_timeout_ms;
     size_t head_max, body_max;  /* of an answer, in bytes */
-    /* The request is about to be written: fills head and body, which stay valid until done or cancel. < 0: the exchange
-     * is done with that error; but E_NOMEM: asked again while others are under way. May not call the pool. */
+    /* Before a request is written: fills in head and body, which stay valid until done or cancel. < 0: the exchange is
+     * done with that error; but E_NOMEM: asked again while others are under way. May not call the pool. */
     int (*prepare)(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
     /* Exactly once, unless cancelled. The exchange may be started again. */
     void (*done)(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
@@ -8049,8 +8049,7 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
         outcome.error = error;
         outcome.message = aioc_stream_say(&pool->place, "", why);
         if (connection->http.response.head.len) outcome.response = &connection->http.response;
-        /* What killed it while it was idle has probably killed those idle for longer, too: lest a second try meet the
-         * next one. */
+        /* What killed it while it was idle has probably killed those idle for longer, too. */
         if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent)
             aioc_pool_retire_idle(pool, connection->idle_us);
         pool->options.done(exchange, &outcome);
@@ -8082,8 +8081,7 @@ static void aioc_pool_fail_queued(aioc_pool *pool, aioc_pool_exchange *exchange,
 
 /*--- Opening a connection ---*/
 
-/* Opens nothing for a while after a failure, lest a dead server be stormed. What was begun before the last failure is
- * no further one. */
+/* Opens nothing for a while, lest a dead server be stormed. What was begun before the last failure is not counted. */
 static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
 {
     uint64_t half_us = AIOC_POOL_BACKOFF_US / 2;
@@ -8094,8 +8092,8 @@ static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
     aioc_pool_time(pool, &pool->pacing, half_us + aioc_text_random(&pool->random) % (half_us + 1));
 }
 
-/* If there are other connections, the queue is theirs; if not, those who have waited for this one fail, and who came
- * later has a try of his own. again: one more handshake will avoid what was wrong, so nobody fails yet. */
+/* The queue is other connections'; without any, those who have waited for this one fail, and who came later has a try
+ * of his own. again: one more handshake will avoid what was wrong. */
 static AIOC_COLD void aioc_pool_open_failed(aioc_stream *stream, int error, const char *message, bool again)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;  /* its first field */
@@ -8141,7 +8139,7 @@ static void aioc_pool_idle_fire(aioc_reactor_timer *timer)
     if (pool->idle.first) aioc_reactor_timer_start(pool->place.reactor, timer, aioc_pool_idle_end_us(pool));
 }
 
-/* One timer serves all idle connections: it is set for the one idle longest, even if that is used after all. */
+/* One timer serves all: it is set for the one idle longest, even if that is used after all. */
 static void aioc_pool_make_idle(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
@@ -8178,8 +8176,7 @@ static void aioc_pool_write(aioc_pool_connection *connection)
 
 /*--- Reading. Functions that return bool say whether the connection still is there. ---*/
 
-/* clean: nothing came behind the answer. The callback runs while the connection belongs to nobody, and may leave the
- * place. */
+/* clean: nothing came behind the answer. The callback, while the connection is nobody's, may leave the place. */
 static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
 {
     bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->stream.broken &&
@@ -8218,8 +8215,8 @@ static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool compl
                    : "the connection was closed before the answer");
 }
 
-/* Lest answers that lack memory all wait for each other, one at a time, the oldest, may use up what there is: for all
- * others the most that it may still need is taken. An answer that fits alone arrives. */
+/* Lest answers that lack memory wait for each other, the oldest may use up what there is: to all others, the most that
+ * it may still need is taken. An answer that fits alone arrives. */
 static void aioc_pool_share(aioc_pool_connection *connection)
 {
     const aioc_pool *pool = connection->pool;
@@ -8257,8 +8254,7 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     return false;
 }
 
-/* The rest of what arrived stays in the scratch, without memory to parse it, or there is no place to receive more. Soon
- * both are tried again. */
+/* Without memory to parse what arrived, which stays in the scratch, or a place to receive more: soon tried again. */
 static bool aioc_pool_pause(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
@@ -8404,8 +8400,8 @@ static void aioc_pool_start(aioc_pool *pool, aioc_pool_exchange *exchange)
     pool->queued++;
 }
 
-/* done is not called. Returns whether the last byte had been sent: then the answer may yet come, and if it is short and
- * soon the connection lives on. */
+/* done is not called. Whether the last byte had been sent: if the answer comes soon and is short, the connection
+ * lives on. */
 static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
 {
     aioc_pool_connection *connection = exchange->connection;
@@ -8426,8 +8422,7 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
     return sent;
 }
 
-/* When a byte was sent or heard last; now, while the answer waits for memory, which is not the server's fault. 0: no
- * connection yet. */
+/* When a byte was sent or heard last; now, while the answer waits for our memory. 0: no connection yet. */
 static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
 {
     const aioc_pool_connection *connection = exchange->connection;
@@ -8436,8 +8431,7 @@ static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
 }
 
 /* The endpoint has moved, says its old place: connections there end with their exchanges, the name is asked anew.
- * Callbacks may call it. False: left within the last second; many answers say the same, or the name has not followed
- * yet. */
+ * Callbacks may call it. False: left within the last second, for many answers say the same. */
 static bool aioc_pool_leave(aioc_pool *pool)
 {
     uint64_t now_us = aioc_pool_now(pool);
@@ -8478,9 +8472,8 @@ static void aioc_pool_open_connection(aioc_pool *pool)
     pool->opening++;
     aioc_http_open(&connection->http, memory, options->names, options->head_max, options->body_max);
     aioc_stream_open(&connection->stream, &pool->place);
-    /* Until a connection is open, and after a failure, only one more is opened each 250 ms: a server that is down is
-     * not stormed; if it is up, the first finds out which address works, and gets the TLS session that all others
-     * resume. */
+    /* Until one is open, and after a failure, one more each 250 ms: a server that is down is not stormed, and the first
+     * finds out which address works, and gets the TLS session that others resume. */
     if (pool->open == 0 || pool->failures > 0) aioc_pool_time(pool, &pool->pacing, AIOC_POOL_PACE_US);
 }
 
@@ -8851,7 +8844,7 @@ static bool aioc_protocol_pk_string(aiocosmos_str text, aiocosmos_value *out)
     return true;
 }
 
-/* Undoes pk_text: plain values whose strings stand in `texts` or, of most keys, in pk_text. False: no such text, or no
+/* Undoes pk_text: plain values, their strings in `texts` or, of most keys, in pk_text. False: no such text, or no
  * memory. */
 static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts, aiocosmos_str pk_text,
                                         aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS], size_t *count)
@@ -9058,8 +9051,8 @@ static uint64_t aioc_protocol_double_bits(double number)
     return aioc_json_bits_of(number == 0 ? 0 : number);  /* -0 and 0 are the same key */
 }
 
-/* A component as it is hashed: a type byte, then the number little-endian, or the string and a byte that ends it.
- * Returns its size; out has room for AIOC_PROTOCOL_PK_BYTES + 2. 0: it cannot be hashed. */
+/* A component as it is hashed: a type byte, then the number little-endian, or the string and a byte that ends it, up to
+ * AIOC_PROTOCOL_PK_BYTES + 2. Returns its size; 0: it cannot be hashed. */
 static size_t aioc_protocol_hashed_form(const aiocosmos_value *value, unsigned char string_end, unsigned char *out)
 {
     switch (value->type) {
@@ -9939,8 +9932,8 @@ static bool aioc_account_read_definition(aioc_account_container *container, aioc
     return def->path_count > 0;
 }
 
-/* Returns how many; 0: never known. While the definition is looked up anew they are as before: a bulk that takes keys
- * from documents goes on, and the service refuses a key that is another one now. */
+/* Returns how many; 0: never known. They stay while the definition is looked up anew: a bulk that takes keys from
+ * documents goes on, and the service refuses those of another one. */
 static size_t aioc_account_key_paths(const aioc_account_container *container,
                                      aiocosmos_str out[AIOC_PROTOCOL_PK_LEVELS])
 {
@@ -10274,7 +10267,7 @@ static void aioc_account_raise_kin(aioc_account_container *container, aiocosmos_
 }
 
 /* Looks at all tokens in the light of the ranges. Whether there has been a split since those were asked for: an answer
- * told of a range that is neither among ours nor one that ours came from. */
+ * told of a range that is neither ours nor one that ours came from. */
 static bool aioc_account_review(aioc_account_container *container)
 {
     bool split = false;
@@ -10314,9 +10307,8 @@ static void aioc_account_settle(aioc_account_container *container, aioc_account_
     aioc_account_resume(container, true);
 }
 
-/* Takes a composite token, checked before, of an answer or as somebody claims. A gateway finds new ranges by itself and
- * does not tell of a split; but their tokens do, and then ours are fetched again, as they are where made-up ids take up
- * the room. False: no memory, or no room. */
+/* Takes a composite token, checked before, of an answer or as somebody claims. Of a split only the tokens of new ranges
+ * tell: then ours are fetched again, as where made-up ids take up the room. False: no memory, or no room. */
 static bool aioc_account_session_take(aioc_account_container *container, aiocosmos_str composite, bool claimed)
 {
     uint32_t count = container->token_count;
@@ -10418,8 +10410,7 @@ static bool aioc_account_session_for(aioc_account_container *container, const ai
     return in.out.ok;
 }
 
-/* A replica has not reached what was asked of it for longer than anybody waits: what no answer bears out may have been
- * made up. */
+/* No replica has reached what was asked of it: what no answer bears out may have been made up. */
 static void aioc_account_drop_claims(aioc_account_container *container, const aioc_account_range *range)
 {
     uint32_t i;
@@ -10471,8 +10462,8 @@ static void aioc_account_changed(aioc_account *account, aiocosmos_str link, bool
     }
 }
 
-/* Takes the definition, a page of the ranges, behind which there may be more, or that nothing has changed. FETCHING:
- * the ranges are to be asked for next, behind the continuation or from where they were left. */
+/* Takes the definition, a page of the ranges, or that nothing has changed. FETCHING: the ranges are to be asked for
+ * next, behind the continuation or from where they were left. */
 static aioc_account_knowledge aioc_account_learn(aioc_account_container *container, bool definition,
                                                  const aiocosmos_result *result, aiocosmos_json body, bool more)
 {
@@ -11189,7 +11180,7 @@ static int aioc_request_write_key_paths(aioc_request_builder *builder, const cha
     return 0;
 }
 
-/* Whether at most so many letters have to be changed, added or taken away until a is b, in any case (Levenshtein). */
+/* Whether a becomes b, in any case, by a change of at most so many letters (Levenshtein's distance). */
 static bool aioc_request_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
 {
     size_t row[AIOC_REQUEST_NAME_MAX + 1], i, j;
@@ -11567,7 +11558,7 @@ typedef enum aioc_op_state {
     AIOC_OP_BACKING_OFF
 } aioc_op_state;
 
-/* Why an attempt may be followed by another: each reason has a counter and a patience of its own. */
+/* Why an attempt may be followed by another: each has a counter and a patience of its own. */
 typedef enum aioc_op_reason {
     AIOC_OP_FINAL,  /* none may */
     AIOC_OP_TRANSPORT,  /* there is no answer of the service */
@@ -11783,8 +11774,8 @@ static void aioc_op_leave_tokenless(aioc_op *op)
     op->state = AIOC_OP_READY;
 }
 
-/* Those who have the token that they wait for, or were denied it, go on; or all, as the host may have forgotten. Others
- * wait for their turn, or a host whose answers never fit would be asked for ever. */
+/* Those who have their token, or were denied it, go on; or all, as the host may have forgotten. Others wait, or a host
+ * whose answers never fit would be asked for ever. */
 static void aioc_op_tokens_changed(aioc_op_engine *engine, bool all)
 {
     aioc_mem_node *node = engine->tokens.waiting.first, *next;
@@ -12362,8 +12353,8 @@ static bool aioc_op_has_token(aioc_op *op)
     return false;
 }
 
-/* Asks for the metadata if it is of use. True: the operation waits for it, once: it is its remedy; or tells how an item
- * without the key's property is named; or the tokens of all ranges, sent where its own is not known, are too long. */
+/* Asks for the metadata if it is of use. True: the operation waits for it, once: it is its remedy, or tells how an item
+ * without the key's property is named, or the tokens of all ranges are too long to send. */
 static bool aioc_op_waits_for_metadata(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
@@ -12521,7 +12512,7 @@ static const aioc_op_rule aioc_op_rules[] = {
     { 504,   -1, AIOC_OP_UNCLEAR,  AIOC_OP_SAME,    3,  100, 1000, AIOC_OP_UNSURE }
 };
 
-/* What is not there is final: TLS, too large, no memory and most statuses would end the same way the next time. */
+/* What is not there is final: it would end the same way the next time. */
 static const aioc_op_rule *aioc_op_rule_of(int status, int sub_status)
 {
     static const aioc_op_rule none = { 0, 0, AIOC_OP_FINAL, AIOC_OP_SAME, 0, 0, 0, 0 };
@@ -22062,7 +22053,7 @@ static uint64_t aioc_client_ended(const aiocosmos_client *client)
     return client->engine.stats.ops_completed + client->pages.closed;
 }
 
-/* What a call returns goes through here: a success leaves no reason behind, and no call memory for huge requests. */
+/* What a call returns: a success leaves no reason behind, and no call memory for huge requests. */
 static int aioc_client_returns(aiocosmos_client *client, int status)
 {
     aioc_request_builder *builder = &client->engine.builder;
@@ -22076,7 +22067,7 @@ static int aioc_client_returns(aiocosmos_client *client, int status)
 
 /*--- Step ---*/
 
-/* Something has ended since, and a quarter is free of each limit, or there is nothing left to wait for. */
+/* Something has ended since, and a quarter of each limit is free, or nothing is left to wait for. */
 static bool aioc_client_has_room(const aiocosmos_client *client)
 {
     const aioc_op_engine *engine = &client->engine;
@@ -22104,7 +22095,7 @@ static bool aioc_client_work_one(aiocosmos_client *client)
            aioc_bulk_work(&client->bulks, false);
 }
 
-/* False: the budget is spent, or a callback destroyed the client. Without a budget, too, callbacks that always lead to
+/* False: the budget is spent, or a callback destroyed the client. Even without one, callbacks that always lead to
  * further ones do not keep the host for ever. */
 static bool aioc_client_work(aiocosmos_client *client)
 {
