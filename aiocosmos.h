@@ -7874,6 +7874,7 @@ typedef struct aioc_pool_options {  /* what it points to outlives the pool */
     const aioc_http_names *names;
     char *scratch;  /* the pool's alone: what has no place of its own is received here */
     size_t scratch_size;
+    uint64_t *random;  /* a state that others may use, too */
     void (*log)(void *user, const char *message);  /* of one that comes to nothing; may be NULL */
     void *log_user;
 } aioc_pool_options;
@@ -7924,7 +7925,6 @@ struct aioc_pool {
     uint32_t repeated;  /* handshakes in a row, at once */
     uint64_t exchanges;  /* started so far */
     uint64_t leave_us;  /* leaving again does nothing before */
-    uint64_t random;
     aioc_reactor_timer memory_timer;  /* there was no memory for a request: while it runs, nothing is sent */
     aioc_reactor_timer pacing;  /* while it runs, no further connection is opened */
     aioc_reactor_timer idle_timer;
@@ -8089,7 +8089,7 @@ static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
     half_us <<= pool->failures < AIOC_POOL_BACKOFF_MAX ? pool->failures : AIOC_POOL_BACKOFF_MAX;
     pool->incidents++;
     pool->failures++;
-    aioc_pool_time(pool, &pool->pacing, half_us + aioc_text_random(&pool->random) % (half_us + 1));
+    aioc_pool_time(pool, &pool->pacing, half_us + aioc_text_random(pool->options.random) % (half_us + 1));
 }
 
 /* The queue is other connections'; without any, those who have waited for this one fail, and who came later has a try
@@ -8159,7 +8159,7 @@ static void aioc_pool_opened(aioc_stream *stream)
     connection->open_us = aioc_pool_now(pool);
     if (connection->retire_us == 0)
         connection->retire_us = connection->open_us + AIOC_POOL_RETIRE_US +
-                                aioc_text_random(&pool->random) % AIOC_POOL_RETIRE_MORE;
+                                aioc_text_random(pool->options.random) % AIOC_POOL_RETIRE_MORE;
     pool->opening--;
     pool->open++;
     pool->opened++;
@@ -8366,7 +8366,6 @@ static void aioc_pool_writable(aioc_stream *stream)
 /* Zeroed at first, but for its options and where its place is. */
 static void aioc_pool_open(aioc_pool *pool)
 {
-    const aiocosmos_platform *platform = pool->place.reactor->platform;
     AIOCOSMOS_ASSERT(strlen(pool->place.host) < AIOC_DNS_HOST_MAX);
     pool->place.opened = aioc_pool_opened;
     pool->place.failed = aioc_pool_open_failed;
@@ -8374,9 +8373,6 @@ static void aioc_pool_open(aioc_pool *pool)
     pool->place.writable = aioc_pool_writable;
     pool->idle_timer.fire = aioc_pool_idle_fire;
     pool->idle_timer.owner = pool;
-    /* Nothing here is secret; without entropy, the clock will do. */
-    if (platform->entropy(platform->user_data, &pool->random, sizeof pool->random) < 0)
-        pool->random = aioc_pool_now(pool);
 }
 
 /* Exchanges that are left, as in a forked child, are forgotten. */
@@ -21820,7 +21816,7 @@ static int aioc_client_open_network(aiocosmos_client *client, const aioc_client_
     const aioc_pool_options limits = { options->connections_max, options->idle_timeout_ms, AIOC_CLIENT_HEAD_BYTES_MAX,
                                        options->response_bytes_max, aioc_op_prepare, aioc_op_answered,
                                        &aioc_protocol_headers, client->scratch, AIOC_CLIENT_SCRATCH_BYTES,
-                                       aioc_client_pool_log, client };
+                                       client->engine.random, aioc_client_pool_log, client };
     aioc_pool *pool = &client->engine.endpoint.pool;
     int status;
     client->counted = aioc_mem_allocator(&client->memory);

@@ -50,6 +50,8 @@ static void note_question(void *user, const char *host, uint64_t question)
     rig.questions++;
 }
 
+static uint64_t chance;
+
 static int ticket_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
 static void ticket_done(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
 
@@ -77,6 +79,7 @@ static void rig_open(const aiocosmos_platform *platform, const char *host)
     rig.pool.options.head_max = 32768;
     rig.pool.options.prepare = ticket_prepare;
     rig.pool.options.done = ticket_done;
+    rig.pool.options.random = &chance;
     rig.pool.options.body_max = 1 << 20;
     rig.pool.options.names = &names;
     rig.pool.options.scratch = rig.scratch;
