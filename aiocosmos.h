@@ -2011,8 +2011,7 @@ static bool aioc_reactor_timer_run_one(aioc_reactor *reactor)
  * May call: platform (for the host's allocator only).    Knows nothing of: what the bytes mean.
  *========================*/
 
-/* Size classes: 64 bytes, then four for each doubling, so that a fifth of a block at most is slack. Larger blocks go
- * straight to the allocator. */
+/* Size classes: 64 bytes, then four for each doubling: a fifth at most is slack. Larger blocks are not kept. */
 #define AIOC_MEM_SMALLEST 64u
 #define AIOC_MEM_LARGEST 65536u
 #define AIOC_MEM_CLASSES 41
@@ -2612,8 +2611,7 @@ AIOC_TEXT_INLINE uint64_t aioc_text_load_some(const void *bytes, size_t len)
 
 /* The first byte that is `low` or less once the bits `flip` are flipped, or is `one`, or, where wide, is above U+007F;
  * or the end, where zeros are, which are low. All three are ASCII. Most runs are short: no branch depends on where in a
- * word one ends. Subtracting sets the top bit of smaller bytes. The first mark, the lowest, is right; others
- * may come from borrowing. */
+ * word one ends. Subtracting sets the top bit of smaller bytes; borrowing, that of bytes behind the first such one. */
 static const char *aioc_text_find_words(const char *at, const char *end, unsigned flip, unsigned low, char one,
                                         bool wide)
 {
@@ -3841,8 +3839,7 @@ static uint64_t aioc_json_bits_of(double number)
 }
 
 /* By libc, for a number so near the middle of two doubles that 128 bits of its power of ten do not tell. Without a
- * point its text means the same in every locale. Such a middle has at most 767 digits, so what follows 768 says only
- * that the number is larger: a last digit 1 says that too. */
+ * point its text means the same in every locale. Such a middle has at most 767 digits: a 1 says all behind 768. */
 static uint64_t aioc_json_nearest(const char *at, const char *end, const aioc_json_decimal *decimal)
 {
     char text[800];
@@ -4260,15 +4257,9 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
 #define AIOC_AUTH_TOKEN_MAX 16384  /* as a header value; the service takes no longer one */
 #define AIOC_AUTH_DENIAL_US 5000000u  /* so long at most "there is none" holds */
 #define AIOC_AUTH_SKEW_MIN_MS 60000  /* a clock this far from the server's is corrected */
-#ifndef AIOC_AUTH_WAYS
 #define AIOC_AUTH_WAYS 4  /* slots that one signature may be in */
-#endif
-#ifndef AIOC_AUTH_SLOTS
 #define AIOC_AUTH_SLOTS 64  /* signatures kept, 25 KiB; a multiple of AIOC_AUTH_WAYS */
-#endif
-#ifndef AIOC_AUTH_TEXT_MAX
 #define AIOC_AUTH_TEXT_MAX 222  /* verb, type and link of a signature that is kept */
-#endif
 
 /*--- Dates: IMF-fixdate of RFC 9110, 5.6.7, in English whatever the locale ---*/
 
@@ -4648,9 +4639,7 @@ static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_ms, 
  * May call: platform, reactor, memory, text.    Knows nothing of: ports, connections, TLS, HTTP.
  *========================*/
 
-#ifndef AIOC_DNS_NAMES_MAX
-#  define AIOC_DNS_NAMES_MAX 64u  /* names in the cache; the least recently used is forgotten */
-#endif
+#define AIOC_DNS_NAMES_MAX 64u  /* names in the cache; the least recently used is forgotten */
 #define AIOC_DNS_FAMILY_MAX 8u  /* addresses kept of each family */
 #define AIOC_DNS_ADDRESSES_MAX (2 * AIOC_DNS_FAMILY_MAX)
 #define AIOC_DNS_CHAIN_MAX 16u  /* CNAME records from a name to its addresses */
@@ -4659,8 +4648,8 @@ static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_ms, 
 #define AIOC_DNS_SEARCH_MAX 6u
 #define AIOC_DNS_FILE_MAX (1u << 20)  /* bytes read of a file */
 
-/* A silent server is not given up when the next is asked: its answer may still come first. All servers twice, and the
- * last wait, take 4 s: less than a connection is given by default, so that its error says what went wrong. */
+/* The answer of a silent server may still come when the next has been asked. All of them twice, and the last wait, take
+ * 4 s: less than a connection is given by default, so that its error says what went wrong. */
 #define AIOC_DNS_NEXT_US 400000u  /* until the next server is asked */
 #define AIOC_DNS_LAST_US 2000000u  /* after the last question; 1 s if resolv.conf says timeout:1 */
 #define AIOC_DNS_DELAY_US 50000u  /* for IPv6, when IPv4 is there (RFC 8305, 3: Resolution Delay) */
@@ -4852,8 +4841,8 @@ static void aioc_dns_config_search(aioc_dns_config *config, aiocosmos_str word)
     config->search_count++;
 }
 
-/* What is not understood is left out. Without a server: this machine's. The last line of "search a b c", or the older
- * "domain a", counts. Of the options, those that make us give up sooner do, and ndots not: see aioc_dns_candidate. */
+/* Without a server: this machine's. The last line of "search a b c", or the older "domain a", counts. Of the options,
+ * those that make us give up sooner do, and ndots not: see aioc_dns_candidate. */
 static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *platform, aioc_dns_config *config)
 {
     aiocosmos_str line;
@@ -4875,9 +4864,8 @@ static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *
     if (!config->named) aioc_dns_config_server(config, platform, aioc_mem_str("127.0.0.1"));
 }
 
-/* The full name to ask for at *index or behind it. A name with a dot is asked for as it is first: an account's name is
- * complete, and Kubernetes' ndots:5 would have every search domain asked before. A last dot says that it is complete.
- * False: no more. */
+/* The full name to ask for at *index or behind it: one with a dot as it is first, for an account's is complete, and
+ * with Kubernetes' ndots:5 every search domain would be asked before; one with a last dot only so. False: no more. */
 static bool aioc_dns_candidate(const aioc_dns_config *config, aiocosmos_str host, unsigned *index, aioc_dns_domain *out)
 {
     const char *dot = (const char *)memchr(host.ptr, '.', host.len);
@@ -5275,7 +5263,7 @@ static void aioc_dns_lookup_publish(aioc_dns_lookup *lookup)
 
 static void aioc_dns_query_ask(aioc_dns_query *query);
 
-/* Asks for the next candidate. False: there is none. The look-up may be over when this returns. */
+/* Asks for the next candidate. False: there is none. The look-up may be over then. */
 static bool aioc_dns_lookup_next(aioc_dns_lookup *lookup)
 {
     aioc_dns_response nothing;
@@ -5295,8 +5283,8 @@ static bool aioc_dns_lookup_next(aioc_dns_lookup *lookup)
     return true;
 }
 
-/* The look-up may be over when this returns. A name exists if either family says so: there are servers that answer
- * NXDOMAIN for AAAA when there is only A (RFC 4074, 4.2). */
+/* The look-up may be over then. A name exists if either family says so: some servers answer NXDOMAIN for AAAA when
+ * there is only A (RFC 4074, 4.2). */
 static void aioc_dns_lookup_settle(aioc_dns_lookup *lookup)
 {
     const aioc_dns_query *six = &lookup->queries[AIOC_DNS_SIX], *four = &lookup->queries[AIOC_DNS_FOUR];
@@ -5376,7 +5364,7 @@ static bool aioc_dns_exchange_open(aioc_dns_query *query)
     return !why;
 }
 
-/* Asks the next server, or waits for those that were asked, or gives up. The look-up may be over when this returns. */
+/* Asks the next server, waits for those that were asked, or gives up: then the look-up may be over. */
 static void aioc_dns_query_ask(aioc_dns_query *query)
 {
     const aioc_dns_config *config = &query->lookup->config;
@@ -5402,7 +5390,7 @@ static AIOC_COLD void aioc_dns_query_fire(aioc_reactor_timer *timer)
     else aioc_dns_query_end(query, AIOC_DNS_FAILED);
 }
 
-/* Acts on what a server said. The look-up may be over when this returns. */
+/* What a server said. The look-up may be over then. */
 static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const void *bytes, size_t len)
 {
     aioc_dns_query *query = exchange->query;
@@ -5562,7 +5550,7 @@ static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
     return true;
 }
 
-/* The host's, from inside its hook or from anywhere; count 0: there is no such name. The addresses keep their order. 0;
+/* The host's, from anywhere, its hook too; count 0: there is no such name. The addresses keep their order. 0;
  * E_ARGUMENT: nobody waits for it, or an address is of no family. */
 static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmos_address *addresses,
                            size_t count, uint32_t ttl_s)
@@ -5684,8 +5672,8 @@ static AIOC_COLD int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns
     return AIOCOSMOS_E_DNS;
 }
 
-/* Whoever asks next has the name looked up again; what was known stays, for when nobody answers. A look-up that goes on
- * begins anew if it has found something. */
+/* Whoever asks next has the name looked up again, even if that goes on and has found something; what was known stays,
+ * for when nobody answers. */
 static void aioc_dns_forget(aioc_dns *resolver, const char *host)
 {
     aioc_dns_name *name;
@@ -5722,8 +5710,8 @@ static void aioc_dns_close(aioc_dns *resolver)
  * MARK: - TLS                       >>tls
  *
  * A TLS client as bytes in, bytes out: its owner puts what arrived where receive_room says and calls received, sends
- * what to_send shows and calls sent. A room never reaches beyond the record that is being received, so the next one
- * stays in the socket: that is how handshake records are put off, which cost up to 4 ms of processor each in received.
+ * what to_send shows and calls sent. A room never reaches beyond the record that is being received: so those of a
+ * handshake can be put off, which cost up to 4 ms of processor each in received.
  *
  * The TLS is BearSSL 0.6, and TLS 1.2 only: ECDHE key exchange with AES-GCM or ChaCha20-Poly1305. Sessions are resumed
  * by their id (RFC 5246 7.3); 0.6 knows no tickets (RFC 5077): a server that keeps no sessions gets full handshakes.
@@ -6539,8 +6527,8 @@ static void aioc_tls_bear_configure(aioc_tls_bear *session)
     br_ssl_engine_set_default_rsavrfy(engine);
     br_ssl_engine_set_default_aes_gcm(engine);
     br_ssl_engine_set_default_chapol(engine);
-    /* Key exchange over P-384 takes BearSSL 5 ms, and over P-521 10, where X25519 takes 0.8; a server that may choose
-     * often chooses P-384, but nearly all know a fast curve. So the slow ones are offered only to one that refused. */
+    /* Key exchange over P-384 takes BearSSL 5 ms, and over P-521 10, where X25519 takes 0.8. Many servers choose P-384
+     * where they may, but nearly all know a fast curve: the slow ones are offered only to one that refused. */
     session->curves = *br_ec_get_default();
     if (!session->resumption->all_curves)
         session->curves.supported_curves &= 1u << BR_EC_curve25519 | 1u << BR_EC_secp256r1;
@@ -6588,7 +6576,7 @@ static AIOC_COLD aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const ai
     br_ssl_engine_set_x509(engine, &session->checks);
     br_ssl_engine_set_buffers_bidi(engine, session->in, sizeof session->in, session->out, sizeof session->out);
     br_ssl_engine_inject_entropy(engine, entropy, 32);
-    /* BearSSL would also ask the system: but with the platform's randomness alone, a test can replay it. */
+    /* BearSSL would also ask the system, and no test could replay that. */
     engine->rng_os_rand_done = 1;
     session->offered = session->wall_s < resumption->expires_s;
     if (session->offered) {
@@ -6687,8 +6675,8 @@ static const aioc_tls_table aioc_tls_bearssl = {
  * Turns the bytes of an HTTP/1.1 response (RFC 9110, RFC 9112) into status, headers and body: feed it whatever arrived,
  * it says how many bytes it used. Bytes that it leaves do not belong to this response.
  *
- * A response that comes in one piece is handed out as views into that piece, without memory. What comes in several is
- * collected in two buffers, head and body. The answer is the same wherever the bytes were cut.
+ * A response that comes in one piece is handed out as views into that, without memory; else its head and its body are
+ * collected. The answer is the same wherever the bytes were cut.
  *
  * May call: memory, text.    Knows nothing of: sockets, TLS, Cosmos, time.
  *========================*/
@@ -6775,8 +6763,8 @@ static inline aiocosmos_str aioc_http_name(const aioc_http_parser *parser, unsig
     return number < AIOC_HTTP_WANTED ? frames[number - 1] : parser->names->names[number - AIOC_HTTP_WANTED];
 }
 
-/* Whether text, without control characters, is this name in any case. With bit 5 set, a letter is lower case, and
- * nothing else becomes a letter, a digit or '-', of which names are made. */
+/* Whether text, without control characters, is this name in any case. Setting bit 5 makes letters small, and nothing
+ * else a letter, a digit or '-', of which names are made. */
 static inline bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
 {
     const uint64_t fold = AIOC_TEXT_BYTES(0x20);
@@ -6977,9 +6965,9 @@ static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
     return AIOC_HTTP_MORE;
 }
 
-/* A 1xx answer only announces the real one (RFC 9110, 15.2). Where its head, or a 204's, tells of a body, which it must
- * not (RFC 9110, 8.6; RFC 9112, 6.1), that may follow late and look like the next answer: so there is no next one. A
- * 304 may: it tells what a 200 would have had. */
+/* A 1xx answer only announces the real one (RFC 9110, 15.2). Where its head, or a 204's, tells of a body, as it must
+ * not (RFC 9110, 8.6; RFC 9112, 6.1), that could come late and be taken for the next answer: so there is none. A 304
+ * may: it tells what a 200 would have had. */
 static aioc_http_state aioc_http_head_done(aioc_http_parser *parser)
 {
     int status = parser->response.status;
@@ -7052,8 +7040,8 @@ static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit
     return AIOC_HTTP_MORE;
 }
 
-/* What there is of the body or of a chunk. A body of which all stands here, as one chunk with its end, too, is lent.
- * The memory of a known length is taken before its first byte, lest many bodies wait for each other halfway. */
+/* What there is of the body or of a chunk. A body of which all stands here is lent, as one chunk with its end, too. The
+ * memory for a known length is taken first, lest many bodies wait for each other halfway. */
 static aioc_http_state aioc_http_feed_data(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
 {
     static const char end[] = "\r\n0\r\n\r\n";
@@ -7787,7 +7775,7 @@ static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
                              now_us + (uint64_t)place->connect_timeout_ms * 1000u);
 }
 
-/* Reads one TLS handshake record, which may cost 2 ms, of who has waited longest. False: none waits. */
+/* Reads one TLS handshake record, which may cost 4 ms, of who has waited longest. False: none waits. */
 static AIOC_COLD bool aioc_stream_handshake_work(aioc_stream_place *place)
 {
     aioc_stream *stream = (aioc_stream *)place->handshakes.first;
