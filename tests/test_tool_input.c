@@ -274,6 +274,13 @@ TEST(random_texts_cut_anywhere)
     }
 }
 
+TEST(what_a_terminal_would_obey_is_tamed)
+{
+    char text[] = "a\tb\33[2J\xC2\x9B" "2J\xC3\x9B\x7F\n\0z\xC2";
+    tame(text, sizeof text - 1, "\t\n");
+    CHECK_STR(text, "a\tb?[2J??2J\xC3\x9B?\n?z\xC2");
+}
+
 TEST(blocks_go_with_the_last_that_is_in_them)
 {
     static const size_t sizes[] = {0, 1, 8, 300, BLOCK_BYTES - 100, BLOCK_BYTES, 5 * BLOCK_BYTES};

@@ -116,14 +116,6 @@ static void cells_of(columns *c, aiocosmos_json row, aiocosmos_json *cells)
  * MARK: - Comma-separated values
  *----------------------------------------------------------------------------*/
 
-/* What a terminal would do is not for others to say; in a file every byte stays. */
-static void tame(char *text, size_t len)
-{
-    size_t i;
-    for (i = 0; i < len; i++)
-        if (((unsigned char)text[i] < 0x20 && !strchr("\t\r\n", text[i])) || text[i] == 0x7F) text[i] = '?';
-}
-
 static void put_quoted(const char *text, size_t len)
 {
     size_t i;
@@ -135,7 +127,7 @@ static void put_quoted(const char *text, size_t len)
     putchar('"');
 }
 
-/* A string is quoted where it has to be, and where it would be read as something else. */
+/* A string is quoted where it has to be, and where it would be read as something else. In a file every byte stays. */
 static void put_csv(aiocosmos_json value, bool paged)
 {
     char *text = value.type == AIOCOSMOS_JSON_STR ? malloc(value.len + 1) : NULL;
@@ -146,7 +138,7 @@ static void put_csv(aiocosmos_json value, bool paged)
         else fwrite(value.ptr, 1, value.len, stdout);
         return;
     }
-    if (paged || isatty(STDOUT_FILENO)) tame(text, len);
+    if (paged || isatty(STDOUT_FILENO)) tame(text, len, "\t\r\n");
     for (i = 0; i < len && !quote; i++)
         quote = text[i] == '"' || text[i] == ',' || text[i] == '\n' || text[i] == '\r';
     if (quote) put_quoted(text, len);

@@ -534,22 +534,14 @@ static void show_import(importer *im)
 /* Until the input has something, the client has something to do, or a signal comes, which wakes the client. */
 static void wait_for_input(importer *im, int timeout_ms)
 {
-    enum { FDS_MAX = CONCURRENCY_MAX + 64 };
-    aiocosmos_pollfd wanted[FDS_MAX];
     struct pollfd fds[1 + FDS_MAX];
     aiocosmos_client *client = im->tool->client;
-    size_t count = aiocosmos_poll_fds(client, wanted, FDS_MAX), i;
+    size_t count = list_fds(client, fds + 1);
     int due_ms = aiocosmos_next_timeout_ms(client);
-    if (count > FDS_MAX) count = FDS_MAX;
     if (due_ms >= 0 && (timeout_ms < 0 || due_ms < timeout_ms)) timeout_ms = due_ms;
     fds[0].fd = im->in.fd;
     fds[0].events = POLLIN;
     fds[0].revents = 0;
-    for (i = 0; i < count; i++) {
-        fds[1 + i].fd = (int)wanted[i].fd;
-        fds[1 + i].events = (short)((wanted[i].read ? POLLIN : 0) | (wanted[i].write ? POLLOUT : 0));
-        fds[1 + i].revents = 0;
-    }
     if (poll(fds, (nfds_t)(1 + count), timeout_ms) > 0 && fds[0].revents) im->starved = false;
 }
 

@@ -80,6 +80,18 @@ size_t utf8_length(const char *text, size_t len)
     return need;
 }
 
+/* C1 as UTF-8 has it, and all below a blank. */
+void tame(char *text, size_t len, const char *kept)
+{
+    size_t i;
+    for (i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool of_c1 = c == 0xC2 && i + 1 < len && (unsigned char)text[i + 1] < 0xA0;
+        if (of_c1) text[i++] = '?';
+        if (of_c1 || c == 0x7F || (c < 0x20 && !memchr(kept, c, strlen(kept)))) text[i] = '?';
+    }
+}
+
 /* Any bytes as a JSON string; those that are not UTF-8 become U+FFFD. */
 void put_string(FILE *to, const char *text, size_t len)
 {

@@ -16,6 +16,8 @@ size_t percent_decode(char *text);
 
 /* The length of the UTF-8 sequence that text, of at least a byte, begins with (RFC 3629), or 0. */
 size_t utf8_length(const char *text, size_t len);
+/* Of a text for a terminal: the control characters that it would obey, but for those that are kept, become '?'. */
+void tame(char *text, size_t len, const char *kept);
 void put_document(FILE *to, const char *text, size_t len);
 void put_string(FILE *to, const char *text, size_t len);
 void put_argument(FILE *to, const char *text);

@@ -41,6 +41,19 @@ int perform(tool *t, const aiocosmos_request *request, use_fn use, void *user_da
     return p.status;
 }
 
+size_t list_fds(aiocosmos_client *client, struct pollfd *out)
+{
+    aiocosmos_pollfd wanted[FDS_MAX];
+    size_t count = aiocosmos_poll_fds(client, wanted, FDS_MAX), i;
+    if (count > FDS_MAX) count = FDS_MAX;
+    for (i = 0; i < count; i++) {
+        out[i].fd = (int)wanted[i].fd;
+        out[i].events = (short)((wanted[i].read ? POLLIN : 0) | (wanted[i].write ? POLLOUT : 0));
+        out[i].revents = 0;
+    }
+    return count;
+}
+
 int print_answer(tool *t, const aiocosmos_result *result, void *user_data)
 {
     (void)user_data;

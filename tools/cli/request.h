@@ -4,7 +4,12 @@
 
 #include "tool.h"
 
-enum { KEY_LEVELS = 3 };
+#include <poll.h>
+
+enum {
+    KEY_LEVELS = 3,
+    FDS_MAX = CONCURRENCY_MAX + 64         /* that a client has */
+};
 
 /* Returns the exit status. */
 typedef int (*use_fn)(tool *t, const aiocosmos_result *result, void *user_data);
@@ -14,6 +19,9 @@ int perform(tool *t, const aiocosmos_request *request, use_fn use, void *user_da
 /* What goes to stdout is JSON: an answer that is not is an error. */
 int print_answer(tool *t, const aiocosmos_result *result, void *user_data);
 int perform_and_print(tool *t, const aiocosmos_request *request);
+
+/* What a client waits for, into room for FDS_MAX. */
+size_t list_fds(aiocosmos_client *client, struct pollfd *out);
 
 /* The values of --param, which the tool keeps. False: said what is wrong. */
 bool params_of(tool *t, aiocosmos_query_request *request);

@@ -4,7 +4,6 @@
 #include "request.h"
 #include "rows.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,18 +127,12 @@ int script_write(tool *t)
     return status;
 }
 
-/* For people, on whose terminals no control character does anything, of C1 neither. */
 static void say_log(aiocosmos_str encoded)
 {
     char *log = encoded.len ? text_of(encoded) : NULL;
-    size_t len = log ? percent_decode(log) : 0, i;
-    for (i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)log[i];
-        bool of_c1 = c == 0xC2 && (unsigned char)log[i + 1] < 0xA0;
-        fputc((iscntrl(c) && c != '\n') || of_c1 ? ' ' : c, stderr);
-        i += of_c1;
-    }
-    if (len) fputc('\n', stderr);
+    size_t len = log ? percent_decode(log) : 0;
+    if (log) tame(log, len, "\n");
+    if (len) fprintf(stderr, "%.*s\n", (int)len, log);
     free(log);
 }
 

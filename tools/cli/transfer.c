@@ -207,27 +207,12 @@ static int earlier(int a_ms, int b_ms)
     return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
 }
 
-static size_t list_fds(aiocosmos_client *client, struct pollfd *out, size_t cap)
-{
-    aiocosmos_pollfd *wanted = malloc(cap * sizeof *wanted);
-    size_t count = wanted ? aiocosmos_poll_fds(client, wanted, cap) : 0, i;
-    if (count > cap) count = cap;
-    for (i = 0; i < count; i++) {
-        out[i].fd = (int)wanted[i].fd;
-        out[i].events = (short)((wanted[i].read ? POLLIN : 0) | (wanted[i].write ? POLLOUT : 0));
-        out[i].revents = 0;
-    }
-    free(wanted);
-    return count;
-}
-
 /* Waits for either client, and steps both. */
 static void step_both(aiocosmos_client *a, aiocosmos_client *b)
 {
-    enum { FDS_MAX = CONCURRENCY_MAX + 64 };
-    static struct pollfd fds[2 * FDS_MAX];
-    size_t count = list_fds(a, fds, FDS_MAX);
-    count += list_fds(b, fds + count, FDS_MAX);
+    struct pollfd fds[2 * FDS_MAX];
+    size_t count = list_fds(a, fds);
+    count += list_fds(b, fds + count);
     poll(fds, (nfds_t)count, earlier(TICK_MS, earlier(aiocosmos_next_timeout_ms(a), aiocosmos_next_timeout_ms(b))));
     aiocosmos_step(a, 0);
     aiocosmos_step(b, 0);
