@@ -134,21 +134,15 @@ static int count_items(tool *t, const aiocosmos_query_request *of, uint64_t *num
     aiocosmos_query_request request = *of;
     char *sql = sql_where(t, "SELECT VALUE COUNT(1) FROM c");
     feed f = {0};
-    int refused;
     aiocosmos_cursor query;
     if (!sql) return see_help(t);
     f.tool = t;
-    f.more = true;
     request.sql = sql;
-    refused = aiocosmos_query_open(t->client, &request, &query);
-    while (refused == 0 && f.more && f.status == EXIT_DONE) {
-        refused = aiocosmos_cursor_next(t->client, query, take_count, &f);
-        if (refused == 0) aiocosmos_drain(t->client, -1);
-    }
+    read_feed(&f, &request, take_count, &f, &query);
     aiocosmos_cursor_close(t->client, query);
     free(sql);
     *number = f.rows;
-    return refused == 0 ? f.status : say_refusal(t, refused);
+    return f.status;
 }
 
 static int ask(tool *t, const aiocosmos_query_request *request)

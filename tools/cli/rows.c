@@ -81,19 +81,25 @@ static void say_how_to_go_on(const feed *f)
     fputc('\n', stderr);
 }
 
-int print_feed(feed *f, const aiocosmos_query_request *request)
+void read_feed(feed *f, const aiocosmos_query_request *request, aiocosmos_page_fn take, void *user_data,
+               aiocosmos_cursor *cursor)
 {
     aiocosmos_client *client = f->tool->client;
-    aiocosmos_cursor query;
-    int refused = aiocosmos_query_open(client, request, &query);
+    int refused = aiocosmos_query_open(client, request, cursor);
     f->more = true;
     while (refused == 0 && f->more && f->status == EXIT_DONE) {
-        refused = aiocosmos_cursor_next(client, query, print_page, f);
+        refused = aiocosmos_cursor_next(client, *cursor, take, user_data);
         if (refused == 0) aiocosmos_drain(client, -1);
     }
     if (refused != 0) f->status = say_refusal(f->tool, refused);
+}
+
+int print_feed(feed *f, const aiocosmos_query_request *request)
+{
+    aiocosmos_cursor query;
+    read_feed(f, request, print_page, f, &query);
     if (f->explains && f->status == EXIT_DONE) explain(f->tool, query);
-    aiocosmos_cursor_close(client, query);
+    aiocosmos_cursor_close(f->tool->client, query);
     if (f->columns && f->status == EXIT_DONE) {
         columns_put_header(f->columns);
         if (!stdout_works(f->tool)) f->status = EXIT_REFUSED;

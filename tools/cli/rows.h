@@ -18,6 +18,9 @@ typedef struct feed {
     int status;                            /* to exit with */
 } feed;
 
+/* Page after page, as long as f->more says so and nothing has failed. The cursor stays open, for what it knows. */
+void read_feed(feed *f, const aiocosmos_query_request *request, aiocosmos_page_fn take, void *user_data,
+               aiocosmos_cursor *cursor);
 int print_feed(feed *f, const aiocosmos_query_request *request);
 int print_list(tool *t, const aiocosmos_query_request *request);
 

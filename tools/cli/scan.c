@@ -48,13 +48,20 @@ static bool keep_parents(scan *s, aiocosmos_json list)
     return true;
 }
 
+/* Zeroed; NULL: no memory. */
+static part *add_part(scan *s)
+{
+    part *all = grown(s->parts, s->part_count, &s->part_room, sizeof *s->parts);
+    if (!all) return NULL;
+    s->parts = all;
+    memset(&all[s->part_count], 0, sizeof *all);
+    return &all[s->part_count++];
+}
+
 static bool keep_part(scan *s, aiocosmos_json range)
 {
-    part *grown_list = grown(s->parts, s->part_count, &s->part_room, sizeof *s->parts), *p;
-    if (!grown_list) return false;
-    s->parts = grown_list;
-    p = &s->parts[s->part_count++];
-    memset(p, 0, sizeof *p);
+    part *p = add_part(s);
+    if (!p) return false;
     p->id = copy_str(aiocosmos_json_at(range, "/id"));
     p->min = copy_str(aiocosmos_json_at(range, "/minInclusive"));
     p->max = copy_str(aiocosmos_json_at(range, "/maxExclusive"));
@@ -115,13 +122,8 @@ static bool is_whole(const scan *s)
 /* One part without edges: whatever the server makes of it. */
 static bool take_as_one(scan *s)
 {
-    part *grown_list = grown(s->parts, 0, &s->part_room, sizeof *s->parts);
     while (s->part_count) free_part(&s->parts[--s->part_count]);
-    if (!grown_list) return false;
-    s->parts = grown_list;
-    memset(s->parts, 0, sizeof *s->parts);
-    s->part_count = 1;
-    return true;
+    return add_part(s) != NULL;
 }
 
 /* The ranges that there are now. A server that has no such list, or one with gaps, is asked by one query. */
@@ -130,17 +132,10 @@ static int find_parts(scan *s)
     tool *t = s->rows.tool;
     aiocosmos_query_request request = {0};
     aiocosmos_cursor list;
-    int refused;
     request.feed = AIOCOSMOS_FEED_RANGES;
     request.database = t->operand[0];
     request.container = t->operand[1];
-    refused = aiocosmos_query_open(t->client, &request, &list);
-    s->rows.more = true;
-    while (refused == 0 && s->rows.more) {
-        refused = aiocosmos_cursor_next(t->client, list, keep_ranges, s);
-        if (refused == 0) aiocosmos_drain(t->client, -1);
-    }
-    if (refused != 0) return say_refusal(t, refused);
+    read_feed(&s->rows, &request, keep_ranges, s, &list);
     aiocosmos_cursor_close(t->client, list);
     if (s->rows.status != EXIT_DONE) return s->rows.status;
     drop_parents(s);
@@ -218,11 +213,8 @@ static void save(scan *s)
 static bool take_part(scan *s, aiocosmos_json kept)
 {
     aiocosmos_json done = aiocosmos_json_at(kept, "/done"), token = aiocosmos_json_at(kept, "/token");
-    part *grown_list = grown(s->parts, s->part_count, &s->part_room, sizeof *s->parts), *p;
-    if (!grown_list) return false;
-    s->parts = grown_list;
-    p = &s->parts[s->part_count++];
-    memset(p, 0, sizeof *p);
+    part *p = add_part(s);
+    if (!p) return false;
     p->min = copy_str(aiocosmos_json_at(kept, "/min"));
     p->max = copy_str(aiocosmos_json_at(kept, "/max"));
     p->token = copy_str(token);
