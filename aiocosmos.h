@@ -1714,26 +1714,12 @@ static int aioc_platform_poller_create(void *user_data, const aiocosmos_allocato
 }
 
 static const aiocosmos_platform aioc_platform_system = {
-    NULL,
-    aioc_platform_monotonic_us,
-    aioc_platform_wall_ms,
-    aioc_platform_entropy,
-    aioc_platform_socket_open,
-    aioc_platform_socket_error,
-    aioc_platform_socket_send,
-    aioc_platform_socket_receive,
+    NULL, aioc_platform_monotonic_us, aioc_platform_wall_ms, aioc_platform_entropy,
+    aioc_platform_socket_open, aioc_platform_socket_error, aioc_platform_socket_send, aioc_platform_socket_receive,
     aioc_platform_socket_close,
-    aioc_platform_poller_create,
-    aioc_platform_poller_destroy,
-    aioc_platform_poller_set,
-    aioc_platform_poller_wait,
-    aioc_platform_poller_wake,
-    aioc_platform_poller_fd,
-    aioc_platform_poller_wake_fd,
-    aioc_platform_file_read,
-    aioc_platform_name_servers,
-    aioc_platform_system_roots,
-    aioc_platform_zone
+    aioc_platform_poller_create, aioc_platform_poller_destroy, aioc_platform_poller_set, aioc_platform_poller_wait,
+    aioc_platform_poller_wake, aioc_platform_poller_fd, aioc_platform_poller_wake_fd,
+    aioc_platform_file_read, aioc_platform_name_servers, aioc_platform_system_roots, aioc_platform_zone
 };
 
 #endif /* the filling */
@@ -6869,9 +6855,8 @@ static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *tex
     while (state == AIOC_HTTP_MORE) {
         const char *line = text + parser->line;
         size_t name_len = (size_t)(aioc_text_find(line, text + len, 0, 0x20, ':', true) - line);
-        size_t end, next, from = parser->line + name_len;
-        end = parser->scan = aioc_http_control(text, from > parser->scan ? from : parser->scan, len);
-        next = end + 1;
+        size_t from = parser->line + name_len > parser->scan ? parser->line + name_len : parser->scan;
+        size_t end = parser->scan = aioc_http_control(text, from, len), next = end + 1;
         if (end < len && text[end] == '\r') next++;
         if ((next < len ? next : len) > parser->head_max)
             return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's head is over the limit");
@@ -7276,8 +7261,7 @@ struct aioc_stream {  /* zeroed at first */
     aioc_stream_place *place;
     aioc_stream_race *race;  /* while CONNECTING */
     aioc_tls_session *tls;
-    const char *rest;  /* received, and not used yet */
-    size_t rest_len;
+    aiocosmos_str rest;  /* received, and not used yet */
     aioc_reactor_timer limit;  /* until it is OPEN */
     uint64_t asked;  /* resolver->answered when it asked last; that changes: it asks again */
     uint64_t since_us;  /* came to its state */
@@ -7461,12 +7445,8 @@ static ptrdiff_t aioc_stream_receive(aioc_stream *stream, char *room, size_t cap
     if (got <= 0) return got;
     place->bytes_received += (uint64_t)got;
     stream->moved_us = place->reactor->now_us;
-    if (stream->tls && aioc_stream_room(stream, &own) == room) {
-        stream->tls->table->received(stream->tls, (size_t)got);
-    } else {
-        stream->rest = room;
-        stream->rest_len = (size_t)got;
-    }
+    if (stream->tls && aioc_stream_room(stream, &own) == room) stream->tls->table->received(stream->tls, (size_t)got);
+    else stream->rest = aioc_text_view(room, (size_t)got);
     return got;
 }
 
@@ -7474,36 +7454,31 @@ static ptrdiff_t aioc_stream_receive(aioc_stream *stream, char *room, size_t cap
 static const char *aioc_stream_peek(aioc_stream *stream, size_t *len)
 {
     aioc_tls_session *tls = stream->tls;
-    const unsigned char *plain = (const unsigned char *)stream->rest;
-    *len = stream->rest_len;
+    const unsigned char *plain = (const unsigned char *)stream->rest.ptr;
+    *len = stream->rest.len;
     while (tls && (plain = tls->table->plain(tls, len)) == NULL && tls->state == AIOC_TLS_OPEN) {
         size_t room;
         unsigned char *to = tls->table->receive_room(tls, &room);
-        if (room > stream->rest_len) room = stream->rest_len;
+        if (room > stream->rest.len) room = stream->rest.len;
         if (room == 0) break;
-        memcpy(to, stream->rest, room);
+        memcpy(to, stream->rest.ptr, room);
         tls->table->received(tls, room);
-        stream->rest += room;
-        stream->rest_len -= room;
+        stream->rest = aioc_text_behind(stream->rest, room);
     }
     return *len > 0 ? (const char *)plain : NULL;
 }
 
 static void aioc_stream_used(aioc_stream *stream, size_t len)
 {
-    if (stream->tls) {
-        stream->tls->table->plain_used(stream->tls, len);
-    } else {
-        stream->rest += len;
-        stream->rest_len -= len;
-    }
+    if (stream->tls) stream->tls->table->plain_used(stream->tls, len);
+    else stream->rest = aioc_text_behind(stream->rest, len);
 }
 
 /* *complete: the peer says so. *why: the stream broke. */
 static bool aioc_stream_at_end(const aioc_stream *stream, bool *complete, const char **why)
 {
     const aioc_tls_session *tls = stream->tls;
-    if (!tls || (tls->state == AIOC_TLS_OPEN && stream->rest_len == 0)) return false;
+    if (!tls || (tls->state == AIOC_TLS_OPEN && stream->rest.len == 0)) return false;
     *complete = tls->state == AIOC_TLS_CLOSED;
     *why = tls->state == AIOC_TLS_FAILED ? tls->why : NULL;
     return true;
@@ -8252,7 +8227,7 @@ static bool aioc_pool_pause(aioc_pool_connection *connection)
         return false;
     }
     connection->state = AIOC_POOL_PAUSED;
-    if (connection->stream.rest_len > 0) pool->scratch_owner = connection;
+    if (connection->stream.rest.len > 0) pool->scratch_owner = connection;
     (void)aioc_stream_watch(&connection->stream, AIOCOSMOS_READABLE, false);
     aioc_pool_time(pool, &connection->timer, AIOC_POOL_PAUSE_US);
     return true;

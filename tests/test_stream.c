@@ -797,7 +797,7 @@ TEST(stream_receives_part_of_a_record_where_there_is_no_other_room)
         char *room = aioc_stream_room(&rig.stream, &cap);
         CHECK(room && cap <= 6);
         CHECK_INT(aioc_stream_receive(&rig.stream, room, cap), (ptrdiff_t)cap);
-        CHECK_INT(rig.stream.rest_len, 0);
+        CHECK_INT(rig.stream.rest.len, 0);
     }
     CHECK_TEXT(data, len, "record");
     aioc_stream_used(&rig.stream, len);
