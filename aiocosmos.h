@@ -3593,8 +3593,11 @@ static void aioc_json_pick(aiocosmos_json object, const aiocosmos_str *names, si
     size_t i, last = n;
     for (i = 0; i < n; i++) out[i] = aioc_json_none();
     if (object.type != AIOCOSMOS_JSON_OBJ) return;
-    if (!node) aioc_json_check(object.ptr, object.len, names, n, out, NULL, NULL);
-    for (key = node + 1, end = node + (node ? node->next : 0); key < end; key += 1 + key[1].next) {
+    if (!node) {
+        aioc_json_check(object.ptr, object.len, names, n, out, NULL, NULL);
+        return;
+    }
+    for (key = node + 1, end = node + node->next; key < end; key += 1 + key[1].next) {
         const char *at = object.ptr + (key->at - node->at) + 1;
         i = aioc_json_which(names, n, last, at, key->len - 2, (key->info & AIOC_JSON_ESCAPED) != 0);
         if (i == n) continue;
