@@ -1660,7 +1660,7 @@ static int aioc_platform_poller_set(void *user_data, void *opaque, intptr_t sock
 static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_event *events, int cap, int timeout_ms)
 {
     aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
-    size_t seen, i;
+    size_t seen;
     int count = 0, n = poll(poller->entries, (nfds_t)poller->count, timeout_ms);
     (void)user_data;
     if (n < 0) return errno == EINTR ? 0 : aioc_platform_io_of(errno);
@@ -1668,15 +1668,13 @@ static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_ev
         aioc_platform_poller_awake(poller);
         n--;
     }
-    i = poller->turn;
-    for (seen = 1; seen < poller->count && count < n && count < cap; seen++, i++) {
-        if (i == 0 || i >= poller->count) i = 1;
+    for (seen = 1; seen < poller->count && count < n && count < cap; seen++) {
+        size_t i = 1 + poller->turn++ % (poller->count - 1);
         if (poller->entries[i].revents == 0) continue;
         events[count].source = poller->sources[i];
         events[count++].ready = aioc_platform_ready((unsigned)poller->entries[i].revents, POLLIN, POLLOUT,
                                                     AIOC_PLATFORM_POLLRDHUP, POLLERR | POLLHUP | POLLNVAL);
     }
-    poller->turn = i;
     return count;
 }
 
@@ -5416,11 +5414,9 @@ static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
     const aiocosmos_platform *platform = reactor->platform;
     unsigned char message[2 + AIOC_DNS_QUERY_MAX];
     size_t len = 2 + aioc_dns_build_query(message + 2, exchange->id, &query->said.name, query->type);
+    aiocosmos_slice slice = {message + exchange->sent, len - exchange->sent};
     ptrdiff_t sent = platform->socket_error(platform->user_data, exchange->source.fd);
-    aiocosmos_slice slice;
     aioc_text_store16be(message, (uint32_t)len - 2);
-    slice.ptr = message + exchange->sent;
-    slice.len = len - exchange->sent;
     if (sent == 0) sent = platform->socket_send(platform->user_data, exchange->source.fd, &slice, 1);
     if (sent >= 0) {
         exchange->sent += (size_t)sent;
