@@ -985,7 +985,8 @@ static inline int cfp_step(cfp *p)
         p->ranges_ms = now + p->options.ranges_ms;
         if (cfp_list_items(p, true, cfp_on_ranges, &p->range_list) != 0) p->ranges_ms = now + CFP_RETRY_MS;
     }
-    if (!p->stopping) next = p->list_ms < p->ranges_ms ? p->list_ms : p->ranges_ms;
+    if (!p->stopping && !p->list.id) next = p->list_ms;
+    if (!p->stopping && !p->range_list.id && !p->create.id && p->listed && p->ranges_ms < next) next = p->ranges_ms;
     for (l = p->leases; l; l = l->next) {
         if (!l->held) continue;
         due = cfp_work(l, now);

@@ -237,6 +237,26 @@ TEST(one_worker_makes_the_leases_and_gives_them_back)
     finish(writer);
 }
 
+/* A list of leases or of ranges that takes long is waited for without a call for each moment of it. */
+TEST(a_host_does_not_spin_while_a_list_is_on_its_way)
+{
+    static const char *const slow[] = { "delay_ms=200,path=leases/docs", "delay_ms=200,kind=list_ranges" };
+    aiocosmos_client *writer = begin("--partitions 1");
+    cfp *p;
+    int i;
+    usual.poll_ms = usual.expire_ms = 100 * PATIENCE_MS;
+    start(0);
+    p = workers[0].processor;
+    UNTIL(held_by(0) == 1 && cfp_behind(p) == 0);
+    for (i = 0; i < 2; i++) {
+        fault(slow[i]);
+        UNTIL(i ? p->range_list.id && cfp_now(p) > p->ranges_ms : p->list.id && cfp_now(p) > p->list_ms);
+        CHECK(cfp_step(p) > 0 || cfp_step(p) > 0 || cfp_step(p) > 0);      /* something else may be due now */
+        no_faults();
+    }
+    finish(writer);
+}
+
 TEST(a_processor_without_names_is_none)
 {
     aiocosmos_client *writer = begin("");
