@@ -33,6 +33,9 @@
  * - A container that was deleted and created anew has other changes, and the feeds fail, which `failed` tells: stop all
  *   workers and delete the leases.
  *
+ * Each lease has a cursor of the client's, and up to two more while it is split or merged: pending_max (1024) has to be
+ * at least three times as many as the leases of one worker may become, and ten.
+ *
  * It holds memory from malloc: itself, the table of leases with a continuation or two each, for a moment the list of
  * ranges, and a body while a write is submitted. */
 #ifndef CHANGE_FEED_PROCESSOR_H
@@ -653,13 +656,23 @@ static bool cfp_add_range(cfp *p, aiocosmos_json range)
     return true;
 }
 
+/* Borders are compared as if zeroes followed: those of leases that are cut within a range are short, and one that is
+ * later a range's, too, is the same. */
+static int cfp_compare(const char *a, const char *b)
+{
+    while (*a && *a == *b) a++, b++;
+    while (!*a && *b == '0') b++;
+    while (!*b && *a == '0') a++;
+    return *a - *b;
+}
+
 /* A border of ranges inside of the span, the middle one; NULL: there is none. */
 static const char *cfp_border_in(const cfp *p, const char *min, const char *max)
 {
     const cfp_range *r, *middle = NULL;
     uint32_t count = 0;
     for (r = p->ranges; r; r = r->next) {
-        if (strcmp(r->min, min) <= 0 || strcmp(r->min, max) >= 0) continue;
+        if (cfp_compare(r->min, min) <= 0 || cfp_compare(r->min, max) >= 0) continue;
         if (!middle) middle = r;
         else if (count++ % 2) middle = middle->next;
     }

@@ -515,6 +515,21 @@ TEST(leases_split_and_merge_with_the_ranges)
     finish(writer);
 }
 
+/* A border of leases that were cut within a range is no other one when ranges split there, too. */
+TEST(a_lease_splits_where_ranges_do_behind_its_own_border)
+{
+    aiocosmos_client *writer = begin("--partitions 1");
+    usual.leases_min = 2;
+    put_all(writer);
+    start(0);
+    UNTIL(all_seen() && held_by(0) == 2);
+    do_to_range("split");                        /* at 20000000000000000000000000000000, and the leases at 20000000 */
+    control("PUT", "split", "{\"database\":\"db\",\"container\":\"c\",\"range\":\"2\"}");
+    put_all(writer);
+    UNTIL(all_seen() && held_by(0) == 3 && is_covered());
+    finish(writer);
+}
+
 static cfp_lease *resizing(int i)
 {
     cfp_lease *l = workers[i].processor->leases;
