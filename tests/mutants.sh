@@ -1,19 +1,23 @@
 #!/bin/sh
-# tests/mutants.sh: breaks the library on purpose, in a copy, one fault at a time, and tells which of SEEDS simulations
-# notices. A fault that none notices is a failure: they have stopped to test what it breaks. So is a pattern that finds
-# nothing in aiocosmos.h. ONLY=bulk: those with that in their names.
+# tests/mutants.sh: breaks the library and the change feed processor on purpose, in a copy, one fault at a time, and
+# tells which of SEEDS simulations notices. A fault that none notices is a failure: they have stopped to test what it
+# breaks. So is a pattern that finds nothing in the file. ONLY=bulk: those with that in their names.
 set -u
 B=${BUILD:-build} SEEDS=${SEEDS:-1500}
 copy=$B/mutants
-mkdir -p "$copy"
+mkdir -p "$copy/examples"
+processor=examples/change_feed_processor.h
 passed=0 failed=0
 
-# mutant NAME SED-SCRIPT
+# mutant NAME SED-SCRIPT [FILE]
 mutant() {
     case "$1" in *"${ONLY:-}"*) ;; *) return ;; esac
-    sed -E "$2" aiocosmos.h >"$copy/aiocosmos.h"
-    if cmp -s aiocosmos.h "$copy/aiocosmos.h"; then
-        echo "$1: nothing in aiocosmos.h is like $2"
+    broken=${3:-aiocosmos.h}
+    cp aiocosmos.h "$copy"
+    cp "$processor" "$copy/examples"
+    sed -E "$2" "$broken" >"$copy/$broken"
+    if cmp -s "$broken" "$copy/$broken"; then
+        echo "$1: nothing in $broken is like $2"
         failed=$((failed + 1))
         return
     fi
@@ -41,5 +45,10 @@ mutant "tokens of failures are not taken" 's/status >= 300 && !aioc_protocol_is_
 mutant "a write in doubt is sent again" 's/.*verdict\.doubt && !now->is\.repeatable.*//'
 mutant "a transaction in doubt is sent again" 's/.*is->repeatable = is->repeatable && .*//'
 mutant "a token is trusted before the ranges" 's/ \|\| !aioc_range_same_rid\(query->cursor->from\.rid, container->rid\)//'
+mutant "a worker writes leases without their ETag" 's/^ +request\.if_match = .*//' $processor
+mutant "a worker checkpoints a page before it is dealt with" \
+    's/!cfp_set\(&l->behind_page, page->continuation\)/& || !cfp_set(\&l->continuation, page->continuation)/' $processor
+mutant "a worker splits a lease that has not caught up" \
+    's/l->idle > l->heads_known && other->idle > l->heads_known && //' $processor
 echo "mutants: $passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -1067,19 +1067,14 @@ static void *sim_core_allocate(void *ptr, size_t old_size, size_t new_size, void
     return sim_allocate(ptr, old_size, new_size, &((sim *)user)->world.server_heap);
 }
 
-static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
+static void sim_core_open(sim *s, int partitions)
 {
     aiocosmos_emulator_options options;
     const char *error;
-    unsigned i;
-    memset(s, 0, sizeof *s);
     memset(&options, 0, sizeof options);
-    sim_world_open(&s->world, seed, report, verbose);
-    sim_choose_plan(s);
     options.endpoint = "http://10.0.0.1:8081/";
     options.aad_token = SIM_TOKEN;
-    options.partitions = (int)sim_between(&s->world.config, 1, 6);
-    if (s->plan.trial == SIM_QUERIES) options.partitions = (int)sim_between(&s->world.queries, 1, 16);
+    options.partitions = partitions;
     options.any_order = true;
     options.merge_enabled = sim_chance(&s->world.trouble, 0.5);
     if (options.merge_enabled) sim_cover(&s->world, SIM_merge_enabled);
@@ -1091,6 +1086,18 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     SIM_CHECK(&s->world, s->core, "the emulator: %s", error);
     sim_net_open(&s->net, &s->world, s->core);
     sim_fair(s);
+}
+
+static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
+{
+    int partitions;
+    unsigned i;
+    memset(s, 0, sizeof *s);
+    sim_world_open(&s->world, seed, report, verbose);
+    sim_choose_plan(s);
+    partitions = (int)sim_between(&s->world.config, 1, 6);
+    if (s->plan.trial == SIM_QUERIES) partitions = (int)sim_between(&s->world.queries, 1, 16);
+    sim_core_open(s, partitions);
     sim_furnish(s);
     s->throughputs = 1;
     if (s->plan.asks) sim_collection_open(s);
@@ -1110,7 +1117,7 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
         sim_host_init(&s->client[i].host, &s->net);
     }
     sim_trace(&s->world, "%u operations, %u in flight, %u clients, %d ranges", s->plan.operations, s->plan.in_flight,
-              s->plan.clients, options.partitions);
+              s->plan.clients, partitions);
     sim_in(&s->world, 1000, sim_weather, s, 0);
     sim_in(&s->world, 1000, sim_more_weather, s, 0);
     if (s->plan.asks) sim_in(&s->world, 1000, sim_library_weather, s, 0);

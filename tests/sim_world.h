@@ -102,7 +102,10 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(case_failed_and_passed) X(case_opened_anew) X(case_resumed) X(case_resumed_elsewhere) \
     X(case_written_meanwhile) X(collection_made_anew) \
     X(trade_done) X(trade_undone) X(trade_failed) X(trade_in_doubt) X(trade_carried_out) X(trade_rolled_back) \
-    X(throughput_read) X(throughput_replaced) X(throughput_failed)
+    X(throughput_read) X(throughput_replaced) X(throughput_failed) \
+    X(workers_page) X(workers_failure) X(workers_robbed) X(workers_split) X(workers_merge) X(workers_share) \
+    X(workers_short_of_memory) X(worker_killed) X(worker_killed_inside) X(worker_stopped) X(worker_asleep) \
+    X(worker_of_the_same_name)
 
 typedef enum sim_covered {
 #define SIM_NAME(name) SIM_##name,
