@@ -19358,13 +19358,12 @@ typedef struct aioc_many_share {
 /* Some pairs that are asked for together, by a stream or, since a range was split, by several. */
 typedef struct aioc_many_batch {
     struct aioc_many_batch *next;
-    uint32_t first, left;  /* list of its pairs, those of one key together; how many are not answered */
-    uint32_t *slots;  /* once it is asked: its pairs by the hash of their ids */
-    uint32_t slot_count;
+    uint32_t *pairs;  /* those of one key together; then the first of those whose ids have one hash, by that */
+    uint32_t count, slot_count;  /* of a single pair the item is read */
+    uint32_t left, rest;  /* not answered; the first that may be */
     uint32_t page_items;  /* asked for at a time */
     aioc_mem_buffer body;
     int status;  /* nobody is asked any more, and pairs that are left are told this; 0: streams are */
-    bool alone;  /* one pair, which is read */
 } aioc_many_batch;
 
 typedef struct aioc_many {
@@ -19415,7 +19414,7 @@ static void aioc_many_batch_free(aioc_many *many, aioc_many_batch *batch)
     while (*at != batch) at = &(*at)->next;
     *at = batch->next;
     aioc_mem_buffer_free(many->memory, &batch->body);
-    aioc_mem_free(many->memory, batch->slots, batch->slot_count * sizeof *batch->slots);
+    aioc_mem_free(many->memory, batch->pairs, (batch->count + batch->slot_count) * sizeof *batch->pairs);
     aioc_mem_free(many->memory, batch, sizeof *batch);
 }
 
@@ -19550,14 +19549,11 @@ static void aioc_many_push(aioc_many *many, uint32_t *list, uint32_t pair)
     *list = pair;
 }
 
-/* Those of a list that are not answered will be shared out anew. */
-static void aioc_many_share_again(aioc_many *many, uint32_t pair)
+static uint32_t aioc_many_pop(aioc_many *many, uint32_t *list)
 {
-    while (pair != AIOC_MANY_NONE) {
-        uint32_t next = many->pairs[pair].next;
-        if (!many->pairs[pair].answered) aioc_many_push(many, &many->again, pair);
-        pair = next;
-    }
+    uint32_t pair = *list;
+    if (pair != AIOC_MANY_NONE) *list = many->pairs[pair].next;
+    return pair;
 }
 
 /* Empty shares: of each range, if keys can be told by them, and of pairs that are read one by one. */
@@ -19597,9 +19593,12 @@ static void aioc_many_close_batch(aioc_many *many, aioc_many_batch *batch, int s
 /* The pairs of a batch that are not answered are shared out once more; alone: to be read by themselves. */
 static void aioc_many_give_back(aioc_many *many, aioc_many_batch *batch, bool alone)
 {
-    uint32_t pair = batch->first;
-    for (; alone && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) many->pairs[pair].alone = true;
-    aioc_many_share_again(many, batch->first);
+    uint32_t i;
+    for (i = 0; i < batch->count; i++) {
+        aioc_many_pair *pair = &many->pairs[batch->pairs[i]];
+        pair->alone = pair->alone || alone;
+        if (!pair->answered) aioc_many_push(many, &many->again, batch->pairs[i]);
+    }
     aioc_many_close_batch(many, batch, 404);
     aioc_many_batch_free(many, batch);
 }
@@ -19612,7 +19611,10 @@ static bool aioc_many_ready(aioc_many *many)
     uint32_t i;
     if (!aioc_range_watch_ready(reader)) return false;
     if (many->shares && many->version == container->ranges_version) return true;
-    for (i = 0; i < many->share_count; i++) aioc_many_share_again(many, many->shares[i].first);
+    for (i = 0; i < many->share_count; i++) {
+        uint32_t *list = &many->shares[i].first, pair;
+        while ((pair = aioc_many_pop(many, list)) != AIOC_MANY_NONE) aioc_many_push(many, &many->again, pair);
+    }
     aioc_many_forget_shares(many);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN) return aioc_many_open_shares(many);
     if (aioc_range_is_out_of_reach(container->failure) || container->failure == 404) {
@@ -19653,58 +19655,36 @@ static size_t aioc_many_share_of(aioc_many *many, uint32_t pair)
 
 /*--- The text of a query ---*/
 
-static int aioc_many_compare_keys(const aioc_many *many, uint32_t a, uint32_t b)
+static int aioc_many_by_key(const void *a, const void *b, const void *owner)
 {
-    if (many->pairs[a].pk_at == many->pairs[b].pk_at) return 0;
-    return strcmp(aioc_many_pair_key(many, a), aioc_many_pair_key(many, b));
+    const aioc_many *many = (const aioc_many *)owner;
+    const aioc_many_pair *left = &many->pairs[*(const uint32_t *)a], *right = &many->pairs[*(const uint32_t *)b];
+    return left->pk_at == right->pk_at ? 0 : strcmp(many->texts + left->pk_at, many->texts + right->pk_at);
 }
 
-/* Takes so many pairs off a list and returns them by their keys, so that those of one key stand together. */
-static uint32_t aioc_many_sort_pairs(aioc_many *many, uint32_t *list, uint32_t count)
-{
-    uint32_t first = *list, second, sorted = AIOC_MANY_NONE, *at = &sorted;
-    if (count == 1) {
-        *list = many->pairs[first].next;
-        many->pairs[first].next = AIOC_MANY_NONE;
-        return first;
-    }
-    first = aioc_many_sort_pairs(many, list, count / 2);
-    second = aioc_many_sort_pairs(many, list, count - count / 2);
-    while (first != AIOC_MANY_NONE && second != AIOC_MANY_NONE) {
-        uint32_t *from = aioc_many_compare_keys(many, first, second) > 0 ? &second : &first;
-        *at = *from;
-        at = &many->pairs[*from].next;
-        *from = *at;
-    }
-    *at = first != AIOC_MANY_NONE ? first : second;
-    return sorted;
-}
-
-/* The ids from one pair of a list up to another. */
-static void aioc_many_put_ids(const aioc_many *many, aioc_mem_writer *sql, uint32_t pair, uint32_t end)
+static void aioc_many_put_ids(const aioc_many *many, aioc_mem_writer *sql, const uint32_t *pair, const uint32_t *end)
 {
     const char *before = "c.id IN (";
-    for (; pair != end; pair = many->pairs[pair].next, before = ",") {
+    for (; pair < end; pair++, before = ",") {
         aioc_mem_put_text(sql, before);
-        aioc_json_put_string(sql, aioc_mem_str(aioc_many_pair_id(many, pair)));
+        aioc_json_put_string(sql, aioc_mem_str(aioc_many_pair_id(many, *pair)));
     }
     aioc_mem_put_text(sql, ")");
 }
 
-/* The condition for a list of pairs by their keys: for each key its ids. */
-static void aioc_many_put_pairs(const aioc_many *many, aioc_mem_writer *sql, uint32_t pair)
+/* The condition for pairs by their keys: for each key its ids. */
+static void aioc_many_put_pairs(const aioc_many *many, aioc_mem_writer *sql, const uint32_t *pair, const uint32_t *end)
 {
     const char *between = "(";
-    while (sql->ok && pair != AIOC_MANY_NONE) {
-        uint32_t end = pair;
-        while (end != AIOC_MANY_NONE && aioc_many_compare_keys(many, pair, end) == 0) end = many->pairs[end].next;
+    while (sql->ok && pair < end) {
+        const uint32_t *first = pair;
+        while (pair < end && aioc_many_by_key(first, pair, many) == 0) pair++;
         aioc_mem_put_text(sql, between);
-        aioc_many_put_ids(many, sql, pair, end);
+        aioc_many_put_ids(many, sql, first, pair);
         aioc_mem_put_text(sql, " AND ");
-        aioc_range_put_key(sql, many->properties.data, aioc_mem_str(aioc_many_pair_key(many, pair)));
+        aioc_range_put_key(sql, many->properties.data, aioc_mem_str(aioc_many_pair_key(many, *first)));
         aioc_mem_put_text(sql, ")");
         between = " OR (";
-        pair = end;
     }
 }
 
@@ -19713,17 +19693,17 @@ static bool aioc_many_build_body(aioc_many *many, aioc_many_batch *batch)
     aioc_mem_buffer *text = &many->engine->builder.body;
     aioc_mem_writer sql;
     bool by_id = aioc_mem_same(aioc_mem_text(&many->properties), aioc_text_view("c[\"id\"]", 8));  /* the only path */
-    uint32_t pair = batch->first;
-    for (; by_id && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) {
+    const uint32_t *pair = batch->pairs, *end = pair + batch->count;
+    for (; by_id && pair < end; pair++) {
         size_t at = 1;  /* whether the key of each is its id */
-        by_id = aioc_json_is_str(aioc_protocol_pk_next(aioc_mem_str(aioc_many_pair_key(many, pair)), &at),
-                                 aioc_many_pair_id(many, pair));
+        by_id = aioc_json_is_str(aioc_protocol_pk_next(aioc_mem_str(aioc_many_pair_key(many, *pair)), &at),
+                                 aioc_many_pair_id(many, *pair));
     }
     text->len = 0;
     sql = aioc_mem_write(many->memory, text);
     aioc_mem_put_text(&sql, "SELECT * FROM c WHERE ");
-    if (by_id) aioc_many_put_ids(many, &sql, batch->first, AIOC_MANY_NONE);
-    else aioc_many_put_pairs(many, &sql, batch->first);
+    if (by_id) aioc_many_put_ids(many, &sql, batch->pairs, end);
+    else aioc_many_put_pairs(many, &sql, batch->pairs, end);
     return sql.ok && aioc_range_append_body(many->memory, &batch->body, aioc_mem_text(text), aioc_mem_str("[]"));
 }
 
@@ -19747,23 +19727,7 @@ static int aioc_many_specify_read(const aioc_many *many, uint32_t pair, aioc_req
 
 static uint32_t *aioc_many_slot_of(const aioc_many_batch *batch, const char *id)
 {
-    return &batch->slots[aioc_text_hash(id, strlen(id)) & (batch->slot_count - 1)];
-}
-
-/* What a batch needs as soon as it is asked. False: no memory. */
-static bool aioc_many_prepare_batch(aioc_many *many, aioc_many_batch *batch)
-{
-    uint32_t pair = batch->first;
-    for (batch->slot_count = 1; batch->slot_count < batch->left;) batch->slot_count *= 2;
-    batch->slots = (uint32_t *)aioc_mem_alloc(many->memory, batch->slot_count * sizeof *batch->slots);
-    if (!batch->slots) return false;
-    memset(batch->slots, 0xFF, batch->slot_count * sizeof *batch->slots);  /* AIOC_MANY_NONE */
-    for (; pair != AIOC_MANY_NONE; pair = many->pairs[pair].next) {
-        uint32_t *slot = aioc_many_slot_of(batch, aioc_many_pair_id(many, pair));
-        many->pairs[pair].alike = *slot;
-        *slot = pair;
-    }
-    return true;
+    return &batch->pairs[batch->count + (aioc_text_hash(id, strlen(id)) & (batch->slot_count - 1))];
 }
 
 static int aioc_many_specify(const aioc_range_stream *stream, const aioc_account_range *range, aioc_request_spec *spec)
@@ -19771,13 +19735,12 @@ static int aioc_many_specify(const aioc_range_stream *stream, const aioc_account
     aioc_many *many = (aioc_many *)stream->reader->owner;
     aioc_many_batch *batch = (aioc_many_batch *)stream->batch;
     int refused;
-    if (batch->alone) return aioc_many_specify_read(many, batch->first, spec);
-    if ((!batch->slots && !aioc_many_prepare_batch(many, batch)) ||
-        (!batch->body.len && !aioc_many_build_body(many, batch))) return AIOCOSMOS_E_NOMEM;
+    if (batch->count == 1) return aioc_many_specify_read(many, *batch->pairs, spec);
+    if (!batch->body.len && !aioc_many_build_body(many, batch)) return AIOCOSMOS_E_NOMEM;
     many->reader.rows.first = batch->page_items;
     refused = aioc_range_specify_page(stream, range, spec);
     spec->body = aioc_mem_text(&batch->body);
-    if (stream->by_key) spec->pk_text = aioc_mem_str(aioc_many_pair_key(many, batch->first));
+    if (stream->by_key) spec->pk_text = aioc_mem_str(aioc_many_pair_key(many, *batch->pairs));
     return refused;
 }
 
@@ -19791,7 +19754,7 @@ static int aioc_many_take_item(aioc_range_stream *stream, const aiocosmos_result
         item = aioc_op_result_json(result);
         if (item.type != AIOCOSMOS_JSON_OBJ) return AIOCOSMOS_E_PROTOCOL;
         batch->left = 0;
-        aioc_many_give_pair(many, batch->first, 0, item);
+        aioc_many_give_pair(many, *batch->pairs, 0, item);
     }
     aioc_many_close_batch(many, batch, 404);
     return AIOC_RANGE_DONE_WITH;
@@ -19814,7 +19777,7 @@ static int aioc_many_take(aioc_range_stream *stream, const aiocosmos_result *res
     aioc_many_batch *batch = (aioc_many_batch *)stream->batch;
     int status = result->status;
     bool another = aioc_range_is_of_another(result) && !stream->by_key;
-    if (batch->alone) return aioc_many_take_item(stream, result);
+    if (batch->count == 1) return aioc_many_take_item(stream, result);
     if (status == AIOCOSMOS_E_TOO_LARGE && batch->page_items > 1) {
         batch->page_items /= 2;
         return 0;
@@ -19840,35 +19803,53 @@ static int aioc_many_take(aioc_range_stream *stream, const aiocosmos_result *res
 
 /*--- Batches ---*/
 
+/* A batch of so many pairs of a list. NULL: no memory. */
+static aioc_many_batch *aioc_many_batch_new(aioc_many *many, uint32_t *list, uint32_t count)
+{
+    aioc_many_batch *batch = (aioc_many_batch *)aioc_mem_zalloc(many->memory, sizeof *batch);
+    uint32_t slots = 1, i;
+    while (slots < count) slots *= 2;
+    if (batch) batch->pairs = (uint32_t *)aioc_mem_alloc(many->memory, (count + slots) * sizeof *batch->pairs);
+    if (!batch || !batch->pairs) {
+        aioc_mem_free(many->memory, batch, sizeof *batch);
+        return NULL;
+    }
+    batch->left = batch->page_items = batch->count = count;
+    batch->slot_count = slots;
+    memset(batch->pairs + count, 0xFF, slots * sizeof *batch->pairs);  /* AIOC_MANY_NONE */
+    for (i = 0; i < count; i++) {
+        uint32_t pair = batch->pairs[i] = aioc_many_pop(many, list);
+        uint32_t *slot = aioc_many_slot_of(batch, aioc_many_pair_id(many, pair));
+        many->pairs[pair].alike = *slot;
+        *slot = pair;
+    }
+    aioc_mem_sort(batch->pairs, count, sizeof *batch->pairs, aioc_many_by_key, many);
+    batch->next = many->batches;
+    return many->batches = batch;
+}
+
 /* The pairs of a share become a batch, with a stream of its range; of one key, by that. False: no memory. */
 static bool aioc_many_open_batch(aioc_many *many, uint32_t index)
 {
     aioc_many_share *share = &many->shares[index];
     const aioc_account_container *container = many->reader.ranges.container;
-    bool one_by_one = index + 1 == many->share_count, by_key = true;
-    uint32_t count = one_by_one ? 1 : share->count, pair = share->first;
+    bool one_by_one = index + 1 == many->share_count, by_key;
+    aioc_many_batch *batch = aioc_many_batch_new(many, &share->first, one_by_one ? 1 : share->count);
     aiocosmos_str min = aioc_mem_str(""), max = min;
-    aioc_many_batch *batch;
     aioc_range_stream *stream;
-    for (; !one_by_one && by_key && pair != AIOC_MANY_NONE; pair = many->pairs[pair].next)
-        by_key = aioc_many_compare_keys(many, share->first, pair) == 0;
+    if (!batch) return false;
+    share->count -= batch->count;
+    share->bytes = 0;
+    by_key = aioc_many_by_key(batch->pairs, batch->pairs + batch->count - 1, many) == 0;
     if (!by_key) min = aioc_account_text(container, container->ranges[index].min);
     if (!by_key) max = aioc_account_text(container, container->ranges[index].max);
-    batch = (aioc_many_batch *)aioc_mem_zalloc(many->memory, sizeof *batch);
-    stream = batch ? aioc_range_stream_new(&many->reader, many->reader.stream_count, min, max, aioc_mem_str("")) : NULL;
+    stream = aioc_range_stream_new(&many->reader, many->reader.stream_count, min, max, aioc_mem_str(""));
     if (!stream) {
-        aioc_mem_free(many->memory, batch, sizeof *batch);
+        aioc_many_give_back(many, batch, false);
         return false;
     }
     stream->by_key = by_key;
     stream->batch = batch;
-    batch->next = many->batches;
-    many->batches = batch;
-    batch->first = aioc_many_sort_pairs(many, &share->first, count);
-    batch->left = batch->page_items = count;
-    batch->alone = count == 1;
-    share->count -= count;
-    share->bytes = 0;
     return true;
 }
 
@@ -20003,8 +19984,7 @@ static void aioc_many_give_rest(aioc_many *many, aioc_many_batch *batch)
 {
     uint32_t most = AIOC_RANGE_SLICE;
     while (most-- && batch->left) {
-        uint32_t pair = batch->first;
-        batch->first = many->pairs[pair].next;
+        uint32_t pair = batch->pairs[batch->rest++];
         if (many->pairs[pair].answered) continue;
         batch->left--;
         if (!aioc_many_give_pair(many, pair, batch->status, aioc_json_none())) return;
