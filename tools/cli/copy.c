@@ -50,9 +50,9 @@ static size_t keep_item(char *to, aiocosmos_json row)
 
 static void fill_upsert(transfer *tr, aiocosmos_str row, aiocosmos_bulk_item *item)
 {
+    (void)tr;
     item->kind = AIOCOSMOS_UPSERT_ITEM;
     item->body = row;
-    item->pk = pk_of_document(tr->to, row);
 }
 
 /* Without the port that https:// has anyway. */

@@ -85,7 +85,6 @@ typedef struct entry {
     const char *why;                       /* it is no document; NULL: it may be one */
     size_t len;
     unsigned place;                        /* in flight */
-    bool is_json;
     bool is_read;                          /* it is in doubt, and its item is looked at */
     unsigned tries;
     int http_status, sub_status;           /* of the last answer to it before it was read */
@@ -127,7 +126,7 @@ static entry *keep_document(importer *im, const document *from)
     kept->too_long = from->too_long;
     kept->why = from->why;
     kept->len = len;
-    kept->is_json = kept->is_read = false;
+    kept->is_read = false;
     kept->tries = 0;
     memcpy(kept->text, from->text.ptr, len);
     kept->place = flight_take(from);
@@ -140,24 +139,19 @@ static void drop_line(importer *im, entry *line)
     blocks_drop(&im->entries, line);
 }
 
-/* A line that is no document, or has no key, goes the same way as the others: the library refuses it. Where there is no
- * definition any more, the service is to say why. */
-static void fill_key(importer *im, entry *line, aiocosmos_bulk_item *item)
+/* Of a document whose item is not written but named; the others have theirs in their bodies. Where there is none, the
+ * library refuses it; where there is no definition any more, the service is to say why. */
+static void fill_key(importer *im, const entry *line, aiocosmos_bulk_item *item)
 {
     const char *why;
-    aiocosmos_json_doc *doc;
     item->pk = pk_of_document(im->tool, item->body);
-    line->is_json = is_set(&item->pk);
-    if (line->is_json) return;
+    if (is_set(&item->pk)) return;
     why = aiocosmos_last_error(im->tool->client);
     if (strncmp(why, "container: ", 11) == 0) item->pk = aiocosmos_pk1(aiocosmos_none());
     im->keyless = line;
     snprintf(im->keyless_why, sizeof im->keyless_why, "%s", why);
-    line->is_json = !line->why && aiocosmos_json_parse(NULL, line->text, line->len, &doc, NULL) == 0;
-    if (line->is_json) aiocosmos_json_free(doc);
 }
 
-/* Of a document whose item is not written but named. */
 static const char *id_of(importer *im, const entry *line)
 {
     aiocosmos_json_doc *doc;
@@ -177,8 +171,8 @@ static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
     item->item_data = line;
     item->body.ptr = line->text;
     item->body.len = line->why ? 0 : line->len;            /* without a body it is refused, whatever it looks like */
-    fill_key(im, line, item);
     if (item->kind != AIOCOSMOS_READ_ITEM && item->kind != AIOCOSMOS_DELETE_ITEM) return;
+    fill_key(im, line, item);
     item->id = id_of(im, line);
     item->body.len = 0;
 }
@@ -285,13 +279,14 @@ static aiocosmos_str reason_of(const importer *im, const entry *line, const aioc
 
 static void put_reject(FILE *to, const entry *line, const refusal *why)
 {
+    aiocosmos_json_doc *doc = NULL;
     fprintf(to, "{\"line\":%" PRIu64, line->line);
     if (line->element) fprintf(to, ",\"element\":%" PRIu64, line->element);
     fputs(",\"reason\":", to);
     put_string(to, why->reason.ptr, why->reason.len);
     fprintf(to, ",\"status\":%d,\"sub_status\":%d,\"maybe_applied\":%s", why->http_status, why->sub_status,
             why->maybe_stored ? "true" : "false");
-    if (line->is_json) {
+    if (!line->why && aiocosmos_json_parse(NULL, line->text, line->len, &doc, NULL) == 0) {
         fputs(",\"document\":", to);
         put_document(to, line->text, line->len);
     } else if (!line->too_long) {
@@ -299,6 +294,7 @@ static void put_reject(FILE *to, const entry *line, const refusal *why)
         put_string(to, line->text, line->len);
     }
     fputs("}\n", to);
+    aiocosmos_json_free(doc);
 }
 
 /* How much of it could be written. */
