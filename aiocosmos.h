@@ -991,7 +991,7 @@ typedef struct aiocosmos_bulk_request {
     aiocosmos_str session_token;
     const char *const *headers;        /* of every item */
     uint32_t concurrency_max;          /* requests under way (DEFAULT_CONNECTIONS) */
-    uint32_t timeout_ms;               /* per item */
+    uint32_t timeout_ms;               /* per item, once it is sent */
     uint32_t deadline_ms;              /* of the whole bulk (default: none) */
     bool want_body;
     /* Asked for one item at a time, inside step only. */
@@ -20532,7 +20532,7 @@ typedef struct aioc_bulk_item {
     aioc_request_operation what;
     void *item_data;
     uint64_t number, pulled_us, throttled_us;
-    uint64_t deadline_us;  /* 0: none */
+    uint64_t deadline_us;  /* 0: none, or it has not been sent */
     double charge_ru;
     uint32_t attempts;
     int http_status, sub_status;
@@ -20560,12 +20560,13 @@ struct aioc_bulk {
     uint32_t allowed;  /* operations that may be under way now */
     uint32_t clean;  /* ended without a 429 since that was changed */
     uint64_t lowered_us;  /* of the last 429; 0: none */
+    uint64_t least_us;  /* that an answer has taken since then */
     uint64_t pulled;  /* items, so far */
     double ru_each;  /* of a budget, what an operation takes: at first all */
     uint64_t paid_us;  /* so far reaches what was spent of it */
     uint64_t wait_until_us;  /* as a 429 has asked to */
     aioc_reactor_timer pause;  /* armed: nothing is sent */
-    aioc_reactor_timer expiry;  /* of the oldest item */
+    aioc_reactor_timer expiry;  /* of the item whose time is over first */
     bool waiting;  /* for the ranges */
     bool starved;  /* there was no memory for a request */
     bool ended, later;  /* nothing more to pull; nothing now */
@@ -20678,30 +20679,43 @@ static void aioc_bulk_pause(aioc_bulk *bulk)
     if (due_us > reactor->now_us) aioc_reactor_timer_start(reactor, &bulk->pause, due_us);
 }
 
-/* A 429 makes the bulk pause, as each that is sent before would get one and cost units; and halves what may be under
- * way, once for all that were sent before. The longest wait counts, unless this item ends for it. */
+/* Halves what may be under way, once for all that were sent before. */
+static void aioc_bulk_lower(aioc_bulk *bulk, uint64_t sent_us)
+{
+    if (sent_us < bulk->lowered_us) return;
+    if (bulk->allowed > bulk->operations) bulk->allowed = bulk->operations;
+    bulk->allowed = bulk->allowed > 1 ? bulk->allowed / 2 : 1;
+    bulk->lowered_us = bulk->all->engine->reactor->now_us + 1;
+    bulk->clean = 0;
+}
+
+/* A 429 makes the bulk pause, as each that is sent before would get one and cost units. The longest wait counts, unless
+ * this item ends for it. */
 static void aioc_bulk_throttled(aioc_bulk *bulk, uint64_t sent_us, uint64_t wait_us, bool last)
 {
     uint64_t now_us = bulk->all->engine->reactor->now_us;
     bulk->totals.throttled++;
-    if (sent_us >= bulk->lowered_us) {
-        if (bulk->allowed > bulk->operations) bulk->allowed = bulk->operations;
-        bulk->allowed = bulk->allowed > 1 ? bulk->allowed / 2 : 1;
-        bulk->lowered_us = now_us + 1;
-        bulk->clean = 0;
-    }
+    bulk->least_us = UINT64_MAX;
+    aioc_bulk_lower(bulk, sent_us);
     if (!last && now_us + wait_us > bulk->wait_until_us) bulk->wait_until_us = now_us + wait_us;
     aioc_bulk_pause(bulk);
 }
 
 /* An item has ended without one: at first one more is allowed for each, after a 429 a request more for as many as are.
- * But an answer that takes a quarter of the time it has is slow enough. */
+ * An answer that takes a quarter of the time it has, and twice that of the fastest, is slow because too much is under
+ * way; one that takes half of it comes nearly too late. */
 static void aioc_bulk_unthrottled(aioc_bulk *bulk, uint64_t sent_us)
 {
     const aioc_op_engine *engine = bulk->all->engine;
+    uint64_t took_us = engine->reactor->now_us - sent_us;
     uint32_t unit = aioc_bulk_unit(bulk), ms = engine->options->attempt_timeout_ms;
     if (bulk->request.timeout_ms < ms) ms = bulk->request.timeout_ms;
-    if (engine->reactor->now_us - sent_us > ms * UINT64_C(250)) return;
+    if (took_us < bulk->least_us) bulk->least_us = took_us;
+    if (took_us > ms * UINT64_C(500)) {
+        if (took_us > 2 * bulk->least_us) aioc_bulk_lower(bulk, sent_us);
+        return;
+    }
+    if (took_us > ms * UINT64_C(250) && took_us > 2 * bulk->least_us) return;
     if (!bulk->lowered_us) unit = 1;
     else if (++bulk->clean < bulk->allowed) return;
     bulk->allowed += bulk->allowed < unit ? 1 : bulk->allowed < INT32_MAX ? unit : 0;
@@ -20902,20 +20916,19 @@ static bool aioc_bulk_is_overdue(const aioc_bulk_item *item)
     return item->deadline_us && item->deadline_us <= item->bulk->all->engine->reactor->now_us;
 }
 
-/* All have the same time, so the oldest is the first whose time is over. */
-static void aioc_bulk_watch_time(aioc_bulk *bulk)
-{
-    const aioc_bulk_item *oldest = (const aioc_bulk_item *)bulk->items.first;
-    if (oldest && oldest->deadline_us && !bulk->expiry.armed)
-        aioc_reactor_timer_start(bulk->all->engine->reactor, &bulk->expiry, oldest->deadline_us);
-}
-
+/* Of those whose time is over one ends now; then, or when the next one's is, this comes again. */
 static void aioc_bulk_expired(aioc_reactor_timer *timer)
 {
     aioc_bulk *bulk = (aioc_bulk *)timer->owner;
-    aioc_bulk_item *oldest = (aioc_bulk_item *)bulk->items.first;
-    if (oldest && aioc_bulk_is_overdue(oldest)) aioc_bulk_give_up(oldest, AIOCOSMOS_E_TIMEOUT);
-    aioc_bulk_watch_time(bulk);
+    aioc_bulk_item *item = (aioc_bulk_item *)bulk->items.first;
+    uint64_t due_us = UINT64_MAX;
+    for (; item; item = (aioc_bulk_item *)item->node.next) {
+        if (item->deadline_us && item->deadline_us < due_us) due_us = item->deadline_us;
+        if (!aioc_bulk_is_overdue(item)) continue;
+        aioc_bulk_give_up(item, AIOCOSMOS_E_TIMEOUT);
+        break;
+    }
+    if (due_us < UINT64_MAX) aioc_reactor_timer_start(bulk->all->engine->reactor, timer, due_us);
 }
 
 /* Its items end the same way one by one, as work, and then it does; where the client ends, all do at once. */
@@ -21118,10 +21131,15 @@ static int aioc_bulk_fill(aioc_bulk *bulk, const aioc_bulk_queue *queue, uint32_
 static void aioc_bulk_load(aioc_bulk_batch *batch, aioc_bulk_queue *queue, uint32_t count)
 {
     aioc_bulk *bulk = batch->bulk;
+    aioc_reactor *reactor = bulk->all->engine->reactor;
+    uint64_t deadline_us = reactor->now_us + bulk->request.timeout_ms * UINT64_C(1000);
+    if (bulk->request.timeout_ms == AIOCOSMOS_OFF) deadline_us = 0;
+    else if (!bulk->expiry.armed) aioc_reactor_timer_start(reactor, &bulk->expiry, deadline_us);
     for (; batch->count < count; batch->count++) {
         aioc_bulk_item *item = queue->first;
         aioc_bulk_remove(item);
         aioc_bulk_put(&batch->items, item, false);
+        if (!item->deadline_us) item->deadline_us = deadline_us;
         item->batch = batch;
         item->place = batch->count;
     }
@@ -21240,8 +21258,6 @@ static aioc_bulk_item *aioc_bulk_item_new(aioc_bulk *bulk, const aioc_request_op
     item->bulk = bulk;
     item->number = bulk->pulled;
     item->pulled_us = engine->reactor->now_us;
-    if (bulk->request.timeout_ms != AIOCOSMOS_OFF)
-        item->deadline_us = item->pulled_us + bulk->request.timeout_ms * UINT64_C(1000);
     item->together_max = AIOC_BATCH_OPERATIONS_MAX;
     item->now.is = what->is;
     item->now.is.repeatable |= engine->options->retry_writes;
@@ -21267,7 +21283,6 @@ static void aioc_bulk_add(aioc_bulk *bulk, aioc_bulk_item *item)
     bulk->left++;
     bulk->all->left++;
     bulk->all->engine->stats.ops_submitted++;
-    aioc_bulk_watch_time(bulk);
     item->turn.come = aioc_bulk_turn_came;
     item->turn.owner = item;
     if (!item->turn.key || aioc_mem_turn_wait(turns, &item->turn)) aioc_bulk_enqueue(item, false);
@@ -21298,14 +21313,14 @@ static void aioc_bulk_take(aioc_bulk *bulk, const aiocosmos_bulk_item *given)
     aioc_bulk_tell(&bad, NULL, builder->status, AIOCOSMOS_FATE_NOT_SENT, aioc_op_keep_refusal(bulk->all->engine));
 }
 
-/* As many as the next requests take and are allowed, and a budget pays for in a 32nd of their time. Where nothing under
+/* As many as the next requests take and are allowed, and a budget pays for in a second. Where nothing under
  * way gives memory back, only trying helps. */
 static bool aioc_bulk_may_pull(const aioc_bulk *bulk)
 {
     const aioc_op_engine *engine = bulk->all->engine;
     uint32_t ahead = (bulk->share_count ? bulk->share_count : 1) * AIOC_BATCH_OPERATIONS_MAX;
     uint32_t allowed = bulk->allowed > bulk->operations ? bulk->allowed - bulk->operations : 0;
-    ahead = aioc_bulk_affords(bulk, bulk->request.timeout_ms / 32, ahead < allowed ? ahead : allowed);
+    ahead = aioc_bulk_affords(bulk, 1000, ahead < allowed ? ahead : allowed);
     if (bulk->ended || bulk->later || bulk->pause.armed) return false;
     if (!bulk->share_count && aioc_bulk_is_sorted(bulk)
             ? bulk->singles.count || bulk->left >= bulk->request.concurrency_max || !aioc_bulk_room(bulk)
@@ -21387,6 +21402,7 @@ static int aioc_bulk_begin(aioc_bulk *bulk, const aiocosmos_bulk_request *reques
     if (bulk->request.timeout_ms == 0) bulk->request.timeout_ms = builder->timeout_ms;
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
     bulk->allowed = AIOC_BATCH_OPERATIONS_MAX;
+    bulk->least_us = UINT64_MAX;
     bulk->ru_each = request->ru_per_second_max;
     bulk->waiter.resume = aioc_bulk_settled;
     bulk->expiry.fire = aioc_bulk_expired;

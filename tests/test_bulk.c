@@ -139,7 +139,23 @@ TEST(at_first_each_clean_item_allows_one_more)
     world.bulk.request.timeout_ms = 1000;
     aioc_bulk_unthrottled(&world.bulk, sent_us);
     CHECK_INT(world.bulk.allowed, 201);
+    world.bulk.least_us = 140000;                          /* no slower than the fastest was, by half */
+    aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us - 280000);
+    CHECK_INT(world.bulk.allowed, 202);
+    aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us - 280001);
+    CHECK_INT(world.bulk.allowed, 202);
+    world.bulk.least_us = 260000;
+    aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us - 500001);
+    CHECK_INT(world.bulk.allowed, 202);
+    world.bulk.least_us = 250000;                          /* and now nearly too late: half of them are too many */
+    world.bulk.operations = 120;
+    for (i = 0; i < 5; i++) aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us - 500001);
+    CHECK_INT(world.bulk.allowed, 60);
+    world.bulk.lowered_us = 0;
+    world.bulk.allowed = 201;
+    world.bulk.operations = 100;
     throttle_for(0);
+    CHECK(world.bulk.least_us == UINT64_MAX);              /* that has another reason */
     for (i = 0; i < 49; i++) aioc_bulk_unthrottled(&world.bulk, world.reactor.now_us);
     CHECK_INT(world.bulk.allowed, 50);
     world.bulk.lowered_us = 0;

@@ -812,6 +812,65 @@ TEST(a_slow_server_is_given_no_more_than_it_answers_in_the_items_time)
     }
 }
 
+/* Each request is answered so long after it came, however many others are under way. */
+static struct { peer *links[128]; uint64_t due_us[128], takes_us; int count, most; } distance;
+
+static void answer_from_afar(peer *link)
+{
+    if (!heard(link, "POST ")) {
+        answer(link);
+        return;
+    }
+    distance.due_us[distance.count] = net.now_us + distance.takes_us;
+    distance.links[distance.count++] = link;
+    if (distance.count > distance.most) distance.most = distance.count;
+}
+
+/* fast_before: many may be under way at once. Returns how many items are stored. */
+static int run_from_afar(const aiocosmos_bulk_request *request, uint64_t takes_ms, bool fast_before)
+{
+    aiocosmos_client *client = open_world();
+    int i, well = 0;
+    memset(&distance, 0, sizeof distance);
+    distance.takes_us = takes_ms * 1000;
+    net.tick_us = 100;
+    remote.answer = answer_from_afar;
+    CHECK_INT(aiocosmos_bulk(client, request, NULL), 0);
+    if (fast_before) allow_many(client);
+    while (!source.ended) {
+        CHECK(aiocosmos_step(client, 5) >= 0);
+        for (i = 0; i < distance.count; i++) {
+            if (net.now_us < distance.due_us[i]) continue;
+            answer(distance.links[i]);
+            distance.links[i] = distance.links[--distance.count];
+            distance.due_us[i] = distance.due_us[distance.count];
+        }
+    }
+    for (i = 0; i < source.count; i++) well += source.items[i].status == 0;
+    close_client(client);
+    return well;
+}
+
+/* An item's time is that of its requests: what is pulled early and waits for its range has not lost any. */
+TEST(items_that_wait_to_be_sent_do_not_run_out_of_time)
+{
+    aiocosmos_bulk_request request = bulk_of(1000, AIOCOSMOS_CREATE_ITEM);
+    request.timeout_ms = 4000;
+    CHECK_INT(run_from_afar(&request, 3000, true), 1000);
+    CHECK_INT(source.totals.retries, 0);
+    request = bulk_of(300, AIOCOSMOS_CREATE_ITEM);
+    request.timeout_ms = 2000;
+    CHECK_INT(run_from_afar(&request, 90000, true), 0);  /* but they have no more */
+    CHECK_INT(source.totals.maybe_applied, 300);
+}
+
+TEST(a_distant_service_is_given_more_as_it_answers_no_slower)
+{
+    aiocosmos_bulk_request request = bulk_of(1000, AIOCOSMOS_CREATE_ITEM);
+    CHECK_INT(run_from_afar(&request, 2500, false), 1000);
+    CHECK_INT(distance.most, 4);                     /* batches of its range */
+}
+
 /* A service that bears eight items a second. */
 static bool throttled_mostly(int item, char *out, size_t cap)
 {
