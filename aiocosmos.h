@@ -1188,7 +1188,7 @@ static int64_t aioc_platform_wall_ms(void *user_data)
 }
 
 #if !AIOC_PLATFORM_EPOLL  /* Linux makes its sockets, eventfd and epoll set that way at once */
-/* It never blocks, and programs that the host starts do not inherit it. */
+/* It never blocks, and is not inherited. */
 static bool aioc_platform_tame(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -1196,17 +1196,12 @@ static bool aioc_platform_tame(int fd)
 }
 #endif
 
-/* O_NONBLOCK: opening a FIFO must not wait for its writer. */
-static int aioc_platform_file_open(const char *path)
-{
+/* O_NONBLOCK: opening a FIFO must not wait for its writer. -std=c99 hides O_CLOEXEC: it is closed soon. */
 #ifdef O_CLOEXEC
-    return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+#  define AIOC_PLATFORM_OPEN (O_RDONLY | O_NONBLOCK | O_CLOEXEC)
 #else
-    int fd = open(path, O_RDONLY | O_NONBLOCK);
-    if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
-    return fd;
+#  define AIOC_PLATFORM_OPEN (O_RDONLY | O_NONBLOCK)
 #endif
-}
 
 static ptrdiff_t aioc_platform_file_fill(int fd, void *out, size_t cap)
 {
@@ -1225,7 +1220,7 @@ static ptrdiff_t aioc_platform_file_read(void *user_data, const char *path, void
 {
     struct stat about;
     ptrdiff_t len = AIOCOSMOS_IO_FAILED;
-    int fd = aioc_platform_file_open(path);
+    int fd = open(path, AIOC_PLATFORM_OPEN);
     (void)user_data;
     if (fd < 0) return aioc_platform_io_of(errno);
     if (fstat(fd, &about) == 0 && S_ISREG(about.st_mode)) {
@@ -1269,7 +1264,7 @@ static uint32_t aioc_platform_zone(void *user_data, const char *name)
 static int aioc_platform_entropy_device(void *out, size_t len)
 {
     ptrdiff_t got;
-    int fd = aioc_platform_file_open("/dev/urandom");
+    int fd = open("/dev/urandom", AIOC_PLATFORM_OPEN);
     if (fd < 0) return aioc_platform_io_of(errno);
     got = aioc_platform_file_fill(fd, out, len);
     close(fd);
@@ -1574,7 +1569,7 @@ static intptr_t aioc_platform_poller_fd(void *user_data, void *poller)
 
 #else /* poll */
 
-#define AIOC_PLATFORM_POLL_FIRST 16  /* entries at first; doubled when they are used up */
+#define AIOC_PLATFORM_POLL_FIRST 16  /* entries at first */
 
 #ifdef POLLRDHUP  /* Linux and FreeBSD; elsewhere POLLHUP may say as much */
 #  define AIOC_PLATFORM_POLLRDHUP POLLRDHUP
