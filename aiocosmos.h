@@ -6211,14 +6211,6 @@ static const aioc_text_phrase aioc_tls_faults[] = {
     {AIOC_TEXT_OTHERS, " is damaged"}
 };
 
-static void aioc_tls_say_refused(aioc_tls_bear *session)
-{
-    aioc_tls_say_which(session);
-    if (session->verdict == BR_ERR_X509_EXPIRED) aioc_tls_say_validity(session);
-    else if (session->verdict == BR_ERR_X509_UNSUPPORTED) aioc_tls_say_signature(session);
-    else aioc_tls_say(session, aioc_text_of(aioc_tls_faults, session->verdict));
-}
-
 /* No anchor vouches for the chain, of which this is the last certificate. */
 static void aioc_tls_say_untrusted(aioc_tls_bear *session)
 {
@@ -6270,8 +6262,14 @@ static void aioc_tls_check_certificate(aioc_tls_bear *session)
     session->verdict = minimal->err;
     if (session->verdict == BR_ERR_X509_OK || (session->verdict == 0 && session->leaf_verdict != 0)) return;
     session->base.why[0] = '\0';
-    if (session->verdict == 0) aioc_tls_say_untrusted(session);
-    else aioc_tls_say_refused(session);
+    if (session->verdict == 0) {
+        aioc_tls_say_untrusted(session);
+        return;
+    }
+    aioc_tls_say_which(session);
+    if (session->verdict == BR_ERR_X509_EXPIRED) aioc_tls_say_validity(session);
+    else if (session->verdict == BR_ERR_X509_UNSUPPORTED) aioc_tls_say_signature(session);
+    else aioc_tls_say(session, aioc_text_of(aioc_tls_faults, session->verdict));
 }
 
 static aioc_tls_bear *aioc_tls_check_of(const void *checks)
@@ -6379,7 +6377,6 @@ static const aioc_text_phrase aioc_tls_errors[] = {
     {BR_ERR_BAD_MAC, "a record was damaged or forged on its way"},
     {BR_ERR_UNEXPECTED, "the server sent a message out of turn"},
     {BR_ERR_BAD_CIPHER_SUITE, "the server chose a cipher suite that was not offered"},
-    {BR_ERR_BAD_COMPRESSION, "the server chose compression, which was not offered"},
     {BR_ERR_BAD_FINISHED, "the handshake was tampered with: its checksum is wrong"},
     {BR_ERR_RESUME_MISMATCH, "the server resumed the session with other parameters"},
     {BR_ERR_INVALID_ALGORITHM, "the server chose a curve or signature that was not offered"},
@@ -6829,7 +6826,7 @@ static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const cha
     return AIOC_HTTP_MORE;
 }
 
-/* Refuses what is not HTTP at its first bytes, not after 32 KiB of it. */
+/* What is not HTTP is refused at its first bytes. */
 static aioc_http_state aioc_http_first_bytes(aioc_http_parser *parser, const char *text, size_t len)
 {
     static const char version[] = "HTTP/1.";
@@ -6865,16 +6862,6 @@ static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *tex
     return state;
 }
 
-/* What points into the head follows it. */
-static void aioc_http_rebase(aioc_http_parser *parser, const char *from, const char *to)
-{
-    size_t i;
-    for (i = 0; i < parser->names->count; i++) {
-        aiocosmos_str *view = &parser->response.wanted[i];
-        if (view->ptr) view->ptr = to + (view->ptr - from);
-    }
-}
-
 /* As aioc_mem_reserve(), but leaves what is to be spared. */
 static bool aioc_http_reserve(aioc_http_parser *parser, aioc_mem_buffer *buffer, size_t extra)
 {
@@ -6890,11 +6877,15 @@ static bool aioc_http_keep(aioc_http_parser *parser, const char *bytes, size_t l
 {
     const char *before = parser->head.len > 0 ? parser->head.data : bytes;
     aioc_mem_buffer grown = { NULL, 0, 0 };
+    size_t i;
     if (parser->head.cap - parser->head.len < len) {
         if (!aioc_http_reserve(parser, &grown, parser->head.len * 2 + len)) return false;
         if (parser->head.len) memcpy(grown.data, parser->head.data, parser->head.len);
         grown.len = parser->head.len;
-        aioc_http_rebase(parser, before, grown.data);
+        for (i = 0; i < parser->names->count; i++) {  /* what points into the head follows it */
+            aiocosmos_str *view = &parser->response.wanted[i];
+            if (view->ptr) view->ptr = grown.data + (view->ptr - before);
+        }
         aioc_mem_buffer_free(parser->memory, &parser->head);
         parser->head = grown;
     }
@@ -7003,7 +6994,7 @@ static bool aioc_http_collect(aioc_http_parser *parser, const char *bytes, size_
 {
     if (parser->draining) return true;
     if (!aioc_http_reserve(parser, &parser->body, len)) return false;
-    /* They may be in place already, put into aioc_http_room(), or, with chunks' sizes before them, near it. */
+    /* They may be in place already, in aioc_http_room(), or, with chunks' sizes before them, near it. */
     memmove(parser->body.data + parser->body.len, bytes, len);
     parser->body.len += len;
     return true;
