@@ -2568,9 +2568,9 @@ static inline size_t aioc_text_first(uint64_t marks)
 #endif
 }
 
-/*--- Finding: every byte that comes is looked at, so many are looked at together ---*/
+/*--- Finding: many bytes are looked at together ---*/
 
-/* For the innermost steps of reading: a call costs more than they do, and compilers think otherwise. */
+/* For the innermost steps of reading: a call costs more than they do. */
 #if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
 #  define AIOC_TEXT_INLINE static inline __attribute__((always_inline))
 #else
@@ -2941,8 +2941,7 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
  * value; numbers and escapes are looked at when they are asked for. Writes JSON into a buffer. Numbers go both ways
  * exactly and know nothing of the C locale.
  *
- * A \u escape that is half of a surrogate pair is let through, as RFC 8259 does, though it stands for no character: the
- * text passes on as it is, and who asks for the string gets U+FFFD in its place.
+ * Half of a surrogate pair in \u escapes is let through, as by RFC 8259; who asks for the string gets U+FFFD instead.
  *
  * May call: memory, text.    Knows nothing of: documents, requests, what the service expects.
  *========================*/
@@ -4823,8 +4822,8 @@ static void aioc_dns_config_search(aioc_dns_config *config, aiocosmos_str word)
     config->search_count++;
 }
 
-/* Without a server: this machine's. The last line of "search a b c", or the older "domain a", counts. Of the options,
- * those that make us give up sooner do, and ndots not: see aioc_dns_candidate. */
+/* Without a server: this machine's. The last "search a b c", or the older "domain a", counts; of the options, those
+ * that make us give up sooner, and ndots not: see aioc_dns_candidate. */
 static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *platform, aioc_dns_config *config)
 {
     aiocosmos_str line;
