@@ -20387,11 +20387,11 @@ static void aioc_batch_came(aioc_op *op, const aiocosmos_result *result)
     size_t size = op->operations * sizeof *results + result->body.len;
     uint32_t count = op->operations, failed = count;
     char text[AIOC_OP_MESSAGE_BYTES];
-    if (result->status >= 0 && response && response->status < 300)
+    if (result->status >= 0 && response && response->status < 300) {
         results = (aiocosmos_batch_result *)aioc_mem_alloc(engine->memory, size);
-    if (results) {
         aioc_batch_read_all(op, aioc_op_result_json(result), results, &failed, &why);
-    } else if (result->status == 0) {
+    }
+    if (!results && result->status == 0) {
         adjusted.status = AIOCOSMOS_E_NOMEM;
         adjusted.message = aioc_mem_str("done, but no memory for the results");
     }
