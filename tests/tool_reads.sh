@@ -708,7 +708,7 @@ part_advised() {
     exits 0 "$tool" query game players 'SELECT * FROM c WHERE CONTAINS(c.id, "a")' --pk '"eu"' --explain
     prints 'The service advises:'
     prints 'where the text begins so, STARTSWITH costs less'
-    prints "the service's rule QA1 2, see https://aka.ms/CosmosDB/QueryAdvisor/QA1 2"
+    prints "the service's rule QA1?2, see https://aka.ms/CosmosDB/QueryAdvisor/QA1?2"
     exits 0 "$tool" query game players 'SELECT * FROM c WHERE CONTAINS(c.id, "a")' --pk '"eu"'
     is "$(cat "$work/out")" '{"id":"a"}' 'rows, and no advice'
     bury

@@ -11,14 +11,14 @@
 static void put_plain(aiocosmos_json value)
 {
     char *text = value.type == AIOCOSMOS_JSON_STR ? malloc(value.len + 1) : NULL;
-    size_t i;
     if (value.type == AIOCOSMOS_JSON_NONE) return;
     if (!text) {
         fwrite(value.ptr, 1, value.len, stdout);
         return;
     }
     aiocosmos_json_get_str(value, text, value.len + 1);
-    for (i = 0; text[i]; i++) putchar((unsigned char)text[i] < 0x20 || text[i] == 0x7F ? ' ' : text[i]);
+    tame(text, strlen(text), "");
+    fputs(text, stdout);
     free(text);
 }
 
