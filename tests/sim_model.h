@@ -62,6 +62,7 @@ typedef struct sim_op {
     struct sim_trade *trade;                 /* a transaction; NULL: it is none */
     uint32_t ru;                             /* that it asks for */
     uint64_t submitted_us, deadline_us;      /* deadline_us 0: none */
+    uint64_t time_us;                        /* that it has; of a bulk's item, from when it is sent */
     uint64_t stalled_us;                     /* of the world, when it was submitted */
     bool     write, in_bulk, leave;          /* leave: it may be sent again after an answer was lost */
     bool     want_body;
@@ -455,6 +456,8 @@ static void sim_on_sent(void *user, world_machine *host, const sim_request *requ
     sim_op *op = sim_op_of(s, request->op);
     aiocosmos_str session;
     if (!op) return;
+    /* A bulk's item has been given to a request by now. */
+    if (op->in_bulk && op->sent == 0 && op->time_us) op->deadline_us = s->world.made.now_us + op->time_us;
     op->sent++;
     session = sim_header(request->head, "x-ms-session-token: ");
     sim_trace(&s->world, "operation %ld: sent, session token \"%.*s\"", op->number, (int)session.len, session.ptr);
@@ -826,7 +829,7 @@ static void sim_check_persistence(sim *s, const sim_op *op, const aiocosmos_resu
     if (op->in_bulk) counted -= tries->of[SIM_THROTTLE];
     if (op->kind >= SIM_PAGE || (result->status != 449 && result->status != 503) || tries->status != result->status ||
         result->fate != AIOCOSMOS_FATE_ANSWERED || s->plan.proxies || s->plan.garbles) return;
-    if (op->deadline_us && s->world.made.now_us + SIM_BACKOFF_US >= op->deadline_us) return;
+    if (op->time_us && s->world.made.now_us + SIM_BACKOFF_US >= op->submitted_us + op->time_us) return;
     sim_cover(&s->world, SIM_retries_used_up);
     SIM_CHECK(&s->world, counted > sim_retries_max(op->client), "operation %ld gives up at %d after %u attempts of %u",
               op->number, result->status, counted, (unsigned)sim_retries_max(op->client) + 1);
@@ -966,7 +969,9 @@ static void sim_op_accepted(sim_op *op, uint32_t timeout_ms)
     client->full_since_us = 0;
     if (timeout_ms == 0) timeout_ms = client->options.request_timeout_ms;
     if (timeout_ms == 0) timeout_ms = AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS;
-    if (timeout_ms != AIOCOSMOS_OFF) op->deadline_us = op->submitted_us + (uint64_t)timeout_ms * 1000u;
+    if (timeout_ms == AIOCOSMOS_OFF) return;
+    op->time_us = (uint64_t)timeout_ms * 1000u;
+    if (!op->in_bulk) op->deadline_us = op->submitted_us + op->time_us;
 }
 
 /* A client is abandoned: nobody is called back, and what is under way may arrive. */
