@@ -19859,12 +19859,14 @@ static bool aioc_many_share_pair(aioc_many *many, uint32_t pair)
             index + 1 < many->share_count) || aioc_many_open_batch(many, (uint32_t)index);
 }
 
-/* Shares out some pairs; behind the last one, a share becomes a batch, however small. False: nothing is left to. */
+/* Shares out some pairs, up to a batch; behind the last one, a share becomes one, however small. False: nothing is left
+ * to. */
 static bool aioc_many_share_out(aioc_many *many)
 {
+    const aioc_many_batch *before = many->batches;
     uint32_t most = AIOC_RANGE_SLICE, pair, i = 0;
     bool ok = true;
-    while (most && ok && !many->op->stop) {
+    while (most && ok && many->batches == before && !many->op->stop) {
         pair = many->again;
         if (pair != AIOC_MANY_NONE) many->again = many->pairs[pair].next;
         else if (many->fresh < many->pair_count) pair = many->fresh++;
@@ -19881,11 +19883,11 @@ static bool aioc_many_share_out(aioc_many *many)
     return ok;
 }
 
-/* Asks, or prepares to. False: there is nothing to do for now. */
+/* Asks once, or prepares to: a batch takes as long as many rows. False: there is nothing to do for now. */
 static bool aioc_many_send(aioc_many *many)
 {
     aioc_range_reader *reader = &many->reader;
-    uint32_t place;
+    uint32_t place, before = reader->in_flight;
     if (!aioc_many_ready(many)) return many->ended;
     for (place = 0; place < reader->stream_count && reader->in_flight < reader->parallel_max; place++) {
         const aioc_range_stream *stream = reader->streams[place];
@@ -19893,6 +19895,7 @@ static bool aioc_many_send(aioc_many *many)
         if (!stream->op && !stream->first && !stream->asked_all && !stream->failed)
             asked = aioc_range_ask_at(reader, place, !reader->bytes.held && !reader->in_flight);
         if (asked == 0) return false;
+        if (reader->in_flight > before) return true;
         if (asked < 0) aioc_range_remove(reader, place--);
     }
     return reader->in_flight < reader->parallel_max && aioc_many_share_out(many);
