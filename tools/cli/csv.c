@@ -225,7 +225,7 @@ static const char *add_name(csv *c, const field *f)
 {
     size_t used = 0, i;
     if (f->len == 0 && !f->quoted) return "the header has a column without a name";    /* "" is a name */
-    if (c->name_count == CSV_COLUMNS_MAX) return "the header has too many columns";
+    if (c->name_count == CSV_COLUMNS_MAX) return "the header has over 1000 columns";
     if (!put_text(c, &used, f)) return "the header is too long";
     c->names[c->name_count] = malloc(used + 1);
     if (!c->names[c->name_count]) return "no memory";

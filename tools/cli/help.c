@@ -314,6 +314,7 @@ const command commands[] = {
       "\n"
       "The last line, on stdout, is a JSON object with the totals, as of an import.\n"
       "\n"
+      "    aiocosmos container create game players2 --partition-key /region\n"
       "    aiocosmos copy game players game players2 --state copy.state\n"
       "    AIOCOSMOS_TO_CONNECTION_STRING='AccountEndpoint=...' \\\n"
       "        aiocosmos copy game players backup players\n" },
