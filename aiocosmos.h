@@ -2228,7 +2228,7 @@ static aiocosmos_allocator aioc_mem_allocator(aioc_mem *memory)
 
 typedef struct aioc_mem_buffer { char *data; size_t len, cap; } aioc_mem_buffer;
 
-/* Room for extra more bytes: twice of what there was or, near the limit, just what is needed. */
+/* Room for extra more bytes: twice of what there was or, near the limit, what is needed. */
 static bool aioc_mem_reserve(aioc_mem *memory, aioc_mem_buffer *buffer, size_t extra)
 {
     size_t need, cap;
@@ -2303,7 +2303,7 @@ static int aioc_mem_read(aioc_mem *memory, const aiocosmos_platform *platform, c
     return 0;
 }
 
-/*--- Turns: of those who have the same key, one at a time, in the order in which they came ---*/
+/*--- Turns: of those with the same key, one at a time, as they came ---*/
 
 typedef struct aioc_mem_turn {  /* zeroed at first */
     uint64_t key;
@@ -3037,7 +3037,7 @@ static size_t aioc_json_utf8_len(const char *at, const char *end)
     return aioc_json_is_two(word) ? 2 : aioc_json_is_three(word) ? 3 : aioc_json_is_four(word) ? 4 : 0;
 }
 
-/* Behind a run of characters of one length, as most texts in other scripts are, but for the last bytes. */
+/* Behind a run of characters of one length, as texts in other scripts are, but for the last bytes. */
 AIOC_TEXT_INLINE const char *aioc_json_skip_wide(const char *at, const char *end)
 {
     while (end - at >= 4 && aioc_json_is_two(aioc_text_load32le((const unsigned char *)at))) at += 2;
@@ -5468,7 +5468,7 @@ static void aioc_dns_lookup_wait(aioc_dns_lookup *lookup)
                                  reactor->now_us + (stale ? AIOC_DNS_STALE_US : AIOC_DNS_HOOK_US));
 }
 
-/* Enough waited: for the other family, for anything newer than what was known, or for the host. */
+/* Enough waited: for the other family, for what is newer, or for the host. */
 static AIOC_COLD void aioc_dns_lookup_lose_patience(aioc_reactor_timer *timer)
 {
     aioc_dns_lookup *lookup = (aioc_dns_lookup *)timer->owner;
@@ -7132,7 +7132,7 @@ static aioc_http_state aioc_http_feed(aioc_http_parser *parser, const char *data
     return state;
 }
 
-/* The connection has ended within a response. Whether that is complete all the same, having no other end. */
+/* The connection has ended within a response. Whether that has no other end, and is complete. */
 static bool aioc_http_end(aioc_http_parser *parser)
 {
     return parser->phase == AIOC_HTTP_UNTIL_CLOSE && aioc_http_complete(parser) == AIOC_HTTP_DONE;
