@@ -44,7 +44,8 @@ mutant "a range that is gone is not doubted" '/_watch_gone\(/,/^}/s/^ +aioc_acco
 mutant "tokens of failures are not taken" 's/status >= 300 && !aioc_protocol_is_news\(status\)/status >= 300/'
 mutant "a write in doubt is sent again" 's/.*verdict\.doubt && !now->is\.repeatable.*//'
 mutant "a transaction in doubt is sent again" 's/.*is->repeatable = is->repeatable && .*//'
-mutant "a token is trusted before the ranges" 's/ \|\| !aioc_range_same_rid\(query->cursor->from\.rid, container->rid\)//'
+mutant "a token is trusted before the ranges" \
+    's/!aioc_range_same_rid\(query->cursor->from\.rid, container->rid\)/false/'
 mutant "a worker writes leases without their ETag" 's/^ +request\.if_match = .*//' $processor
 mutant "a worker checkpoints a page before it is dealt with" \
     's/!cfp_set\(&l->behind_page, page->continuation\)/& || !cfp_set(\&l->continuation, page->continuation)/' $processor

@@ -287,7 +287,7 @@ static void sim_choose_case(sim_case *c)
     c->token_max = sim_chance(random, 0.9) ? 0 : (uint32_t)sim_magnitude(random, 1, 4000);
     c->skip_empty = sim_chance(random, 0.5);
     c->resumes = sim_chance(random, 0.5);
-    c->elsewhere = c->resumes && sim_chance(random, 0.3);
+    c->elsewhere = c->resumes && sim_chance(random, c->client->sim->plan.clients > 1 ? 0.6 : 0.3);
     c->of_collection = sim_collection.made;
     c->of_writes = sim_collection.writes;
     if (c->page_items_max == 1000) sim_cover(&c->client->sim->world, SIM_case_of_thousand);
@@ -601,6 +601,7 @@ static bool sim_start_case(sim_client *client)
 {
     sim *s = client->sim;
     sim_case *c = (sim_case *)calloc(1, sizeof *c);
+    double anew;
     if (!c) abort();
     c->next = sim_cases;
     sim_cases = c;
@@ -608,8 +609,9 @@ static bool sim_start_case(sim_client *client)
     c->born = client->born;
     sim_choose_case(c);
     sim_case_begin_failing(c);
-    if (sim_chance(&s->world.queries, strstr(c->query.sql.ptr, "c.pk = ") ? 0.1 : 0.01) && s->plan.anew)
-        sim_collection_anew(s);              /* which the client does not know yet */
+    /* The client does not know it yet; nor does the one in which it goes on, however long after. */
+    anew = c->elsewhere && s->plan.clients > 1 ? 0.3 : strstr(c->query.sql.ptr, "c.pk = ") ? 0.1 : 0.01;
+    if (sim_chance(&s->world.queries, anew) && s->plan.anew) sim_collection_anew(s);
     sim_trace(&s->world, "client %u asks: %s", client->number, c->query.sql.ptr);
     if (!sim_case_open(c)) {
         c->over = true;
