@@ -39,7 +39,7 @@ static uint64_t client_us(void *user_data)
 /* After `name` in what was asked; 0: it is not there. */
 static int asked_number(const peer *link, const char *name)
 {
-    const char *at = strstr(link->heard, name);
+    const char *at = strstr(link->out, name);
     return at ? atoi(at + strlen(name)) : 0;
 }
 
