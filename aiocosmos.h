@@ -14208,7 +14208,6 @@ typedef struct aioc_row_stage aioc_row_stage;
 static const char aioc_row_passes[] = "";
 
 #define AIOC_ROW_AGAIN 2
-#define AIOC_ROW_PIECE 8u  /* rows sorted at a time */
 
 /* What every stage can do. */
 typedef struct aioc_row_stage_kind {
@@ -14736,14 +14735,13 @@ static void aioc_row_kept_add(aioc_row_kept *rows, aioc_row *row, aioc_row **kno
     rows->to_sort = rows->stage.count;
 }
 
-/* Makes a heap, and takes the last one from its top to its end until all are in order: in place, and some at a time.
- * False: there is more to do. */
+/* One step of it: makes a heap, and takes the last one from its top to its end until all are in order, in place. False:
+ * there is more to do. */
 static bool aioc_row_kept_sort(aioc_row_kept *rows)
 {
-    uint32_t left;
-    for (left = AIOC_ROW_PIECE; left > 0 && rows->to_heap > 0; left--)
+    if (rows->to_heap > 0) {
         aioc_row_kept_sink(rows, --rows->to_heap, rows->stage.count);
-    for (; left > 0 && rows->to_sort > 1; left--) {
+    } else if (rows->to_sort > 1) {
         aioc_row *last = *aioc_row_at(&rows->array, 0);
         aioc_row_kept_put(rows, 0, *aioc_row_at(&rows->array, --rows->to_sort));
         aioc_row_kept_put(rows, rows->to_sort, last);
@@ -18005,6 +18003,7 @@ static void aioc_page_close_all(aioc_page_list *pages)
 #ifndef AIOC_QUERY_SQL_BYTES_MAX
 #define AIOC_QUERY_SQL_BYTES_MAX (256u * 1024u)  /* maxSqlQueryInputLength of the account document */
 #endif
+#define AIOC_QUERY_SLICE 64  /* rows in one piece of work */
 #define AIOC_QUERY_AHEAD_MAX 4096  /* answers read ahead, of those of which few make a page */
 
 typedef enum aioc_query_stage {
@@ -18294,7 +18293,7 @@ static void aioc_query_read_sequence(aioc_query *query)
     aioc_range_reader *reader = &query->reader;
     aioc_range_answer *answer = query->taken;
     const char *why = NULL;
-    uint32_t left = AIOC_RANGE_SLICE;
+    uint32_t left = AIOC_QUERY_SLICE;
     if (!answer) {
         aioc_query_take_answer(query);
         return;
@@ -18480,7 +18479,7 @@ static void aioc_query_read_merged(aioc_query *query)
 {
     aioc_range_reader *reader = &query->reader;
     const aioc_row_progress *progress = &query->cursor->from.progress;
-    uint32_t left = AIOC_RANGE_SLICE;
+    uint32_t left = AIOC_QUERY_SLICE;
     bool complete = aioc_query_fill_line(query);
     while (complete && left-- && query->line_count && progress->take && !aioc_query_page_is_full(query)) {
         aioc_range_stream *stream;
@@ -18618,7 +18617,7 @@ static void aioc_query_end_reading(aioc_query *query)
 
 static void aioc_query_give(aioc_query *query)
 {
-    uint32_t left = AIOC_RANGE_SLICE;
+    uint32_t left = AIOC_QUERY_SLICE;
     int found = AIOC_ROW_AGAIN;
     while (left-- && found > 0 && !aioc_query_page_is_full(query)) {
         aiocosmos_json row;
