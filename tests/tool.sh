@@ -162,8 +162,8 @@ part_usage() {
     says 'aiocosmos: AIOCOSMOS_KEY: not base64'
     exits 2 env AIOCOSMOS_ENDPOINT=nowhere AIOCOSMOS_KEY=AAAA "$tool" db list
     says 'aiocosmos: AIOCOSMOS_ENDPOINT: '
-    exits 2 "$tool" --endpoint https://Account.example --key AAAA copy a b a b --to-endpoint https://account.EXAMPLE:443/ \
-        --to-key AAAA
+    exits 2 "$tool" --endpoint https://Account.example --key AAAA copy a b a b --ca build/certs/rsa/ca.pem \
+        --to-endpoint https://account.EXAMPLE:443/ --to-key AAAA
     says 'both are the same container'
     "$tool" db list --timeout 1 >"$work/out" 2>"$work/err" || says 'No account was named'      # or somebody's emulator
 }
@@ -353,8 +353,8 @@ END
 }
 
 asked() {
-    if ! command -v script >/dev/null; then
-        echo 'tool: skipped: there is no script(1) to make a terminal'
+    if ! has_terminal; then
+        echo 'tool: skipped: script(1) makes no terminal here'
         return
     fi
     types nonsense "'$tool' db delete game"
@@ -527,7 +527,7 @@ part_delete() {
     is "$(count deep)" 3 'items of a deep key'
     exits 0 "$tool" delete game deep --where true
     is "$(count deep)" 0 'items of a deep key'
-    command -v script >/dev/null || return
+    has_terminal || return
     documents 10 | "$tool" import game many - >/dev/null 2>&1
     types nonsense "'$tool' delete game many --where 'c.n > 7'"
     is $status 1 'status of a deletion that was not meant'

@@ -100,6 +100,11 @@ players() {
     "$tool" container create game "$1" --partition-key /region >/dev/null 2>&1
 }
 
+# Whether types() works: a minimal system may have no script(1), or no /dev/pts.
+has_terminal() {
+    script -qec true /dev/null >/dev/null 2>&1 </dev/null
+}
+
 # types TEXT COMMAND: of somebody at a terminal; what is said there is in $work/out.
 types() {
     last=$2

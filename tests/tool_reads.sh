@@ -410,7 +410,7 @@ part_columns() {
     prints 'ann           7  Ann, "the" one'
     prints 'c     null       a?b?[31m'
     prints "d     123456789  $(head -c 57 /dev/zero | tr '\0' x)..."
-    command -v script >/dev/null || return
+    has_terminal || return
     types '' "stty cols 40; '$tool' query game mixed 'SELECT c.id, c.level, c.name FROM c' --table"
     prints 'd     123456789  xxxxxxxxxxxxxxxxxxxx...'
     types '' "'$tool' query game mixed 'SELECT c.name FROM c' --csv"
@@ -524,7 +524,7 @@ END
     exits 2 sh -c "echo 'batch game players --pk 1 -' | '$tool' shell --endpoint '$endpoint'"
     exits 1 sh -c "echo 'container show game none' | '$tool' shell --endpoint '$endpoint'"
     exits 2 sh -c "echo shell | '$tool' shell --endpoint '$endpoint'"
-    command -v script >/dev/null || return
+    has_terminal || return
 
     # Keys as somebody presses them: completion, moving about, the history.
     last='a shell on a terminal'
@@ -664,7 +664,7 @@ part_profile() {
     exits 1 "$tool" profile list
     exits 0 "$tool" profile delete mine
     exits 1 "$tool" profile delete mine
-    command -v script >/dev/null || return
+    has_terminal || return
     last='profile add'
     : >"$work/out"
     {

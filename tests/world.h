@@ -177,10 +177,10 @@ static inline void world_run_due(world_net *net)
  * The other side
  *----------------------------------------------------------------------------*/
 
-/* Of connecting. AGAIN: not decided. */
+/* Of connecting. AGAIN: not decided. A clock that goes back takes back no connection. */
 static inline int world_standing(const world_socket *socket)
 {
-    return socket->net->now_us < socket->decided_us ? AIOCOSMOS_IO_AGAIN : socket->comes_to;
+    return !socket->told && socket->net->now_us < socket->decided_us ? AIOCOSMOS_IO_AGAIN : socket->comes_to;
 }
 
 static inline void world_append(char **text, size_t *len, size_t *cap, const void *bytes, size_t count)
