@@ -8704,6 +8704,8 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
 {
     aioc_mem_writer out = aioc_mem_write(memory, buffer);
     size_t i, count = AIOC_PROTOCOL_PK_LEVELS;
+    aiocosmos_str plain;
+    bool quoted;
     char reason[160];
     while (count > 0 && pk->level[count - 1].type == AIOCOSMOS_VALUE_UNSET) count--;
     if (count == 0) {
@@ -8713,10 +8715,13 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
     for (i = 0; i < count; i++) {
         aiocosmos_value value = pk->level[i];
         aioc_mem_put_text(&out, i ? "," : "[");
-        if (value.type == AIOCOSMOS_VALUE_STR && value.len - 1 < AIOC_PROTOCOL_PK_BYTES &&  /* most are plain */
-            aioc_json_skip_writable(value.str, value.str + value.len, true) == value.str + value.len) {
+        quoted = value.type == AIOCOSMOS_VALUE_JSON && value.len > 1 && value.str[0] == '"' &&
+                 value.str[value.len - 1] == '"';
+        plain = aioc_text_view(value.str + quoted, value.len - 2u * quoted);
+        if ((quoted || value.type == AIOCOSMOS_VALUE_STR) && plain.len - 1 < AIOC_PROTOCOL_PK_BYTES &&  /* most are */
+            aioc_json_skip_writable(plain.ptr, plain.ptr + plain.len, true) == plain.ptr + plain.len) {
             aioc_mem_put_text(&out, "\"");
-            aioc_mem_put(&out, aioc_text_view(value.str, value.len));
+            aioc_mem_put(&out, plain);
             aioc_mem_put_text(&out, "\"");
             continue;
         }
@@ -11380,7 +11385,7 @@ static int aioc_request_check_operation(aioc_request_builder *builder, const aio
     /* "*" is true of what the first try made of the item, too. */
     what->is.repeatable = what->if_match.ptr && !aioc_mem_is(what->if_match, "*");
     if (aioc_request_check_field(builder, what->id != NULL, 'i', "id") ||
-        aioc_request_check_field(builder, what->body.len > 0, 'b', "body") ||
+        aioc_request_check_field(builder, what->body.len > 0 && !sends, 'b', "body") ||
         (strchr(kind->takes, 'i') && aioc_request_check_name(builder, "", what->id)) ||
         aioc_request_check_etag(builder, 'm', "if_match", what->if_match) ||
         aioc_request_check_etag(builder, 'n', "if_none_match", what->if_none_match)) return builder->status;

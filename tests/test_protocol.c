@@ -374,6 +374,12 @@ TEST(partition_keys_of_every_type_are_written)
     check_pk(key(value_of(AIOCOSMOS_VALUE_NONE), text_value(""), unset), 0, "[{},\"\"]");
     check_pk(key1(string("a\0b", 3)), 0, "[\"a\\u0000b\"]");
     check_pk(key1(json("\"a\\u00e9\"")), 0, "[\"a\\u00e9\"]");
+    check_pk(key1(json("\"a\"")), 0, "[\"a\"]");
+    check_pk(key1(json(" \"a\"\t")), 0, "[\"a\"]");
+    check_pk(key1(json("\"\"")), 0, "[\"\"]");
+    check_pk(key1(json("\"")), AIOCOSMOS_E_ARGUMENT, "level 1: not JSON at byte 1: a closing quote is expected");
+    check_pk(key1(json("\"a\"b\"")), AIOCOSMOS_E_ARGUMENT, "level 1: not JSON at byte 3: nothing may follow the value");
+    check_pk(key1(json("\"a\\\"")), AIOCOSMOS_E_ARGUMENT, "level 1: not JSON at byte 4: a closing quote is expected");
     check_pk(key1(json("1.50e2")), 0, "[1.50e2]");
     check_pk(key1(json("\r\n\r\n 5 \t\n")), 0, "[5]");      /* would end the header, or all of them */
     check_pk(key(json("true"), json("null"), json("\"x\"")), 0, "[true,null,\"x\"]");
