@@ -8717,7 +8717,7 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
         aioc_mem_put_text(&out, i ? "," : "[");
         quoted = value.type == AIOCOSMOS_VALUE_JSON && value.len > 1 && value.str[0] == '"' &&
                  value.str[value.len - 1] == '"';
-        plain = aioc_text_view(value.str + quoted, value.len - 2u * quoted);
+        plain = quoted ? aioc_text_view(value.str + 1, value.len - 2) : aioc_text_view(value.str, value.len);
         if ((quoted || value.type == AIOCOSMOS_VALUE_STR) && plain.len - 1 < AIOC_PROTOCOL_PK_BYTES &&  /* most are */
             aioc_json_skip_writable(plain.ptr, plain.ptr + plain.len, true) == plain.ptr + plain.len) {
             aioc_mem_put_text(&out, "\"");
