@@ -19498,6 +19498,7 @@ static void aioc_many_ended(aioc_op *op, const aiocosmos_result *result)
 static void aioc_many_finish_if_over(aioc_many *many)
 {
     aioc_op *op = many->op;
+    aioc_op_engine *engine = op->engine;
     aioc_range_tally *tally = &many->reader.tally;
     int status;
     if (many->left || many->reader.in_flight) return;
@@ -19511,11 +19512,13 @@ static void aioc_many_finish_if_over(aioc_many *many)
     }
     status = op->stop ? op->stop : tally->status;
     if (status == AIOCOSMOS_E_TIMEOUT && many->totals.failed == 0) status = 0;  /* in time, and told too late */
+    /* The message outlives what it is told of: that is freed before the host hears. */
     if (op->stop)
-        aioc_mem_print(tally->message, sizeof tally->message, "%s with %llu of %u items not known",
+        aioc_mem_print(engine->message, sizeof engine->message, "%s with %llu of %u items not known",
                        aioc_protocol_status_text(op->stop), (unsigned long long)many->totals.failed,
                        (unsigned)many->pair_count);
-    aioc_range_tally_end(tally, op, status, status ? tally->message : "");
+    else aioc_mem_print(engine->message, sizeof engine->message, "%s", tally->message);
+    aioc_range_tally_end(tally, op, status, status ? engine->message : "");
 }
 
 /* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */
