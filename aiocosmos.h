@@ -13472,6 +13472,8 @@ static void aioc_plan_find_room(aioc_plan_room *room, aiocosmos_str sql)
     int clause = 0, next, depth = 0;
     bool member = false;
     memset(room, 0, sizeof *room);
+    for (; end < sql.len; end++)  /* a lone CR ends a comment, or does not: what a clause is would be a guess */
+        if (sql.ptr[end] == '\r' && (end + 1 == sql.len || sql.ptr[end + 1] != '\n')) return;
     for (; aioc_plan_next_token(sql, &at, &token); end = at) {
         char c = *token.ptr;
         depth += (c == '(' || c == '[' || c == '{') - (c == ')' || c == ']' || c == '}');

@@ -234,7 +234,9 @@ TEST(texts_that_take_no_condition_are_asked_key_by_key)
         { "SELECT VALUE (SELECT VALUE MAX(x) FROM x IN c.tags WHERE x > 0) + c.n - 2 FROM c", 1 },
         { "SELECT VALUE n FROM c.n n", 10 },
         { "SELECT VALUE x.n FROM (SELECT VALUE c FROM c) AS x", 10 },
-        { "SELECT VALUE t FROM t IN c.tags", 10 }
+        { "SELECT VALUE t FROM t IN c.tags", 10 },
+        { "SELECT VALUE c.n FROM c -- c\r\nWHERE c.n >= 0", 1 },
+        { "SELECT VALUE c.n FROM c -- c\rWHERE c.n < 0\n", 10 }     /* which may be a comment as a whole, or not */
     };
     aiocosmos_client *client = open_world("--partitions 1");
     size_t i;
