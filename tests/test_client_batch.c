@@ -436,9 +436,10 @@ TEST(the_levels_of_a_key_are_taken_from_the_body)
 TEST(an_id_that_is_its_key_is_taken_once)
 {
     static const char *const cases[][4] = {
-        { "{\"id\":\"0\",\"kind\":5}", "\"0\"", "5" }, { "{\"kind\":\"k\",\"id\":\"1\"}", "\"1\"", "\"k\"" }
+        { "{\"id\":\"0\",\"kind\":5}", "\"0\"", "5" }, { "{\"kind\":\"k\",\"id\":\"1\"}", "\"1\"", "\"k\"" },
+        { "{\"id\":\"0\",\"kind\":5,\"id\":\"2\"}", "\"2\"", "5" }
     };
-    check_own_keys("own", cases, 2);
+    check_own_keys("own", cases, 3);
 }
 
 TEST(operations_without_an_item_need_their_key)

@@ -189,6 +189,8 @@ static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *
     names[KEY] = key_name ? key_name : names[ID];
     for (i = 0; i < EMU_ITEM_SYSTEM; i++) names[SYSTEM + i] = emu_system_name(i);
     aioc_json_fields(root, names, NAMES, found);
+    if (strcmp(names[KEY], names[ID]) == 0)                    /* of ids that come twice the last one counts */
+        found[ID] = found[KEY] = found[found[KEY].ptr > found[ID].ptr ? KEY : ID];
     if (!emu_check_id(x, found[ID], draft->id, &draft->content.id, true)) return false;
     draft->key = known && key_name && emu_is_key(found[KEY], known) ? known : &core->key;
     if (draft->key != known && !emu_document_key(x, root, &core->key, known)) return false;
