@@ -970,7 +970,8 @@ typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; its texts mus
     aiocosmos_kind kind;               /* (default: AIOCOSMOS_CREATE_ITEM) any item kind */
     const char *id;                    /* replace, patch, delete, read; NULL for create and upsert */
     aiocosmos_pk pk;                   /* (default: the transaction's; of a bulk, body's: see aiocosmos_pk_of(). A bulk
-                                        * in batches gets the container's definition before it pulls) */
+                                        * in batches gets the container's definition before it pulls; single_items need
+                                        * it known, as by AIOCOSMOS_READ_CONTAINER) */
     aiocosmos_str body;
     aiocosmos_str if_match;
     aiocosmos_str if_none_match;
