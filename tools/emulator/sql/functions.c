@@ -385,7 +385,7 @@ static void sql_apply_replicate(sql_call *call)
 {
     aiocosmos_str text = call->args[0].as.string;
     const sql_value *times = &call->args[1];
-    size_t i, length;
+    size_t length, whole, done, more;
     char *out;
     if (!sql_strings(call, 1) || times->type != SQL_NUMBER || !times->whole || times->as.number.integer < 0) return;
     length = sql_length(text);
@@ -394,9 +394,15 @@ static void sql_apply_replicate(sql_call *call)
         *call->out = call->args[0];
         return;
     }
-    out = (char *)sql_alloc(call->arena, text.len * (size_t)times->as.number.integer + 1);
-    for (i = 0; i < (size_t)times->as.number.integer; i++) memcpy(out + i * text.len, text.ptr, text.len);
-    sql_set_string(call->out, sql_str(out, i * text.len));
+    whole = text.len * (size_t)times->as.number.integer;
+    sql_spend(call->arena->env, whole / SQL_STEP_BYTES);
+    out = (char *)sql_alloc(call->arena, whole + 1);
+    if (whole) memcpy(out, text.ptr, text.len);
+    for (done = text.len; done < whole; done += more) {    /* what is there, once more */
+        more = done < whole - done ? done : whole - done;
+        memcpy(out + done, out, more);
+    }
+    sql_set_string(call->out, sql_str(out, whole));
 }
 
 static void sql_apply_reverse(sql_call *call)
@@ -405,6 +411,7 @@ static void sql_apply_reverse(sql_call *call)
     const char *at = text.ptr, *end = text.ptr + text.len, *from;
     char *out;
     if (!sql_strings(call, 1)) return;
+    sql_spend(call->arena->env, text.len);
     out = (char *)sql_alloc(call->arena, text.len + 1) + text.len;
     while (at < end) {
         from = at;
@@ -832,8 +839,13 @@ static bool sql_parse_date(aiocosmos_str text, int64_t *ticks)
     return at == text.len && sql_join_date(&date, ticks);
 }
 
-static bool sql_date_arg(const sql_value *value, int64_t *ticks)
+#define SQL_READ_DATE_STEPS  10
+#define SQL_WRITE_DATE_STEPS 30
+
+static bool sql_date_arg(sql_call *call, uint32_t index, int64_t *ticks)
 {
+    const sql_value *value = &call->args[index];
+    sql_spend(call->arena->env, SQL_READ_DATE_STEPS);
     return value->type == SQL_STRING && sql_parse_date(value->as.string, ticks);
 }
 
@@ -842,6 +854,7 @@ static void sql_set_date(sql_call *call, int64_t ticks)
     sql_date date;
     char text[40];
     if (ticks < sql_days(1, 1, 1) * SQL_TICKS_DAY || ticks >= sql_days(10000, 1, 1) * SQL_TICKS_DAY) return;
+    sql_spend(call->arena->env, SQL_WRITE_DATE_STEPS);
     sql_split_date(ticks, &date);
     snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%07dZ", (int)date.year, (int)date.month, (int)date.day,
              (int)date.hour, (int)date.minute, (int)date.second, (int)date.ticks);
@@ -919,7 +932,7 @@ static void sql_apply_date_add(sql_call *call)
     int64_t ticks, amount = call->args[1].as.number.integer, unit;
     sql_part part;
     if (!sql_find_part(&call->args[0], &part) || part == SQL_WEEKDAY || call->args[1].type != SQL_NUMBER ||
-        !call->args[1].whole || !sql_date_arg(&call->args[2], &ticks))
+        !call->args[1].whole || !sql_date_arg(call, 2, &ticks))
         return;
     unit = sql_part_ticks(part);
     if (amount < -4 * SQL_TICKS_DAY * 10000 || amount > 4 * SQL_TICKS_DAY * 10000) return;
@@ -941,8 +954,8 @@ static void sql_apply_date_diff(sql_call *call)
     int64_t from, to, unit;
     sql_date a, b;
     sql_part part;
-    if (!sql_find_part(&call->args[0], &part) || part == SQL_WEEKDAY || !sql_date_arg(&call->args[1], &from) ||
-        !sql_date_arg(&call->args[2], &to))
+    if (!sql_find_part(&call->args[0], &part) || part == SQL_WEEKDAY || !sql_date_arg(call, 1, &from) ||
+        !sql_date_arg(call, 2, &to))
         return;
     sql_split_date(from, &a);
     sql_split_date(to, &b);
@@ -981,14 +994,14 @@ static void sql_apply_date_part(sql_call *call)
 {
     int64_t ticks;
     sql_part part;
-    if (sql_find_part(&call->args[0], &part) && sql_date_arg(&call->args[1], &ticks)) sql_set_part(call, ticks, part);
+    if (sql_find_part(&call->args[0], &part) && sql_date_arg(call, 1, &ticks)) sql_set_part(call, ticks, part);
 }
 
 /* YEAR, MONTH, DAY */
 static void sql_apply_date_field(sql_call *call)
 {
     int64_t ticks;
-    if (sql_date_arg(&call->args[0], &ticks)) sql_set_part(call, ticks, (sql_part)call->function->which);
+    if (sql_date_arg(call, 0, &ticks)) sql_set_part(call, ticks, (sql_part)call->function->which);
 }
 
 static void sql_apply_date_from_parts(sql_call *call)
@@ -1014,7 +1027,7 @@ static void sql_apply_date_from_parts(sql_call *call)
 static void sql_apply_date_to_number(sql_call *call)
 {
     int64_t ticks;
-    if (!sql_date_arg(&call->args[0], &ticks)) return;
+    if (!sql_date_arg(call, 0, &ticks)) return;
     if (call->function->which == SQL_NOW_TICKS) sql_set_number(call->out, (double)ticks);   /* so the service's pages */
     else sql_set_integer(call->out, sql_floor_div(ticks, SQL_TICKS_MS));
 }
@@ -1033,12 +1046,12 @@ static void sql_apply_date_bin(sql_call *call)
 {
     int64_t ticks, origin = 0, size = 1, unit;
     sql_part part;
-    if (!sql_date_arg(&call->args[0], &ticks) || !sql_find_part(&call->args[1], &part) || part == SQL_WEEKDAY) return;
+    if (!sql_date_arg(call, 0, &ticks) || !sql_find_part(&call->args[1], &part) || part == SQL_WEEKDAY) return;
     if (call->count > 2) {
         if (call->args[2].type != SQL_NUMBER || !call->args[2].whole || call->args[2].as.number.integer <= 0) return;
         size = call->args[2].as.number.integer;
     }
-    if (call->count > 3 && (!sql_date_arg(&call->args[3], &origin) || origin < sql_days(1601, 1, 1) * SQL_TICKS_DAY))
+    if (call->count > 3 && (!sql_date_arg(call, 3, &origin) || origin < sql_days(1601, 1, 1) * SQL_TICKS_DAY))
         return;
     unit = part == SQL_NS ? 1 : sql_part_ticks(part);
     if (part == SQL_NS) size = size < 100 ? 1 : size / 100;
@@ -1062,7 +1075,7 @@ static void sql_apply_date_bin(sql_call *call)
 static void sql_apply_is_datetime(sql_call *call)
 {
     int64_t ticks;
-    sql_set_bool(call->out, sql_date_arg(&call->args[0], &ticks));
+    sql_set_bool(call->out, sql_date_arg(call, 0, &ticks));
 }
 
 /*------------------------------------------------------------------------------

@@ -609,6 +609,7 @@ bool sql_equal(sql_arena *arena, const sql_value *a, const sql_value *b)
             bool more = sql_next(arena, a, &at_a, NULL, &x);
             if (more != sql_next(arena, b, &at_b, NULL, &y)) return false;
             if (!more) return true;
+            sql_spend(arena->env, 1);
             if (!sql_equal(arena, &x, &y)) return false;
         }
     }
