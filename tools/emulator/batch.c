@@ -39,8 +39,10 @@ static aiocosmos_str emu_plain(emu_core *core, aiocosmos_json value)
 
 static bool emu_take_operation(emu_exchange *x, const emu_request *whole, aiocosmos_json object, emu_operation *op)
 {
-    static const char *const names[] = { "operationType", "id", "partitionKey", "resourceBody", "ifMatch",
-                                         "ifNoneMatch", "minimalReturnPreference" };
+    static const aiocosmos_str names[] = {
+        EMU_NAME("operationType"), EMU_NAME("id"), EMU_NAME("partitionKey"), EMU_NAME("resourceBody"),
+        EMU_NAME("ifMatch"), EMU_NAME("ifNoneMatch"), EMU_NAME("minimalReturnPreference")
+    };
     static const emu_header conditions[] = { EMU_H_IF_MATCH, EMU_H_IF_NONE_MATCH };
     aiocosmos_json field[sizeof names / sizeof *names];
     emu_core *core = x->core;
@@ -50,7 +52,7 @@ static bool emu_take_operation(emu_exchange *x, const emu_request *whole, aiocos
         return emu_refuse(x, 400, 0, "An operation of a batch has to be a JSON object.");
     core->batch_text.len = 0;
     if (!aioc_mem_reserve(&core->store.memory, &core->batch_text, object.len)) return emu_no_memory(x);
-    aioc_json_fields(object, names, sizeof names / sizeof *names, field);
+    aioc_json_pick(object, names, sizeof names / sizeof *names, field);
     for (i = 0; i < types && !aioc_json_is_str(field[0], emu_operation_types[i].name); i++) continue;
     if (i == types) return emu_refuse(x, 400, 0, "The operationType of an operation is unknown.");
     op->kind = emu_operation_types[i].kind;

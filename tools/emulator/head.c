@@ -9,8 +9,6 @@
  * MARK: - Names
  *----------------------------------------------------------------------------*/
 
-#define EMU_NAME(text) { text, sizeof text - 1 }
-
 static const aiocosmos_str emu_header_names[EMU_H_COUNT] = {
     EMU_NAME("authorization"), EMU_NAME("date"), EMU_NAME("x-ms-date"), EMU_NAME("x-ms-version"),
     EMU_NAME("content-length"), EMU_NAME("transfer-encoding"), EMU_NAME("connection"), EMU_NAME("expect"),

@@ -50,11 +50,12 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key,
                       AIOC_PROTOCOL_PK_BYTES);
 }
 
-/* The property that a path names, where that is a property of the document itself; NULL: it is further down. */
-static const char *emu_path_name(aiocosmos_str path)
+/* The property that a path names, where that is a property of the document itself; ptr NULL: it is further down. */
+static aiocosmos_str emu_path_name(aiocosmos_str path)
 {
-    const char *name = path.ptr + 1;                       /* ends with a NUL, as the path does */
-    return *name == '"' || *name == '\'' || strchr(name, '/') ? NULL : name;
+    aiocosmos_str name = aioc_text_behind(path, 1);
+    bool quoted = name.len && (*name.ptr == '"' || *name.ptr == '\'');
+    return quoted || memchr(name.ptr, '/', name.len) ? emu_str(NULL, 0) : name;
 }
 
 /* Whether a document's key is this one, where that can be told without making it: mostly both are one string. */
@@ -177,22 +178,19 @@ static aiocosmos_str emu_draft_text(emu_core *core, aiocosmos_json root, const a
  * asked of its own properties is found in one pass. */
 static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *draft, const emu_key *known)
 {
-    enum { ID, TTL, KEY, SYSTEM, NAMES = SYSTEM + EMU_ITEM_SYSTEM };
-    const char *names[NAMES], *key_name = emu_path_name(x->container->key_path[0]);
+    enum { ID, TTL, SYSTEM, KEY = SYSTEM + EMU_ITEM_SYSTEM, NAMES };
+    aiocosmos_str names[NAMES] = { EMU_NAME("id"), EMU_NAME("ttl") };
     aiocosmos_json found[NAMES];
     emu_core *core = x->core;
-    size_t i;
+    size_t i, key_at = 0;
     memset(&draft->content, 0, sizeof draft->content);
     if (root.len > EMU_ITEM_MAX) return emu_refuse(x, 413, 0, "Request size is too large");
-    names[ID] = "id";
-    names[TTL] = "ttl";
-    names[KEY] = key_name ? key_name : names[ID];
     for (i = 0; i < EMU_ITEM_SYSTEM; i++) names[SYSTEM + i] = emu_system_name(i);
-    aioc_json_fields(root, names, NAMES, found);
-    if (strcmp(names[KEY], names[ID]) == 0)                    /* of ids that come twice the last one counts */
-        found[ID] = found[KEY] = found[found[KEY].ptr > found[ID].ptr ? KEY : ID];
+    names[KEY] = emu_path_name(x->container->key_path[0]);
+    while (key_at < KEY && !aioc_mem_same(names[key_at], names[KEY])) key_at++;   /* one of the others, maybe */
+    aioc_json_pick(root, names, key_at < KEY || !names[KEY].ptr ? KEY : NAMES, found);
     if (!emu_check_id(x, found[ID], draft->id, &draft->content.id, true)) return false;
-    draft->key = known && key_name && emu_is_key(found[KEY], known) ? known : &core->key;
+    draft->key = known && names[KEY].ptr && emu_is_key(found[key_at], known) ? known : &core->key;
     if (draft->key != known && !emu_document_key(x, root, &core->key, known)) return false;
     emu_table_expect(&x->container->items, emu_item_hash(draft->key->hash, draft->content.id));
     draft->ttl = found[TTL];

@@ -53,12 +53,13 @@ void emu_put_etag(emu_text *out, uint64_t etag, int64_t ts)
 }
 
 /* Those of an item first. */
-static const char *const emu_system_names[] = {
-    "_rid", "_self", "_etag", "_ts", "_attachments", "_docs", "_sprocs", "_triggers", "_udfs", "_conflicts",
-    "_colls", "_users", "_permissions", "_token"
+static const aiocosmos_str emu_system_names[] = {
+    EMU_NAME("_rid"), EMU_NAME("_self"), EMU_NAME("_etag"), EMU_NAME("_ts"), EMU_NAME("_attachments"),
+    EMU_NAME("_docs"), EMU_NAME("_sprocs"), EMU_NAME("_triggers"), EMU_NAME("_udfs"), EMU_NAME("_conflicts"),
+    EMU_NAME("_colls"), EMU_NAME("_users"), EMU_NAME("_permissions"), EMU_NAME("_token")
 };
 
-const char *emu_system_name(size_t i)
+aiocosmos_str emu_system_name(size_t i)
 {
     return emu_system_names[i];
 }
@@ -68,7 +69,7 @@ static bool emu_is_system(aiocosmos_json key, bool is_item)
     size_t i, count = is_item ? EMU_ITEM_SYSTEM : sizeof emu_system_names / sizeof *emu_system_names;
     if (key.len < 4 || (key.ptr[1] != '_' && key.ptr[1] != '\\')) return false;
     for (i = 0; i < count; i++)
-        if (aioc_json_is_str(key, emu_system_names[i])) return true;
+        if (aioc_json_is_str(key, emu_system_names[i].ptr)) return true;
     return false;
 }
 

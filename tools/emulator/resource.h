@@ -13,7 +13,7 @@ EMU_PRIVATE void emu_put_stripped(emu_text *out, aiocosmos_json object, bool is_
 /* Where it is known that it has none. */
 EMU_PRIVATE aiocosmos_str emu_unclosed(aiocosmos_json object);
 #define EMU_ITEM_SYSTEM 5u                                 /* system properties of an item */
-EMU_PRIVATE const char *emu_system_name(size_t i);
+EMU_PRIVATE aiocosmos_str emu_system_name(size_t i);
 
 /* Takes over what the client wrote. False: no memory, and nothing has changed. */
 EMU_PRIVATE bool emu_resource_set(emu_store *store, emu_resource *resource, aiocosmos_str id, aiocosmos_json object);

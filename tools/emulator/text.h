@@ -43,6 +43,9 @@ static inline aiocosmos_str emu_str(const char *ptr, size_t len)
     return str;
 }
 
+/* An aiocosmos_str of a literal, in a table. */
+#define EMU_NAME(text) { text, sizeof text - 1 }
+
 /* At most so many bytes of a text, for "%.*s". */
 #define EMU_CUT(text, most) ((text).len < (most) ? (int)(text).len : (most)), (text).ptr
 
