@@ -6818,7 +6818,9 @@ static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const cha
         return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer has more than 256 header lines");
     i = parser->first[name_len % 64];
     while (i > 0 && !aioc_http_is_name(aioc_http_name(parser, i), line, name_len)) i = parser->next[i];
-    if (i == 0) return AIOC_HTTP_MORE;
+    if (i == 0)  /* which one that is known cannot have */
+        return memchr(line, 0x7F, name_len) ? aioc_http_refuse(parser, "the answer's head has a control character")
+                                            : AIOC_HTTP_MORE;
     value = aioc_text_trim(aioc_text_view(line + name_len + 1, len - name_len - 1));
     if (i < AIOC_HTTP_WANTED) return aioc_http_frame(parser, i, value);
     wanted = &parser->response.wanted[i - AIOC_HTTP_WANTED];

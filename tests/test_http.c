@@ -255,6 +255,8 @@ static const bad bads[] = {
     { OK_HEAD "etag: a\rb\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
     { OK_HEAD "etag: a\r\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
     { OK_HEAD "etag: long enough to be read in eights \x7f\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
+    { OK_HEAD "eta\x7fg: a\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
+    { OK_HEAD "a-name-of-more-than-eight\x7f: 1\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
     { OK_HEAD "etag: long enough to be read in eights \x1b\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
     /* Lengths. */
     { OK_HEAD "Content-Length: 5\r\n\r\nhell", 0, AIOCOSMOS_E_PROTOCOL, "cut off" },
