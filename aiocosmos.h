@@ -12695,6 +12695,7 @@ static aioc_op_verdict aioc_op_decide(aioc_op_engine *engine, aioc_op_situation 
     verdict = aioc_op_judge(now, seen);
     now->past.doubt = verdict.doubt;
     if (stop || (deadline_us && engine->reactor->now_us + verdict.wait_us >= deadline_us)) verdict.again = false;
+    if (stop && verdict.reason == AIOC_OP_SESSION) verdict.reason = AIOC_OP_FINAL;  /* nobody waited for the replica */
     return verdict;
 }
 

@@ -427,6 +427,52 @@ TEST(a_made_up_cookie_stops_one_read_and_no_more)
     }
 }
 
+static peer *held[2];
+
+static void hold(peer *link)
+{
+    if (heard(link, "GET /dbs/db/colls/c/docs/")) held[held[0] != NULL] = link;
+    else serve(link);
+}
+
+static void cancel_other(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    CHECK_INT(result->status, 0);
+    CHECK(aiocosmos_cancel(client, *(const aiocosmos_op *)user_data));
+}
+
+/* Whoever cancels a read has not waited for a replica that is behind: what was merged may yet be borne out. Its answer
+ * comes together with the one that has it cancelled. */
+TEST(a_read_that_is_cancelled_takes_no_claim_along)
+{
+    aiocosmos_client *client = open_service(serve_claims);
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM), first = request;
+    aiocosmos_str token;
+    aiocosmos_op op;
+    answer got;
+    CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str("0:-1#9223372036854775807")), 0);
+    memset(held, 0, sizeof held);
+    memset(&got, 0, sizeof got);
+    remote.answer = hold;
+    first.done = cancel_other;
+    first.user_data = &op;
+    request.user_data = &got;
+    CHECK_INT(aiocosmos_submit(client, &first, NULL), 0);
+    while (!held[0]) CHECK(aiocosmos_step(client, 100) >= 0);
+    CHECK_INT(aiocosmos_submit(client, &request, &op), 0);
+    while (!held[1]) CHECK(aiocosmos_step(client, 100) >= 0);
+    say_text(held[0], "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+    say_text(held[1], "HTTP/1.1 404 Not Found\r\nx-ms-substatus: 1002\r\nx-ms-activity-id: 1\r\n"
+                      "Content-Length: 2\r\n\r\n{}");
+    drain(client);
+    CHECK_INT(got.status, AIOCOSMOS_E_CANCELLED);
+    CHECK_INT(got.sub_status, 1002);
+    token = aiocosmos_session_get(client, NULL, "c");
+    CHECK_TEXT(token.ptr, token.len, "0:-1#9223372036854775807");
+    close_client(client);
+}
+
 /* What is claimed of other ranges is none of that read's. */
 TEST(a_made_up_cookie_takes_no_other_range_s_claim_along)
 {
