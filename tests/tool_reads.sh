@@ -543,20 +543,20 @@ END
     done
     printf 'count game players\rnonsense\025\033[A\r\004' >"$work/keys"
     pressed "$endpoint"
-    is "$(tr -d '\r' <"$work/out" | grep -c '^0$')" 2 'counts by the history'
+    is "$(tr -d '\r' <"$work/out" | grep -cE '(^|[^0-9])0$')" 2 'counts by the history'
     printf 'db list --key AAAA\rexit\r' >"$work/keys"
     pressed "$endpoint"
     is "$(grep -c AAAA "$XDG_CONFIG_HOME/aiocosmos/.history")" 0 'keys in the history'
     is "$(grep -c 'count game players' "$XDG_CONFIG_HOME/aiocosmos/.history")" 1 'lines in the history'
-    # While a command runs the terminal itself obeys Ctrl-R: each search is the first that is typed.
+    # While a command runs the terminal itself obeys Ctrl-R, and shows what is typed, perhaps before what is printed.
     printf 'container list game\rexit\r' >"$work/keys"
     pressed "$endpoint"
     printf '\022co\022\001\rexit\r' >"$work/keys"
     pressed "$endpoint"
-    is "$(tr -d '\r' <"$work/out" | grep -c '^0$')" 1 'counts by a search of the history'
+    is "$(tr -d '\r' <"$work/out" | grep -cE '(^|[^0-9])0$')" 1 'counts by a search of the history'
     printf '\022wrong\177\177\177\177\177list\rexit\r' >"$work/keys"
     pressed "$endpoint"
-    is "$(tr -d '\r' <"$work/out" | grep -c '^{"id":"players"')" 1 'lists of containers by a search of the history'
+    is "$(tr -d '\r' <"$work/out" | grep -c '{"id":"players"')" 1 'lists of containers by a search of the history'
     printf '\022game pl\003\004' >"$work/keys"
     pressed "$endpoint"
     prints "search 'game pl': count game players"
