@@ -3583,8 +3583,12 @@ static aiocosmos_json aioc_json_at(aiocosmos_json value, const char *pointer)
 static void aioc_json_pick(aiocosmos_json object, const aiocosmos_str *names, size_t n, aiocosmos_json *out)
 {
     const aioc_json_node *node = (const aioc_json_node *)object.node, *key, *end;
+    uint64_t lengths = 0;  /* a bit each: most properties have none of these */
     size_t i, last = n;
-    for (i = 0; i < n; i++) out[i] = aioc_json_none();
+    for (i = 0; i < n; i++) {
+        out[i] = aioc_json_none();
+        lengths |= UINT64_C(1) << (names[i].len & 63);
+    }
     if (object.type != AIOCOSMOS_JSON_OBJ) return;
     if (!node) {
         aioc_json_check(object.ptr, object.len, names, n, out, NULL, NULL);
@@ -3592,7 +3596,9 @@ static void aioc_json_pick(aiocosmos_json object, const aiocosmos_str *names, si
     }
     for (key = node + 1, end = node + node->next; key < end; key += 1 + key[1].next) {
         const char *at = object.ptr + (key->at - node->at) + 1;
-        i = aioc_json_which(names, n, last, at, key->len - 2, (key->info & AIOC_JSON_ESCAPED) != 0);
+        bool escaped = (key->info & AIOC_JSON_ESCAPED) != 0;
+        if (!escaped && (lengths >> ((key->len - 2) & 63) & 1) == 0) continue;
+        i = aioc_json_which(names, n, last, at, key->len - 2, escaped);
         if (i == n) continue;
         out[i] = aioc_json_of(object, key + 1);
         last = i;
@@ -3609,7 +3615,7 @@ static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, 
     }
     for (i = 0; i < n; i++) {
         for (k = 0; k < n && out[i].type == AIOCOSMOS_JSON_NONE; k++)
-            if (strcmp(names[i], names[k]) == 0) out[i] = out[k];
+            if (*names[i] == *names[k] && strcmp(names[i], names[k]) == 0) out[i] = out[k];
         found += out[i].type != AIOCOSMOS_JSON_NONE;
     }
     return found;
