@@ -248,7 +248,7 @@ TEST(operations_of_a_bulk_keep_to_their_own_conditions)
     memset(&several, 0, sizeof several);
     for (i = 0; i < IN_BULK; i++) {
         snprintf(bodies[i], sizeof bodies[i], "{\"id\":\"%d\",\"pk\":\"a\",\"n\":1}", i);
-        snprintf(ids[i], sizeof ids[i], "%d", i);
+        snprintf(ids[i], sizeof ids[i], "%u", (unsigned)i % 10);
         several.items[i] = operation(AIOCOSMOS_CREATE_ITEM, NULL, bodies[i]);
     }
     run_several(client, IN_BULK);
@@ -351,13 +351,13 @@ TEST(a_transaction_can_be_let_go)
 
 /* Bodies with ids "0", "1", ... are stored by a bulk that is given no keys, and found by these: JSON, a level each;
  * "{}": the item has no such property. A key that begins with '!': why it is refused. */
-static void check_own_keys(const char *container, const char *const (*cases)[4], int count)
+static void check_own_keys(const char *container, const char *const (*cases)[4], size_t cases_count)
 {
     aiocosmos_client *client = open_world("--partitions 4");
     aiocosmos_request read = of_kind(AIOCOSMOS_READ_ITEM), make = create_container("tree", "/tenant");
     char id[2] = "0";
     answer found;
-    int i, k;
+    int i, k, count = (int)cases_count;
     make.partition_key_paths[1] = "/user/name";
     make.partition_key_paths[2] = "/user/n";
     must(client, make);
@@ -396,7 +396,7 @@ TEST(a_key_is_taken_from_the_body_of_its_item)
         { "{\"id\":\"6\",\"pk\":1,\"pk\":\"\xc3\xa9\"}", "\"\\u00e9\"" },
         { "{\"id\":\"7\",\"in\":{\"pk\":1},\"pk\":\"\"}", "\"\"" }
     };
-    check_own_keys("c", cases, 8);
+    check_own_keys("c", cases, sizeof cases / sizeof *cases);
 }
 
 TEST(a_key_that_cannot_be_taken_is_refused)
@@ -409,7 +409,7 @@ TEST(a_key_that_cannot_be_taken_is_refused)
         { "{\"pk\":\"x\"}", "!body: \"id\" is required" }, { "{\"pk\":\"x\",\"id\":\"6\",}", "!at byte 19" },
         { "{\"pk\":\"x\",\"id\":\"7\"} {", "!at byte 20" }, { "{\"id\":\"8\",\"pk\":\"ok\"}", "\"ok\"" }
     };
-    check_own_keys("c", cases, 9);
+    check_own_keys("c", cases, sizeof cases / sizeof *cases);
 }
 
 TEST(a_deep_key_is_taken_from_the_body)
@@ -420,7 +420,7 @@ TEST(a_deep_key_is_taken_from_the_body)
         { "{\"id\":\"4\",\"a\":{\"b c\":{\"d/e\":[]}}}", "!leads to an object or array" },
         { "{\"a\":{\"b c\":{\"d/e\":false}},\"id\":\"5\"}", "false" }
     };
-    check_own_keys("deep", cases, 6);
+    check_own_keys("deep", cases, sizeof cases / sizeof *cases);
 }
 
 TEST(the_levels_of_a_key_are_taken_from_the_body)
@@ -430,7 +430,7 @@ TEST(the_levels_of_a_key_are_taken_from_the_body)
         { "{\"user\":{\"n\":2},\"tenant\":null,\"id\":\"1\"}", "null", "{}", "2" },
         { "{\"id\":\"2\",\"user\":\"ann\"}", "{}", "{}", "{}" }
     };
-    check_own_keys("tree", cases, 3);
+    check_own_keys("tree", cases, sizeof cases / sizeof *cases);
 }
 
 TEST(an_id_that_is_its_key_is_taken_once)
@@ -439,7 +439,7 @@ TEST(an_id_that_is_its_key_is_taken_once)
         { "{\"id\":\"0\",\"kind\":5}", "\"0\"", "5" }, { "{\"kind\":\"k\",\"id\":\"1\"}", "\"1\"", "\"k\"" },
         { "{\"id\":\"0\",\"kind\":5,\"id\":\"2\"}", "\"2\"", "5" }
     };
-    check_own_keys("own", cases, 3);
+    check_own_keys("own", cases, sizeof cases / sizeof *cases);
 }
 
 TEST(operations_without_an_item_need_their_key)

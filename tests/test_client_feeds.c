@@ -335,7 +335,7 @@ TEST(an_ordered_query_is_resumed_where_it_was)
     aiocosmos_query_request query = query_of("SELECT VALUE c.n FROM c ORDER BY c.n");
     aiocosmos_cursor open;
     aiocosmos_cursor_stats stats;
-    char key[8];
+    char key[16];
     static listing all;
     int i;
     for (i = 0; i < 200; i++) {

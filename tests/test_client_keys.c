@@ -61,7 +61,7 @@ static void fill_keys(aiocosmos_client *client)
     for (i = 0; i < FILLED; i += 100) {
         for (k = 0; k < 100; k++) {
             int n = (i + k) * 10;
-            snprintf(body, sizeof body, "{\"id\":\"%d\",\"pk\":\"%s\",\"n\":%d,\"even\":%s}", n, names[n], n,
+            snprintf(body, sizeof body, "{\"id\":\"%d\",\"pk\":\"%.23s\",\"n\":%d,\"even\":%s}", n, names[n], n,
                      n % 20 ? "false" : "true");
             send_off(client, create_item(aiocosmos_s(names[n]), body), &answers[k]);
         }
@@ -281,7 +281,7 @@ TEST(keys_of_one_hash_are_told_apart)
     for (i = 0; i < 3; i++) {
         memset(wide[i], 'a', 101);
         wide[i][101] = (char)('x' + i);
-        snprintf(body, sizeof body, "{\"id\":\"x\",\"pk\":\"%s\",\"n\":%d}", wide[i], i);
+        snprintf(body, sizeof body, "{\"id\":\"x\",\"pk\":\"%.103s\",\"n\":%d}", wide[i], i);
         request = create_item(aiocosmos_s(wide[i]), body);
         request.container = "old";
         CHECK_INT(ask(client, request, &made), 0);

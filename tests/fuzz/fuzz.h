@@ -60,7 +60,7 @@ static inline aiocosmos_str fuzz_part(fuzz_input *in)
 /* A copy that ends where its block ends, so that a sanitizer sees who reads on. To be freed. */
 static inline char *fuzz_copy(aiocosmos_str text)
 {
-    char *copy = (char *)malloc(text.len ? text.len : 1);
+    char *copy = (char *)calloc(1, text.len ? text.len : 1);
     if (!copy) abort();
     if (text.len) memcpy(copy, text.ptr, text.len);
     return copy;

@@ -40,7 +40,7 @@ static void name_worker(char *out, size_t cap)
     gethostname(host, sizeof host - 1);
     if (strlen(host) > HOST_BYTES) end += strlen(host) - HOST_BYTES;
     platform->entropy(platform->user_data, &random, sizeof random);
-    snprintf(out, cap, "%s-%ld-%08" PRIx32, end, (long)getpid(), random);
+    snprintf(out, cap, "%.*s-%ld-%08" PRIx32, (int)HOST_BYTES, end, (long)getpid(), random);
 }
 
 static void share(feed *rows, cfp *processor)
