@@ -57,6 +57,7 @@ part_ranges() {
     prints '  group by      c.region'
     prints '  aggregates    players Count'
     prints '  each is asked SELECT [{"item": c.region}]'
+    prints ' AS payload FROM c GROUP BY c.region'
     is "$(grep -c '^[0-9]* .* [0-9]*\.[0-9][0-9]$' "$work/out")" 8 'ranges explained'
     prints '  retrievedDocumentCount                   500'
     says '50 documents in'
@@ -440,7 +441,10 @@ part_describe() {
     is "$(sed -n 's/.*"\/id",.*"items":\([0-9]*\).*/\1/p' "$work/out")" 100 'items looked at'
     exits 1 "$tool" container describe game none
     says "there is no container 'none'"
-    awk 'BEGIN { printf "{\"id\":\"w\",\"region\":\"w\""; for (; i < 3000; i++) printf ",\"p%d\":%d", i, i; print "}" }' |
+    awk 'BEGIN {
+        printf "{\"id\":\"w\",\"region\":\"w\""
+        for (; i < 3000; i++) printf ",\"p%d\":%d", i, i
+        print "}" }' |
         "$tool" import game mixed - >/dev/null 2>&1
     exits 0 "$tool" container describe game mixed --pk '"w"'
     is "$(wc -l <"$work/out" | tr -d ' ')" 2000 paths
@@ -479,8 +483,8 @@ END
     is "$(grep -c container "$work/err")" 0 'what is said of a container'
     echo '{"op":"read","id":"none"}' | exits 1 "$tool" batch game none --pk '"eu"'
     says "there is no container 'none'"
-    for wrong in '{"op":"drop","id":"bob"}' '{"id":"bob"}' '42' '{"op":"delete","id":7}' '{"op":"read","id":"a","if":1}' \
-        '{"op":' '[{"op":"delete","id":"bob"}' '{"op":"delete"}'; do
+    for wrong in '{"op":"drop","id":"bob"}' '{"id":"bob"}' '42' '{"op":"delete","id":7}' \
+        '{"op":"read","id":"a","if":1}' '{"op":' '[{"op":"delete","id":"bob"}' '{"op":"delete"}'; do
         echo "$wrong" | exits 2 "$tool" batch game bank --pk '"eu"'
         is "$(cat "$work/out")" '' "what is printed of $wrong"
     done
@@ -535,7 +539,8 @@ END
     is "$(grep -c 'a second' "$work/out")" 0 'progress among the lines of a pager'
     exits 0 "$tool" item delete game players ann --pk '"eu"' --endpoint "$endpoint"
     last='a shell on a terminal'
-    for keys in 'cont\tsh\tga\tpla\t' 'ontainer show game players\001c' 'container show game plaers\033[D\033[D\033[Dy' \
+    for keys in 'cont\tsh\tga\tpla\t' 'ontainer show game players\001c' \
+        'container show game plaers\033[D\033[D\033[Dy' \
         'x container show game player\033[H\033[3~\033[3~\005sx\177'; do
         printf "$keys\r"'\004' >"$work/keys"
         pressed "$endpoint"
@@ -596,8 +601,8 @@ part_token() {
     says 'AIOCOSMOS_TOKEN'
     exits 2 env AIOCOSMOS_TOKEN=secret AIOCOSMOS_KEY=AAAA "$tool" db list
     says 'unset one'
-    account="AccountEndpoint=$AIOCOSMOS_ENDPOINT;"
-    account="${account}AccountKey=C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==;"
+    key=C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==
+    account="AccountEndpoint=$AIOCOSMOS_ENDPOINT;AccountKey=$key;"
     exits 2 env AIOCOSMOS_TOKEN=wrong AIOCOSMOS_CONNECTION_STRING="$account" "$tool" db list
     says 'AIOCOSMOS_CONNECTION_STRING and AIOCOSMOS_TOKEN are both set: unset one'
     exits 2 env -u AIOCOSMOS_ENDPOINT AIOCOSMOS_TOKEN=wrong AIOCOSMOS_PROFILE=some "$tool" db list
@@ -709,9 +714,8 @@ part_no_json() {
 
 # What the service advises.
 part_advised() {
-    own_answer '{"Documents":[{"id":"a"}],"_count":1}' \
-        'x-ms-cosmos-query-advice: %5B%7B%22Id%22%3A%22QA1002%22%2C%22Params%22%3A%5B%5D%7D%2C%7b%22Id%22:%22QA1%5cu001b2%22%7d%5D' ||
-        return
+    advice='%5B%7B%22Id%22%3A%22QA1002%22%2C%22Params%22%3A%5B%5D%7D%2C%7b%22Id%22:%22QA1%5cu001b2%22%7d%5D'
+    own_answer '{"Documents":[{"id":"a"}],"_count":1}' "x-ms-cosmos-query-advice: $advice" || return
     exits 0 "$tool" query game players 'SELECT * FROM c WHERE CONTAINS(c.id, "a")' --pk '"eu"' --explain
     prints 'The service advises:'
     prints 'where the text begins so, STARTSWITH costs less'

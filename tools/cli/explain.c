@@ -10,13 +10,14 @@
 /* A text of the service on one line; any other value as it is, and nothing of one that is not there. */
 static void put_plain(aiocosmos_json value)
 {
-    char *text = value.type == AIOCOSMOS_JSON_STR ? malloc(value.len + 1) : NULL;
+    char *text = value.type == AIOCOSMOS_JSON_STR ? malloc(value.len + 1) : NULL, *at;
     if (value.type == AIOCOSMOS_JSON_NONE) return;
     if (!text) {
         fwrite(value.ptr, 1, value.len, stdout);
         return;
     }
     aiocosmos_json_get_str(value, text, value.len + 1);
+    for (at = text; (at = strpbrk(at, "\t\r\n")) != NULL; at++) *at = ' ';     /* plans break queries into lines */
     tame(text, strlen(text), "");
     fputs(text, stdout);
     free(text);
