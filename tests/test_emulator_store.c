@@ -1,6 +1,7 @@
 /* test_emulator_store.c: the emulator's hash tables and lists of items, by themselves. */
 #define EMU_PRIVATE extern
 #include "tools/emulator/list.h"
+#include "tools/emulator/pages.c"
 #include "test.h"
 
 #include <stdlib.h>
@@ -112,4 +113,23 @@ TEST(a_list_moves_out_of_the_room_for_one)
     CHECK_INT(emu_list_after(&partition.items, 17), 17);
     emu_list_free(&memory, &partition.items);
     aioc_mem_close(&memory);
+}
+
+/* A block that becomes a large one and is none again has the same in it, as far as it goes. */
+TEST(memory_keeps_what_it_has_when_it_becomes_large)
+{
+    static const size_t sizes[] = { 100, 3u << 20, 100000, (4u << 20) + 1, (2u << 20) - 1, 2u << 20, 9u << 20, 1 };
+    unsigned char *block = NULL;
+    size_t size = 0, i, k;
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        block = (unsigned char *)server_allocate(block, size, sizes[i], NULL);
+        CHECK(block != NULL);
+        for (k = 0; k < size && k < sizes[i]; k++)
+            if (block[k] != (unsigned char)(k * 7 + 1)) break;
+        CHECK_INT(k, size < sizes[i] ? size : sizes[i]);
+        for (size = sizes[i], k = 0; k < size; k++) block[k] = (unsigned char)(k * 7 + 1);
+    }
+    CHECK(server_allocate(block, size, SIZE_MAX / 2, NULL) == NULL);   /* and then it is still there */
+    CHECK_INT(*block, 1);
+    CHECK(server_allocate(block, size, 0, NULL) == NULL);
 }

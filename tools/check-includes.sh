@@ -1,6 +1,6 @@
 #!/bin/sh
-# tools/check-includes.sh: checks that the files of the emulator and of the tool call in one direction. Each directory has
-# an order, written here, and each file is a test: it may include only headers of those before it, and its own.
+# tools/check-includes.sh: checks that the files of the emulator and of the tool call in one direction. Each directory
+# has an order, written here, and each file is a test: it may include only headers of those before it, and its own.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -22,11 +22,12 @@ BEGIN {
     order("tools/emulator/", "aiocosmos_emulator base")
     order("tools/emulator/sql/", "sql value regex geometry functions parse bind shape run plan")
     order("tools/emulator/", "text clock model list resource journal changes range index store kind request exchange " \
-          "keep auth fault patch policy bill metrics plan scope lookup page held query listing script feed item batch " \
-          "definition users meta explorer control answer routes restore head http network core unit tls data server main " \
-          "program")
-    order("tools/cli/", "tool interrupt io blocks input values csv flight selected columns state explain request same rows scan transfer profile account " \
-          "throughput databases resources describe items batch query export remove copy processor changes import editor shell help completion main")
+          "keep auth fault patch policy bill metrics plan scope lookup page held query listing script feed item " \
+          "batch definition users meta explorer control answer routes restore head http network core unit pages tls " \
+          "data server main program")
+    order("tools/cli/", "tool interrupt io blocks input values csv flight selected columns state explain request " \
+          "same rows scan transfer profile account throughput databases resources describe items batch query export " \
+          "remove copy processor changes import editor shell help completion main")
 }
 FNR == 1 {
     finish()

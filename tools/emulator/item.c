@@ -32,7 +32,8 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key,
     aiocosmos_pk pk;
     char why[200];
     size_t i, room = 1;
-    if (aioc_protocol_pk_from_document(root, container->key_path, container->key.path_count, &id, &pk, why, sizeof why) < 0)
+    if (aioc_protocol_pk_from_document(root, container->key_path, container->key.path_count, &id, &pk, why,
+                                       sizeof why) < 0)
         return emu_refuse(x, 400, 0, "The input content is invalid: %s.", why);
     for (i = 0; i < container->key.path_count; i++) room += pk.level[i].len + 1;
     texts->len = 0;
@@ -174,8 +175,8 @@ static aiocosmos_str emu_draft_text(emu_core *core, aiocosmos_json root, const a
     return emu_text_str(&core->scratch);
 }
 
-/* Checks a document against the container's rules, but for its ttl. known: its key may be this one; or NULL. All that is
- * asked of its own properties is found in one pass. */
+/* Checks a document against the container's rules, but for its ttl. known: its key may be this one; or NULL. All that
+ * is asked of its own properties is found in one pass. */
 static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *draft, const emu_key *known)
 {
     enum { ID, TTL, SYSTEM, KEY = SYSTEM + EMU_ITEM_SYSTEM, NAMES };
@@ -193,6 +194,7 @@ static bool emu_draft_document(emu_exchange *x, aiocosmos_json root, emu_draft *
     draft->key = known && names[KEY].ptr && emu_is_key(found[key_at], known) ? known : &core->key;
     if (draft->key != known && !emu_document_key(x, root, &core->key, known)) return false;
     emu_table_expect(&x->container->items, emu_item_hash(draft->key->hash, draft->content.id));
+    if (draft->key != known) emu_table_expect(&x->container->partitions, draft->key->hash);
     draft->ttl = found[TTL];
     for (i = 0; i < x->container->unique_count; i++) emu_unique_hash(x, root, i, draft->key, draft->uniques + 2 * i);
     draft->content.uniques = draft->uniques;

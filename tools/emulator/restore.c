@@ -260,12 +260,18 @@ static void emu_pass_record(emu_restoring *r, emu_record record)
     }
 }
 
+/* The length of a whole frame that was restored, and so needs no hash again. 0: there is none. */
+static size_t emu_known_frame_len(const unsigned char *at, size_t left)
+{
+    size_t len = left < EMU_FRAME_HEAD ? 0 : aioc_text_load32le(at);
+    return len <= left - EMU_FRAME_HEAD ? len : 0;
+}
+
 /* What is not about items, to `out`; out NULL: its bytes are counted. The frames are whole, as they were restored. */
 static size_t emu_other_records(const unsigned char *at, size_t left, emu_core *core, emu_text *out, bool *ok)
 {
     size_t bytes = 0, frame;
-    bool torn;
-    for (*ok = true; *ok && (frame = emu_frame_len(at, left, &torn)) > 0; at += EMU_FRAME_HEAD + frame) {
+    for (*ok = true; *ok && (frame = emu_known_frame_len(at, left)) > 0; at += EMU_FRAME_HEAD + frame) {
         emu_restoring r;
         memset(&r, 0, sizeof r);
         r.at = at + EMU_FRAME_HEAD;

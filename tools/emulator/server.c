@@ -557,6 +557,7 @@ bool server_open(server *s, const server_options *options)
         fprintf(stderr, "aiocosmos-emulator: the system has no poller for us\n");
         return false;
     }
+    core.allocate = server_allocate;
     if (options->log) {
         core.log = on_log;
         core.log_user_data = s;

@@ -4,6 +4,7 @@
 
 #include "aiocosmos_emulator.h"
 #include "data.h"
+#include "pages.h"
 #include "tls.h"
 
 #define EMU_RECEIVE     65536

@@ -222,8 +222,8 @@ emu_item *emu_store_item(emu_store *store, emu_container *container, const emu_k
                          const emu_item_new *content, int64_t now_ms)
 {
     emu_unique *uniques[EMU_UNIQUE_KEYS];
-    emu_partition *partition = old ? old->partition : emu_find_partition(container, key);
     emu_item *item = emu_make_item(store, content);
+    emu_partition *partition = old ? old->partition : emu_find_partition(container, key);
     emu_event *event = NULL;
     uint16_t i;
     bool ok = item && emu_make_uniques(store, container, content, uniques);
