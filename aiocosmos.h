@@ -9838,14 +9838,14 @@ static void aioc_account_resume(aioc_account_container *container, bool all)
     }
 }
 
-/* False: it is no string, too much, or no memory. */
+/* False: it is no string, has a NUL, is too much, or no memory. */
 static bool aioc_account_keep(aioc_account_container *container, aioc_mem_buffer *out, aiocosmos_json value)
 {
-    size_t room = value.len + 1;  /* unescaping never makes a string longer */
-    if (value.type != AIOCOSMOS_JSON_STR || out->len + room > AIOC_ACCOUNT_TEXT_MAX) return false;
+    size_t room = value.len + 1, at = out->len;  /* unescaping never makes a string longer */
+    if (value.type != AIOCOSMOS_JSON_STR || at + room > AIOC_ACCOUNT_TEXT_MAX) return false;
     if (!aioc_mem_reserve(container->memory, out, room)) return false;
-    out->len += aioc_json_get_str(value, out->data + out->len, room);
-    return true;
+    out->len += aioc_json_get_str(value, out->data + at, room);
+    return strlen(out->data + at) == out->len - at;
 }
 
 /* The same of an array of strings, each with a character behind it. */
@@ -9884,9 +9884,9 @@ static bool aioc_account_read_definition(aioc_account_container *container, aioc
     def->system_key = false;
     aioc_json_get_bool(field[3], &def->system_key);
     container->pk_paths.len = 0;
-    def->path_count = aioc_account_keep_all(container, &container->pk_paths, field[0], 0) ? (uint8_t)levels : 0;
-    if (def->path_count == 0) container->pk_paths.len = 0;
-    return def->path_count > 0;
+    if (!aioc_account_keep_all(container, &container->pk_paths, field[0], 0)) container->pk_paths.len = levels = 0;
+    def->path_count = (uint8_t)levels;
+    return levels > 0;
 }
 
 /* Returns how many; 0: never known. They stay while the definition is looked up anew: a bulk that takes keys from
