@@ -11,6 +11,7 @@
 #include "aiocosmos.h"
 #include "test.h"
 #include "heap.h"
+#include "vacant.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -40,15 +41,27 @@ static inline bool over_tls(void)
 static struct emulator {
     pid_t pid;
     int port;
+    int vacant;                              /* its port, kept when it was stopped; 0: none is */
     char url[96];
 } emulator;
 
-static inline void stop_emulator(void)
+static inline void end_emulator(void)
 {
+    if (emulator.vacant > 0) close(emulator.vacant);
+    emulator.vacant = 0;
     if (emulator.pid <= 0) return;
     kill(emulator.pid, SIGKILL);
     waitpid(emulator.pid, NULL, 0);
     emulator.pid = 0;
+}
+
+/* Until the next one starts, nobody is where it was. */
+static inline void stop_emulator(void)
+{
+    if (emulator.pid <= 0) return;
+    end_emulator();
+    emulator.vacant = vacant_keep(emulator.port);
+    CHECK(emulator.vacant > 0);
 }
 
 /* In the child: becomes the emulator, and ends with the test program, however that ends. */
@@ -87,8 +100,8 @@ static inline void start_emulator(const char *options)
 {
     static bool registered;
     int output[2];
-    if (!registered) registered = atexit(stop_emulator) == 0;
-    stop_emulator();
+    if (!registered) registered = atexit(end_emulator) == 0;
+    end_emulator();
     CHECK_INT(pipe(output), 0);
     fflush(stdout);
     emulator.pid = fork();

@@ -502,3 +502,18 @@ TEST(a_file_that_may_not_grow_refuses_changes_only)
     stop_emulator();
     unlink(DATA);
 }
+
+/*--- The tests' own part ------------------------------------------------------------------------*/
+
+/* Others start servers meanwhile, whose port the kernel chooses: one of these would be where the emulator was. */
+TEST(where_an_emulator_was_stopped_nobody_comes)
+{
+    int i;
+    start_emulator("");
+    stop_emulator();
+    for (i = 0; i < 60000; i++) {
+        int fd = vacant_keep(0);
+        CHECK(vacant_port(fd) != emulator.port);
+        close(fd);
+    }
+}

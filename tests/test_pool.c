@@ -4,6 +4,7 @@
 #include "aiocosmos.h"
 #include "test.h"
 #include "heap.h"
+#include "vacant.h"
 #include "texts.h"
 #include "pool_awake.h"
 #include "by_hand.h"
@@ -2712,27 +2713,23 @@ TEST(pool_ends_everything_once_whatever_happens_over_tls)
 
 typedef struct real_client { int fd; size_t got; } real_client;
 
-static struct { int listener, count; real_client clients[128]; uint16_t port; int requests; } real;
+static struct { int listener, vacant, count; real_client clients[128]; uint16_t port; int requests; } real;
 
 static void real_open(void)
 {
-    struct sockaddr_in address;
-    socklen_t len = sizeof address;
     memset(&real, 0, sizeof real);
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    real.listener = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(bind(real.listener, (struct sockaddr *)&address, len) == 0 && listen(real.listener, 128) == 0);
-    CHECK(getsockname(real.listener, (struct sockaddr *)&address, &len) == 0);
+    real.listener = vacant_keep(0);
+    CHECK(real.listener >= 0 && listen(real.listener, 128) == 0);
     fcntl(real.listener, F_SETFL, O_NONBLOCK);
-    real.port = ntohs(address.sin_port);
+    real.port = (uint16_t)vacant_port(real.listener);
 }
 
 static void real_close(void)
 {
     while (real.count > 0) close(real.clients[--real.count].fd);
     close(real.listener);
+    real.vacant = vacant_keep(real.port);
+    CHECK(real.vacant >= 0);
 }
 
 /* Answers every request of `size` bytes that is there. */
@@ -2810,5 +2807,6 @@ TEST(pool_over_real_sockets)
     }
     CHECK_INT(tickets[0].outcome.error, AIOCOSMOS_E_CONNECT);
     CHECK(strstr(tickets[0].message, "refused: nobody listens there") != NULL);
+    close(real.vacant);
     teardown();
 }
