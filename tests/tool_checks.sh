@@ -92,7 +92,9 @@ await_more() {
 
 # documents N: a line each.
 documents() {
-    awk -v n="$1" 'BEGIN { for (i = 1; i <= n; i++) printf "{\"id\":\"%d\",\"region\":\"r%d\",\"n\":%d}\n", i, i % 50, i }'
+    awk -v n="$1" 'BEGIN {
+        for (i = 1; i <= n; i++) printf "{\"id\":\"%d\",\"region\":\"r%d\",\"n\":%d}\n", i, i % 50, i
+    }'
 }
 
 players() {
@@ -122,8 +124,11 @@ with_emulator() {
     BUILD=$work/$part tools/with-emulator.sh "$0" "$part"
 }
 
-# own_emulator OPTION...: one that this script can stop: its process is $own, and its address what the tool takes.
+# own_emulator OPTION...: one that this script can stop: its process is $own, and its address what the tool takes. Its
+# port may be another's as soon as it is gone: where each address of 127.0.0.0/8 is this machine's, it has one that
+# others do not listen at.
 own_emulator() {
+    [ "$(uname -s)" != Linux ] || set -- --host 127.$(($$ / 62500 + 1)).$(($$ / 250 % 250 + 1)).$(($$ % 250 + 1)) "$@"
     rm -f "$work/own"
     mkfifo "$work/own"
     "$emulator" --port 0 "$@" >"$work/own" &

@@ -1,6 +1,6 @@
-/* vacant.h: a port where nobody listens, nor will as long as the test wants it so. A port that was merely closed is soon
- * given to somebody else: a kernel chooses among some 7,000, and tests that run side by side start a hundred servers
- * within the seconds that a client may knock. */
+/* vacant.h: a port where nobody listens, nor will as long as the test wants it so. One that was merely closed is soon
+ * somebody else's: a kernel chooses among some 7,000, and tests that run side by side start a hundred servers within
+ * the seconds that a client may knock. */
 #ifndef VACANT_H
 #define VACANT_H
 
