@@ -1,6 +1,7 @@
 /* What the emulator keeps of changes, and what another one makes of that: the same, to the byte. */
 #include "emulator_world.h"
 
+#define VERSIONS ",\"changeFeedPolicy\":{\"retentionDuration\":60}"
 #define BATCH "x-ms-cosmos-is-batch-request: True\r\nx-ms-cosmos-batch-atomic: True\r\n"
 
 /*--- A file in memory --------------------------------------------------------------------*/
@@ -51,6 +52,40 @@ static size_t open_again(size_t len, const char **error)
 
 /*--- All that can be seen of an emulator ----------------------------------------------------*/
 
+static void see(char **all, size_t *len, const char *path)
+{
+    char text[300];
+    int size = snprintf(text, sizeof text, "%s %d %s %s\n", path, got.status, header("x-ms-session-token"),
+                        header("etag"));
+    if (got.status >= 400) got.body.len = 0;               /* it names the request */
+    *all = (char *)realloc(*all, *len + (size_t)size + got.body.len + 2);
+    memcpy(*all + *len, text, (size_t)size);
+    memcpy(*all + *len + size, got.body.ptr, got.body.len);
+    *len += (size_t)size + got.body.len;
+    (*all)[(*len)++] = '\n';
+    (*all)[*len] = 0;
+}
+
+/* A change feed of each partition, from several points on. */
+static void see_feeds(char **all, size_t *len, const char *mode, const char *container)
+{
+    char docs[64], *ranges;
+    const char *at;
+    int start;
+    snprintf(docs, sizeof docs, "%s/docs", container);
+    call("GET", f("%s/pkranges", container), NULL, NULL);
+    ranges = strndup(got.body.ptr, got.body.len);
+    for (at = ranges; (at = strstr(at, "\"id\":\"")) != NULL; at++) {
+        for (start = 1, got.status = 0; got.status != 304 && start < 3000; start += 9) {
+            call("GET", docs, f("A-IM: %s\r\nx-ms-cosmos-changefeed-wire-format-version: 2021-09-15\r\n"
+                                "If-None-Match: \"%d\"\r\nx-ms-documentdb-partitionkeyrangeid: %d\r\n", mode, start,
+                                atoi(at + 6)), NULL);
+            see(all, len, docs);
+        }
+    }
+    free(ranges);
+}
+
 static char *seen_all(void)
 {
     static const char *const paths[][2] = {
@@ -63,21 +98,15 @@ static char *seen_all(void)
     char *all = NULL;
     size_t i, len = 0;
     int pages;
+    for (i = 0; i < 4; i++)                                /* first, because some of these find what has expired */
+        see_feeds(&all, &len, i < 2 ? "Full-Fidelity Feed" : "Incremental feed",
+                  i % 2 ? "/dbs/D/colls/T" : "/dbs/D/colls/C");
     for (i = 0; i < sizeof paths / sizeof *paths; i++) {
         char continuation[700] = "";
         for (pages = 0; pages < 50; pages++) {
-            char text[300];
-            int size;
             const char *name = *continuation ? "x-ms-continuation: " : "", *end = *continuation ? "\r\n" : "";
             call("GET", paths[i][0], f("%s%s%s%s", paths[i][1] ? paths[i][1] : "", name, continuation, end), NULL);
-            size = snprintf(text, sizeof text, "%s %d %s %s\n", paths[i][0], got.status, header("x-ms-session-token"),
-                            header("etag"));
-            all = (char *)realloc(all, len + (size_t)size + got.body.len + 2);
-            memcpy(all + len, text, (size_t)size);
-            memcpy(all + len + size, got.body.ptr, got.body.len);
-            len += (size_t)size + got.body.len;
-            all[len++] = '\n';
-            all[len] = 0;
+            see(&all, &len, paths[i][0]);
             snprintf(continuation, sizeof continuation, "%s", header("x-ms-continuation"));
             if (!*continuation) break;
         }
@@ -96,15 +125,16 @@ static void check_same(const char *a, const char *b)
 
 /*--- Tests --------------------------------------------------------------------------------*/
 
-static void make_these(const char *feed_policy)
+/* C and T, and what each has more in its definition. */
+static void make_these(const char *more, const char *more_of_t)
 {
     CHECK_INT(call("POST", "/dbs", "x-ms-offer-throughput: 500\r\n", "{\"id\":\"D\"}"), 201);
     CHECK_INT(call("POST", "/dbs/D/colls", NULL,
                    f("{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2},"
-                     "\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/u\"]}]}%s}", feed_policy)), 201);
+                     "\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/u\"]}]}%s}", more)), 201);
     CHECK_INT(call("POST", "/dbs/D/colls", "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":4000}\r\n",
-                   "{\"id\":\"T\",\"partitionKey\":{\"paths\":[\"/pk\",\"/id\"],\"kind\":\"MultiHash\",\"version\":2},"
-                   "\"defaultTtl\":100}"), 201);
+                   f("{\"id\":\"T\",\"partitionKey\":{\"paths\":[\"/pk\",\"/id\"],\"kind\":\"MultiHash\","
+                     "\"version\":2},\"defaultTtl\":100%s}", more_of_t)), 201);
     CHECK_INT(call("POST", "/dbs/D/users", NULL, "{\"id\":\"ann\"}"), 201);
     CHECK_INT(call("POST", "/dbs/D/users", "x-ms-documentdb-is-upsert: True\r\n", "{\"id\":\"ann\",\"n\":1}"), 200);
     CHECK_INT(call("POST", "/dbs/D/users/ann/permissions", NULL, "{\"id\":\"p\",\"permissionMode\":\"All\","
@@ -114,7 +144,7 @@ static void make_these(const char *feed_policy)
 
 static void make_all(void)
 {
-    make_these(",\"changeFeedPolicy\":{\"retentionDuration\":60}");
+    make_these(VERSIONS, VERSIONS);
 }
 
 /* One change, or an attempt at one. */
@@ -203,16 +233,18 @@ static void take_anew(void)
     anew.left = -1;
 }
 
-/* Once more written anew, and gone on with, and read: it is the same as what happened. */
+/* Once more written anew, and gone on with, and read: it is the same as what happened, deletions and all versions among
+ * it, where they are kept. */
 TEST(what_is_written_anew_is_the_same_again)
 {
+    static const char *const policies[] = { "", VERSIONS };
     uint64_t state;
     int round;
-    for (state = 1; state <= 20; state++) {
+    for (state = 1; state <= 16; state++) {
         uint64_t dice = state * 1201;
         const char *error;
         open_kept();
-        make_these("");
+        make_these(policies[state & 1], policies[state >> 1 & 1]);
         anew.len = 0;
         anew.left = -1;
         for (round = 0; round < 3; round++) {
@@ -235,12 +267,45 @@ TEST(what_is_written_anew_is_the_same_again)
     }
 }
 
+static void set_policy(const char *more)
+{
+    CHECK_INT(call("PUT", "/dbs/D/colls/C", NULL,
+                   f("{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2},"
+                     "\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/u\"]}]}%s}", more)), 200);
+}
+
+/* Versions are kept from some time on, and then no more, and then again, with the file written anew at each time. */
+TEST(what_is_written_anew_knows_since_when_versions_are_kept)
+{
+    static const char *const policies[] = { "", VERSIONS ",\"defaultTtl\":40", "", VERSIONS };
+    uint64_t dice = 11;
+    size_t i;
+    open_kept();
+    make_these("", "");
+    anew.len = 0;
+    anew.left = -1;
+    for (i = 0; i < 12; i++) {
+        const char *error;
+        char *before;
+        change_some(&dice, 60);
+        set_policy(policies[i % 4]);
+        change_some(&dice, 60);
+        before = seen_all();
+        CHECK(strstr(before, "previousImageLSN") || i % 2 == 0);
+        CHECK_INT(open_again(file.len, &error), file.len);
+        CHECK(aiocosmos_emulator_rewrite(w.core, file.bytes, file.len, keep, &anew));
+        take_anew();
+        check_opens_the_same(before);
+    }
+    close_world();
+}
+
 /* An item that says a ttl which is none, written before its container had any. */
 TEST(items_are_written_anew_as_they_were_taken)
 {
     const char *error;
     open_kept();
-    make_these("");
+    make_these("", "");
     CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), "{\"id\":\"1\",\"pk\":\"a\",\"ttl\":\"often\"}"), 201);
     CHECK_INT(call("PUT", "/dbs/D/colls/C", NULL, "{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2},"
                    "\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/u\"]}]},\"defaultTtl\":50}"), 200);
@@ -263,7 +328,7 @@ TEST(what_cannot_be_written_anew_stays)
     uint64_t dice = 5;
     unsigned long nth, failed = 1, refused = 0;
     open_kept();
-    make_these("");
+    make_these("", "");
     change_some(&dice, 100);
     for (nth = 0; nth < 2; nth++) {
         anew.len = 0;
@@ -287,16 +352,32 @@ TEST(what_cannot_be_written_anew_stays)
     close_world();
 }
 
-/* Of a container that keeps all versions no record is needless. */
+/* Of a container that keeps all versions no record is needless; of another beside it all but the last are. */
 TEST(versions_that_are_kept_stay)
 {
+    const char *error;
+    char *before;
+    size_t needs;
+    int i;
     open_kept();
-    make_all();
+    make_these(VERSIONS, "");
     add_item("1", "a", 1);
     CHECK_INT(call("DELETE", DOCS "/1", PK("[\"a\"]"), NULL), 204);
-    CHECK_INT(aiocosmos_emulator_needs(w.core, file.bytes, file.len), file.len);
+    CHECK(aiocosmos_emulator_needs(w.core, file.bytes, file.len) > file.len - 300);    /* heads of frames */
+    for (i = 0; i < 100; i++)
+        CHECK_INT(call("POST", "/dbs/D/colls/T/docs", UPSERT PK("[\"a\",\"2\"]"),
+                       f("{\"id\":\"2\",\"pk\":\"a\",\"n\":%d}", i)) / 100, 2);
+    needs = aiocosmos_emulator_needs(w.core, file.bytes, file.len);
+    CHECK(needs < file.len - 99 * 60);
+    before = seen_all();
+    CHECK(strstr(before, "\"operationType\":\"delete\"") != NULL);
+    anew.len = 0;
     anew.left = -1;
-    CHECK(!aiocosmos_emulator_rewrite(w.core, file.bytes, file.len, keep, &anew));
+    CHECK_INT(open_again(file.len, &error), file.len);
+    CHECK(aiocosmos_emulator_rewrite(w.core, file.bytes, file.len, keep, &anew));
+    CHECK(anew.len < needs + 1000);
+    take_anew();
+    check_opens_the_same(before);
     close_world();
     free(anew.bytes);
     memset(&anew, 0, sizeof anew);

@@ -78,8 +78,8 @@ void aiocosmos_emulator_close(aiocosmos_emulator *emulator);
 size_t aiocosmos_emulator_restore(aiocosmos_emulator *emulator, const void *bytes, size_t len, const char **error);
 
 /* Hands `keep` what brings back the same as these bytes, which restore was just given, without the changes in them that
- * later ones have undone; needs: how many bytes that will be, about, or len where none can be left out, as a container
- * keeps all versions of its items. False: keep was refused, or no memory, and the bytes are as good as before. */
+ * later ones have undone, but for those of containers that keep all versions of their items; needs: how many bytes that
+ * will be, about. False: keep was refused, or no memory, and the bytes are as good as before. */
 size_t aiocosmos_emulator_needs(aiocosmos_emulator *emulator, const void *bytes, size_t len);
 bool   aiocosmos_emulator_rewrite(aiocosmos_emulator *emulator, const void *bytes, size_t len,
                                   bool (*keep)(void *user_data, const void *bytes, size_t len), void *user_data);

@@ -10,9 +10,9 @@
 #define EMU_JOURNAL_HEAD  "aiocosmos-emulator data 2\n"
 #define EMU_FRAME_HEAD    12u
 
-/* Numbers are little-endian. A container is four bytes, the last of its _rid. Where a file was written anew, requests
- * and reshapings come first, in their order, then the items that are left in that of their numbers, each as it is, then
- * where containers and ETags go on. */
+/* Numbers are little-endian. A container is four bytes, the last of its _rid. Where a file was written anew, requests,
+ * reshapings and whatever came to containers that keep all versions come first, in their order, then the items that are
+ * left of the others, in that of their numbers, each as it is, then where those containers and ETags go on. */
 typedef enum emu_record {
     EMU_RECORD_ITEM = 'I',        /* container, number (8), ETag (8), time in s (8), text (4 and so many) */
     EMU_RECORD_REMOVAL = 'D',     /* container, number (8), time in ms (8), expired (1) */

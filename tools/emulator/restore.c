@@ -267,8 +267,20 @@ static size_t emu_known_frame_len(const unsigned char *at, size_t left)
     return len <= left - EMU_FRAME_HEAD ? len : 0;
 }
 
-/* What is not about items, to `out`; out NULL: its bytes are counted. The frames are whole, as they were restored. */
-static size_t emu_other_records(const unsigned char *at, size_t left, emu_core *core, emu_text *out, bool *ok)
+/* Whether what has happened is told by nothing else: requests and reshapings, and each change of a container that keeps
+ * all versions. record: what follows its type. */
+static bool emu_record_stays(emu_core *core, emu_record type, emu_restoring record)
+{
+    const emu_container *container;
+    if (type == EMU_RECORD_REQUEST || type == EMU_RECORD_RESHAPING) return true;
+    if (type == EMU_RECORD_ETAG) return false;
+    record.core = core;
+    container = emu_take_container(&record);
+    return container && container->retention_s > 0;
+}
+
+/* What stays, in its order, to `out`; out NULL: its bytes are counted. The frames are whole, as they were restored. */
+static size_t emu_staying_records(const unsigned char *at, size_t left, emu_core *core, emu_text *out, bool *ok)
 {
     size_t bytes = 0, frame;
     for (*ok = true; *ok && (frame = emu_known_frame_len(at, left)) > 0; at += EMU_FRAME_HEAD + frame) {
@@ -280,8 +292,9 @@ static size_t emu_other_records(const unsigned char *at, size_t left, emu_core *
             const unsigned char *record = r.at;
             size_t before = r.left;
             emu_record type = (emu_record)*emu_take_bytes(&r, 1);
+            bool stays = emu_record_stays(core, type, r);
             emu_pass_record(&r, type);
-            if (type != EMU_RECORD_REQUEST && type != EMU_RECORD_RESHAPING) continue;
+            if (!stays) continue;
             bytes += before - r.left;
             if (out && emu_journal_begin(&core->store, type)) emu_put(out, record + 1, before - r.left - 1);
         }
@@ -295,9 +308,12 @@ static bool emu_rewrite_items(emu_core *core, const emu_container *container)
 {
     emu_store *store = &core->store;
     const size_t size = container->range_count * sizeof(uint32_t);
-    uint32_t *slot = (uint32_t *)aioc_mem_zalloc(&store->memory, size), i;
-    bool ok = slot && !container->retention_s;
     const emu_item *item;
+    uint32_t *slot, i;
+    bool ok;
+    if (container->retention_s) return true;               /* all that came to it has stayed */
+    slot = (uint32_t *)aioc_mem_zalloc(&store->memory, size);
+    ok = slot != NULL;
     while (ok && (item = emu_item_next(container, slot)) != NULL) {
         emu_journal_settled(store, container, item);
         if (store->journal.buffer.len > EMU_FRAME_FULL) ok = emu_keep(core);
@@ -315,7 +331,7 @@ static bool emu_rewrite(emu_core *core, const unsigned char *records, size_t len
     const emu_database *database = core->store.databases;
     const emu_container *container;
     bool ok;
-    emu_other_records(records, len, core, &core->store.journal, &ok);
+    emu_staying_records(records, len, core, &core->store.journal, &ok);
     for (; ok && database; database = database->next)
         for (container = database->containers; ok && container; container = container->next)
             ok = emu_rewrite_items(core, container);
@@ -324,7 +340,6 @@ static bool emu_rewrite(emu_core *core, const unsigned char *records, size_t len
     return emu_keep(core);
 }
 
-/* Bytes that would do, where all versions of items are nowhere kept: those are nothing that an item says. */
 size_t aiocosmos_emulator_needs(emu_core *core, const void *bytes, size_t len)
 {
     const size_t head = sizeof EMU_JOURNAL_HEAD - 1;
@@ -334,11 +349,10 @@ size_t aiocosmos_emulator_needs(emu_core *core, const void *bytes, size_t len)
     uint32_t i, k;
     bool ok;
     if (len < head) return len;
-    needs = head + emu_other_records((const unsigned char *)bytes + head, len - head, core, NULL, &ok);
+    needs = head + emu_staying_records((const unsigned char *)bytes + head, len - head, core, NULL, &ok);
     for (; database; database = database->next) {
         for (container = database->containers; container; container = container->next) {
-            if (container->retention_s) return len;
-            for (i = 0; i < container->range_count; i++)
+            for (i = 0; !container->retention_s && i < container->range_count; i++)
                 for (k = 0; k < container->range[i]->items.count; k++)
                     if (container->range[i]->items.at[k])
                         needs += EMU_ITEM_RECORD + container->range[i]->items.at[k]->text_len;
