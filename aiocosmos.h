@@ -146,8 +146,7 @@ typedef enum aiocosmos_error {
     AIOCOSMOS_E_TIMEOUT = -6,     /* the operation's own deadline */
     AIOCOSMOS_E_DNS = -7, AIOCOSMOS_E_CONNECT = -8, AIOCOSMOS_E_TLS = -9,
     /* the answer is not HTTP, contradicts itself, or is not the service's: it lacks x-ms-activity-id,
-     * x-ms-request-charge and x-ms-substatus (on loopback: and is no JSON); http_status says what a proxy, say, has
-     * answered */
+     * x-ms-request-charge and x-ms-substatus (on loopback: and is no JSON) */
     AIOCOSMOS_E_PROTOCOL = -10,
     AIOCOSMOS_E_TOO_LARGE = -11,  /* the answer is over response_bytes_max or a header limit */
     AIOCOSMOS_E_REENTERED = -12,  /* step, run or drain inside a callback */
@@ -519,7 +518,7 @@ AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
 
 /* Text that is not a result's; it must outlive the document. 0; E_ARGUMENT and the byte in *error_at; E_NOMEM. client
  * NULL: realloc and free, without a limit, on any thread; otherwise its memory: free the document before destroy. */
-typedef struct aiocosmos_json_doc aiocosmos_json_doc;                      /* opaque */
+typedef struct aiocosmos_json_doc aiocosmos_json_doc;
 AIOCOSMOS_API int  aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len,
                                         aiocosmos_json_doc **out, size_t *error_at);
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc);
@@ -12004,9 +12003,10 @@ static void aioc_op_hand_over(aioc_op *op, const aiocosmos_result *result)
 static void aioc_op_log_failure(aioc_op_engine *engine, const aiocosmos_result *result)
 {
     int status = result->status;
+    bool quotes = status > 0 || aioc_op_delivered(result)->response;
     if (status != 0 && status != 304)
         aioc_op_log(engine, aioc_protocol_is_news(status) ? 3 : 2, result->op.id,
-                    aioc_op_delivered(result)->response ? aioc_protocol_status_text(status) : result->message.ptr);
+                    quotes ? aioc_protocol_status_text(status) : result->message.ptr);
 }
 
 /* Out of every list, then its callback, then its memory. A response is lent. message NULL: what the status says. */

@@ -1511,7 +1511,9 @@ static void note_line(int level, const char *message, uint64_t op_id, void *user
 TEST(a_logger_hears_of_failures_but_never_secrets)
 {
     static journal j;
+    static listing all;
     aiocosmos_options options;
+    aiocosmos_query_request query;
     aiocosmos_client *client;
     answer got;
     memset(&j, 0, sizeof j);
@@ -1526,6 +1528,13 @@ TEST(a_logger_hears_of_failures_but_never_secrets)
     CHECK(ask(client, upsert_item(aiocosmos_s("p"), "{\"id\":\"a\",\"pk\":\"p\",\"secret\":\"hunter2\"}"), &got) != 0);
     CHECK(j.levels[2] > 0);
     CHECK(!strstr(j.text, "hunter2") && !strstr(j.text, "C2y6yDjf5") && !strstr(j.text, "sig%3D"));
+    memset(&j, 0, sizeof j);
+    memset(&query, 0, sizeof query);
+    query.container = "c";
+    query.sql = "SELECT * FROM c WHERE 'hunter2' hunter2";    /* a syntax error that the service quotes */
+    CHECK_INT(read_all(client, &query, &all), 400);
+    CHECK(strstr(all.message, "hunter2"));
+    CHECK(j.levels[2] > 0 && !strstr(j.text, "hunter2"));
     close_client(client);
     memset(&j, 0, sizeof j);
     options.logger.level_max = 1;
