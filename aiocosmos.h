@@ -325,8 +325,7 @@ typedef void (*aiocosmos_result_fn)(aiocosmos_client *client, const aiocosmos_re
 #define AIOCOSMOS_DEFAULT_RESPONSE_BYTES       (8u << 20)
 #define AIOCOSMOS_DEFAULT_CONTAINERS           256u
 
-/* Zero means the default in every field, here as in all requests: options = {0}; in C++ {}, of which no compiler
- * warns. */
+/* Zero means the default in every field, here as in all requests: options = {0}; in C++ {}. */
 typedef struct aiocosmos_options {
     /* Where to, and as whom: a connection string, or an endpoint and one of key, token, token_fn. */
     const char *connection_string;     /* "AccountEndpoint=https://...;AccountKey=...;" */
@@ -412,7 +411,7 @@ AIOCOSMOS_API size_t aiocosmos_poll_fds(const aiocosmos_client *client, aiocosmo
 AIOCOSMOS_API void aiocosmos_wake(aiocosmos_client *client);
 /* Operations, and items of bulks, that have not ended, forgotten ones too; not open queries without an owed page. */
 AIOCOSMOS_API uint32_t aiocosmos_pending(const aiocosmos_client *client);
-/* Steps until nothing is pending. 0; E_TIMEOUT: something still is; E_REENTERED; E_DESTROYED. */
+/* Steps until nothing is pending (-1: however long). 0; E_TIMEOUT: something still is; E_REENTERED; E_DESTROYED. */
 AIOCOSMOS_API int  aiocosmos_drain(aiocosmos_client *client, int timeout_ms);
 AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us);   /* 0: no budget */
 /* Another account key (base64), used from the next attempt on. 0, or E_ARGUMENT and the old key stays. */
@@ -968,9 +967,9 @@ typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; its texts mus
     void *item_data;                   /* of a bulk: handed to item_done */
     aiocosmos_kind kind;               /* (default: AIOCOSMOS_CREATE_ITEM) any item kind */
     const char *id;                    /* replace, patch, delete, read; NULL for create and upsert */
-    aiocosmos_pk pk;                   /* (default: the transaction's; of a bulk, body's: see aiocosmos_pk_of(). A bulk
-                                        * in batches gets the container's definition before it pulls; single_items need
-                                        * it known, as by AIOCOSMOS_READ_CONTAINER) */
+    /* (default: the transaction's; of a bulk, body's: see aiocosmos_pk_of(). A bulk in batches gets the container's
+     * definition before it pulls; single_items need it known, as by AIOCOSMOS_READ_CONTAINER) */
+    aiocosmos_pk pk;
     aiocosmos_str body;
     aiocosmos_str if_match;
     aiocosmos_str if_none_match;
@@ -18981,7 +18980,9 @@ static AIOC_COLD int aioc_query_fill(aioc_page_cursor *cursor, const void *asked
         (sql && aioc_query_build_body(builder, &cursor->body, request, sql)) ||
         (cursor->way && aioc_request_keep(builder, &aioc_query_of(cursor)->params, aioc_mem_text(&builder->body))))
         return builder->status;
-    if (!aioc_page_take_fingerprint(cursor, cursor->feed->type)) return aioc_request_no_memory(builder);
+    /* Not those of when each of several keys was asked for by itself. */
+    if (!aioc_page_take_fingerprint(cursor, request->pk_count > 1 ? "keys" : cursor->feed->type))
+        return aioc_request_no_memory(builder);
     return request->continuation.len ? aioc_page_read_token(cursor, request->continuation) : 0;
 }
 

@@ -120,6 +120,21 @@ static void split_sometimes(aiocosmos_client *client)
     if (got.pages % 5 == 2) split_first_range();
 }
 
+/* Until then each key was a reader of its own, and rows that are equal stood in another order. */
+TEST(tokens_of_keys_that_were_asked_for_one_by_one_are_refused)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request request = of_all_keys("SELECT VALUE c.n FROM c ORDER BY c.n");
+    keys[0] = aiocosmos_pk_s("a");
+    keys[1] = aiocosmos_pk_s("b");
+    request.pk_count = 2;
+    request.continuation = aiocosmos_text(
+        "aq2-AwDoRZDba9bK4gxTZ0FBQzRBQUFBdz0AAAACRkYgM0E1MzgxRTExMTRFQjhEM0ZDQzkwNzk1MDQ1QjQ5QjcgM0E1MzgxRTExMTRFQjhEM0"
+        "ZDQzkwNzk1MDQ1QjQ5QjgMW3siaXRlbSI6MX1dGFNnQUFDNEFBQUF3RkFBQUFBQUFBQUE9PQEAAHX_gMJ7u1MW");
+    CHECK_STR(refusal_of_query(client, &request), "continuation: of another query, container or list of keys");
+    close_world(client);
+}
+
 static void squeeze(aiocosmos_client *client)
 {
     (void)client;
