@@ -106,9 +106,12 @@ TEST(containers)
 }
 
 #define WITH(PROPERTIES) "{\"id\":\"X\",\"partitionKey\":{\"paths\":[\"/a\"]}," PROPERTIES "}"
-#define EMBEDDING(REST)  WITH("\"vectorEmbeddingPolicy\":{\"vectorEmbeddings\":[{\"path\":\"/v\",\"dataType\":" REST "}]}")
+#define EMBEDDING(REST)  WITH("\"vectorEmbeddingPolicy\":{\"vectorEmbeddings\":[{\"path\":\"/v\",\"dataType\":" REST \
+                              "}]}")
 
 #define INDEXING(REST)   WITH("\"indexingPolicy\":{" REST "}")
+#define SPATIAL(REST)    INDEXING("\"spatialIndexes\":[{\"path\":\"/p/?\"," REST "}]")
+#define LEVELS(PATHS)    "{\"id\":\"X\",\"partitionKey\":{\"paths\":[" PATHS "],\"kind\":\"MultiHash\",\"version\":2}}"
 
 /* What is misspelt is refused and named, for the container would be another than was meant. */
 TEST(container_policies)
@@ -147,9 +150,22 @@ TEST(container_policies)
         { INDEXING("\"compositeIndexes\":[[{\"path\":\"/a\",\"order\":\"down\"}]]"), "indexing policy" },
         { INDEXING("\"compositeIndexes\":[{\"path\":\"/a\"}]"), "indexing policy" },
         { INDEXING("\"spatialIndexes\":[{\"path\":\"a\"}]"), "indexing policy" },
+        { INDEXING("\"spatialIndexes\":{}"), "indexing policy" },
+        { SPATIAL("\"type\":[]"), "'type' of a spatial index" },
+        { SPATIAL("\"types\":\"Point\""), "'types' of a spatial index have to be" },
+        { SPATIAL("\"types\":[\"Point\",\"Circle\"]"), "'types' of a spatial index have to be" },
+        { SPATIAL("\"types\":[null]"), "'types' of a spatial index have to be" },
+        { SPATIAL("\"boundingBox\":[0,0,1,1]"), "a 'boundingBox' has to have" },
+        { SPATIAL("\"boundingBox\":{\"xmin\":0,\"ymin\":0,\"xmax\":1}"), "a 'boundingBox' has to have" },
+        { SPATIAL("\"boundingBox\":{\"xmin\":0,\"ymin\":0,\"xmax\":1,\"ymax\":0}"), "a 'boundingBox' has to have" },
+        { SPATIAL("\"boundingBox\":{\"xmin\":0,\"ymin\":0,\"xmax\":1,\"yMax\":1}"), "'yMax' of a boundingBox" },
+        { WITH("\"geospatialConfig\":{\"type\":\"Geometry\"},\"indexingPolicy\":{\"spatialIndexes\":[{\"path\":\"/*\","
+               "\"types\":[\"Point\"]}]}"), "needs a 'boundingBox'" },
         { INDEXING("\"vectorIndexes\":{}"), "indexing policy" },
         { INDEXING("\"fullTextIndexes\":[\"/a\"]"), "indexing policy" },
         { INDEXING("\"indexingMode\":\"Eventual\""), "indexing policy" },
+        { LEVELS("\"/a\",\"/a\""), "twice" },
+        { LEVELS("\"/a/b\",\"/c\",\"/\\\"a\\\"/'b'\""), "twice" },
         { "{\"id\":\"X\",\"partitionKey\":{\"paths\":[\"/a\"],\"versions\":2}}", "'versions' of partitionKey" },
         { "{\"id\":\"X\",\"partitionKey\":{\"paths\":[\"/a\"],\"version\":\"V3\"}}", "version" },
         { WITH("\"computedProperties\":{}"), "computed properties" },
@@ -157,7 +173,8 @@ TEST(container_policies)
     static const char all[] = WITH("\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/m\",\"/b/c\"]}]},"
         "\"conflictResolutionPolicy\":{\"mode\":\"LastWriterWins\",\"conflictResolutionPath\":\"/n\"},"
         "\"vectorEmbeddingPolicy\":{\"vectorEmbeddings\":[{\"path\":\"/v\",\"dataType\":\"int8\",\"dimensions\":2,"
-        "\"distanceFunction\":\"dotproduct\"}]},\"fullTextPolicy\":{\"defaultLanguage\":\"en-US\",\"fullTextPaths\":[]},"
+        "\"distanceFunction\":\"dotproduct\"}]},"
+        "\"fullTextPolicy\":{\"defaultLanguage\":\"en-US\",\"fullTextPaths\":[]},"
         "\"computedProperties\":[{\"name\":\"low\",\"query\":\"SELECT VALUE LOWER(c.a) FROM c\"}],"
         "\"changeFeedPolicy\":{\"retentionDuration\":10},\"analyticalStorageTtl\":-1,"
         "\"geospatialConfig\":{\"type\":\"Geometry\"},\"materializedViewDefinition\":{}");
@@ -204,7 +221,12 @@ TEST(indexing_policies_of_sdks)
         INDEXING("\"includedPaths\":[{\"path\":\"/*\",\"indexes\":[{\"kind\":\"Range\",\"dataType\":\"Number\","
                  "\"precision\":-1}],\"isFullIndex\":true}],\"compositeIndexes\":[[{\"path\":\"/a\","
                  "\"order\":\"ascending\"},{\"path\":\"/b\",\"order\":\"Descending\"},{\"path\":\"/c\"}]]"),
-        INDEXING("\"spatialIndexes\":[{\"path\":\"/p/?\",\"types\":[\"Point\"],\"boundingBox\":{\"xmin\":0}}],"
+        LEVELS("\"/a/b\",\"/a\",\"/a/c\""),
+        SPATIAL("\"types\":[\"Point\",\"polygon\"]"),
+        WITH("\"geospatialConfig\":{\"type\":\"Geometry\"},\"indexingPolicy\":{\"spatialIndexes\":[{\"path\":\"/*\","
+             "\"types\":[\"MultiPolygon\"],\"boundingBox\":{\"xmin\":-1.5,\"ymin\":0,\"xmax\":1e3,\"ymax\":1}}]}"),
+        INDEXING("\"spatialIndexes\":[{\"path\":\"/p/?\",\"types\":[\"Point\"],\"boundingBox\":{\"xmin\":0,\"ymin\":0,"
+                 "\"xmax\":1,\"ymax\":1}}],"
                  "\"vectorIndexes\":[{\"path\":\"/v\",\"type\":\"diskANN\",\"quantizationByteSize\":2,"
                  "\"indexingSearchListSize\":100}],\"fullTextIndexes\":[{\"path\":\"/t\"}]")
     };
@@ -1101,7 +1123,7 @@ TEST(pages_across_splits)
             rows++;
         }
         page++;
-        if (page % 3 == 1) CHECK(aiocosmos_emulator_split(w.core, "D", "C", NULL));  /* the first one, again and again */
+        if (page % 3 == 1) CHECK(aiocosmos_emulator_split(w.core, "D", "C", NULL)); /* the first, again and again */
         if (page % 7 == 2) {
             char last[32];                                 /* and the last one */
             call("GET", "/dbs/D/colls/C/pkranges", NULL, NULL);

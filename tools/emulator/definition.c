@@ -53,12 +53,28 @@ static bool emu_path_ok(aiocosmos_str path)
     return true;
 }
 
+/* Whether two paths, which are well-formed, are one, however their names are quoted. */
+static bool emu_same_path(aiocosmos_str a, aiocosmos_str b)
+{
+    char one[256], other[256];
+    while (a.len && b.len)
+        if (!aioc_protocol_path_step(&a, one, sizeof one) || !aioc_protocol_path_step(&b, other, sizeof other) ||
+            strcmp(one, other) != 0) return false;
+    return a.len == b.len;
+}
+
+/* What an earlier emulator has taken is brought back. */
+static bool emu_is_restoring(const emu_exchange *x)
+{
+    return x->store->clock.stands_ms != 0;
+}
+
 static bool emu_define_key(emu_exchange *x, emu_container *container, aiocosmos_json key, size_t *used)
 {
     static const char *const names[] = { "paths", "kind", "version", "systemKey" };
     aiocosmos_json found[4], path;
     int64_t version = 1;
-    size_t count;
+    size_t count, i;
     bool multi;
     if (key.type != AIOCOSMOS_JSON_OBJ)
         return emu_refuse(x, 400, 0, "The partition key definition is missing: 'partitionKey' has to be an "
@@ -88,6 +104,11 @@ static bool emu_define_key(emu_exchange *x, emu_container *container, aiocosmos_
             return emu_refuse(x, 400, 0, "The partition key component definition path '%.*s' could not be accepted, "
                               "failed near position '0'. Partition key paths must contain only valid characters and "
                               "not contain a trailing slash or wildcard character.", EMU_CUT(path, 100));
+        for (i = 0; i + 1 < container->key.path_count && !emu_is_restoring(x); i++)
+            if (emu_same_path(container->key_path[i], *to))
+                return emu_refuse(x, 400, 0, "The partition key component definition path '%.*s' could not be "
+                                  "accepted: it is there twice. Each path of a partition key has to be another one.",
+                                  EMU_CUT(path, 100));
     }
     return true;
 }
@@ -101,7 +122,7 @@ static bool emu_define_unique(emu_exchange *x, emu_container *container, aiocosm
     if (!emu_names_known(x, policy, "uniqueKeyPolicy", keys, 1)) return false;
     memset(&list, 0, sizeof list);
     aioc_json_fields(policy, keys, 1, &list);
-    if (policy.type == AIOCOSMOS_JSON_OBJ && emu_is_absent(list)) return true;   /* Java writes {} where there are none */
+    if (policy.type == AIOCOSMOS_JSON_OBJ && emu_is_absent(list)) return true;   /* Java writes {} for none */
     if (policy.type != AIOCOSMOS_JSON_OBJ || list.type != AIOCOSMOS_JSON_ARR)
         return emu_refuse(x, 400, 0, "The unique key policy is invalid: it has to be an object with 'uniqueKeys', an "
                           "array.");
@@ -186,8 +207,49 @@ static bool emu_composite_ok(emu_exchange *x, aiocosmos_json indexes)
     return true;
 }
 
+/* Of places on a plane, which has no end, each path's has to be said: its index is of that. */
+static bool emu_box_ok(emu_exchange *x, aiocosmos_json box, bool flat)
+{
+    static const char *const names[] = { "xmin", "ymin", "xmax", "ymax" };
+    aiocosmos_json found[4];
+    double side[4];
+    size_t i;
+    if (emu_is_absent(box))
+        return !flat || emu_refuse(x, 400, 0, "The indexing policy is invalid: in a container of geometry each path of "
+                                   "'spatialIndexes' needs a 'boundingBox'.");
+    if (!emu_names_known(x, box, "a boundingBox", names, 4)) return false;
+    memset(found, 0, sizeof found);
+    if (box.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(box, names, 4, found);
+    for (i = 0; i < 4 && aioc_json_get_f64(found[i], &side[i]); i++) continue;
+    return (i == 4 && side[0] < side[2] && side[1] < side[3]) ||
+           emu_refuse(x, 400, 0, "The indexing policy is invalid: a 'boundingBox' has to have 'xmin', 'ymin', 'xmax' "
+                      "and 'ymax', numbers, of which the last two are the greater.");
+}
+
+static bool emu_spatial_ok(emu_exchange *x, aiocosmos_json indexes, bool flat)
+{
+    static const char *const names[] = { "path", "types", "boundingBox" };
+    static const char *const types[] = { "Point", "LineString", "Polygon", "MultiPolygon" };
+    aiocosmos_json index, type, found[3];
+    memset(&index, 0, sizeof index);
+    if (!emu_elements_known(x, indexes, "a spatial index", names, 3) || !emu_paths_ok(indexes)) return false;
+    while (indexes.type == AIOCOSMOS_JSON_ARR && aioc_json_next(indexes, NULL, &index)) {
+        bool ok;
+        aioc_json_fields(index, names, 3, found);
+        ok = emu_is_absent(found[1]) || found[1].type == AIOCOSMOS_JSON_ARR;
+        memset(&type, 0, sizeof type);
+        while (ok && found[1].type == AIOCOSMOS_JSON_ARR && aioc_json_next(found[1], NULL, &type))
+            ok = type.type == AIOCOSMOS_JSON_STR && emu_is_word_of_sdks(type, types, 4);
+        if (!ok)
+            return emu_refuse(x, 400, 0, "The indexing policy is invalid: 'types' of a spatial index have to be an "
+                              "array of Point, LineString, Polygon and MultiPolygon.");
+        if (!emu_box_ok(x, found[2], flat)) return false;
+    }
+    return true;
+}
+
 /* A policy that makes no sense is refused, and what is misspelt in one named. */
-static bool emu_indexing_ok(emu_exchange *x, aiocosmos_json policy)
+static bool emu_indexing_ok(emu_exchange *x, aiocosmos_json policy, bool flat)
 {
     enum { MODE, AUTOMATIC, INCLUDED, EXCLUDED, COMPOSITE, SPATIAL, VECTOR, FULL_TEXT, NAMES };
     static const char *const names[NAMES] = { "indexingMode", "automatic", "includedPaths", "excludedPaths",
@@ -205,8 +267,9 @@ static bool emu_indexing_ok(emu_exchange *x, aiocosmos_json policy)
         !emu_elements_known(x, found[EXCLUDED], "an excluded path", of_included, 3)) return false;
     if (policy.type == AIOCOSMOS_JSON_OBJ && emu_is_word_of_sdks(found[MODE], modes, 3) &&
         (emu_is_absent(found[AUTOMATIC]) || aioc_json_get_bool(found[AUTOMATIC], &truth)) &&
-        emu_paths_ok(found[INCLUDED]) && emu_paths_ok(found[EXCLUDED]) && emu_paths_ok(found[SPATIAL]) &&
-        emu_paths_ok(found[VECTOR]) && emu_paths_ok(found[FULL_TEXT]) && emu_composite_ok(x, found[COMPOSITE]))
+        emu_paths_ok(found[INCLUDED]) && emu_paths_ok(found[EXCLUDED]) && emu_paths_ok(found[VECTOR]) &&
+        emu_paths_ok(found[FULL_TEXT]) && emu_composite_ok(x, found[COMPOSITE]) &&
+        (emu_is_restoring(x) || emu_spatial_ok(x, found[SPATIAL], flat)))
         return true;
     if (x->status) return false;                           /* refused already */
     return emu_refuse(x, 400, 0, "The indexing policy is invalid: it needs an 'indexingMode' of consistent or none, "
@@ -399,9 +462,10 @@ bool emu_define_container(emu_exchange *x, emu_container *container, aiocosmos_j
     container->definition_len = len;
     return emu_define_key(x, container, found[EMU_C_KEY], &used) &&
            emu_define_unique(x, container, found[EMU_C_UNIQUE], &used) &&
-           emu_indexing_ok(x, found[EMU_C_INDEXING]) && emu_define_ttl(x, container, found[EMU_C_TTL]) &&
-           emu_define_feed(x, container, found[EMU_C_FEED]) && emu_conflict_ok(x, found[EMU_C_CONFLICT]) &&
-           emu_define_places(x, container, found[EMU_C_GEO]) && emu_vectors_ok(x, found[EMU_C_VECTORS]) &&
+           emu_define_places(x, container, found[EMU_C_GEO]) &&
+           emu_indexing_ok(x, found[EMU_C_INDEXING], container->flat) &&
+           emu_define_ttl(x, container, found[EMU_C_TTL]) && emu_define_feed(x, container, found[EMU_C_FEED]) &&
+           emu_conflict_ok(x, found[EMU_C_CONFLICT]) && emu_vectors_ok(x, found[EMU_C_VECTORS]) &&
            emu_full_text_ok(x, found[EMU_C_FULL_TEXT]) && emu_computed_ok(x, found[EMU_C_COMPUTED]);
 }
 
