@@ -46,10 +46,29 @@ mutant "a write in doubt is sent again" 's/.*verdict\.doubt && !now->is\.repeata
 mutant "a transaction in doubt is sent again" 's/.*is->repeatable = is->repeatable && .*//'
 mutant "a token is trusted before the ranges" \
     's/!aioc_range_same_rid\(query->cursor->from\.rid, container->rid\)/false/'
+mutant "keys asked together are asked as the first alone" \
+    's/ \|\| \(key < end && !key->first\); key\+\+\) \{/; key++) {/'
+mutant "a condition of keys loosens the host's own" 's/bare \? "" : "\) AND \("/bare ? "" : ") OR ("/'
+mutant "the key of a body is taken for the first item only" \
+    's/^( +)if \(!aioc_request_has_pk\(&given->pk\)\)$/\1if (!aioc_request_has_pk(\&given->pk) \&\& bulk->pulled == 0)/'
+mutant "the key of a body is its id" 's/aiocosmos_json value = found\[at\[i\]\];/aiocosmos_json value = found[0];/'
+mutant "an item's time begins when it is pulled" \
+    's/^( +)item->pulled_us = .*/&\1item->deadline_us = item->pulled_us + bulk->request.timeout_ms * UINT64_C(1000);/'
+mutant "an item's time begins anew each time" 's/if \(!item->deadline_us\) item->deadline_us = /item->deadline_us = /'
+mutant "a bulk does not grow" 's/^ +bulk->allowed \+= .*//'
+mutant "a bulk does not grow where answers take long" \
+    's/(took_us > ms \* UINT64_C\(250\)) && took_us > 2 \* bulk->least_us/\1/'
 mutant "a worker writes leases without their ETag" 's/^ +request\.if_match = .*//' $processor
 mutant "a worker checkpoints a page before it is dealt with" \
     's/!cfp_set\(&l->behind_page, page->continuation\)/& || !cfp_set(\&l->continuation, page->continuation)/' $processor
 mutant "a worker splits a lease that has not caught up" \
     's/l->idle > l->heads_known && other->idle > l->heads_known && //' $processor
+mutant "a worker does not take what has expired" 's/^( +)now - l->seen_ms >= .*/\1false;/' $processor
+mutant "a worker takes what has not expired" 's/^( +)now - l->seen_ms >= .*/\1true;/' $processor
+mutant "a worker wants all leases" 's/target = \(count \+ workers - 1\) \/ workers;/target = count;/' $processor
+mutant "a worker merges with a lease that has not caught up" 's/ && other->idle > l->heads_known//' $processor
+mutant "a worker writes leases without where they are" \
+    's/(cfp_body\(p, l->min, l->max, owner, )l->continuation/\1NULL/' $processor
+mutant "a worker takes a lease without where it is" 's/^ +l->etag\[0\] = 0; +.. not to be taken.*//' $processor
 echo "mutants: $passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -22,8 +22,8 @@
 #define SIM_READERS_MAX 10
 #define SIM_VOLUME_BYTES 30000
 /* The client holds up to 500 kB beside answers. A page in order that is alone needs a row of each of six ranges, twice
- * for it is parsed, and a row of its own in a block that grows by doubling, 0.5 MB: below 1.1 MB it may end E_NOMEM, but
- * not above, whoever else is at work, for it waits until they are not. */
+ * for it is parsed, and a row of its own in a block that grows by doubling, 0.5 MB: below 1.1 MB it may end E_NOMEM,
+ * but not above, whoever else is at work, for it waits until they are not. */
 #define SIM_READERS_LOW  1100000
 #define SIM_READERS_HIGH 4500000
 #define SIM_RANGES     1024                  /* ever, of one container */
@@ -65,6 +65,7 @@ typedef struct sim_op {
     uint64_t time_us;                        /* that it has; of a bulk's item, from when it is sent */
     uint64_t stalled_us;                     /* of the world, when it was submitted */
     bool     write, in_bulk, leave;          /* leave: it may be sent again after an answer was lost */
+    bool     keyless;                        /* its body has its key */
     bool     want_body;
     char     if_match[64], if_none_match[64];
     uint64_t order_key;
@@ -153,6 +154,7 @@ typedef enum sim_trial {
     SIM_BLACK_HOLES,                         /* connections fall silent for good, one by one */
     SIM_SILENT_METADATA,                     /* what is asked of account, container and ranges is never answered */
     SIM_STORM,                               /* bulks want many times the units that there are */
+    SIM_DISTANT,                             /* answers take a good part of the time that an item of a bulk has */
     SIM_READERS,                             /* several queries of big pages in little memory */
     SIM_QUERIES                              /* one random query after the other */
 } sim_trial;
@@ -296,7 +298,7 @@ static const emu_container *sim_container(sim *s, const char *name)
 static const emu_range *sim_range_of(sim *s, const emu_container *container, unsigned number, emu_key *key)
 {
     aiocosmos_value value = sim_key(number);
-    if (value.type == AIOCOSMOS_VALUE_I64) value = aiocosmos_f((double)value.i64);    /* numbers are hashed as doubles */
+    if (value.type == AIOCOSMOS_VALUE_I64) value = aiocosmos_f((double)value.i64);   /* numbers are hashed as doubles */
     memset(key, 0, sizeof *key);
     SIM_CHECK(&s->world, emu_key_from_values(container, &value, 1, key, NULL), "the model's own key");
     return emu_range_of(container, emu_str(key->epk, key->epk_len));
@@ -691,8 +693,8 @@ static void sim_learn_session(sim_client *client, const sim_op *op, const aiocos
     unsigned range;
     int64_t lsn;
     bool refused;
-    /* Of a container that is no more; or of one that was made since it was asked: a client that knows another one cannot
-     * tell which of them came later. */
+    /* Of a container that is no more; or of one that was made since it was asked: a client that knows another one
+     * cannot tell which of them came later. */
     if (op->item && (op->served_container != client->sim->containers || op->container != op->served_container)) return;
     refused = result->fate == AIOCOSMOS_FATE_ANSWERED && result->sub_status == 0 &&
                    (result->status == 404 || result->status == 409 || result->status == 412);
@@ -759,8 +761,8 @@ static uint32_t sim_retries_max(const sim_client *client)
     return max == 0 ? AIOCOSMOS_DEFAULT_RETRIES : max == AIOCOSMOS_OFF ? 0 : max;
 }
 
-/* Each kind of failure has a patience of its own, and all together but for two: those that a server says that has moved,
- * and those of a signature, which may be made anew once. 0: as much as all. */
+/* Each kind of failure has a patience of its own, and all together but for two: those that a server says that has
+ * moved, and those of a signature, which may be made anew once. 0: as much as all. */
 static void sim_check_patience(const sim_client *client, const sim_tries *tries)
 {
     static const unsigned most[SIM_CLASSES] = { 0, 3, 1, 120, 0, 1, 3, 0, 0, 0 };
@@ -776,8 +778,8 @@ static void sim_check_patience(const sim_client *client, const sim_tries *tries)
               counted, (unsigned)retries_max + 1, tries->of[SIM_MOVED]);
 }
 
-/* The log's line of an attempt tells what came of it; of an answer that broke off, what its head said, too: a refusal is
- * one. The operation of a page may count those of an earlier one, that its page began with. */
+/* The log's line of an attempt tells what came of it; of an answer that broke off, what its head said, too: a refusal
+ * is one. The operation of a page may count those of an earlier one, that its page began with. */
 static void sim_on_attempt(sim_client *client, const char *line, uint64_t op)
 {
     sim_tries *tries = &client->tries[(uint32_t)op % SIM_SLOTS];
@@ -891,6 +893,8 @@ static void sim_check_result(sim *s, sim_op *op, const aiocosmos_result *result)
     SIM_CHECK(w, op->kind >= SIM_PAGE || op->sent <= result->attempts,
               "operation %ld was sent %u times, and tells of %u",
               op->number, op->sent, result->attempts);
+    SIM_CHECK(w, op->status != 400 || op->sub_status == 1024 || op->kind >= SIM_PAGE || s->plan.garbles,
+              "operation %ld asks in a wrong way", op->number);
     if (op->cancelled)
         SIM_CHECK(w, op->status == AIOCOSMOS_E_CANCELLED || op->status == AIOCOSMOS_E_SHUTDOWN,
                   "operation %ld was cancelled, and ends with %d", op->number, op->status);

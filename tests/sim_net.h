@@ -569,6 +569,12 @@ static void sim_connected(world_net *made, void *what, uint64_t error)
     if (socket->made.machine && socket->made.comes_to == AIOCOSMOS_IO_AGAIN) sim_decide(socket, error);
 }
 
+static size_t sim_window(sim_net *net)
+{
+    uint64_t low = net->climate.window_low;
+    return (size_t)sim_magnitude(&net->world->net, low, low > 65536 ? low : 65536);
+}
+
 /* 10.0.0.1, .2 and fd00::1, ::2 are the server's, and .3, .4 and ::3, ::4 if it moves; .7 refuses, .9 never answers. */
 static void sim_open_socket(world_socket *made)
 {
@@ -588,11 +594,11 @@ static void sim_open_socket(world_socket *made)
     if (made->comes_to) return;
     socket->role = made->peer.port == SIM_DNS_PORT ? SIM_TO_DNS : SIM_TO_SERVER;
     socket->site = last == 3 || last == 4;
-    socket->down_window = (size_t)sim_magnitude(random, net->climate.window_low, 65536);
+    socket->down_window = sim_window(net);
     socket->latency_us = sim_magnitude(random, net->climate.latency_low_us, net->climate.latency_high_us);
     socket->us_per_byte = (double)sim_below(random, 1000) / 1000.0 * net->climate.us_per_byte_max;
     if (made->datagram) return;
-    made->room = (size_t)sim_magnitude(random, net->climate.window_low, 65536);
+    made->room = sim_window(net);
     made->comes_to = AIOCOSMOS_IO_AGAIN;
     if (last == 7 || sim_chance(random, net->climate.refuse)) error = 1;
     else if (sim_chance(random, net->climate.unreachable)) error = 2;

@@ -153,7 +153,7 @@ typedef struct sim_feed {
     uint64_t asked_us;                       /* when the page that is owed was asked for first */
     uint64_t not_before_us, since_us;        /* what changed before does not come; what changed since has to */
     bool     stands;                         /* since_us is settled */
-    size_t  *seen;                           /* of each item of the run, the version that came last: its place, plus 1 */
+    size_t  *seen;                           /* of each item of the run, the version that came last: place + 1 */
     size_t   seen_cap;
     unsigned rounds, failures;
     uint64_t again_us;
@@ -283,8 +283,8 @@ static void sim_feed_read_page(sim_feed *feed, const aiocosmos_page *page)
         size_t which = sim_feed_which(s, row), *seen, place;
         const sim_version *version;
         SIM_CHECK(&s->world, which != SIZE_MAX, "a change feed shows %.*s", (int)row.len, row.ptr);
-        SIM_CHECK(&s->world, feed->key == SIM_KEYS || feed->key == s->item[which]->key,
-                  "a change feed of key %u shows item %s of key %u", feed->key, s->item[which]->id, s->item[which]->key);
+        SIM_CHECK(&s->world, feed->key == SIM_KEYS || feed->key == s->item[which]->key, "a change feed of key %u shows "
+                  "item %s of key %u", feed->key, s->item[which]->id, s->item[which]->key);
         version = sim_version_of(s->item[which], row);
         sim_check_row(s, "a change feed", s->item[which], version, row);
         place = (size_t)(version - s->item[which]->version) + 1;
@@ -309,8 +309,8 @@ static void sim_feed_check_all(sim_feed *feed)
         const sim_version *latest = sim_latest(item);
         if (!latest->present || latest->from_us >= feed->asked_us || latest->from_us < feed->since_us) continue;
         if (feed->key < SIM_KEYS && feed->key != item->key) continue;
-        SIM_CHECK(&s->world, *sim_feed_seen(feed, i) == item->version_count, "a change feed of key %u says that nothing "
-                  "has changed, and has not shown version %zu of item %s (of key %u), but %zu", feed->key,
+        SIM_CHECK(&s->world, *sim_feed_seen(feed, i) == item->version_count, "a change feed of key %u says that "
+                  "nothing has changed, and has not shown version %zu of item %s (of key %u), but %zu", feed->key,
                   item->version_count, item->id, item->key, *sim_feed_seen(feed, i));
     }
     sim_cover(&s->world, SIM_changes_all_seen);

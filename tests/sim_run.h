@@ -199,6 +199,7 @@ static void sim_choose_options(sim_client *client)
     options->memory_max = 0;
     if (s->plan.trial == SIM_READERS)
         options->memory_max = (size_t)sim_magnitude(&s->world.trouble, SIM_READERS_LOW, SIM_READERS_HIGH);
+    if (s->plan.trial == SIM_DISTANT) options->step_budget_us = 0;
     options->retries_max = 0;
 }
 
@@ -215,7 +216,7 @@ static void sim_client_born(sim_client *client)
     client->by_frames = client->manner == SIM_FRAMES;
     client->host.skew_ms = 0;
     client->host.tells_hang_ups = sim_chance(&s->world.trouble, 0.5);
-    if (sim_chance(random, 0.3)) {
+    if (sim_chance(random, 0.3) && s->plan.trial != SIM_DISTANT) {
         client->host.skew_ms = (int64_t)sim_below(random, 14400000) - 7200000;
         sim_cover(&s->world, SIM_clock_skewed);
     }
@@ -507,7 +508,7 @@ static void sim_weather(world_net *made, void *what, uint64_t number)
         sim_cover(world, SIM_network_stalled);
         break;
     case 8:
-        if (!sim_chance(random, 0.3)) break;
+        if (!sim_chance(random, 0.3) || s->plan.trial == SIM_DISTANT) break;
         client->host.skew_ms += (int64_t)sim_below(random, 7200000) - 3600000;
         sim_trace(world, "weather: client %u's clock is off by %lld ms", client->number,
                   (long long)client->host.skew_ms);
@@ -558,7 +559,14 @@ static void sim_choose_climate(sim *s)
     climate->reset = climate->dead = climate->slow = climate->refuse = climate->unreachable = climate->ignore = 0;
     climate->no_socket = climate->dns_lost = climate->dns_failed = climate->us_per_byte_max = 0;
     climate->idle_us = 0;
-    if (s->plan.trial == SIM_QUERIES && sim_chance(&s->world.queries, 0.5)) climate->slow = 0.1, climate->slow_us = 20000;
+    if (s->plan.trial == SIM_QUERIES && sim_chance(&s->world.queries, 0.5)) {
+        climate->slow = 0.1;
+        climate->slow_us = 20000;
+    }
+    if (s->plan.trial == SIM_DISTANT) {
+        climate->latency_low_us = climate->latency_high_us = sim_magnitude(&s->world.trouble, 100000, 500000);
+        climate->window_low = 1u << 22;
+    }
     if (s->plan.trial == SIM_READERS) climate->window_low = 20000;
     climate->black_holes = s->plan.trial == SIM_BLACK_HOLES;
     if (climate->black_holes) climate->dead = 0.005;
@@ -592,9 +600,10 @@ static void sim_choose_trial(sim *s)
         plan->destroy = 0.002;
         plan->lives = 20;
     }
-    if (plan->trial != SIM_STORM) return;
+    if (plan->trial != SIM_STORM && plan->trial != SIM_DISTANT) return;
     plan->operations = 1000;
     plan->in_flight = 1;
+    if (plan->trial == SIM_DISTANT) return;
     plan->ru_per_second = (double)sim_magnitude(random, 100, 600);
 }
 
@@ -613,7 +622,7 @@ static void sim_choose_trouble(sim *s)
     plan->anew = sim_chance(&s->world.queries, 0.5);
     if (sim_chance(random, 0.15))
         plan->trial = sim_chance(random, 0.5) ? SIM_READERS
-                                              : (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_STORM);
+                                              : (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_DISTANT);
     else if (plan->asks && sim_chance(&s->world.queries, 0.5)) plan->trial = SIM_QUERIES;
     if (plan->trial != SIM_NO_TRIAL && plan->trial != SIM_QUERIES) plan->asks = false;
     if (plan->trial != SIM_NO_TRIAL) sim_choose_trial(s);
@@ -1171,8 +1180,8 @@ static void sim_check_recovery_by(sim_client *client, aiocosmos_kind kind)
             client->inside = false;
         }
     }
-    SIM_CHECK(&s->world, s->net.missed_us <= s->net.told_us + SIM_FOLLOWS_US, "client %u does not follow the server: it "
-              "asked its old place for %" PRIu64 " us", client->number, s->net.missed_us - s->net.told_us);
+    SIM_CHECK(&s->world, s->net.missed_us <= s->net.told_us + SIM_FOLLOWS_US, "client %u does not follow the server: "
+              "it asked its old place for %" PRIu64 " us", client->number, s->net.missed_us - s->net.told_us);
     sim_cover(&s->world, SIM_recovered);
     if (tries > 1) sim_trace(&s->world, "client %u: recovered after %d tries", client->number, tries);
 }

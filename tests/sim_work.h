@@ -1,6 +1,6 @@
 /* sim_work.h: what the clients of a simulation do: single operations, queries, bulks (other readers: sim_readers.h,
- * random queries: sim_queries.h, transactions: sim_trades.h); and what they do to them while they are under way: cancel,
- * close, destroy. A further kind of work is one more line in sim_tasks. */
+ * random queries: sim_queries.h, transactions: sim_trades.h); and what they do to them while they are under way:
+ * cancel, close, destroy. A further kind of work is one more line in sim_tasks. */
 #ifndef SIM_WORK_H
 #define SIM_WORK_H
 
@@ -642,7 +642,7 @@ typedef struct sim_bulk {
     sim_op  *op;
     unsigned to_pull, pulled, back;
     aiocosmos_bulk_totals count;             /* of what came back, by its results */
-    bool     later;
+    bool     later, single;
     uint64_t later_us;
     uint32_t timeout_ms, concurrency;
 } sim_bulk;
@@ -663,11 +663,12 @@ static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *it
         bulk->later_us = s->world.made.now_us + sim_magnitude(random, 1, 200000);
         return AIOCOSMOS_PULL_LATER;
     }
-    if (sim_chance(random, 0.005) && s->plan.trial != SIM_STORM) {
+    if (sim_chance(random, 0.005) && s->plan.trial != SIM_STORM && s->plan.trial != SIM_DISTANT) {
         bulk->op->cancelled = true;
         bulk->to_pull = 0;
         return AIOCOSMOS_PULL_FAIL;
     }
+    if (s->calm && s->plan.trial == SIM_DISTANT) bulk->to_pull = 0;
     if (bulk->to_pull == 0) return AIOCOSMOS_PULL_END;
     bulk->to_pull--;
     bulk->pulled++;
@@ -676,7 +677,9 @@ static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *it
     sim_op_accepted(op, bulk->timeout_ms);
     item->kind = (aiocosmos_kind)op->kind;
     if (op->kind != AIOCOSMOS_CREATE_ITEM && op->kind != AIOCOSMOS_UPSERT_ITEM) item->id = op->item->id;
-    item->pk = aiocosmos_pk1(sim_key(op->item->key));
+    op->keyless = op->body && op->kind != AIOCOSMOS_PATCH_ITEM && sim_chance(&s->world.trades, 0.5);
+    if (bulk->single && s->plan.trial == SIM_DISTANT) op->keyless = false;
+    if (!op->keyless) item->pk = aiocosmos_pk1(sim_key(op->item->key));
     item->body = emu_str(op->body, op->body_len);
     if (*op->if_match) item->if_match = aiocosmos_text(op->if_match);
     item->item_data = op;
@@ -688,10 +691,23 @@ static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *it
     return AIOCOSMOS_PULL_ITEM;
 }
 
+/* A key is taken from a body unless what the container's keys are is not known. Where all is well and far away, what
+ * waits to be sent loses none of its time. */
+static void sim_check_bulk_item(const sim_bulk *bulk, const sim_op *op, const aiocosmos_result *result)
+{
+    sim *s = bulk->client->sim;
+    SIM_CHECK(&s->world, result->status != AIOCOSMOS_E_ARGUMENT || (op->keyless && result->attempts == 0),
+              "operation %ld was pulled, and is refused", op->number);
+    SIM_CHECK(&s->world, s->plan.trial != SIM_DISTANT || result->status >= 0 || s->world.stalled_us != op->stalled_us,
+              "operation %ld ends with %d, and nothing was wrong but that it is far", op->number, result->status);
+    if (op->keyless && result->status == 0) sim_cover(&s->world, SIM_bulk_key_of_body);
+}
+
 static void sim_bulk_item_back(aiocosmos_client *handle, const aiocosmos_result *result, void *item_data,
                                void *user_data)
 {
     sim_bulk *bulk = (sim_bulk *)user_data;
+    sim_check_bulk_item(bulk, (const sim_op *)item_data, result);
     bulk->back++;
     *(result->status ? &bulk->count.failed : &bulk->count.succeeded) += 1;
     bulk->count.maybe_applied += result->status != 0 && result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED;
@@ -707,6 +723,19 @@ static void sim_check_total(sim *s, const char *what, uint64_t said, uint64_t co
     SIM_CHECK(&s->world, said == counted, "a bulk says %u: %s, and %u are", (unsigned)said, what, (unsigned)counted);
 }
 
+/* As long as nothing says that it is too much, each answer lets another operation be under way, however far the service
+ * is. */
+static void sim_check_growth(const sim_bulk *bulk, const aiocosmos_bulk_totals *totals)
+{
+    sim *s = bulk->client->sim;
+    uint32_t least = (100 + bulk->back / 2) / (bulk->single ? 1 : 100);
+    if (s->plan.trial != SIM_DISTANT || s->world.stalled_us != bulk->op->stalled_us) return;
+    if (least > bulk->concurrency) least = bulk->concurrency;
+    SIM_CHECK(&s->world, totals->concurrency >= least, "a bulk of %u items, %u at a time, came to %u only", bulk->back,
+              (unsigned)bulk->concurrency, (unsigned)totals->concurrency);
+    sim_cover(&s->world, SIM_bulk_of_distant_service);
+}
+
 static void sim_bulk_done(aiocosmos_client *handle, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
                           void *user_data)
 {
@@ -715,7 +744,8 @@ static void sim_bulk_done(aiocosmos_client *handle, const aiocosmos_result *resu
     (void)handle;
     sim_check_result(s, bulk->op, result);
     SIM_CHECK(&s->world, bulk->back == bulk->pulled && totals->settled == bulk->pulled,
-              "a bulk pulled %u items, %u came back, it counts %u", bulk->pulled, bulk->back, (unsigned)totals->settled);
+              "a bulk pulled %u items, %u came back, it counts %u", bulk->pulled, bulk->back,
+              (unsigned)totals->settled);
     sim_check_total(s, "succeeded", totals->succeeded, bulk->count.succeeded);
     sim_check_total(s, "failed", totals->failed, bulk->count.failed);
     sim_check_total(s, "may have been applied", totals->maybe_applied, bulk->count.maybe_applied);
@@ -730,6 +760,7 @@ static void sim_bulk_done(aiocosmos_client *handle, const aiocosmos_result *resu
               "a bulk of %u items, %u at a time, is throttled %u times", bulk->pulled, (unsigned)bulk->concurrency,
               (unsigned)totals->throttled);
     if (totals->throttled) sim_cover(&s->world, SIM_bulk_throttled);
+    sim_check_growth(bulk, totals);
     SIM_CHECK(&s->world, result->status != 0 || bulk->to_pull == 0, "a bulk ends before its last item");
     sim_cover(&s->world, result->status ? SIM_bulk_stopped : SIM_bulk_done);
     sim_act_inside(bulk->client);
@@ -757,11 +788,16 @@ static bool sim_start_bulk(sim_client *client)
         bulk->concurrency = (uint32_t)sim_between(&s->world.trouble, 16, 50);
         bulk->timeout_ms = AIOCOSMOS_OFF;
     }
+    if (s->plan.trial == SIM_DISTANT) {          /* waiting, connecting and an answer are three */
+        if (!client->owed) bulk->to_pull = (unsigned)sim_between(&s->world.trouble, 300, 700);
+        bulk->concurrency = (uint32_t)sim_between(&s->world.trouble, 8, 150);
+        bulk->timeout_ms = (uint32_t)(s->net.climate.latency_high_us * sim_between(&s->world.trouble, 70, 100) / 10000);
+    }
     request.concurrency_max = bulk->concurrency;
     request.timeout_ms = bulk->timeout_ms;
-    request.single_items = sim_chance(random, 0.4);
+    request.single_items = bulk->single = sim_chance(random, 0.4);
     if (sim_chance(random, 0.2)) request.deadline_ms = (uint32_t)sim_magnitude(random, 5, 5000);
-    if (s->plan.trial == SIM_STORM) request.deadline_ms = 0;
+    if (s->plan.trial == SIM_STORM || s->plan.trial == SIM_DISTANT) request.deadline_ms = 0;
     request.next = sim_pull;
     request.item_done = sim_bulk_item_back;
     request.done = sim_bulk_done;
@@ -847,7 +883,7 @@ static bool sim_start_something(sim_client *client)
     sim *s = client->sim;
     unsigned total = 0, at;
     size_t i;
-    if (s->plan.trial == SIM_STORM && !client->owed) return sim_start_bulk(client);
+    if ((s->plan.trial == SIM_STORM || s->plan.trial == SIM_DISTANT) && !client->owed) return sim_start_bulk(client);
     if (s->plan.asks && sim_chance(&s->world.queries, s->plan.trial == SIM_QUERIES ? 0.9 : 0.2))
         return sim_start_case(client);
     if (s->plan.trial == SIM_READERS && sim_chance(&s->world.trouble, 0.5) &&

@@ -42,6 +42,7 @@ static void sim_cfp_free(void *block)
 #define SIM_LEASES_MAX  512
 #define SIM_LEASES_OF_ONE 40                 /* hardly more than that are one worker's */
 #define SIM_CREW_TURNS  400000u
+#define SIM_CREW_WAITS_US 300000000u         /* for leases that know where to begin; then it clears up */
 
 typedef struct sim_crew sim_crew;
 
@@ -289,6 +290,23 @@ static size_t sim_read_leases(sim_crew *crew, sim_span spans[SIM_LEASES_MAX])
     return count;
 }
 
+/* All of them say where to go on. */
+static bool sim_leases_stand(sim_crew *crew)
+{
+    const emu_container *container = sim_container(&crew->s, SIM_LEASES);
+    uint32_t i, k, count = 0;
+    for (i = 0; i < container->range_count; i++) {
+        const emu_list *items = &container->range[i]->items;
+        for (k = 0; k < items->count; k++) {
+            const emu_item *item = items->at[k];
+            if (item && !sim_has(emu_str(emu_item_text(item), item->text_len), aioc_mem_str("\"continuation\":\"")))
+                return false;
+            count += item != NULL;
+        }
+    }
+    return count > 0;
+}
+
 /* They cover the key space once. Returns how many there are; 0: they are not made yet. */
 static size_t sim_check_leases(sim_crew *crew)
 {
@@ -338,8 +356,13 @@ static void sim_somebody_writes(world_net *made, void *what, uint64_t number)
     sim_random *random = sim_crew_chance(crew);
     unsigned post = crew->posts;
     char key[32], body[128];
-    (void)made, (void)number;
+    (void)number;
     if (crew->s.calm) return;
+    if (crew->usual.from == AIOCOSMOS_FROM_NOW && !crew->posts && !sim_leases_stand(crew)) {
+        if (made->now_us > SIM_CREW_WAITS_US) sim_fair(&crew->s);
+        sim_in(&crew->s.world, 100000, sim_somebody_writes, crew, 0);
+        return;
+    }
     if (crew->posts == SIM_POSTS || (crew->posts && sim_chance(random, 0.3)))
         post = (unsigned)sim_below(random, crew->posts);
     else crew->posts++;
@@ -476,6 +499,7 @@ static void sim_crew_choose(sim_crew *crew)
     usual->expire_ms = (uint32_t)sim_magnitude(random, 500, 20000);
     usual->renew_ms = (uint32_t)sim_between(random, usual->expire_ms / 20, usual->expire_ms / 2);
     usual->ranges_ms = (uint32_t)sim_magnitude(random, 100, 10000);
+    if (sim_chance(random, 0.3)) usual->from = AIOCOSMOS_FROM_NOW;
     usual->changes = sim_on_worker_page;
     usual->failed = sim_on_cfp_failure;
 }
