@@ -87,7 +87,7 @@ sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and 
 coverage: build/bearssl build/certs/done ## the same, counted: lines and branches of each layer, 95 % of a layer's branches
 	command -v python3 >/dev/null || tools/apt-install.sh python3
 	find build/coverage -name '*.gcda' -delete 2>/dev/null || true
-	$(MAKE) --no-print-directory test B=build/coverage \
+	TEST_TIMEOUT=$${TEST_TIMEOUT:-1200} $(MAKE) --no-print-directory test B=build/coverage \
 	    SCRIPTS="tests/examples.sh tests/tool.sh tests/tool_reads.sh" \
 	    CFLAGS='-O0 -g1 --coverage -Dalways_inline=' CXXFLAGS='-O0 --coverage'
 	tests/coverage.py build/coverage $(SHOW)

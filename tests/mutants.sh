@@ -65,8 +65,7 @@ mutant "a worker splits a lease that has not caught up" \
     's/l->idle > l->heads_known && other->idle > l->heads_known && //' $processor
 mutant "a worker does not take what has expired" 's/^( +)now - l->seen_ms >= .*/\1false;/' $processor
 mutant "a worker takes what has not expired" 's/^( +)now - l->seen_ms >= .*/\1true;/' $processor
-mutant "a worker wants all leases" 's/target = \(count \+ workers - 1\) \/ workers;/target = count;/' $processor
-mutant "a worker merges with a lease that has not caught up" 's/ && other->idle > l->heads_known//' $processor
+mutant "a worker steals from nobody" 's/ \|\| most < ours \+ 2\) return;/ || most) return;/' $processor
 mutant "a worker writes leases without where they are" \
     's/(cfp_body\(p, l->min, l->max, owner, )l->continuation/\1NULL/' $processor
 mutant "a worker takes a lease without where it is" 's/^ +l->etag\[0\] = 0; +.. not to be taken.*//' $processor
