@@ -1097,6 +1097,7 @@ static void sql_apply_distance(sql_call *call)
         if (more != sql_next(call->arena, &call->args[1], &at_b, NULL, &b)) return;
         if (!more) break;
         if (a.type != SQL_NUMBER || b.type != SQL_NUMBER) return;
+        sql_spend(call->arena->env, 1);
         product += a.as.number.real * b.as.number.real;
         left += a.as.number.real * a.as.number.real;
         right += b.as.number.real * b.as.number.real;

@@ -350,11 +350,12 @@ sql_regex *sql_regex_compile(sql_arena *arena, aiocosmos_str pattern, aiocosmos_
     return regex;
 }
 
-static bool sql_regex_in_set(const sql_regex_code *code, uint32_t c)
+/* Adds to *looked for each range that it looks at. */
+static bool sql_regex_in_set(const sql_regex_code *code, uint32_t c, size_t *looked)
 {
     const sql_regex_range *range;
     uint32_t lower = sql_lower(c), upper = sql_upper(c);
-    for (range = code->set; range; range = range->next) {
+    for (range = code->set; range; range = range->next, ++*looked) {
         if (c >= range->low && c <= range->high) return !code->negated;
         if (code->fold && ((lower >= range->low && lower <= range->high) ||
                            (upper >= range->low && upper <= range->high)))
@@ -443,6 +444,7 @@ bool sql_regex_match(sql_arena *arena, const sql_regex *regex, aiocosmos_str tex
     for (;;) {
         uint32_t c;
         int *list, i;
+        size_t looked = 0;
         sql_regex_reach(&run, 0, at);                      /* a match may start anywhere */
         if (run.matched || at == run.end) return run.matched;
         list = run.list;
@@ -451,13 +453,14 @@ bool sql_regex_match(sql_arena *arena, const sql_regex *regex, aiocosmos_str tex
         run.count = run.next_count;
         run.next_count = 0;
         run.mark++;
-        sql_spend(arena->env, (size_t)run.count / 4 + 1);
         c = sql_character(&at, run.end);
         for (i = 0; i < run.count; i++) {
             const sql_regex_code *code = &regex->code[run.list[i]];
             bool fits = code->op == SQL_R_ANY ? c != code->c || !code->c :
-                        code->op == SQL_R_SET ? sql_regex_in_set(code, c) : (code->fold ? sql_lower(c) : c) == code->c;
+                        code->op == SQL_R_SET ? sql_regex_in_set(code, c, &looked) :
+                        (code->fold ? sql_lower(c) : c) == code->c;
             if (fits) sql_regex_reach(&run, run.list[i] + 1, at);
         }
+        sql_spend(arena->env, 1 + (size_t)run.count / 2 + looked / 4);
     }
 }

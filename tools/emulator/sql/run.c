@@ -204,13 +204,10 @@ static void sql_eval_in(emu_sql_run *run, const sql_node *node, sql_value *out)
         sql_set_undefined(out);
         return;
     }
-    for (i = 1; i < node->count; i++) {
-        if (!sql_equal(&run->arena, value, sql_eval_ref(run, node->children[i], &item_room))) continue;
-        sql_set_bool(out, !node->negated);
-        return;
-    }
-    sql_spend(&run->env, node->count / 8);
-    sql_set_bool(out, node->negated);
+    for (i = 1; i < node->count; i++)
+        if (sql_equal(&run->arena, value, sql_eval_ref(run, node->children[i], &item_room))) break;
+    sql_spend(&run->env, i / 4);
+    sql_set_bool(out, node->negated != (i < node->count));
 }
 
 typedef enum sql_like_kind { SQL_LIKE_CHAR, SQL_LIKE_ONE, SQL_LIKE_SET, SQL_LIKE_MANY } sql_like_kind;
@@ -234,11 +231,12 @@ static sql_like_kind sql_like_next(const char **at, const char *end, uint32_t es
     return SQL_LIKE_SET;
 }
 
-static bool sql_like_in_set(aiocosmos_str set, uint32_t c)
+static bool sql_like_in_set(sql_env *env, aiocosmos_str set, uint32_t c)
 {
     const char *at = set.ptr, *end = set.ptr + set.len;
     bool negated = set.len > 1 && *at == '^', found = false;
     if (negated) at++;
+    sql_spend(env, set.len / 4);
     while (at < end) {
         uint32_t low = sql_character(&at, end), high = low;
         if (at + 1 < end && *at == '-') {
@@ -271,7 +269,7 @@ static bool sql_like(sql_env *env, aiocosmos_str text, aiocosmos_str pattern, ui
             if (t < t_end) {
                 const char *next = t;
                 c = sql_character(&next, t_end);
-                fits = kind == SQL_LIKE_ONE || (kind == SQL_LIKE_SET ? sql_like_in_set(set, c) : c == wanted);
+                fits = kind == SQL_LIKE_ONE || (kind == SQL_LIKE_SET ? sql_like_in_set(env, set, c) : c == wanted);
                 if (fits) t = next;
             }
         } else if (t == t_end) {

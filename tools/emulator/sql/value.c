@@ -440,8 +440,12 @@ void sql_read(sql_arena *arena, aiocosmos_json json, sql_value *out)
     case AIOCOSMOS_JSON_NUM:
         out->type = SQL_NUMBER;
         out->whole = aioc_json_get_i64(json, &out->as.number.integer);
-        if (out->whole) out->as.number.real = (double)out->as.number.integer;
-        else if (!aioc_json_get_f64(json, &out->as.number.real))
+        if (out->whole) {
+            out->as.number.real = (double)out->as.number.integer;
+            break;
+        }
+        sql_spend(arena->env, 2);
+        if (!aioc_json_get_f64(json, &out->as.number.real))
             out->as.number.real = json.ptr[0] == '-' ? -HUGE_VAL : HUGE_VAL;
         break;
     case AIOCOSMOS_JSON_STR:
@@ -579,7 +583,7 @@ static int sql_compare_strings(aiocosmos_str a, aiocosmos_str b)
 /* Two values of the same type, null, bool, number or string. */
 void sql_spend_on_strings(sql_env *env, const sql_value *a, const sql_value *b)
 {
-    sql_spend(env, (a->as.string.len < b->as.string.len ? a : b)->as.string.len / SQL_STEP_BYTES);
+    sql_spend(env, 1 + (a->as.string.len < b->as.string.len ? a : b)->as.string.len / SQL_STEP_BYTES);
 }
 
 int sql_compare_primitives(const sql_value *a, const sql_value *b)
@@ -698,8 +702,10 @@ bool sql_array_has(sql_arena *arena, const sql_value *array, const sql_value *wa
     sql_cursor cursor;
     sql_value item;
     memset(&cursor, 0, sizeof cursor);
-    while (sql_next(arena, array, &cursor, NULL, &item))
+    while (sql_next(arena, array, &cursor, NULL, &item)) {
+        sql_spend(arena->env, 1);
         if (partial ? sql_covers(arena, &item, wanted) : sql_equal(arena, &item, wanted)) return true;
+    }
     return false;
 }
 
@@ -977,6 +983,7 @@ void sql_render(sql_arena *arena, aioc_mem_buffer *buffer, const sql_value *valu
                 sql_put_string(env, buffer, name);
                 sql_put(env, buffer, ":", 1);
             }
+            sql_spend(env, 1);
             sql_render(arena, buffer, &member, fresh);
             some = true;
         }
