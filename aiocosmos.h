@@ -86,6 +86,7 @@
  *     >>values     order, equality and hashes of values
  *     >>rows       rows of many ranges become one answer
  *     >>position   continuation tokens
+ *     >>keys       partition keys asked for together
  *     >>ranges     a reader of the key space
  *     >>pages      cursors and pages; lists, queries of one key
  *     >>queries    queries of many ranges
@@ -2494,6 +2495,13 @@ static inline void aioc_mem_put(aioc_mem_writer *writer, aiocosmos_str text)
 static inline void aioc_mem_put_text(aioc_mem_writer *writer, const char *text)
 {
     aioc_mem_put(writer, aioc_mem_str(text));
+}
+
+static void aioc_mem_put_within(aioc_mem_writer *writer, const char *before, aiocosmos_str text, const char *behind)
+{
+    aioc_mem_put_text(writer, before);
+    aioc_mem_put(writer, text);
+    aioc_mem_put_text(writer, behind);
 }
 
 /* False: no memory, and nothing is appended. */
@@ -5134,8 +5142,7 @@ static uint64_t aioc_dns_after(const aioc_dns *resolver, uint64_t seconds)
 
 static uint32_t aioc_dns_hold(uint32_t ttl_s)
 {
-    return ttl_s < AIOC_DNS_TTL_MIN_S ? AIOC_DNS_TTL_MIN_S
-         : ttl_s > AIOC_DNS_TTL_MAX_S ? AIOC_DNS_TTL_MAX_S : ttl_s;
+    return ttl_s < AIOC_DNS_TTL_MIN_S ? AIOC_DNS_TTL_MIN_S : ttl_s > AIOC_DNS_TTL_MAX_S ? AIOC_DNS_TTL_MAX_S : ttl_s;
 }
 
 /* From the hosts file. 1; 0: it is not there; E_NOMEM, for to go on would be to answer something else. */
@@ -7737,8 +7744,7 @@ static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
     stream->node.next = place->asking.first;
     *(place->asking.first ? &place->asking.first->prev : &place->asking.last) = &stream->node;
     place->asking.first = &stream->node;
-    aioc_reactor_timer_start(place->reactor, &stream->limit,
-                             now_us + (uint64_t)place->connect_timeout_ms * 1000u);
+    aioc_reactor_timer_start(place->reactor, &stream->limit, now_us + (uint64_t)place->connect_timeout_ms * 1000u);
 }
 
 /* Reads one TLS handshake record, which may cost 4 ms, of who has waited longest. False: none waits. */
@@ -8727,9 +8733,7 @@ static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, cons
         plain = quoted ? aioc_text_view(value.str + 1, value.len - 2) : aioc_text_view(value.str, value.len);
         if ((quoted || value.type == AIOCOSMOS_VALUE_STR) && plain.len - 1 < AIOC_PROTOCOL_PK_BYTES &&  /* most are */
             aioc_json_skip_writable(plain.ptr, plain.ptr + plain.len, true) == plain.ptr + plain.len) {
-            aioc_mem_put_text(&out, "\"");
-            aioc_mem_put(&out, plain);
-            aioc_mem_put_text(&out, "\"");
+            aioc_mem_put_within(&out, "\"", plain, "\"");
             continue;
         }
         if (aioc_protocol_bad_level(&value, reason, sizeof reason)) {
@@ -9150,6 +9154,16 @@ static int aioc_protocol_epk_compare(aiocosmos_str a, aiocosmos_str b)
         if (left != right) return left < right ? -1 : 1;
     }
     return 0;
+}
+
+static aiocosmos_str aioc_protocol_epk_lesser(aiocosmos_str a, aiocosmos_str b)
+{
+    return aioc_protocol_epk_compare(a, b) <= 0 ? a : b;
+}
+
+static aiocosmos_str aioc_protocol_epk_greater(aiocosmos_str a, aiocosmos_str b)
+{
+    return aioc_protocol_epk_compare(a, b) >= 0 ? a : b;
 }
 
 /*--- Session tokens ---*/
@@ -10319,9 +10333,7 @@ static void aioc_account_put(aioc_account_composer *in, aiocosmos_str id)
     aioc_mem_writer *out = &in->out;
     if (!in->some) return;
     in->some = false;
-    if (out->out->len > out->start) aioc_mem_put_text(out, ",");
-    aioc_mem_put(out, id);
-    aioc_mem_put_text(out, ":");
+    aioc_mem_put_within(out, out->out->len > out->start ? "," : "", id, ":");
     aioc_protocol_session_put(out, &in->sum);
 }
 
@@ -10787,9 +10799,7 @@ static int aioc_request_extend_link(aioc_request_builder *builder, const char *t
 {
     aioc_mem_writer link = aioc_mem_write(builder->memory, &builder->link);
     if (aioc_request_check_name(builder, type, name)) return builder->status;
-    if (builder->link.len) aioc_mem_put_text(&link, "/");
-    aioc_mem_put_text(&link, type);
-    aioc_mem_put_text(&link, "/");
+    aioc_mem_put_within(&link, builder->link.len ? "/" : "", aioc_mem_str(type), "/");
     aioc_mem_put_text(&link, name);
     return aioc_mem_written(&link) ? 0 : aioc_request_no_memory(builder);
 }
@@ -10822,9 +10832,7 @@ static void aioc_request_put_start(aioc_mem_writer *head, const char *verb, aioc
 
 static void aioc_request_put_line(aioc_mem_writer *head, const char *name, aiocosmos_str value)
 {
-    aioc_mem_put_text(head, name);
-    aioc_mem_put(head, value);
-    aioc_mem_put_text(head, "\r\n");
+    aioc_mem_put_within(head, name, value, "\r\n");
 }
 
 static int aioc_request_add_text(aioc_request_builder *builder, const char *name, aiocosmos_str value)
@@ -10956,12 +10964,11 @@ static int aioc_request_keep(aioc_request_builder *builder, aioc_mem_buffer *buf
     return aioc_mem_set(builder->memory, buffer, text) ? 0 : aioc_request_no_memory(builder);
 }
 
-static int aioc_request_keep_headers(aioc_request_builder *builder, aioc_mem_buffer *buffer,
-                                     const char *const *headers)
+static int aioc_request_keep_headers(aioc_request_builder *builder, aioc_mem_buffer *out, const char *const *headers)
 {
     builder->lines.len = 0;
     return aioc_request_add_headers(builder, headers, false)
-               ? builder->status : aioc_request_keep(builder, buffer, aioc_mem_text(&builder->lines));
+               ? builder->status : aioc_request_keep(builder, out, aioc_mem_text(&builder->lines));
 }
 
 static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos_request *request)
@@ -11094,9 +11101,7 @@ static int aioc_request_check_body(aioc_request_builder *builder, aiocosmos_kind
     if (aioc_request_opens(body, "{")) return aioc_request_refuse(builder, "body", form[2]);
     builder->body.len = 0;
     builder->out = aioc_mem_write(builder->memory, &builder->body);
-    aioc_mem_put_text(&builder->out, "{\"operations\":");
-    aioc_mem_put(&builder->out, body);
-    aioc_mem_put_text(&builder->out, "}");
+    aioc_mem_put_within(&builder->out, "{\"operations\":", body, "}");
     *sent = aioc_mem_text(&builder->body);
     return builder->out.ok ? 0 : aioc_request_no_memory(builder);
 }
@@ -11195,9 +11200,7 @@ static AIOC_COLD int aioc_request_write_members(aioc_request_builder *builder, c
             continue;
         }
         if (aioc_request_check_member(builder, request, key, seen)) return builder->status;
-        aioc_mem_put_text(&builder->out, ",");
-        aioc_mem_put(&builder->out, aioc_text_view(key.ptr, key.len));
-        aioc_mem_put_text(&builder->out, ":");
+        aioc_mem_put_within(&builder->out, ",", aioc_text_view(key.ptr, key.len), ":");
         aioc_mem_put(&builder->out, aioc_text_view(value.ptr, value.len));
     }
     return 0;
@@ -11249,9 +11252,7 @@ static int aioc_request_write_property(aioc_request_builder *builder, const aioc
                                        const aioc_request_field *field)
 {
     char text[AIOC_JSON_NUMBER_MAX];
-    aioc_mem_put_text(&builder->out, ",\"");
-    aioc_mem_put_text(&builder->out, field->property);
-    aioc_mem_put_text(&builder->out, "\":");
+    aioc_mem_put_within(&builder->out, ",\"", aioc_mem_str(field->property), "\":");
     if (*field->opens) return aioc_request_write_text(builder, request, field);
     if (field->group == 'k') return aioc_request_write_key_paths(builder, request->partition_key_paths);
     if (field->group == 'q') return aioc_request_write_unique_keys(builder, request->unique_keys);
@@ -11689,6 +11690,13 @@ static aiocosmos_str aioc_op_link(const aioc_op *op)
     return aioc_op_part(op, AIOC_OP_LINK);
 }
 
+/* NULL: not known. */
+static const aioc_account_range *aioc_op_range(const aioc_op *op)
+{
+    aiocosmos_str pk = aioc_op_part(op, AIOC_OP_PK);
+    return op->is.by_range ? aioc_account_range_named(op->container, pk) : aioc_account_range_of(op->container, pk);
+}
+
 /*--- Ready list ---*/
 
 static void aioc_op_make_ready(aioc_op *op)
@@ -11801,7 +11809,6 @@ static void aioc_op_free(aioc_op *op)
 }
 
 static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result);
-static const aioc_account_range *aioc_op_range(const aioc_op *op);
 static void aioc_op_timer_fired(aioc_reactor_timer *timer);
 
 static const aioc_op_role aioc_op_metadata = { aioc_op_metadata_came, NULL, NULL, true, false };
@@ -12132,13 +12139,6 @@ static size_t aioc_op_session_bytes(const aioc_op *op)
     return op->container->token_bytes + aioc_op_part(op, AIOC_OP_SESSION_TOKEN).len;
 }
 
-/* NULL: not known. */
-static const aioc_account_range *aioc_op_range(const aioc_op *op)
-{
-    aiocosmos_str pk = aioc_op_part(op, AIOC_OP_PK);
-    return op->is.by_range ? aioc_account_range_named(op->container, pk) : aioc_account_range_of(op->container, pk);
-}
-
 static void aioc_op_put_session(aioc_op *op, aioc_mem_writer *head)
 {
     size_t start = head->out->len, begin;
@@ -12301,11 +12301,9 @@ static bool aioc_op_has_token(aioc_op *op)
     }
     if (token && token->value_len) return true;
     if (token || !engine->options->token_fn)
-        aioc_op_fail(op, AIOCOSMOS_E_AUTH,
-                     token ? "the host has no token for this resource"
-                           : "the token given does not cover this resource, or has expired");
-    else
-        aioc_op_ask_token(op);
+        aioc_op_fail(op, AIOCOSMOS_E_AUTH, token ? "the host has no token for this resource"
+                                                 : "the token given does not cover this resource, or has expired");
+    else aioc_op_ask_token(op);
     return false;
 }
 
@@ -12719,8 +12717,7 @@ static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict)
     }
     if ((verdict->flags & AIOC_OP_DOUBT) && container) aioc_account_doubt_ranges(container);
     if (verdict->where == AIOC_OP_LEAVE && aioc_pool_leave(&op->attempt.endpoint->pool))
-        aioc_op_log(engine, 2, aioc_op_handle(op).id,
-                    "the account has moved to another region: connections go there");
+        aioc_op_log(engine, 2, aioc_op_handle(op).id, "the account has moved to another region: connections go there");
     if (verdict->sign_anew && !engine->signer.has_key && verdict->again)
         aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt.token, true);
 }
@@ -15739,6 +15736,198 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
 }
 
 /*========================
+ * MARK: - Keys                     >>keys
+ *
+ * Partition keys as conditions of SQL, and the many that a query asks for, in the
+ * order of the key space.
+ *
+ * May call: memory, text, json, protocol, account, plan.
+ * Knows nothing of: requests, operations, time.
+ *========================*/
+
+#ifndef AIOC_KEY_BYTES_MAX
+#define AIOC_KEY_BYTES_MAX (32u << 10)  /* of a condition, about */
+#endif
+
+typedef struct aioc_key {
+    aiocosmos_str pk, min, max;  /* its items are in [min, max) */
+    bool first;  /* of those that are asked for together, whatever the ranges are */
+} aioc_key;
+
+typedef struct aioc_key_list {
+    aiocosmos_str unread;  /* with NULs between */
+    char rid[33];  /* of the container whose keys they are */
+    aioc_key *array;
+    uint32_t count, cap;
+    aioc_mem_unsorted unsorted;
+    aioc_mem_buffer epks;
+    aioc_plan_room room;  /* for a condition. Without, each is asked for by itself */
+    aioc_mem_buffer names;  /* of the levels of an item's key, in the text */
+} aioc_key_list;
+
+/*--- Conditions ---*/
+
+/* The container's key paths as SQL, each with its NUL: of c, /a/b becomes c["a"]["b"]. 0, E_NOMEM, or E_PROTOCOL: one
+ * is malformed. */
+static int aioc_key_names(const aioc_account_container *container, aiocosmos_str root, aioc_mem_buffer *out)
+{
+    const aioc_mem_buffer *paths = &container->pk_paths;
+    aioc_mem_writer writer;
+    char name[256];
+    size_t at = 0;
+    out->len = 0;
+    writer = aioc_mem_write(container->memory, out);
+    while (at < paths->len) {
+        aiocosmos_str path = aioc_mem_str(paths->data + at);
+        at += path.len + 1;
+        aioc_mem_put(&writer, root);
+        do {
+            if (!aioc_protocol_path_step(&path, name, sizeof name)) return AIOCOSMOS_E_PROTOCOL;
+            aioc_mem_put_text(&writer, "[");
+            aioc_json_put_string(&writer, aioc_mem_str(name));
+            aioc_mem_put_text(&writer, "]");
+        } while (path.len);
+        aioc_mem_put(&writer, aioc_text_view("", 1));
+    }
+    return writer.ok ? 0 : AIOCOSMOS_E_NOMEM;
+}
+
+/* Whether an item's key begins so: c["a"]="x" AND c["b"]=7. Strings of SQL are those of JSON. */
+static void aioc_key_put(aioc_mem_writer *sql, const char *property, aiocosmos_str key)
+{
+    const char *between = "";
+    aiocosmos_json level;
+    size_t at = 1;
+    for (; (level = aioc_protocol_pk_next(key, &at)).len; property += strlen(property) + 1, between = " AND ") {
+        bool missing = level.type == AIOCOSMOS_JSON_OBJ;  /* {}: the item has no such property */
+        aiocosmos_str first = aioc_mem_str(missing ? "NOT IS_DEFINED(" : property);
+        aioc_mem_put_within(sql, between, first, missing ? property : "=");
+        if (missing) aioc_mem_put_text(sql, ")");
+        else aioc_mem_put_bytes(sql, level.ptr, level.len);
+    }
+}
+
+/*--- Keys in the order of the key space ---*/
+
+static int aioc_key_order(const void *a, const void *b, const void *unused)
+{
+    const aioc_key *left = (const aioc_key *)a, *right = (const aioc_key *)b;
+    int order = aioc_text_compare(left->min, right->min);
+    (void)unused;
+    return order ? order : aioc_text_compare(left->pk, right->pk);
+}
+
+/* Takes the next key in. 0, E_NOMEM, or E_ARGUMENT: the container has no such keys, or it can't be hashed here. */
+static int aioc_key_hash(aioc_key_list *keys, const aioc_account_container *container)
+{
+    aiocosmos_str rest = keys->unread, pk;
+    aioc_key *key;
+    char epk[AIOC_PROTOCOL_EPK_MAX];
+    size_t levels, len;
+    aioc_text_split(&rest, '\0', &pk);
+    key = (aioc_key *)aioc_mem_more(container->memory, keys->array, keys->count, &keys->cap, sizeof *key);
+    if (!key) return AIOCOSMOS_E_NOMEM;
+    keys->array = key;
+    key += keys->count;
+    if (!aioc_mem_reserve(container->memory, &keys->epks, 2 * sizeof epk)) return AIOCOSMOS_E_NOMEM;
+    if (!aioc_account_epk(container, pk, &levels, epk, &len) || levels > container->pk_def.path_count)
+        return levels == 0 ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_ARGUMENT;
+    key->pk = pk;
+    key->min.len = len;
+    aioc_mem_append(container->memory, &keys->epks, epk, len);
+    aioc_protocol_epk_end(levels == container->pk_def.path_count, epk, &len);
+    key->max.len = len;
+    aioc_mem_append(container->memory, &keys->epks, epk, len);
+    keys->count++;
+    keys->unread = rest;
+    return 0;
+}
+
+static void aioc_key_place(aioc_key_list *keys)
+{
+    aioc_key *key = keys->array, *end = key + keys->count;
+    const char *at = keys->epks.data;
+    for (; key < end; key++) {
+        key->min.ptr = at;
+        key->max.ptr = at += key->min.len;
+        at += key->max.len;
+    }
+    keys->unsorted.left = keys->count / 2;
+    keys->unsorted.right = keys->count;
+}
+
+/* Hashes, then sorts so many keys at most. 0: all is done; 1: there is more to do; or as aioc_key_hash. */
+static int aioc_key_sort_some(aioc_key_list *keys, const aioc_account_container *container, aiocosmos_str pks,
+                              uint32_t most)
+{
+    int failed;
+    if (keys->count == 0 || strcmp(keys->rid, container->rid) != 0) {
+        keys->unread = pks;
+        keys->epks.len = keys->count = 0;
+        memcpy(keys->rid, container->rid, sizeof keys->rid);
+    }
+    for (; keys->unread.len && most; most--) {
+        if ((failed = aioc_key_hash(keys, container)) != 0) return failed;
+        if (!keys->unread.len) aioc_key_place(keys);
+    }
+    return !most || !aioc_mem_sort_some(keys->array, &keys->unsorted, most, sizeof *keys->array, aioc_key_order, NULL);
+}
+
+/*--- Keys that are asked for together ---*/
+
+/* The key behind those that are asked for together, of which this is the first: in one range, before max. Keys whose
+ * items may be in one place always are. bytes: of the condition so far; 0: another begins. */
+static aioc_key *aioc_key_join(const aioc_key_list *keys, const aioc_account_container *container, aioc_key *key,
+                               aiocosmos_str *max, size_t *bytes)
+{
+    const aioc_key *end = keys->array + keys->count;
+    const aioc_account_range *range = aioc_account_route(container, key->min);
+    bool apart;
+    *max = key->min;
+    do {
+        key->first = *bytes == 0;
+        *bytes += key->pk.len + keys->names.len + 12;
+        *max = aioc_protocol_epk_greater(*max, key->max);
+        apart = ++key == end || aioc_protocol_epk_compare(key->min, *max) >= 0;
+        if (apart && (!keys->room.end || *bytes > AIOC_KEY_BYTES_MAX)) *bytes = 0;
+    } while (!apart || (key < end && *bytes && range &&
+                        aioc_protocol_epk_compare(key->max, aioc_account_text(container, range->max)) <= 0));
+    return key;
+}
+
+/* The query's text, in its room the condition for the keys about min: the same whatever became of their range. */
+static void aioc_key_put_query(aioc_mem_writer *sql, const aioc_key_list *keys, aiocosmos_str min)
+{
+    const aioc_plan_room *room = &keys->room;
+    const aioc_key *first = keys->array, *end = first + keys->count, *key = end;
+    const char *names = keys->names.data, *before = "";
+    bool bare = room->where == room->end, one_level = strlen(names) + 1 == keys->names.len, listed = false;
+    while (key - first > 1) {
+        const aioc_key *middle = first + (key - first) / 2;
+        if (aioc_protocol_epk_compare(middle->min, min) <= 0) first = middle;
+        else key = middle;
+    }
+    while (!first->first) first--;
+    aioc_mem_put_bytes(sql, room->sql.ptr, room->where);
+    aioc_mem_put_text(sql, bare ? " WHERE (" : " (");
+    for (key = first; key == first || (key < end && !key->first); key++) {
+        bool in = one_level && key->pk.ptr[1] != '{';  /* c["pk"] IN ("x",7) */
+        if (key > first && aioc_key_order(key - 1, key, NULL) == 0) continue;
+        aioc_mem_put_text(sql, in && listed ? "," : before);
+        if (in && !listed) aioc_mem_put_text(sql, names);
+        if (!in || !listed) aioc_mem_put_text(sql, in ? " IN (" : "(");
+        if (in) aioc_mem_put_bytes(sql, key->pk.ptr + 1, key->pk.len - 2);
+        else aioc_key_put(sql, names, key->pk);
+        before = ") OR ";
+        listed = in;
+    }
+    aioc_mem_put_text(sql, bare ? ")" : ")) AND (");
+    aioc_mem_put_bytes(sql, room->sql.ptr + room->where, room->end - room->where);
+    aioc_mem_put_text(sql, ")");
+    aioc_mem_put_bytes(sql, room->sql.ptr + room->end, room->sql.len - room->end);
+}
+
+/*========================
  * MARK: - Ranges                 >>ranges
  *
  * A reader of a container's key space has a stream for each partition key range
@@ -15767,10 +15956,6 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
 #define AIOC_RANGE_MEMORY_PAUSE_US 10000u /* before a page that lacks memory is tried again */
 #define AIOC_RANGE_METRICS_MAX 64  /* names that the service measures by */
 #define AIOC_RANGE_KEPT_MAX (64u << 10)  /* bytes of index metrics, and of advice */
-#ifndef AIOC_RANGE_KEYS_BYTES_MAX
-#define AIOC_RANGE_KEYS_BYTES_MAX (32u << 10)  /* of a condition on keys, about */
-#endif
-
 typedef struct aioc_range_readers aioc_range_readers;
 typedef struct aioc_range_reader aioc_range_reader;
 
@@ -15895,23 +16080,6 @@ typedef enum aioc_range_need {
 
 #define AIOC_RANGE_DONE_WITH 1
 
-typedef struct aioc_range_key {
-    aiocosmos_str pk, min, max;  /* its items are in [min, max) */
-    bool first;  /* of those that are asked for together, whatever the ranges are */
-} aioc_range_key;
-
-/* The keys that are asked for, on their way into the order of the key space. */
-typedef struct aioc_range_keys {
-    aiocosmos_str unread;  /* of the question's */
-    char rid[33];  /* of the container whose keys they are */
-    aioc_range_key *array;
-    uint32_t count, cap;
-    aioc_mem_unsorted unsorted;
-    aioc_mem_buffer epks;
-    aioc_plan_room room;  /* for a condition: then bodies are parameters only. Without, each is asked for by itself */
-    aioc_mem_buffer names;  /* of the levels of an item's key, in the text */
-} aioc_range_keys;
-
 /* One reader of a part of the key space. Its streams stand by their place in it. */
 struct aioc_range_reader {
     aioc_mem_node node;  /* its work comes in pieces, in turns with that of others */
@@ -15933,7 +16101,7 @@ struct aioc_range_reader {
     aioc_mem_buffer edges;  /* of the part that is asked for; no max: all */
     uint32_t levels;  /* of the key that is asked for, or most of several; 0: none is */
     bool several;  /* keys are asked for */
-    aioc_range_keys keys;
+    aioc_key_list keys;  /* with a room for a condition, bodies are parameters only */
     aioc_mem_buffer bodies[4];  /* what streams are asked, by aioc_plan_side */
     const char *start;  /* where a stream begins */
     aioc_range_stream **streams, *leaving;
@@ -15965,8 +16133,6 @@ struct aioc_range_readers {
     uint64_t clock;  /* pages and answers that were asked for */
     aioc_range_reader *turn;  /* alone may ask for answers: the memory is to be its own */
 };
-
-static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result);
 
 /*--- Work ---*/
 
@@ -16122,9 +16288,7 @@ static bool aioc_range_print_metrics(aioc_mem *memory, aioc_range_costs *costs)
         const aioc_range_metric *metric = &costs->metrics[i];
         const char *ratio = strstr(metric->name, "Ratio");
         char number[AIOC_JSON_NUMBER_MAX];
-        if (i > 0) aioc_mem_put_text(&out, ";");
-        aioc_mem_put_text(&out, metric->name);
-        aioc_mem_put_text(&out, "=");
+        aioc_mem_put_within(&out, i ? ";" : "", aioc_mem_str(metric->name), "=");
         aioc_mem_put_bytes(&out, number, aioc_json_number_write(ratio && !ratio[5] ? metric->sum / metric->count
                                                                                   : metric->sum, number));
     }
@@ -16265,47 +16429,6 @@ static void aioc_range_specify(aioc_request_spec *spec, const aioc_range_questio
     spec->timeout_ms = question->timeout_ms;
 }
 
-/* The container's key paths as SQL, each with its NUL: of c, /a/b becomes c["a"]["b"]. 0, E_NOMEM, or E_PROTOCOL: one
- * is malformed. */
-static int aioc_range_name_keys(const aioc_account_container *container, aiocosmos_str root, aioc_mem_buffer *out)
-{
-    const aioc_mem_buffer *paths = &container->pk_paths;
-    aioc_mem_writer writer;
-    char name[256];
-    size_t at = 0;
-    out->len = 0;
-    writer = aioc_mem_write(container->memory, out);
-    while (at < paths->len) {
-        aiocosmos_str path = aioc_mem_str(paths->data + at);
-        at += path.len + 1;
-        aioc_mem_put(&writer, root);
-        do {
-            if (!aioc_protocol_path_step(&path, name, sizeof name)) return AIOCOSMOS_E_PROTOCOL;
-            aioc_mem_put_text(&writer, "[");
-            aioc_json_put_string(&writer, aioc_mem_str(name));
-            aioc_mem_put_text(&writer, "]");
-        } while (path.len);
-        aioc_mem_put(&writer, aioc_text_view("", 1));
-    }
-    return writer.ok ? 0 : AIOCOSMOS_E_NOMEM;
-}
-
-/* Whether an item has this key, or all that begins so: c["a"]="x" AND c["b"]=7. Strings of SQL are those of JSON. */
-static void aioc_range_put_key(aioc_mem_writer *sql, const char *property, aiocosmos_str key)
-{
-    const char *between = "";
-    aiocosmos_json level;
-    size_t at = 1;
-    for (; (level = aioc_protocol_pk_next(key, &at)).len; property += strlen(property) + 1, between = " AND ") {
-        bool missing = level.type == AIOCOSMOS_JSON_OBJ;  /* {}: the item has no such property */
-        aioc_mem_put_text(sql, between);
-        aioc_mem_put_text(sql, missing ? "NOT IS_DEFINED(" : property);
-        aioc_mem_put_text(sql, missing ? property : "=");
-        if (missing) aioc_mem_put_text(sql, ")");
-        else aioc_mem_put_bytes(sql, level.ptr, level.len);
-    }
-}
-
 /* {"query":...,"parameters":[...]}, with what follows those in params. */
 static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params)
 {
@@ -16314,9 +16437,7 @@ static bool aioc_range_append_body(aioc_mem *memory, aioc_mem_buffer *out, aioco
     writer = aioc_mem_write(memory, out);
     aioc_mem_put_text(&writer, "{\"query\":");
     aioc_json_put_string(&writer, sql);
-    aioc_mem_put_text(&writer, ",\"parameters\":");
-    aioc_mem_put(&writer, params);
-    aioc_mem_put_text(&writer, "}");
+    aioc_mem_put_within(&writer, ",\"parameters\":", params, "}");
     return writer.ok;
 }
 
@@ -16340,7 +16461,7 @@ static bool aioc_range_page_lines(aioc_op_engine *engine, aiocosmos_str lines, u
 /* One of the headers that are found in every answer: AIOC_PROTOCOL_H_*. */
 static aiocosmos_str aioc_range_wanted(const aiocosmos_result *result, int header)
 {
-    return ((const aioc_op_delivery *)result->internal)->response->wanted[header];
+    return aioc_op_delivered(result)->response->wanted[header];
 }
 
 static const char aioc_range_no_page[] =
@@ -16491,16 +16612,6 @@ static bool aioc_range_is_spent(const aioc_range_stream *stream)
     return stream->asked_all && !stream->first && !stream->op;
 }
 
-static aiocosmos_str aioc_range_lesser(aiocosmos_str a, aiocosmos_str b)
-{
-    return aioc_protocol_epk_compare(a, b) <= 0 ? a : b;
-}
-
-static aiocosmos_str aioc_range_greater(aiocosmos_str a, aiocosmos_str b)
-{
-    return aioc_protocol_epk_compare(a, b) >= 0 ? a : b;
-}
-
 /* Cuts [min, max) at the borders of the ranges into streams from a place on: for each range one, as wide as the plan's
  * spans in it, for what lies between them the query leaves out by itself. False: no memory. */
 static bool aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocosmos_str min, aiocosmos_str max,
@@ -16510,16 +16621,16 @@ static bool aioc_range_cut(aioc_range_reader *reader, uint32_t place, aiocosmos_
     const aioc_account_range *range = aioc_account_route(container, min);
     const aioc_plan_span *span = plan ? plan->spans : NULL, *end = plan ? span + plan->span_count : NULL;
     for (; range && range < container->ranges + container->range_count; range++) {
-        aiocosmos_str from = aioc_range_greater(min, aioc_account_text(container, range->min));
-        aiocosmos_str to = aioc_range_lesser(max, aioc_account_text(container, range->max));
+        aiocosmos_str from = aioc_protocol_epk_greater(min, aioc_account_text(container, range->min));
+        aiocosmos_str to = aioc_protocol_epk_lesser(max, aioc_account_text(container, range->max));
         if (aioc_protocol_epk_compare(from, to) >= 0) break;
         if (plan) {
             const aioc_plan_span *last;
             while (span != end && aioc_protocol_epk_compare(span->max, from) <= 0) span++;
             for (last = span; last != end && aioc_protocol_epk_compare(last->min, to) < 0; last++) continue;
             if (last == span) continue;
-            from = aioc_range_greater(from, span->min);
-            to = aioc_range_lesser(to, last[-1].max);
+            from = aioc_protocol_epk_greater(from, span->min);
+            to = aioc_protocol_epk_lesser(to, last[-1].max);
             span = last - 1;  /* which may reach into the next range */
         }
         if (!aioc_range_stream_new(reader, place++, from, to, continuation)) return false;
@@ -16554,157 +16665,43 @@ static bool aioc_range_recut(aioc_range_reader *reader, uint32_t place)
     return true;
 }
 
-/*--- Partition keys ---*/
-
-static int aioc_range_by_key(const void *a, const void *b, const void *unused)
-{
-    const aioc_range_key *left = (const aioc_range_key *)a, *right = (const aioc_range_key *)b;
-    int order = aioc_text_compare(left->min, right->min);
-    (void)unused;
-    return order ? order : aioc_text_compare(left->pk, right->pk);
-}
-
-/* False: it says why, or looks whether the container is another one. */
-static bool aioc_range_hash_key(aioc_range_reader *reader)
-{
-    aioc_range_keys *keys = &reader->keys;
-    const aioc_account_container *container = reader->ranges.container;
-    aiocosmos_str rest = keys->unread, pk;
-    aioc_range_key *key;
-    char epk[AIOC_PROTOCOL_EPK_MAX];
-    size_t levels, len;
-    aioc_text_split(&rest, '\0', &pk);
-    key = (aioc_range_key *)aioc_mem_more(reader->memory, keys->array, keys->count, &keys->cap, sizeof *key);
-    if (key) keys->array = key;
-    if (!key || !aioc_mem_reserve(reader->memory, &keys->epks, 2 * sizeof epk)) {
-        aioc_range_no_memory(reader);
-        return false;
-    }
-    if (!aioc_account_epk(container, pk, &levels, epk, &len) || levels > container->pk_def.path_count) {
-        if (levels == 0) aioc_range_no_memory(reader);
-        else if (!reader->ranges.waited) aioc_range_watch_anew(reader);
-        else
-            aioc_range_fail(&reader->tally, AIOCOSMOS_E_ARGUMENT,
-                            "pks: one has too many levels, or only the service can hash it");
-        return false;
-    }
-    key += keys->count;
-    key->pk = pk;
-    key->min.len = len;
-    aioc_mem_append(reader->memory, &keys->epks, epk, len);
-    aioc_protocol_epk_end(levels == container->pk_def.path_count, epk, &len);
-    key->max.len = len;
-    aioc_mem_append(reader->memory, &keys->epks, epk, len);
-    keys->count++;
-    keys->unread = rest;
-    return true;
-}
-
-static void aioc_range_place_keys(aioc_range_keys *keys)
-{
-    const char *at = keys->epks.data;
-    uint32_t i;
-    for (i = 0; i < keys->count; i++) {
-        aioc_range_key *key = &keys->array[i];
-        key->min.ptr = at;
-        key->max.ptr = at + key->min.len;
-        at = key->max.ptr + key->max.len;
-    }
-    keys->unsorted.left = keys->count / 2;
-    keys->unsorted.right = keys->count;
-}
-
-/* Gets on with hashing and sorting the keys. True: it is done; else there is more to do, or it says why not. */
+/* The keys are sorted. Else there is more to do, or it says why not, or looks whether the container is another one. */
 static bool aioc_range_sort_keys(aioc_range_reader *reader)
 {
-    aioc_range_keys *keys = &reader->keys;
-    const char *rid = reader->ranges.container->rid;
-    uint32_t most = AIOC_RANGE_SLICE / 4;
-    if (keys->count == 0 || strcmp(keys->rid, rid) != 0) {
-        keys->unread = aioc_mem_text(&reader->question->pk);
-        keys->epks.len = keys->count = 0;
-        memcpy(keys->rid, rid, sizeof keys->rid);
-    }
-    for (; keys->unread.len && most; most--) {
-        if (!aioc_range_hash_key(reader)) return false;
-        if (!keys->unread.len) aioc_range_place_keys(keys);
-    }
-    if (most && aioc_mem_sort_some(keys->array, &keys->unsorted, most, sizeof *keys->array, aioc_range_by_key, NULL))
-        return true;
-    aioc_range_stir(reader);
-    return false;
+    int left = aioc_key_sort_some(&reader->keys, reader->ranges.container, aioc_mem_text(&reader->question->pk),
+                                  AIOC_RANGE_SLICE / 4);
+    if (left > 0) aioc_range_stir(reader);
+    else if (left == AIOCOSMOS_E_NOMEM) aioc_range_no_memory(reader);
+    else if (left && !reader->ranges.waited) aioc_range_watch_anew(reader);
+    else if (left)
+        aioc_range_fail(&reader->tally, left, "pks: one has too many levels, or only the service can hash it");
+    return left == 0;
 }
 
-/* Streams for what the keys have of [min, max): one in each range for those that are asked for together. Keys whose
- * items may be in one place always are. */
+/* Streams for what the keys have of [min, max): one in each range for those that are asked for together. */
 static bool aioc_range_cut_keys(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str min, aiocosmos_str max)
 {
-    const aioc_account_container *container = reader->ranges.container;
-    const aioc_range_keys *keys = &reader->keys;
-    aioc_range_key *key = keys->array, *end = key + keys->count;
+    aioc_key *key = reader->keys.array, *end = key + reader->keys.count;
     size_t bytes = 0;
-    bool first = true, apart;
     while (key < end) {
-        aiocosmos_str from = key->min, to = from;
-        const aioc_account_range *range = aioc_account_route(container, from);
-        do {
-            key->first = first;
-            bytes = (first ? 0 : bytes) + key->pk.len + keys->names.len + 12;
-            to = aioc_range_greater(to, key->max);
-            apart = ++key == end || aioc_protocol_epk_compare(key->min, to) >= 0;
-            first = apart && (!keys->room.end || bytes > AIOC_RANGE_KEYS_BYTES_MAX);
-        } while (!apart || (key < end && !first && range &&
-                            aioc_protocol_epk_compare(key->max, aioc_account_text(container, range->max)) <= 0));
-        if (!aioc_range_cut(reader, reader->stream_count, aioc_range_greater(min, from), aioc_range_lesser(max, to),
-                            aioc_mem_str(""), plan)) return false;
+        aiocosmos_str from = key->min, to;
+        key = aioc_key_join(&reader->keys, reader->ranges.container, key, &to, &bytes);
+        if (!aioc_range_cut(reader, reader->stream_count, aioc_protocol_epk_greater(min, from),
+                            aioc_protocol_epk_lesser(max, to), aioc_mem_str(""), plan)) return false;
     }
     return true;
-}
-
-/* The condition for the keys that a stream is one for: the same whatever became of their range. */
-static void aioc_range_put_keys(aioc_mem_writer *sql, const aioc_range_stream *stream)
-{
-    const aioc_range_reader *reader = stream->reader;
-    const aioc_range_key *first = reader->keys.array, *end = first + reader->keys.count, *key = end;
-    const char *names = reader->keys.names.data, *before = "";
-    bool one_level = reader->ranges.container->pk_def.path_count == 1, listed = false;
-    while (key - first > 1) {
-        const aioc_range_key *middle = first + (key - first) / 2;
-        if (aioc_protocol_epk_compare(middle->min, stream->min) <= 0) first = middle;
-        else key = middle;
-    }
-    while (!first->first) first--;
-    for (key = first; key == first || (key < end && !key->first); key++) {
-        bool in = one_level && key->pk.ptr[1] != '{';  /* c["pk"] IN ("x",7) */
-        if (key > first && aioc_range_by_key(key - 1, key, NULL) == 0) continue;
-        aioc_mem_put_text(sql, in && listed ? "," : before);
-        if (in && !listed) aioc_mem_put_text(sql, names);
-        if (!in || !listed) aioc_mem_put_text(sql, in ? " IN (" : "(");
-        if (in) aioc_mem_put_bytes(sql, key->pk.ptr + 1, key->pk.len - 2);
-        else aioc_range_put_key(sql, names, key->pk);
-        before = ") OR ";
-        listed = in;
-    }
-    aioc_mem_put_text(sql, ")");
 }
 
 /* The body of a stream's next request, perhaps in the builder. NULL: no memory. */
 static const aioc_mem_buffer *aioc_range_body_of(const aioc_range_stream *stream)
 {
     const aioc_range_reader *reader = stream->reader;
-    const aioc_plan_room *room = &reader->keys.room;
     const aioc_mem_buffer *asked = &reader->bodies[stream->side];
     aioc_mem_buffer *body = &reader->all->engine->builder.body, sql = { NULL, 0, 0 };
     aioc_mem_writer writer = aioc_mem_write(reader->memory, &sql);
-    bool ok, bare = room->where == room->end;
-    if (!room->end) return asked;
-    aioc_mem_put_bytes(&writer, room->sql.ptr, room->where);
-    aioc_mem_put_text(&writer, bare ? " WHERE (" : " (");
-    aioc_range_put_keys(&writer, stream);
-    aioc_mem_put_text(&writer, bare ? "" : ") AND (");
-    aioc_mem_put_bytes(&writer, room->sql.ptr + room->where, room->end - room->where);
-    aioc_mem_put_text(&writer, ")");
-    aioc_mem_put_bytes(&writer, room->sql.ptr + room->end, room->sql.len - room->end);
+    bool ok;
+    if (!reader->keys.room.end) return asked;
+    aioc_key_put_query(&writer, &reader->keys, stream->min);
     ok = writer.ok && aioc_range_append_body(reader->memory, body, aioc_mem_text(&sql), aioc_mem_text(asked));
     aioc_mem_buffer_free(reader->memory, &sql);
     return ok ? body : NULL;
@@ -16716,8 +16713,8 @@ static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *pla
     aiocosmos_str asked_max = aioc_range_max(&reader->edges);
     if (reader->question->pk.len)
         return aioc_range_sort_keys(reader) && aioc_range_cut_keys(reader, plan, min, max);
-    min = aioc_range_greater(min, aioc_range_min(&reader->edges));
-    if (asked_max.len) max = aioc_range_lesser(max, asked_max);
+    min = aioc_protocol_epk_greater(min, aioc_range_min(&reader->edges));
+    if (asked_max.len) max = aioc_protocol_epk_lesser(max, asked_max);
     return aioc_range_cut(reader, reader->stream_count, min, max, aioc_mem_str(""), plan);
 }
 
@@ -16930,6 +16927,132 @@ static void aioc_range_has_taken(aioc_range_reader *reader)
     aioc_range_pass_turn(reader->all);
 }
 
+/*--- What is answered ---*/
+
+static void aioc_range_account_for(aioc_range_reader *reader, const aiocosmos_result *result)
+{
+    aioc_range_add_costs(reader->memory, reader->costs, result);
+    aioc_range_tally_add(&reader->tally, result);
+    if (result->http_status && result->session_token.len && result->session_token.len < sizeof reader->session_token)
+        aioc_mem_print(reader->session_token, sizeof reader->session_token, "%.*s", (int)result->session_token.len,
+                       result->session_token.ptr);
+}
+
+static void aioc_range_count_rows(aioc_range_reader *reader, const aioc_range_answer *answer)
+{
+    reader->seen.answers++;
+    reader->seen.rows += answer->count;
+    reader->seen.bytes += answer->bytes;
+    reader->costs->items += answer->count;
+    if (answer->asked) reader->costs->ranges[answer->asked - 1].stats.items += answer->count;
+}
+
+static void aioc_range_learn(size_t *guess, size_t bytes)
+{
+    *guess = bytes > *guess ? bytes : (bytes + *guess) / 2;
+}
+
+/* Takes an answer over, and from a header where it goes on behind it. 0, E_NOMEM, E_PROTOCOL. */
+static int aioc_range_take(aioc_range_stream *stream, const aiocosmos_result *result)
+{
+    aioc_range_reader *reader = stream->reader;
+    aioc_range_answer *answer = (aioc_range_answer *)aioc_mem_zalloc(reader->memory, sizeof *answer);
+    int status = AIOCOSMOS_E_NOMEM, header = reader->etags ? AIOC_PROTOCOL_H_ETAG : AIOC_PROTOCOL_H_CONTINUATION;
+    if (!answer) return status;
+    aioc_json_open(&answer->doc, reader->memory);
+    answer->body = aioc_op_take_body(result);
+    if (answer->body.text.ptr && aioc_mem_set(reader->memory, &answer->behind, aioc_range_wanted(result, header))) {
+        answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
+        status = reader->etags ? aioc_range_answer_parse(answer) : 0;
+    }
+    if (status) {
+        aioc_range_answer_free(reader->memory, answer);
+        return status;
+    }
+    answer->asked = stream->noted;
+    stream->asked_all = answer->behind.len == 0;
+    if (stream->last) stream->last->next = answer;
+    else stream->first = answer;
+    stream->last = answer;
+    reader->window.ahead++;
+    reader->bytes.held += answer->bytes;
+    reader->all->held += answer->bytes;
+    aioc_range_learn(&reader->bytes.guess, answer->bytes);
+    aioc_range_learn(&reader->all->guess, answer->bytes);
+    if (reader->etags) aioc_range_count_rows(reader, answer);
+    return 0;
+}
+
+static void aioc_range_failed(aioc_range_stream *stream, const aiocosmos_result *result, int status)
+{
+    aioc_range_reader *reader = stream->reader;
+    if (status != AIOCOSMOS_E_NOMEM) stream->failed = status;
+    if (!stream->failed) aioc_range_lacks_memory(reader);
+    else aioc_range_fail(&reader->tally, status, result && status == result->status ? result->message.ptr
+                                                                                     : aioc_range_no_page);
+}
+
+/* What a range was asked, and what that cost. Its place among those that were asked, and 1; 0: no memory. */
+static uint32_t aioc_range_note(const aioc_range_stream *stream, const aioc_op *op, const aiocosmos_result *result)
+{
+    aioc_range_costs *costs = stream->reader->costs;
+    aioc_mem *memory = stream->reader->memory;
+    aioc_range_asked *asked = costs->ranges;
+    aiocosmos_str id = aioc_op_part(op, AIOC_OP_PK);
+    uint32_t at = 0;
+    if (!op->is.by_range) return 0;
+    while (at < costs->range_count && !aioc_mem_same(asked[at].stats.id, id)) at++;
+    if (at == costs->range_count) {
+        asked = (aioc_range_asked *)aioc_mem_more(memory, asked, at, &costs->range_cap, sizeof *asked);
+        if (!asked) return 0;
+        costs->ranges = asked;
+        asked += at;
+        memset(asked, 0, sizeof *asked);
+        if (!aioc_mem_reserve(memory, &asked->texts, stream->edges.len + id.len)) return 0;
+        costs->range_count++;
+        aioc_mem_append(memory, &asked->texts, stream->edges.data, stream->edges.len);
+        aioc_mem_append(memory, &asked->texts, id.ptr, id.len);
+        asked->stats.min = aioc_range_min(&asked->texts);
+        asked->stats.max = aioc_text_view(asked->stats.min.ptr + stream->min.len + 1, stream->max.len);
+        asked->stats.id = aioc_text_view(asked->stats.max.ptr + stream->max.len, id.len);
+    }
+    costs->ranges[at].stats.requests++;
+    costs->ranges[at].stats.charge_ru += result->charge_ru;
+    return at + 1;
+}
+
+static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result)
+{
+    aioc_range_stream *stream = (aioc_range_stream *)op->owner;
+    aioc_range_reader *reader = stream->reader;
+    aioc_range_readers *all = reader->all;
+    int status;
+    aioc_range_account_for(reader, result);  /* may take memory, and answers before this one: then it is stale */
+    stream->op = NULL;
+    reader->in_flight--;
+    reader->bytes.reserved -= stream->reserved;
+    all->reserved -= stream->reserved;
+    if (all->turn) aioc_range_stir(all->turn);
+    aioc_range_stir(reader);  /* others may have waited for its turn */
+    if (stream->dropped) {
+        aioc_range_stream **at = &reader->leaving;
+        while (*at != stream) at = &(*at)->leaving;
+        *at = stream->leaving;
+        aioc_range_stream_free(stream);
+        return;
+    }
+    reader->busy++;  /* what it has is not taken back meanwhile */
+    stream->noted = aioc_range_note(stream, op, result);
+    status = stream->stale || reader->yielded ? 0 : reader->take(stream, result);
+    reader->busy--;
+    if (status == AIOC_RANGE_DONE_WITH) return;
+    stream->stale = false;
+    if (status == 0) reader->ranges.pause_ms = 0;
+    else if (!stream->by_key && aioc_range_is_gone(result)) aioc_range_watch_gone(reader, stream->version);
+    else if (status == AIOCOSMOS_E_NOMEM || stream->asked_page == reader->asked)
+        aioc_range_failed(stream, result, status);  /* what was asked for an earlier page is asked again */
+}
+
 /*--- What is asked ---*/
 
 static bool aioc_range_append_edges(const aioc_range_stream *stream, const aioc_account_range *range,
@@ -17068,131 +17191,7 @@ static void aioc_range_ask_some(aioc_range_reader *reader, bool needed)
     }
 }
 
-/*--- What is answered ---*/
-
-static void aioc_range_account_for(aioc_range_reader *reader, const aiocosmos_result *result)
-{
-    aioc_range_add_costs(reader->memory, reader->costs, result);
-    aioc_range_tally_add(&reader->tally, result);
-    if (result->http_status && result->session_token.len && result->session_token.len < sizeof reader->session_token)
-        aioc_mem_print(reader->session_token, sizeof reader->session_token, "%.*s", (int)result->session_token.len,
-                       result->session_token.ptr);
-}
-
-static void aioc_range_count_rows(aioc_range_reader *reader, const aioc_range_answer *answer)
-{
-    reader->seen.answers++;
-    reader->seen.rows += answer->count;
-    reader->seen.bytes += answer->bytes;
-    reader->costs->items += answer->count;
-    if (answer->asked) reader->costs->ranges[answer->asked - 1].stats.items += answer->count;
-}
-
-static void aioc_range_learn(size_t *guess, size_t bytes)
-{
-    *guess = bytes > *guess ? bytes : (bytes + *guess) / 2;
-}
-
-/* Takes an answer over, and from a header where it goes on behind it. 0, E_NOMEM, E_PROTOCOL. */
-static int aioc_range_take(aioc_range_stream *stream, const aiocosmos_result *result)
-{
-    aioc_range_reader *reader = stream->reader;
-    aioc_range_answer *answer = (aioc_range_answer *)aioc_mem_zalloc(reader->memory, sizeof *answer);
-    int status = AIOCOSMOS_E_NOMEM, header = reader->etags ? AIOC_PROTOCOL_H_ETAG : AIOC_PROTOCOL_H_CONTINUATION;
-    if (!answer) return status;
-    aioc_json_open(&answer->doc, reader->memory);
-    answer->body = aioc_op_take_body(result);
-    if (answer->body.text.ptr && aioc_mem_set(reader->memory, &answer->behind, aioc_range_wanted(result, header))) {
-        answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
-        status = reader->etags ? aioc_range_answer_parse(answer) : 0;
-    }
-    if (status) {
-        aioc_range_answer_free(reader->memory, answer);
-        return status;
-    }
-    answer->asked = stream->noted;
-    stream->asked_all = answer->behind.len == 0;
-    if (stream->last) stream->last->next = answer;
-    else stream->first = answer;
-    stream->last = answer;
-    reader->window.ahead++;
-    reader->bytes.held += answer->bytes;
-    reader->all->held += answer->bytes;
-    aioc_range_learn(&reader->bytes.guess, answer->bytes);
-    aioc_range_learn(&reader->all->guess, answer->bytes);
-    if (reader->etags) aioc_range_count_rows(reader, answer);
-    return 0;
-}
-
-static void aioc_range_failed(aioc_range_stream *stream, const aiocosmos_result *result, int status)
-{
-    aioc_range_reader *reader = stream->reader;
-    if (status != AIOCOSMOS_E_NOMEM) stream->failed = status;
-    if (!stream->failed) aioc_range_lacks_memory(reader);
-    else aioc_range_fail(&reader->tally, status, result && status == result->status ? result->message.ptr
-                                                                                     : aioc_range_no_page);
-}
-
-/* What a range was asked, and what that cost. Its place among those that were asked, and 1; 0: no memory. */
-static uint32_t aioc_range_note(const aioc_range_stream *stream, const aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_range_costs *costs = stream->reader->costs;
-    aioc_mem *memory = stream->reader->memory;
-    aioc_range_asked *asked = costs->ranges;
-    aiocosmos_str id = aioc_op_part(op, AIOC_OP_PK);
-    uint32_t at = 0;
-    if (!op->is.by_range) return 0;
-    while (at < costs->range_count && !aioc_mem_same(asked[at].stats.id, id)) at++;
-    if (at == costs->range_count) {
-        asked = (aioc_range_asked *)aioc_mem_more(memory, asked, at, &costs->range_cap, sizeof *asked);
-        if (!asked) return 0;
-        costs->ranges = asked;
-        asked += at;
-        memset(asked, 0, sizeof *asked);
-        if (!aioc_mem_reserve(memory, &asked->texts, stream->edges.len + id.len)) return 0;
-        costs->range_count++;
-        aioc_mem_append(memory, &asked->texts, stream->edges.data, stream->edges.len);
-        aioc_mem_append(memory, &asked->texts, id.ptr, id.len);
-        asked->stats.min = aioc_range_min(&asked->texts);
-        asked->stats.max = aioc_text_view(asked->stats.min.ptr + stream->min.len + 1, stream->max.len);
-        asked->stats.id = aioc_text_view(asked->stats.max.ptr + stream->max.len, id.len);
-    }
-    costs->ranges[at].stats.requests++;
-    costs->ranges[at].stats.charge_ru += result->charge_ru;
-    return at + 1;
-}
-
-static void aioc_range_answer_came(aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_range_stream *stream = (aioc_range_stream *)op->owner;
-    aioc_range_reader *reader = stream->reader;
-    aioc_range_readers *all = reader->all;
-    int status;
-    aioc_range_account_for(reader, result);  /* may take memory, and answers before this one: then it is stale */
-    stream->op = NULL;
-    reader->in_flight--;
-    reader->bytes.reserved -= stream->reserved;
-    all->reserved -= stream->reserved;
-    if (all->turn) aioc_range_stir(all->turn);
-    aioc_range_stir(reader);  /* others may have waited for its turn */
-    if (stream->dropped) {
-        aioc_range_stream **at = &reader->leaving;
-        while (*at != stream) at = &(*at)->leaving;
-        *at = stream->leaving;
-        aioc_range_stream_free(stream);
-        return;
-    }
-    reader->busy++;  /* what it has is not taken back meanwhile */
-    stream->noted = aioc_range_note(stream, op, result);
-    status = stream->stale || reader->yielded ? 0 : reader->take(stream, result);
-    reader->busy--;
-    if (status == AIOC_RANGE_DONE_WITH) return;
-    stream->stale = false;
-    if (status == 0) reader->ranges.pause_ms = 0;
-    else if (!stream->by_key && aioc_range_is_gone(result)) aioc_range_watch_gone(reader, stream->version);
-    else if (status == AIOCOSMOS_E_NOMEM || stream->asked_page == reader->asked)
-        aioc_range_failed(stream, result, status);  /* what was asked for an earlier page is asked again */
-}
+/*--- What answers give ---*/
 
 static aioc_range_answer *aioc_range_shift(aioc_range_stream *stream)
 {
@@ -17392,13 +17391,9 @@ struct aioc_page_list {
 };
 
 static void aioc_page_came(aioc_op *op, const aiocosmos_result *result);
-static void aioc_page_made(aioc_op *op, const aiocosmos_result *result);
-static void aioc_page_stop(aioc_op *op);
 static void aioc_page_work(void *owner);
 
-/* A page that is asked for, and one that is made of what ranges answer. */
 static const aioc_op_role aioc_page_asked = { aioc_page_came, NULL, NULL, false, true };
-static const aioc_op_role aioc_page_composed = { aioc_page_made, aioc_page_stop, NULL, false, true };
 
 /*--- Birth and death ---*/
 
@@ -17669,20 +17664,24 @@ static void aioc_page_empty(aioc_page_cursor *cursor)
     cursor->reader->page_rows = 0;
 }
 
-static void aioc_page_deliver(aioc_page_cursor *cursor, aiocosmos_page *page)
+static void aioc_page_deliver(aioc_page_cursor *cursor, const aiocosmos_result *result, aiocosmos_json items)
 {
     aioc_op_engine *engine = cursor->engine;
-    page->status = page->result->status;
-    page->item_count = aioc_json_count(page->items);
-    if (page->status == 0 || (page->status == 304 && cursor->way)) {
-        page->more = !cursor->ended;
-        page->continuation = aioc_mem_text(&cursor->continuation_out);
+    aiocosmos_page page;
+    memset(&page, 0, sizeof page);
+    page.result = result;
+    page.status = result->status;
+    page.items = items;
+    page.item_count = aioc_json_count(items);
+    if (page.status == 0 || (page.status == 304 && cursor->way)) {
+        page.more = !cursor->ended;
+        page.continuation = aioc_mem_text(&cursor->continuation_out);
     }
     cursor->busy++;  /* what is lent outlives a close in the callback */
-    aioc_op_tell(page->result);
+    aioc_op_tell(result);
     cursor->op = NULL;
     if (cursor->page) engine->callbacks++;
-    if (cursor->page) cursor->page(engine->client, page, cursor->user_data);
+    if (cursor->page) cursor->page(engine->client, &page, cursor->user_data);
     cursor->busy--;
     if (cursor->way) aioc_range_stir(cursor->reader);
     if (cursor->way && !cursor->unshown) {
@@ -17762,23 +17761,21 @@ static void aioc_page_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_page_cursor *cursor = (aioc_page_cursor *)op->owner;
     aiocosmos_result adjusted = *result;
-    aiocosmos_page page;
-    memset(&page, 0, sizeof page);
-    page.result = &adjusted;
+    aiocosmos_json items = aioc_json_none();
     aioc_range_add_costs(op->engine->memory, &cursor->costs, result);
     if (result->status == 0) {
-        page.items = aioc_json_at(aioc_op_result_json(result), cursor->feed->array);
-        if (page.items.type != AIOCOSMOS_JSON_ARR) {
+        items = aioc_json_at(aioc_op_result_json(result), cursor->feed->array);
+        if (items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_PROTOCOL;
             adjusted.message = aioc_mem_str(aioc_range_no_page);
         } else if (!aioc_page_advance(cursor, aioc_range_wanted(result, AIOC_PROTOCOL_H_CONTINUATION))) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
             adjusted.message = aioc_mem_str("out of memory");
-        } else if (cursor->skip_empty && !cursor->ended && aioc_json_count(page.items) == 0 &&
+        } else if (cursor->skip_empty && !cursor->ended && aioc_json_count(items) == 0 &&
                    !aioc_page_ask_on(cursor, op)) return;
-        cursor->costs.items += aioc_json_count(page.items);
+        cursor->costs.items += aioc_json_count(items);
     }
-    aioc_page_deliver(cursor, &page);
+    aioc_page_deliver(cursor, &adjusted, items);
 }
 
 /*--- A page is made of what many ranges answer ---*/
@@ -17870,11 +17867,8 @@ static void aioc_page_made(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_page_cursor *cursor = (aioc_page_cursor *)op->owner;
     aiocosmos_result adjusted = *result;
-    aiocosmos_page page;
-    memset(&page, 0, sizeof page);
-    page.result = &adjusted;
-    page.items = aioc_page_lend(cursor, &adjusted);
-    aioc_page_deliver(cursor, &page);
+    aiocosmos_json items = aioc_page_lend(cursor, &adjusted);
+    aioc_page_deliver(cursor, &adjusted, items);
 }
 
 /* The first failure ends the page that is owed, and the cursor, if it would come again; but rows that are there already
@@ -17924,6 +17918,8 @@ static void aioc_page_stop(aioc_op *op)
                    : cursor->poll.armed ? "changes" : "the ranges' answers");
     aioc_page_end(cursor, op->stop, text, AIOC_RANGE_AHEAD);
 }
+
+static const aioc_op_role aioc_page_composed = { aioc_page_made, aioc_page_stop, NULL, false, true };
 
 /*--- Cursors, from outside ---*/
 
@@ -18536,7 +18532,7 @@ static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
     if (reader->by_key)
         return aioc_mem_set(query->memory, &bodies[AIOC_PLAN_FRESH], aioc_mem_text(&query->cursor->body));
     aioc_plan_find_room(room, reader->several && !(query->plan && query->plan->hybrid) ? sql : aioc_mem_str(""));
-    if (room->end) status = aioc_range_name_keys(reader->ranges.container, room->root, &reader->keys.names);
+    if (room->end) status = aioc_key_names(reader->ranges.container, room->root, &reader->keys.names);
     if (status) room->end = 0;
     ok = status != AIOCOSMOS_E_NOMEM;
     for (side = AIOC_PLAN_FRESH; ok && side <= last; side++)
@@ -19333,7 +19329,7 @@ static AIOC_COLD int aioc_change_fill(aioc_page_cursor *cursor, const void *aske
  * is alone in its range, by a read.
  *
  * May call: reactor, memory, text, json, protocol, account, request, operation,
- * values, ranges.
+ * values, keys, ranges.
  * Knows nothing of: plans, pages.
  *========================*/
 
@@ -19568,7 +19564,7 @@ static bool aioc_many_open_shares(aioc_many *many)
     uint32_t count = 1, i;
     int status = 0;
     if (container->knowledge == AIOC_ACCOUNT_KNOWN)
-        status = aioc_range_name_keys(container, aioc_mem_str("c"), &many->properties);
+        status = aioc_key_names(container, aioc_mem_str("c"), &many->properties);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN && status == 0) count += container->range_count;
     if (status != AIOCOSMOS_E_NOMEM)
         many->shares = (aioc_many_share *)aioc_mem_alloc(many->memory, count * sizeof *many->shares);
@@ -19687,7 +19683,7 @@ static void aioc_many_put_pairs(const aioc_many *many, aioc_mem_writer *sql, con
         aioc_mem_put_text(sql, between);
         aioc_many_put_ids(many, sql, first, pair);
         aioc_mem_put_text(sql, " AND ");
-        aioc_range_put_key(sql, many->properties.data, aioc_mem_str(aioc_many_pair_key(many, *first)));
+        aioc_key_put(sql, many->properties.data, aioc_mem_str(aioc_many_pair_key(many, *first)));
         aioc_mem_put_text(sql, ")");
         between = " OR (";
     }
@@ -21757,9 +21753,7 @@ static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aio
     aioc_mem_writer lines = aioc_mem_write(&client->memory, &client->engine.constant_lines);
     aioc_mem_writer host = aioc_mem_write(&client->memory, &client->engine.endpoint.host_line);
     aioc_request_put_line(&host, "Host: ", endpoint->authority);
-    aioc_mem_put_text(&lines, "User-Agent: ");
-    aioc_mem_put_text(&lines, agent ? agent : "");
-    aioc_mem_put_text(&lines, agent ? " " : "");
+    aioc_mem_put_within(&lines, "User-Agent: ", aioc_mem_str(agent), agent ? " " : "");
     aioc_mem_put_text(&lines, "aiocosmos/0.1.0\r\nAccept: application/json\r\nx-ms-version: 2020-07-15\r\n"
                               "x-ms-cosmos-sdk-supportedcapabilities: 3\r\nx-ms-noretry-449: true\r\n");
     return host.ok && lines.ok;

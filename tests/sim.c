@@ -11,7 +11,7 @@
 #ifndef BUILD_DIR
 #define BUILD_DIR "build"
 #endif
-#define AIOC_RANGE_KEYS_BYTES_MAX 200        /* some keys at a time, so that a query's are several times some */
+#define AIOC_KEY_BYTES_MAX 200        /* some keys at a time, so that a query's are several times some */
 #include "sim_workers.h"
 
 #define SIM_WHOLE_SEEDS   1500u         /* meet everything; fewer need not */

@@ -13,12 +13,15 @@ set -u
 
 exec awk '
 BEGIN {
-    design = " platform reactor memory text json auth resolve tls http stream pool protocol account request operation plan values rows position ranges pages queries changes many batch bulk offers client"
+    design = " platform reactor memory text json auth resolve tls http stream pool " \
+             "protocol account request operation plan values rows position keys ranges " \
+             "pages queries changes many batch bulk offers client"
     count = split(design, layers, " ")
     for (i = 1; i <= count; i++) position[layers[i]] = i
     prefix["operation"] = "op"
     prefix["memory"] = "mem"
     prefix["resolve"] = "dns"
+    prefix["keys"] = "key"
     prefix["ranges"] = "range"
     prefix["pages"] = "page"
     prefix["queries"] = "query"
@@ -90,8 +93,10 @@ function defined_in(code) {
 }
 
 function check_definition(name) {
-    if (name == "" || name ~ /^(aiocosmos_|AIOCOSMOS_|__|AIOC_(COLD|NOINLINE)$)/ || name ~ /^[A-Z_]+$/ && name !~ /^AIOC_/) return
-    if (tolower(name) !~ "^aioc_" (layer in prefix ? prefix[layer] : layer) "(_|$)") complain(layer, name " is defined in " layer)
+    if (name == "" || name ~ /^(aiocosmos_|AIOCOSMOS_|__|AIOC_(COLD|NOINLINE)$)/ ||
+        name ~ /^[A-Z_]+$/ && name !~ /^AIOC_/) return
+    if (tolower(name) !~ "^aioc_" (layer in prefix ? prefix[layer] : layer) "(_|$)")
+        complain(layer, name " is defined in " layer)
 }
 
 function check_uses(code,    used) {
