@@ -1,5 +1,6 @@
 #!/bin/sh
-# The command-line tool: what reads and prints, accounts, the shell; against emulators that work and fail.
+# The command-line tool: what reads and prints, accounts, the shell; against emulators that work and fail. And what the
+# emulator says to who mistypes.
 . tests/tool_checks.sh
 
 #--- Rows ----------------------------------------------------------------------
@@ -740,6 +741,39 @@ part_tls() {
     exits 0 "$tool" db list --insecure
     exits 2 "$tool" db list --ca /dev/null
 }
+#--- The emulator's options ----------------------------------------------------
+
+part_emulator_usage() {
+    exits 2 "$emulator" --prot 1
+    says 'there is no option --prot; see --help'
+    exits 2 "$emulator" 8081
+    says 'there is no option 8081; see --help'
+    exits 2 "$emulator" --tls --port
+    says '--port: its value is missing; see --help'
+    for wrong in 'port 65536' 'port -1' 'port x' 'port 80.5' 'partitions 0' 'partitions 257' 'memory 0' \
+        'connections 0' 'ru -1' 'shuffle x' 'shuffle-min 257' 'shuffle-max 1e3' 'shuffle-busy -1'; do
+        exits 2 "$emulator" --port 0 --$wrong
+        says "--$wrong: a "
+        says 'is expected'
+    done
+    exits 2 "$emulator" --port 65536
+    says '--port 65536: a whole number from 0 to 65535 is expected'
+    for wrong in 1,2 1,2,3,4 0,1,1 1,1,x 1,1,1e7; do
+        exits 2 "$emulator" --timeouts $wrong
+        says "--timeouts $wrong: three numbers of seconds are expected, as in 10,30,240"
+    done
+    exits 1 "$emulator" --port 0 --tls --cert "$work/none.pem" --key-file "$work/none.key"
+    says "cannot read $work/none.pem: No such file or directory"
+    exits 1 "$emulator" --port 0 --tls --cert "$work" --key-file "$work/none.key"
+    says "cannot read $work: it is no file"
+    own_emulator --host localhost
+    taken=${AIOCOSMOS_ENDPOINT##*:}
+    exits 1 "$emulator" --port "${taken%/}"
+    says "port ${taken%/} of localhost: Address already in use"
+    says '--port 0 takes any that is free'
+    bury
+}
+
 #--- All of it -----------------------------------------------------------------
 
 [ $# -eq 0 ] || run_part "$1"
@@ -751,6 +785,7 @@ with_emulator profile
 with_emulator token --aad-token secret
 part_no_json
 part_advised
+part_emulator_usage
 with_emulator ranges --partitions 8 --any-order
 with_emulator changes --partitions 4 --shuffle 20 --merge-enabled
 with_emulator processor --partitions 4

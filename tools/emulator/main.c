@@ -11,6 +11,8 @@ static struct {
     server_options server;
     const char *fault[EMU_FAULTS_MAX];
     int faults;
+    const char *timeouts;
+    double port, partitions, ru, memory_mib, connections, every, min, max, busy;   /* as they were given */
 } options;
 
 /* What a signal handler may touch. */
@@ -69,86 +71,109 @@ static const char help[] =
     "\n"
     "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C.\n";
 
+/* What its value is stands in the one place that is not NULL; a flag has none. */
+typedef struct option {
+    const char *name;
+    bool *flag;
+    const char **text;
+    double *number, min, max;
+} option;
+
+static const option known[] = {
+    { "--tls", &options.server.tls, NULL, NULL, 0, 0 },
+    { "--log", &options.server.log, NULL, NULL, 0, 0 },
+    { "--sync", &options.server.sync, NULL, NULL, 0, 0 },
+    { "--merge-enabled", &options.server.core.merge_enabled, NULL, NULL, 0, 0 },
+    { "--strict-numbers", &options.server.core.strict_numbers, NULL, NULL, 0, 0 },
+    { "--any-order", &options.server.core.any_order, NULL, NULL, 0, 0 },
+    { "--host", NULL, &options.server.host, NULL, 0, 0 },
+    { "--key", NULL, &options.server.core.key, NULL, 0, 0 },
+    { "--aad-token", NULL, &options.server.core.aad_token, NULL, 0, 0 },
+    { "--data", NULL, &options.server.data, NULL, 0, 0 },
+    { "--cert", NULL, &options.server.certificate, NULL, 0, 0 },
+    { "--key-file", NULL, &options.server.key_file, NULL, 0, 0 },
+    { "--timeouts", NULL, &options.timeouts, NULL, 0, 0 },
+    { "--port", NULL, NULL, &options.port, 0, 65535 },
+    { "--partitions", NULL, NULL, &options.partitions, 1, AIOCOSMOS_EMULATOR_PARTITIONS_MAX },
+    { "--ru", NULL, NULL, &options.ru, 0, 1e12 },
+    { "--memory", NULL, NULL, &options.memory_mib, 1, 1e9 },
+    { "--connections", NULL, NULL, &options.connections, 1, 1e6 },
+    { "--shuffle", NULL, NULL, &options.every, 0, 1e9 },
+    { "--shuffle-min", NULL, NULL, &options.min, 0, AIOCOSMOS_EMULATOR_PARTITIONS_MAX },
+    { "--shuffle-max", NULL, NULL, &options.max, 0, AIOCOSMOS_EMULATOR_PARTITIONS_MAX },
+    { "--shuffle-busy", NULL, NULL, &options.busy, 0, 1e9 }
+};
+
+static bool refuse(const char *name, const char *value, const char *why)
+{
+    fprintf(stderr, "aiocosmos-emulator: %s%s%s: %s\n", name, value ? " " : "", value ? value : "", why);
+    return false;
+}
+
 /* "HEAD,BODY,IDLE" */
-static bool parse_timeouts(const char *text)
+static bool take_timeouts(const char *text)
 {
     double *out[3];
-    int i;
+    const char *at = text;
+    size_t i, len = 0;
     out[0] = &options.server.head_s;
     out[1] = &options.server.body_s;
     out[2] = &options.server.idle_s;
-    for (i = 0; i < 3; i++) {
-        size_t len = strcspn(text, ",");
-        if (!aioc_json_number_parse(text, len, out[i]) || *out[i] <= 0 || *out[i] > 1e6) return false;
-        if (text[len] != (i < 2 ? ',' : 0)) return false;
-        text += len + 1;
+    for (i = 0; i < 3; i++, at += len + 1) {
+        len = strcspn(at, ",");
+        if (!aioc_json_number_parse(at, len, out[i]) || *out[i] <= 0 || *out[i] > 1e6 ||
+            at[len] != (i < 2 ? ',' : 0))
+            return refuse("--timeouts", text, "three numbers of seconds are expected, as in 10,30,240");
     }
     return true;
 }
 
-static bool parse_number(const char *text, double max, double *out)
+static bool take_number(const option *o, const char *text)
 {
-    return aioc_json_number_parse(text, strlen(text), out) && *out >= 0 && *out <= max;
+    char why[80];
+    double number;
+    if (aioc_json_number_parse(text, strlen(text), &number) && number >= o->min && number <= o->max &&
+        (number == (double)(int64_t)number || o->number == &options.ru)) {
+        *o->number = number;
+        return true;
+    }
+    snprintf(why, sizeof why, "a %snumber from %.0f to %.0f is expected", o->number == &options.ru ? "" : "whole ",
+             o->min, o->max);
+    return refuse(o->name, text, why);
 }
 
-/* One option and its value; returns how many arguments that was, or 0: wrong. */
-static int parse_option(const char *name, const char *value)
+/* One option; *used says how many arguments that was. False: it has been refused. */
+static bool take_option(const char *name, const char *value, int *used)
 {
-    double number = 0;
-    if (strcmp(name, "--tls") == 0) {
-        options.server.tls = true;
-        return 1;
+    const option *o = known, *end = known + sizeof known / sizeof *known;
+    bool is_fault = strcmp(name, "--fault") == 0;
+    while (o < end && strcmp(name, o->name) != 0) o++;
+    *used = 1;
+    if (o == end && !is_fault) {
+        fprintf(stderr, "aiocosmos-emulator: there is no option %s; see --help\n", name);
+        return false;
     }
-    if (strcmp(name, "--merge-enabled") == 0) {
-        options.server.core.merge_enabled = true;
-        return 1;
-    }
-    if (strcmp(name, "--strict-numbers") == 0) {
-        options.server.core.strict_numbers = true;
-        return 1;
-    }
-    if (strcmp(name, "--any-order") == 0) {
-        options.server.core.any_order = true;
-        return 1;
-    }
-    if (strcmp(name, "--log") == 0) {
-        options.server.log = true;
-        return 1;
-    }
-    if (strcmp(name, "--sync") == 0) {
-        options.server.sync = true;
-        return 1;
-    }
-    if (!value) return 0;
-    if (strcmp(name, "--data") == 0) options.server.data = value;
-    else if (strcmp(name, "--host") == 0) options.server.host = value;
-    else if (strcmp(name, "--key") == 0) options.server.core.key = value;
-    else if (strcmp(name, "--aad-token") == 0) options.server.core.aad_token = value;
-    else if (strcmp(name, "--cert") == 0) options.server.certificate = value;
-    else if (strcmp(name, "--key-file") == 0) options.server.key_file = value;
-    else if (strcmp(name, "--port") == 0 && parse_number(value, 65535, &number)) options.server.port = (int)number;
-    else if (strcmp(name, "--partitions") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number) &&
-             number >= 1)
-        options.server.core.partitions = (int)number;
-    else if (strcmp(name, "--ru") == 0 && parse_number(value, 1e12, &number))
-        options.server.core.ru_per_second = number;
-    else if (strcmp(name, "--memory") == 0 && parse_number(value, 1e9, &number) && number >= 1)
-        options.server.core.memory_max = (size_t)number << 20;
-    else if (strcmp(name, "--connections") == 0 && parse_number(value, 1e6, &number) && number >= 1)
-        options.server.connections = (int)number;
-    else if (strcmp(name, "--timeouts") == 0 && parse_timeouts(value)) return 2;
-    else if (strcmp(name, "--shuffle") == 0 && parse_number(value, 1e9, &number))
-        options.server.core.shuffle.every = (uint32_t)number;
-    else if (strcmp(name, "--shuffle-min") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number))
-        options.server.core.shuffle.min = (uint32_t)number;
-    else if (strcmp(name, "--shuffle-max") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number))
-        options.server.core.shuffle.max = (uint32_t)number;
-    else if (strcmp(name, "--shuffle-busy") == 0 && parse_number(value, 1e9, &number))
-        options.server.core.shuffle.busy = (uint32_t)number;
-    else if (strcmp(name, "--fault") == 0 && options.faults < EMU_FAULTS_MAX)
-        options.fault[options.faults++] = value;
-    else return 0;
-    return 2;
+    if (!is_fault && o->flag) return *o->flag = true;
+    if (!value) return refuse(name, NULL, "its value is missing; see --help");
+    *used = 2;
+    if (is_fault && options.faults == EMU_FAULTS_MAX) return refuse(name, value, "that is one too many");
+    if (is_fault) options.fault[options.faults++] = value;
+    else if (o->number) return take_number(o, value);
+    else *o->text = value;
+    return true;
+}
+
+static void hand_over_numbers(void)
+{
+    options.server.port = (int)options.port;
+    options.server.connections = (int)options.connections;
+    options.server.core.partitions = (int)options.partitions;
+    options.server.core.ru_per_second = options.ru;
+    options.server.core.memory_max = (size_t)options.memory_mib << 20;
+    options.server.core.shuffle.every = (uint32_t)options.every;
+    options.server.core.shuffle.min = (uint32_t)options.min;
+    options.server.core.shuffle.max = (uint32_t)options.max;
+    options.server.core.shuffle.busy = (uint32_t)options.busy;
 }
 
 /* 0: go on. Else the exit status, plus 1. */
@@ -156,7 +181,7 @@ static int parse_options(int argc, char **argv)
 {
     int i = 1, used;
     options.server.host = "localhost";
-    options.server.port = 8081;
+    options.port = 8081;
     options.server.head_s = 10;
     options.server.body_s = 30;
     options.server.idle_s = 240;
@@ -170,12 +195,10 @@ static int parse_options(int argc, char **argv)
                    AIOCOSMOS_VERSION & 255u);
             return 1;
         }
-        used = parse_option(argv[i], i + 1 < argc ? argv[i + 1] : NULL);
-        if (used) continue;
-        fprintf(stderr, "aiocosmos-emulator: %s%s%s: not an option, or not a value for it; see --help\n", argv[i],
-                i + 1 < argc ? " " : "", i + 1 < argc ? argv[i + 1] : "");
-        return 3;
+        if (!take_option(argv[i], i + 1 < argc ? argv[i + 1] : NULL, &used)) return 3;
     }
+    if (options.timeouts && !take_timeouts(options.timeouts)) return 3;
+    hand_over_numbers();
     if (options.server.sync && !options.server.data) {
         fprintf(stderr, "aiocosmos-emulator: --sync is about --data\n");
         return 3;

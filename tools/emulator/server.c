@@ -507,7 +507,8 @@ bool server_listen(server *s, int *port)
     }
     if (local) listen_host(s, "::1", port, &first_error);
     if (s->listeners) return true;
-    fprintf(stderr, "aiocosmos-emulator: port %d of %s: %s\n", *port, s->options->host, strerror(first_error));
+    fprintf(stderr, "aiocosmos-emulator: port %d of %s: %s%s\n", *port, s->options->host, strerror(first_error),
+            first_error == EADDRINUSE ? "; --port 0 takes any that is free" : "");
     return false;
 }
 

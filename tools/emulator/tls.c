@@ -1,6 +1,7 @@
 /* tls.c: certificates and keys of the server, from files. */
 #include "tls.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,13 +43,17 @@ static bool pem_next(br_pem_decoder_context *decoder, const char *text, size_t l
 static char *read_whole(aioc_mem *memory, const char *path, size_t *len)
 {
     char *text = (char *)aioc_mem_alloc(memory, EMU_FILE_MAX);
-    ptrdiff_t size = text ? aioc_platform_system.file_read(NULL, path, text, EMU_FILE_MAX - 1) : -1;
+    const char *why = text ? "it is too large" : "no memory";
+    ptrdiff_t size;
+    errno = 0;
+    size = text ? aioc_platform_system.file_read(NULL, path, text, EMU_FILE_MAX - 1) : -1;
     if (size >= 0 && (size_t)size < EMU_FILE_MAX) {
         text[size] = '\n';                                 /* the decoder wants the last line to end */
         *len = (size_t)size + 1;
         return text;
     }
-    fprintf(stderr, "aiocosmos-emulator: cannot read %s\n", path);
+    if (text && size < 0) why = errno ? strerror(errno) : "it is no file";
+    fprintf(stderr, "aiocosmos-emulator: cannot read %s: %s\n", path, why);
     aioc_mem_free(memory, text, EMU_FILE_MAX);
     return NULL;
 }
