@@ -1,8 +1,8 @@
 #!/bin/sh
 # tests/run.sh PROGRAM...: runs test programs, JOBS (a processor each) at a time, and adds up their last lines,
-# "NAME: N passed, N failed" with ", N skipped" where some were. Prints, as they end, that line and what was skipped; the
-# whole output of a program that failed. One that fails without counting it (a crash, a leak, out of time) is one failure
-# more. In brackets: which of how many, and its seconds.
+# "NAME: N passed, N failed" with ", N skipped" where some were. Prints, as they end, that line and what was skipped;
+# the whole output of a program that failed. One that fails without counting it (a crash, a leak, out of time) is one
+# failure more. In brackets: which of how many, and its seconds. TEST_TIMEOUT (900): the seconds of one.
 set -u
 
 work=$(mktemp -d)
@@ -17,7 +17,7 @@ run_all() {
         echo "$place $program"
     done | xargs -r -n 2 -P "${JOBS:-$(nproc 2>/dev/null || echo 1)}" sh -c '
         from=$(date +%s)
-        timeout -k 10 "${TEST_TIMEOUT:-300}" "$2" >"$0/$1" 2>&1 </dev/null
+        timeout -k 10 "${TEST_TIMEOUT:-900}" "$2" >"$0/$1" 2>&1 </dev/null
         echo "$1 $? $(($(date +%s) - from))"' "$work"
 }
 
@@ -32,7 +32,7 @@ tell() {
     else
         [ "${2:-0}" -gt 0 ] || failed=$((failed + 1))
         cat "$output"
-        [ "$status" -ne 124 ] || status="$status: out of time, TEST_TIMEOUT=${TEST_TIMEOUT:-300}"
+        [ "$status" -ne 124 ] || status="$status: out of time, TEST_TIMEOUT=${TEST_TIMEOUT:-900}"
         echo "$place $program failed (exit status $status)"
     fi
     passed=$((passed + ${1:-0})) failed=$((failed + ${2:-0})) skipped=$((skipped + ${3:-0}))
