@@ -2610,19 +2610,43 @@ static const char *aioc_text_find_words(const char *at, const char *end, unsigne
     }
 }
 
-/* The same with the vectors that every x86-64 has: reading becomes faster by a tenth. They compare signed bytes: those
+#if AIOC_TEXT_SSE2
+/* Which of 16 bytes are such, a bit each, with the vectors that every x86-64 has. They compare signed bytes: those
  * above U+007F are below all others, unless their top bit is flipped. */
+AIOC_TEXT_INLINE unsigned aioc_text_marks(const char *at, unsigned flip, unsigned low, char one, bool wide)
+{
+    const unsigned top = wide ? 0 : 0x80;
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i flipped = _mm_xor_si128(bytes, _mm_set1_epi8((char)(flip ^ top)));
+    __m128i lows = _mm_subs_epi8(flipped, _mm_set1_epi8((char)((low + 1) ^ top)));
+    __m128i ones = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(one));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(lows, ones));
+}
+
+/* Where the first mark is; there is one. By branches, for lengths that repeat: the processor guesses which way they go
+ * and reads on, while it waits for what is counted. The empty statement keeps compilers from counting. */
+AIOC_TEXT_INLINE const char *aioc_text_guess(const char *at, unsigned marks)
+{
+#  define AIOC_TEXT_PASS(n) do { \
+        if (marks & ((1u << (n)) - 1)) break; \
+        at += (n), marks >>= (n); \
+        __asm__ volatile("" : "+r"(at)); \
+    } while (0)
+    AIOC_TEXT_PASS(8);
+    AIOC_TEXT_PASS(4);
+    AIOC_TEXT_PASS(2);
+    AIOC_TEXT_PASS(1);
+    return at;
+}
+#endif
+
+/* The first such byte; on x86-64 reading becomes faster by a tenth than with the words alone. */
 AIOC_TEXT_INLINE const char *aioc_text_find(const char *at, const char *end, unsigned flip, unsigned low, char one,
                                             bool wide)
 {
 #if AIOC_TEXT_SSE2
-    const unsigned top = wide ? 0 : 0x80;
     for (; end - at >= 16; at += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i flipped = _mm_xor_si128(bytes, _mm_set1_epi8((char)(flip ^ top)));
-        __m128i lows = _mm_subs_epi8(flipped, _mm_set1_epi8((char)((low + 1) ^ top)));
-        __m128i ones = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(one));
-        unsigned marks = (unsigned)_mm_movemask_epi8(_mm_or_si128(lows, ones));
+        unsigned marks = aioc_text_marks(at, flip, low, one, wide);
         if (marks) return at + (unsigned)__builtin_ctz(marks);
     }
 #endif
@@ -2993,24 +3017,6 @@ AIOC_TEXT_INLINE const char *aioc_json_skip_plain(const char *at, const char *en
     return aioc_text_find(at, end, ' ' ^ '"', ' ', '\\', true);
 }
 
-/* Behind letters, digits and '_', as names are. Byte by byte: processors guess where a name ends by those before, and
- * read on meanwhile, while a length that is computed is waited for. */
-AIOC_TEXT_INLINE const char *aioc_json_skip_word(const char *at, const char *end)
-{
-    static const bool word[256] = {
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0,
-        0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1,
-        0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0
-    };
-    for (;; at += 4) {
-        if (!word[aioc_json_peek(at, end)]) return at;
-        if (!word[aioc_json_peek(at + 1, end)]) return at + 1;
-        if (!word[aioc_json_peek(at + 2, end)]) return at + 2;
-        if (!word[aioc_json_peek(at + 3, end)]) return at + 3;
-    }
-}
-
 AIOC_TEXT_INLINE const char *aioc_json_skip_space(const char *at, const char *end)
 {
     while (aioc_json_peek(at, end) <= ' ' && aioc_text_is_space((char)aioc_json_peek(at, end))) at++;
@@ -3125,6 +3131,7 @@ static size_t aioc_json_unescape(const char **at, const char *end, char out[4])
 
 typedef struct aioc_json_scan {
     const char *text, *end;
+    const char *far;  /* before this are 16 bytes */
     const char *last;  /* behind the last byte that is no white space */
     aiocosmos_json_doc *doc;  /* gets the nodes; NULL: the text is only checked */
     uint32_t depth_max;
@@ -3141,6 +3148,7 @@ static void aioc_json_scan_begin(aioc_json_scan *scan, const char *text, size_t 
     memset(scan, 0, sizeof *scan);
     scan->text = scan->error_at = text ? text : "";
     scan->end = scan->text + len;
+    scan->far = len < 16 ? scan->text : scan->end - 15;
     scan->depth_max = AIOC_JSON_DEPTH_MAX;
 }
 
@@ -3189,30 +3197,24 @@ static const char *aioc_json_scan_mixed(aioc_json_scan *scan, const char *at)
     return at < scan->end ? at + 1 : aioc_json_stop(scan, at, "a closing quote is expected");
 }
 
-/* From behind the opening quote to behind the closing one. */
-AIOC_TEXT_INLINE const char *aioc_json_scan_string(aioc_json_scan *scan, const char *at, uint32_t *info)
+/* From behind the opening quote to behind the closing one. Of names the length is guessed. */
+AIOC_TEXT_INLINE const char *aioc_json_scan_string(aioc_json_scan *scan, const char *at, bool name, uint32_t *info)
 {
-    at = aioc_json_skip_plain(at, scan->end);
     *info = AIOCOSMOS_JSON_STR;
-    if (at < scan->end && *at == '"') return at + 1;
+#if AIOC_TEXT_SSE2
+    for (; at < scan->far; at += 16) {
+        unsigned marks = aioc_text_marks(at, ' ' ^ '"', ' ', '\\', true);
+        if (!marks) continue;
+        at = name ? aioc_text_guess(at, marks) : at + (unsigned)__builtin_ctz(marks);
+        if (*at == '"') return at + 1;
+        break;
+    }
+#else
+    (void)name;
+#endif
     at = aioc_json_scan_mixed(scan, at);
     *info |= scan->escaped;
     return at;
-}
-
-/* From a property's name, which ends at *name_end, to its value. */
-AIOC_TEXT_INLINE const char *aioc_json_scan_name(aioc_json_scan *scan, const char *at, const char *end, uint32_t *info,
-                                                 const char **name_end)
-{
-    if (aioc_json_peek(at, end) != '"') return aioc_json_stop(scan, at, "a property name is expected");
-    at = aioc_json_skip_word(at + 1, end);
-    *info = AIOCOSMOS_JSON_STR;
-    at = aioc_json_peek(at, end) == '"' ? at + 1 : aioc_json_scan_string(scan, at, info);
-    *name_end = at;
-    if (!at) return NULL;
-    at = aioc_json_skip_space(at, end);
-    if (aioc_json_peek(at, end) != ':') return aioc_json_stop(scan, at, "a colon is expected");
-    return aioc_json_skip_space(at + 1, end);
 }
 
 /* One digit at least. */
@@ -3333,12 +3335,6 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, cons
     return nodes + used;
 }
 
-/* A container that is open. */
-typedef struct aioc_json_level {
-    uint32_t node, members;  /* its own; so far, with the one that is read */
-    unsigned closing;  /* its bracket; NUL: what is around the whole text */
-} aioc_json_level;
-
 AIOC_TEXT_INLINE void aioc_json_note(aioc_json_node *node, const char *text, const char *at, const char *end,
                                      uint32_t info)
 {
@@ -3366,7 +3362,7 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_scalar(aioc_json_scan *scan, const c
                                                    uint32_t *info)
 {
     unsigned c = aioc_json_peek(at, end);
-    if (c == '"') return aioc_json_scan_string(scan, at + 1, info);
+    if (c == '"') return aioc_json_scan_string(scan, at + 1, false, info);
     *info = AIOCOSMOS_JSON_NUM;
     if (c - '0' <= 9 || c == '-') return aioc_json_scan_number(scan, at, end);
     if (c != '{' && c != '[') return aioc_json_scan_word(scan, at, info);
@@ -3381,71 +3377,90 @@ static const char *aioc_json_lacks(aioc_json_scan *scan, const char *at, unsigne
     return aioc_json_stop(scan, at, closing == '}' ? "a comma or '}' is expected" : "a comma or ']' is expected");
 }
 
-/* Reads a value. Compiled three times: with nodes and without for texts that end in a closing bracket, and for others.
- * end is NULL for the first two: no step can pass that last bracket unseen, so only strings look out for the end, and
- * what follows a closing bracket. */
-AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, bool noting, const char *end)
+/* Reads a value. Compiled three times: with nodes and without for texts that begin and end with a bracket, and for
+ * others. end is NULL for the first two: no step can pass that last bracket unseen, so only strings look out for the
+ * end, and what follows a closing bracket. White space is looked for where something else is missed. */
+AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, const char *at, bool noting, const char *end)
 {
-    aioc_json_level levels[AIOC_JSON_DEPTH_MAX], *around = levels, in = {0, 0, 0};
-    const char *text = scan->text, *at = aioc_json_skip_space(text, end), *start, *name_end = NULL, *value = NULL;
+    unsigned char closings[AIOC_JSON_DEPTH_MAX], *around = closings;  /* of what is around the innermost container */
+    const char *text = scan->text, *start, *value = NULL;
     size_t wanted = scan->name_count, last = wanted;
     aioc_json_node *node = noting ? scan->doc->nodes : NULL, *limit = node ? node + scan->doc->cap - 1 : NULL;
+    aioc_json_node *open;  /* the innermost container: until it is closed, its next leads back to the one around it */
+    unsigned closing = 0, c;
     uint32_t info = 0;
-    for (;;) {
+    if (noting && !node && !(node = aioc_json_more(scan, at, node, &limit))) return NULL;
+    for (open = node;;) {
         /* A name and a value are noted before this is asked again. */
-        if (noting && (!node || node >= limit) && !(node = aioc_json_more(scan, at, node, &limit))) return NULL;
-        if (in.closing == '}') {
-            start = at;
-            at = aioc_json_scan_name(scan, at, end, &info, &name_end);
-            if (!at) return NULL;
-            if (noting) aioc_json_note(node++, text, start, name_end, info);
-            else if (around == levels + 1) {
-                wanted = aioc_json_which(scan->names, scan->name_count, last, start + 1, (size_t)(name_end - start) - 2,
-                                         (info & AIOC_JSON_ESCAPED) != 0);
-                value = at;
-            }
+        if (noting && node >= limit) {
+            const size_t back = (size_t)(node - open);
+            node = aioc_json_more(scan, at, node, &limit);
+            if (!node) return NULL;
+            open = node - back;
         }
-        start = at;
+        if (closing == '}') {
+            if (aioc_json_peek(at, end) != '"') at = aioc_json_skip_space(at, end);
+            if (aioc_json_peek(at, end) != '"') return aioc_json_stop(scan, at, "a property name is expected");
+            start = at;
+            at = aioc_json_scan_string(scan, at + 1, true, &info);
+            if (!at) return NULL;
+            if (noting) aioc_json_note(node++, text, start, at, info);
+            else if (around == closings + 1) {
+                wanted = aioc_json_which(scan->names, scan->name_count, last, start + 1, (size_t)(at - start) - 2,
+                                         (info & AIOC_JSON_ESCAPED) != 0);
+            }
+            if (aioc_json_peek(at, end) != ':') at = aioc_json_skip_space(at, end);
+            if (aioc_json_peek(at, end) != ':') return aioc_json_stop(scan, at, "a colon is expected");
+            at++;
+        }
+        start = at = aioc_json_skip_space(at, end);
+        if (!noting && around == closings + 1) value = at;
         at = aioc_json_scan_scalar(scan, at, end, &info);
         if (!at) return NULL;
         if (info > 0) {
             if (noting) aioc_json_note(node++, text, start, at, info);
+            if (end && around == closings) return at;
         } else {
-            if (around == levels + scan->depth_max) return aioc_json_stop(scan, at, "nested deeper than 128 levels");
-            *around++ = in;
-            in.closing = aioc_json_peek(at, end) + 2;  /* ASCII: [\] and {|} */
-            info = in.closing == '}' ? AIOCOSMOS_JSON_OBJ : AIOCOSMOS_JSON_ARR;
-            if (noting) in.node = (uint32_t)(node - scan->doc->nodes);
-            if (noting) aioc_json_note(node++, text, at, at, info);
+            if (around == closings + scan->depth_max) return aioc_json_stop(scan, at, "nested deeper than 128 levels");
+            *around++ = (unsigned char)closing;
+            closing = aioc_json_peek(at, end) + 2;  /* ASCII: [\] and {|} */
             at = aioc_json_skip_space(at + 1, end);
-            in.members = aioc_json_peek(at, end) != in.closing;
-            if (in.members) continue;
+            c = aioc_json_peek(at, end) != closing;
+            if (noting) {
+                info = (closing == '}' ? AIOCOSMOS_JSON_OBJ : AIOCOSMOS_JSON_ARR) | c << 4;
+                aioc_json_note(node, text, start, start, info);
+                node->next = (uint32_t)(node - open);
+                open = node++;
+            }
+            if (c) continue;
         }
         for (;;) {  /* behind a value: the ends of containers up to a comma */
-            if (around == levels) {
-                if (noting) scan->doc->count = (uint32_t)(node - scan->doc->nodes);
-                return at;
-            }
-            if (!noting && wanted < scan->name_count && around == levels + 1) {
+            if (!noting && wanted < scan->name_count && around == closings + 1) {
                 scan->found[wanted] = aioc_json_alone(value, (size_t)(at - value));
                 last = wanted;
                 wanted = scan->name_count;
             }
-            at = aioc_json_skip_space(at, end);
-            if (aioc_json_peek(at, end) == ',') break;
-            if (aioc_json_peek(at, end) != in.closing) return aioc_json_lacks(scan, at, in.closing);
-            at++;
-            if (noting) {
-                aioc_json_node *container = scan->doc->nodes + in.node;
-                container->len = (uint32_t)(at - text) - container->at;
-                container->next = (uint32_t)(node - container);
-                container->info |= in.members << 4;
+            c = aioc_json_peek(at, end);
+            if (c == ',') break;
+            if (c != closing) {
+                at = aioc_json_skip_space(at, end);
+                c = aioc_json_peek(at, end);
+                if (c == ',') break;
+                if (c != closing) return aioc_json_lacks(scan, at, closing);
             }
-            in = *--around;
-            if (!end && at == scan->last && around > levels) return aioc_json_lacks(scan, at, in.closing);
+            at++;
+            closing = *--around;
+            if (noting) {
+                uint32_t back = open->next;
+                open->len = (uint32_t)(at - text) - open->at;
+                open->next = (uint32_t)(node - open);
+                open -= back;
+            }
+            if (around == closings) return at;
+            if (!end && at == scan->last) return aioc_json_lacks(scan, at, closing);
         }
-        at = aioc_json_skip_space(at + 1, end);
-        in.members++;
+        at++;
+        if (noting) open->info += 1 << 4;
     }
 }
 
@@ -3461,9 +3476,10 @@ static int aioc_json_scan_text(aioc_json_scan *scan)
 #endif
     while (last > scan->text && aioc_text_is_space(last[-1])) last--;
     scan->last = last;
-    if (last == scan->text || (last[-1] != ']' && last[-1] != '}'))
-        at = aioc_json_scan_value(scan, scan->doc != NULL, scan->end);
-    else at = scan->doc ? aioc_json_scan_value(scan, true, NULL) : aioc_json_scan_value(scan, false, NULL);
+    at = aioc_json_skip_space(scan->text, scan->end);
+    if (at >= last || (*at | 0x20) != '{' || (last[-1] | 0x20) != '}')
+        at = aioc_json_scan_value(scan, at, scan->doc != NULL, scan->end);
+    else at = scan->doc ? aioc_json_scan_value(scan, at, true, NULL) : aioc_json_scan_value(scan, at, false, NULL);
     if (at) at = aioc_json_skip_space(at, scan->end);
     if (at && at < scan->end) aioc_json_stop(scan, at, "nothing may follow the value");
     return scan->result;
@@ -3494,7 +3510,7 @@ static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len
     aioc_json_scan_begin(&scan, text, len);
     scan.doc = doc;
     doc->text = text;
-    if (aioc_json_scan_text(&scan) < 0) doc->count = 0;
+    doc->count = aioc_json_scan_text(&scan) < 0 ? 0 : doc->nodes->next;
     doc->error = scan.error;
     doc->error_at = (size_t)(scan.error_at - scan.text);
     return scan.result;

@@ -70,6 +70,18 @@ TEST(the_first_byte_of_some_is_found)
     }
 }
 
+#if AIOC_TEXT_SSE2
+TEST(the_first_mark_is_guessed_right)
+{
+    char text[16];
+    unsigned marks, at;
+    for (marks = 1; marks < 1u << 16; marks++) {
+        for (at = 0; !(marks >> at & 1); at++) continue;
+        CHECK_INT(aioc_text_guess(text, marks) - text, at);
+    }
+}
+#endif
+
 TEST(white_space_is_trimmed_at_both_ends)
 {
     static const struct { const char *text, *trimmed; } cases[] = {
