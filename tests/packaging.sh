@@ -93,6 +93,33 @@ else
     skip 'SIGTERM ends process 1' 'no namespace of processes'
 fi
 
+# What the Dockerfile makes, without docker: the program linked statically, alone in an empty root, asked from outside.
+statically() {
+    ${CC:-cc} -std=gnu99 -O1 -static -I. ${BEARSSL_CFLAGS:-} -o "$@" ${BEARSSL_LIBS:--lbearssl} -lm
+}
+
+alone_in_a_root() {
+    mkdir "$work/root"
+    mkfifo "$work/alone"
+    statically "$work/root/emulator" tools/emulator/program.c "$build/tools/emulator/unit.o" || return
+    unshare --fork --pid --kill-child chroot "$work/root" /emulator --port 0 --host 0.0.0.0 >"$work/alone" &
+    outside=$!
+    read -r word url <"$work/alone"
+    read -r inside <"/proc/$outside/task/$outside/children"
+    "$build/aiocosmos" --endpoint "$url" db create D && kill -TERM "$inside" && wait "$outside" && return
+    kill "$outside"
+    return 1
+}
+
+echo 'int main(void) { return 0; }' >"$work/nothing.c"
+if ! unshare --fork --pid chroot / true 2>/dev/null; then
+    skip 'a container of the Dockerfile' 'no other root'
+elif ! statically "$work/nothing" "$work/nothing.c" 2>/dev/null; then
+    skip 'a container of the Dockerfile' 'no static libraries'
+else
+    check 'a container of the Dockerfile' alone_in_a_root
+fi
+
 [ $skipped -eq 0 ] && skipped= || skipped=", $skipped skipped"
 echo "packaging: $passed passed, $failed failed$skipped"
 [ $failed -eq 0 ]
