@@ -632,6 +632,7 @@ part_profile() {
     unset AIOCOSMOS_ENDPOINT
     exits 0 "$tool" profile list
     is "$(cat "$work/out")" '' 'profiles before there is one'
+    says "no account has a name yet: 'aiocosmos profile add' gives one"
     exits 2 "$tool" --profile mine db list
     says "there is no profile 'mine'"
     exits 2 "$tool" profile add mine
@@ -646,6 +647,11 @@ part_profile() {
     exits 2 "$tool" profile add mine --endpoint "$endpoint" --key "$key" --key-file /dev/null
     exits 1 sh -c "trap '' XFSZ; ulimit -f 0; exec '$tool' profile add mine --endpoint '$endpoint' --key '$key'"
     is "$(ls "$XDG_CONFIG_HOME/aiocosmos")" '' 'profiles that could not be written'
+    exits 2 "$tool" profile add mine --endpoint https://example.com/ </dev/null
+    says 'no key was given: type it, pipe it in, or give --key-file FILE'
+    exits 0 "$tool" profile add emulator --endpoint "$endpoint" </dev/null
+    exits 0 "$tool" --profile emulator db list
+    exits 0 "$tool" profile delete emulator
     echo "$key" | exits 0 "$tool" profile add mine --endpoint "$endpoint"
     is "$(ls -l "$XDG_CONFIG_HOME/aiocosmos/mine" | cut -c 1-10)" -rw------- 'who can read a profile'
     is "$(ls -ld "$XDG_CONFIG_HOME/aiocosmos" | cut -c 1-10)" drwx------ 'who can read the profiles'
@@ -740,6 +746,8 @@ part_tls() {
     exits 0 "$tool" db list --ca build/certs/ec/ca.pem
     exits 0 "$tool" db list --insecure
     exits 2 "$tool" db list --ca /dev/null
+    exits 2 "$tool" db list --endpoint localhost:8081
+    says '--endpoint localhost:8081: it starts with https:// or http://'
 }
 #--- The emulator's options ----------------------------------------------------
 

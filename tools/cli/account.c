@@ -14,14 +14,6 @@ static const char *setting(const char *name)
     return value && *value ? value : NULL;
 }
 
-static bool is_local(const char *endpoint)
-{
-    const char *host = strstr(endpoint, "://");
-    if (!host) return false;
-    host += 3;
-    return strncmp(host, "localhost", 9) == 0 || strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0;
-}
-
 /* The first of an option and a variable that is set; *from is its name. */
 static const char *given(const tool *t, option_id option, const char *variable, const char **from)
 {
@@ -55,6 +47,8 @@ static bool choose_key(tool *t, aiocosmos_options *o)
     if (!o->key && !o->token && is_local(o->endpoint)) o->key = AIOCOSMOS_EMULATOR_KEY;
     if ((o->key && !*o->key) || (o->token && !*o->token)) return say(t, "%s: it is empty", t->key_from), false;
     if (o->key || o->token) return true;
+    if (!strstr(o->endpoint, "://"))
+        return say(t, "%s %s: it starts with https:// or http://", t->endpoint_from, o->endpoint), false;
     say(t, "the account's key is missing: set AIOCOSMOS_KEY or AIOCOSMOS_TOKEN, or give --key-file FILE");
     return false;
 }

@@ -62,7 +62,8 @@ const command commands[] = {
       "Keeps the account of --endpoint or --connection-string, for --profile NAME or\n"
       "AIOCOSMOS_PROFILE, in a file that nobody else can read, in the directory\n"
       "aiocosmos of XDG_CONFIG_HOME or ~/.config; one that others can read is refused.\n"
-      "The key is asked for, and not shown, unless --key-file or --key gives it.\n"
+      "The key is asked for, and not shown, unless --key-file or --key gives it; an\n"
+      "endpoint on localhost needs none.\n"
       "\n"
       "    aiocosmos profile add work --endpoint https://NAME.documents.azure.com/\n"
       "    aiocosmos --profile work db list\n" },

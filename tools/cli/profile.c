@@ -123,6 +123,7 @@ int profile_list(tool *t)
         free(entries[i]);
     }
     free(entries);
+    if (count <= 0) say(t, "no account has a name yet: 'aiocosmos profile add' gives one");
     return stdout_works(t) ? status : EXIT_REFUSED;
 }
 
@@ -137,9 +138,17 @@ static bool read_line(char *out, size_t cap)
     return c != CTRL_C;
 }
 
+bool is_local(const char *endpoint)
+{
+    const char *host = strstr(endpoint, "://");
+    if (!host) return false;
+    host += 3;
+    return strncmp(host, "localhost", 9) == 0 || strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0;
+}
+
 /* From a pipe, or from somebody at a terminal, which does not show it from before it is asked for. Ctrl-C ends the line
- * there, not us: the terminal is to be left as it was. */
-static bool ask_for_key(tool *t, char *key, size_t cap)
+ * there, not us: the terminal is to be left as it was. Without one an emulator has the key of all emulators. */
+static bool ask_for_key(tool *t, const char *endpoint, char *key, size_t cap)
 {
     struct termios before, silent;
     bool terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &before) == 0, ok;
@@ -149,14 +158,17 @@ static bool ask_for_key(tool *t, char *key, size_t cap)
         silent.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
         silent.c_cc[VEOL] = CTRL_C;
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
-        fputs("The account's key (it is not shown): ", stderr);
+        fprintf(stderr, "The account's key (it is not shown%s): ",
+                is_local(endpoint) ? "; nothing: that of emulators" : "");
     }
-    ok = read_line(key, cap) && *key;
+    ok = read_line(key, cap);
+    if (ok && !*key && is_local(endpoint)) snprintf(key, cap, "%s", AIOCOSMOS_EMULATOR_KEY);
+    ok = ok && *key;
     if (terminal) {
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
         fputc('\n', stderr);
     }
-    if (!ok) say(t, "no key was given");
+    if (!ok) say(t, "no key was given: type it, pipe it in, or give --key-file FILE");
     return ok;
 }
 
@@ -179,7 +191,7 @@ static bool compose(tool *t, char *out, size_t cap)
         t->key[strcspn(t->key, "\r\n ")] = 0;
         key = t->key;
     } else if (!key) {
-        if (!ask_for_key(t, t->key, sizeof t->key)) return false;
+        if (!ask_for_key(t, endpoint, t->key, sizeof t->key)) return false;
         key = t->key;
     }
     used = snprintf(out, cap, "AccountEndpoint=%s;AccountKey=%s;", endpoint, key);

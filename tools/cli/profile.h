@@ -9,6 +9,9 @@ enum { PROFILE_BYTES = 4096 };
 /* The connection string of a profile. False: said why there is none. */
 bool read_profile(tool *t, const char *name, char *out, size_t cap);
 
+/* Whether an endpoint is on this machine, where emulators are. */
+bool is_local(const char *endpoint);
+
 /* A file in the config directory, which is made for nobody else. False: there is no such place. */
 bool config_file(tool *t, const char *name, char *out, size_t cap);
 
