@@ -13638,9 +13638,15 @@ typedef struct aioc_val_number {
 static aioc_val_number aioc_val_number_of(aiocosmos_json value)
 {
     const double exact = 9007199254740992.0, limit = 9223372036854775808.0;  /* 2^53: a double tells all below; 2^63 */
-    aioc_val_number number = { 0, 0, false };
+    aioc_val_number number = { 0, 0, true };
+    const char *at = value.ptr, *end = at + value.len;
+    bool negative = *at == '-';
+    for (at += negative; at < end && value.len < 17 && *at >= '0' && *at <= '9'; at++)
+        number.integer = number.integer * 10 + (*at - '0');
+    if (negative) number.integer = -number.integer;
+    if (at == end) return number;  /* most are whole and short */
     if (!aioc_json_get_f64(value, &number.real))
-        number.real = aioc_json_double_of(UINT64_C(2047) << 52 | (uint64_t)(*value.ptr == '-') << 63);
+        number.real = aioc_json_double_of(UINT64_C(2047) << 52 | (uint64_t)negative << 63);
     number.whole = (number.real <= -exact || number.real >= exact) && aioc_json_get_i64(value, &number.integer);
     if (number.whole || number.real < -limit || number.real >= limit) return number;
     number.integer = (int64_t)number.real;
@@ -13735,7 +13741,7 @@ typedef struct aioc_val_hash { uint64_t high, low; } aioc_val_hash;
  * and Python have it: whoever does not know the key cannot make two values that collide. Fed word by word. */
 typedef struct aioc_val_sip {
     const uint64_t *key;
-    uint64_t v[4], words;
+    uint64_t v[4];
 } aioc_val_sip;
 
 AIOC_TEXT_INLINE void aioc_val_sip_rounds(uint64_t v[4], int rounds)
@@ -13759,14 +13765,13 @@ AIOC_TEXT_INLINE void aioc_val_sip_rounds(uint64_t v[4], int rounds)
     v[3] = v3;
 }
 
-static void aioc_val_sip_open(aioc_val_sip *sip, const uint64_t key[2])
+AIOC_TEXT_INLINE void aioc_val_sip_open(aioc_val_sip *sip, const uint64_t key[2])
 {
     sip->key = key;
     sip->v[0] = UINT64_C(0x736f6d6570736575) ^ key[0];
     sip->v[1] = UINT64_C(0x646f72616e646f6d) ^ key[1] ^ 0xEE;
     sip->v[2] = UINT64_C(0x6c7967656e657261) ^ key[0];
     sip->v[3] = UINT64_C(0x7465646279746573) ^ key[1];
-    sip->words = 0;
 }
 
 AIOC_TEXT_INLINE void aioc_val_sip_word(aioc_val_sip *sip, uint64_t word)
@@ -13774,13 +13779,11 @@ AIOC_TEXT_INLINE void aioc_val_sip_word(aioc_val_sip *sip, uint64_t word)
     sip->v[3] ^= word;
     aioc_val_sip_rounds(sip->v, 1);
     sip->v[0] ^= word;
-    sip->words++;
 }
 
 /* Then the state is a hash of 256 bits. */
-static void aioc_val_sip_end(aioc_val_sip *sip)
+AIOC_TEXT_INLINE void aioc_val_sip_end(aioc_val_sip *sip)
 {
-    aioc_val_sip_word(sip, sip->words << 59);  /* bytes, in the highest byte */
     sip->v[2] ^= 0xEE;
     aioc_val_sip_rounds(sip->v, 3);
 }
@@ -13805,30 +13808,28 @@ enum {
 };
 
 /* The last word says how many of its bytes count, in a byte that UTF-8 does not have. */
-static void aioc_val_sip_string(aioc_val_sip *to, aiocosmos_json string)
+AIOC_TEXT_INLINE void aioc_val_sip_string(aioc_val_sip *sip, aiocosmos_json string)
 {
     const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
     unsigned char held[12] = {0};  /* what is no whole word yet, and a character */
-    aioc_val_sip sip = *to;  /* in registers */
     size_t len = 0;
     uint64_t tail;
     if (!aioc_json_has_escapes(string)) {
-        for (; end - at >= 8; at += 8) aioc_val_sip_word(&sip, aioc_text_load64le((const unsigned char *)at));
+        for (; end - at >= 8; at += 8) aioc_val_sip_word(sip, aioc_text_load64le((const unsigned char *)at));
         len = (size_t)(end - at);
         tail = aioc_text_load_some(at, len);
     } else {
         while (at < end) {
             len += aioc_val_next_character(&at, end, (char *)held + len);
             if (len < 8) continue;
-            aioc_val_sip_word(&sip, aioc_text_load64le(held));
+            aioc_val_sip_word(sip, aioc_text_load64le(held));
             len -= 8;
             memcpy(held, held + 8, 4);
             memset(held + len, 0, sizeof held - len);
         }
         tail = aioc_text_load64le(held);
     }
-    aioc_val_sip_word(&sip, tail | (0xF8 | (uint64_t)len) << 56);
-    *to = sip;
+    aioc_val_sip_word(sip, tail | (0xF8 | (uint64_t)len) << 56);
 }
 
 /* Of two properties of one name the last counts. In objects with more properties all names count as different: else the
@@ -13848,35 +13849,16 @@ static bool aioc_val_comes_again(aiocosmos_json object, aiocosmos_json name)
     return false;
 }
 
-static void aioc_val_sip_value(aioc_val_sip *sip, aiocosmos_json value);
-
-/* The hashes of the properties are added up, so that their order does not matter. */
-static void aioc_val_sip_object(aioc_val_sip *sip, aiocosmos_json object)
+/* By its node. As deep as JSON is: 128 levels. The hashes of properties are added up, so that their order does not
+ * matter. */
+static void aioc_val_sip_node(aioc_val_sip *sip, const aioc_json_node *node, const char *text)
 {
-    const aioc_json_node *whole = (const aioc_json_node *)object.node, *at;
-    uint64_t sum[4] = {0, 0, 0, 0}, members = 0;
-    int i;
-    for (at = whole + 1; at < whole + whole->next; at += 1 + at[1].next) {
-        aiocosmos_json name = aioc_json_of(object, at);
-        aioc_val_sip property;
-        if (aioc_val_comes_again(object, name)) continue;
-        aioc_val_sip_open(&property, sip->key);
-        aioc_val_sip_string(&property, name);
-        aioc_val_sip_value(&property, aioc_json_of(object, at + 1));
-        aioc_val_sip_end(&property);
-        for (i = 0; i < 4; i++) sum[i] += property.v[i];
-        members++;
-    }
-    aioc_val_sip_word(sip, AIOC_VAL_KIND_OBJECT | members << 8);
-    for (i = 0; i < 4; i++) aioc_val_sip_word(sip, sum[i]);
-}
-
-/* As deep as JSON is: 128 levels. */
-static void aioc_val_sip_value(aioc_val_sip *sip, aiocosmos_json value)
-{
-    aiocosmos_json element = aioc_json_none();
+    const aioc_json_node *at = node + 1, *end = node + node->next;
+    aiocosmos_json value = {node, text, node->len, (aiocosmos_json_type)(node->info & AIOC_JSON_TYPE)};
+    uint64_t sum[4] = {0, 0, 0, 0}, members = 0, names = 0, bits;
     aioc_val_number number;
-    uint64_t bits;
+    bool again = false;
+    int i;
     switch (value.type) {
     case AIOCOSMOS_JSON_NUM:
         number = aioc_val_number_of(value);
@@ -13889,22 +13871,40 @@ static void aioc_val_sip_value(aioc_val_sip *sip, aiocosmos_json value)
         aioc_val_sip_string(sip, value);
         break;
     case AIOCOSMOS_JSON_ARR:
-        aioc_val_sip_word(sip, AIOC_VAL_KIND_ARRAY | (uint64_t)aioc_json_count(value) << 8);
-        while (aioc_json_next(value, NULL, &element)) aioc_val_sip_value(sip, element);
+        aioc_val_sip_word(sip, AIOC_VAL_KIND_ARRAY | (uint64_t)(node->info >> 4) << 8);
+        for (; at < end; at += at->next) aioc_val_sip_node(sip, at, text + (at->at - node->at));
         break;
-    case AIOCOSMOS_JSON_OBJ: aioc_val_sip_object(sip, value); break;
+    case AIOCOSMOS_JSON_OBJ:
+        for (; at < end; at += 1 + at[1].next) {  /* a name again has the same length and last letter */
+            bits = UINT64_C(1) << ((16 * at->len + (unsigned char)text[at->at - node->at + at->len - 2]) & 63);
+            again = again || (names & bits) || (at->info & AIOC_JSON_ESCAPED);
+            names |= bits;
+        }
+        for (at = node + 1; at < end; at += 1 + at[1].next) {
+            aiocosmos_json name = aioc_json_of(value, at);
+            aioc_val_sip property;
+            if (again && aioc_val_comes_again(value, name)) continue;
+            aioc_val_sip_open(&property, sip->key);
+            aioc_val_sip_string(&property, name);
+            aioc_val_sip_node(&property, at + 1, text + (at[1].at - node->at));
+            aioc_val_sip_end(&property);
+            for (i = 0; i < 4; i++) sum[i] += property.v[i];
+            members++;
+        }
+        aioc_val_sip_word(sip, AIOC_VAL_KIND_OBJECT | members << 8);
+        for (i = 0; i < 4; i++) aioc_val_sip_word(sip, sum[i]);
+        break;
     default: aioc_val_sip_word(sip, AIOC_VAL_KIND_SIMPLE | (uint64_t)aioc_val_rank(value) << 8);
     }
 }
 
-/* The same for values that are the same, however they are written: their properties in any order, with escapes or
- * without, 1 or 1.0 or 1e0. Of properties named twice the last counts. undefined has one, too. Depends on the key
- * alone: it may be kept for another process. */
+/* The same for values that are the same, however they are written; undefined has one, too. Depends on the key alone: it
+ * may be kept for another process. */
 static aioc_val_hash aioc_val_hash_of(const uint64_t key[2], aiocosmos_json value)
 {
     aioc_val_sip sip;
     aioc_val_sip_open(&sip, key);
-    aioc_val_sip_value(&sip, value);
+    if (value.node) aioc_val_sip_node(&sip, (const aioc_json_node *)value.node, value.ptr);
     return aioc_val_sip_close(&sip);
 }
 
@@ -14170,15 +14170,16 @@ typedef struct aioc_row_sorted {
 /* What takes rows returns NULL, or why not: it contradicts the plan, or this. */
 static const char aioc_row_no_memory[] = "no memory for the query's rows";
 
+static const aiocosmos_str aioc_row_items[] = { {"item", 4}, {"item2", 5} };
+
 static const char *aioc_row_read_items(aiocosmos_json items, uint32_t columns, aioc_val_sorted *values)
 {
-    static const char *const names[] = { "item" };
     aiocosmos_json item = aioc_json_none();
     if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != columns)
         return "a row without a value for each column of ORDER BY";
     for (; aioc_json_next(items, NULL, &item); values++) {
         if (item.type != AIOCOSMOS_JSON_OBJ) return "a row whose orderByItems are not objects";
-        aioc_json_fields(item, names, 1, &values->json);
+        aioc_json_pick(item, aioc_row_items, 1, &values->json);
         aioc_val_read(values);
     }
     return NULL;
@@ -14186,9 +14187,9 @@ static const char *aioc_row_read_items(aiocosmos_json items, uint32_t columns, a
 
 static const char *aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_sorted *sorted)
 {
-    static const char *const names[] = { "_rid", "orderByItems", "payload" };
+    static const aiocosmos_str names[] = { {"_rid", 4}, {"orderByItems", 12}, {"payload", 7} };
     aiocosmos_json fields[3];
-    aioc_json_fields(row, names, 3, fields);
+    aioc_json_pick(row, names, 3, fields);
     sorted->rid = aioc_text_view("", 0);
     if (fields[0].type == AIOCOSMOS_JSON_STR) sorted->rid = aioc_text_view(fields[0].ptr + 1, fields[0].len - 2);
     sorted->items = aioc_text_view(fields[1].ptr, fields[1].len);
@@ -14367,10 +14368,10 @@ static const char *aioc_row_add_sum(aioc_row_cell *cell, aiocosmos_json item)
 /* {"sum":…,"count":…} */
 static const char *aioc_row_add_average(aioc_row_cell *cell, aiocosmos_json item)
 {
-    static const char *const names[2] = {"sum", "count"};
+    static const aiocosmos_str names[] = { {"sum", 3}, {"count", 5} };
     aiocosmos_json field[2];
     int64_t count;
-    aioc_json_fields(item, names, 2, field);
+    aioc_json_pick(item, names, 2, field);
     if (!aioc_row_is_count(field[1], &count)) return "an AVG without a count";
     if (aioc_row_add_sum(cell, field[0])) return "an AVG without a sum";
     if (cell->state == AIOC_ROW_UNDEFINED) return NULL;
@@ -14383,14 +14384,14 @@ static const char *aioc_row_add_average(aioc_row_cell *cell, aiocosmos_json item
  * object is not compared: it stands as long as there is nothing else. */
 static const char *aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, bool max, aiocosmos_json value)
 {
-    const char *const names[2] = {max ? "max" : "min", "count"};
+    static const aiocosmos_str names[] = { {"min", 3}, {"count", 5}, {"max", 3} };
     bool first = cell->state == AIOC_ROW_NOTHING;
     aiocosmos_json field[2], kept = value;
     int64_t count;
-    aioc_json_fields(value, names, 2, field);
-    if (aioc_row_is_count(field[1], &count)) {
+    aioc_json_pick(value, names + max, 2, field);
+    if (aioc_row_is_count(field[!max], &count)) {
         if (count == 0) return NULL;
-        value = field[0];
+        value = field[max];
     }
     if (cell->state == AIOC_ROW_UNDEFINED) return NULL;
     if (!first) kept = aioc_protocol_scalar(aioc_row_kept_text(cell));
@@ -14425,7 +14426,6 @@ static const char *aioc_row_add_elements(aioc_row_groups *groups, aioc_row_cell 
 static const char *aioc_row_accumulate(aioc_row_groups *groups, aioc_row_cell *cell, uint8_t aggregate,
                                        aiocosmos_json partial)
 {
-    static const char *const names[2] = {"item", "item2"};
     bool extreme = aggregate == AIOC_PLAN_MIN || aggregate == AIOC_PLAN_MAX;
     aioc_mem *memory = groups->stage.memory;
     aioc_val_number count = { 0, 0, true };
@@ -14437,7 +14437,7 @@ static const char *aioc_row_accumulate(aioc_row_groups *groups, aioc_row_cell *c
         return NULL;
     }
     if (partial.type != AIOCOSMOS_JSON_OBJ) return "an aggregate that is not an object";
-    aioc_json_fields(partial, names, extreme ? 2 : 1, item);
+    aioc_json_pick(partial, aioc_row_items, extreme ? 2 : 1, item);
     switch (aggregate) {
     case AIOC_PLAN_COUNT: case AIOC_PLAN_COUNT_IF:
         if (!aioc_row_is_count(item[0], &count.integer)) return "a COUNT that is not a number";
@@ -14548,14 +14548,16 @@ static const char *aioc_row_groups_put(aioc_row_groups *groups, aioc_row_cell *c
 static const char *aioc_row_groups_put_object(aioc_row_groups *groups, aioc_row_cell *cells, aiocosmos_json payload)
 {
     const aioc_plan_shape *shape = groups->shape;
-    aiocosmos_json last = aioc_json_none(), name;
+    const aioc_json_node *object = (const aioc_json_node *)payload.node, *at = object + 1, *end = object + object->next;
     const char *why = NULL;
     uint32_t i;
     for (i = 0; i < shape->alias_count && !why; i++) {
         const aioc_plan_alias *alias = &shape->aliases[i];
-        aiocosmos_json value = last;
-        if (aioc_json_next(payload, &name, &value) && aioc_json_means(name, alias->name, false)) last = value;
-        else value = aioc_plan_property(payload, alias->name);
+        aiocosmos_json value;
+        if (at < end && aioc_json_means(aioc_json_of(payload, at), alias->name, false)) {
+            value = aioc_json_of(payload, at + 1);
+            at += 1 + at[1].next;
+        } else value = aioc_plan_property(payload, alias->name);
         why = aioc_row_groups_put(groups, &cells[i], alias->aggregate, value);
     }
     return why;
@@ -14564,14 +14566,14 @@ static const char *aioc_row_groups_put_object(aioc_row_groups *groups, aioc_row_
 /* After an error it can only be closed. */
 static const char *aioc_row_groups_add(aioc_row_stage *stage, aiocosmos_json row)
 {
-    static const char *const names[2] = {"groupByItems", "payload"};
+    static const aiocosmos_str names[] = { {"groupByItems", 12}, {"payload", 7} };
     aioc_row_groups *groups = (aioc_row_groups *)stage;
     const aioc_plan_shape *shape = groups->shape;
     bool listed = shape->value && shape->value_aggregate != AIOC_PLAN_PLAIN;
     aiocosmos_json field[2], payload = row, element = aioc_json_none();
     aioc_row_cell *cells;
     uint32_t group;
-    aioc_json_fields(row, names, 2, field);
+    aioc_json_pick(row, names, 2, field);
     if (shape->grouped && field[0].type != AIOCOSMOS_JSON_ARR) return "a row without groupByItems";
     if (shape->grouped || !shape->value) payload = field[1];
     if (listed && (payload.type != AIOCOSMOS_JSON_ARR || aioc_json_count(payload) != 1))
@@ -15450,7 +15452,7 @@ typedef struct aioc_pos {
     aiocosmos_str rows;  /* IN_ROWS: what is left to give, a JSON array */
 } aioc_pos;
 
-#define AIOC_POS_PREFIX "aq2-"
+#define AIOC_POS_PREFIX "aq3-"
 #define AIOC_POS_CHECK_BYTES 8u  /* bytes of checksum at the end */
 
 #define AIOC_POS_HAS_LAST 3u  /* hashes: that too; 1: those seen */
@@ -16006,7 +16008,7 @@ typedef struct aioc_range_watch {
 typedef struct aioc_range_answer {
     struct aioc_range_answer *next;
     aiocosmos_body body;
-    aiocosmos_json_doc doc;
+    aiocosmos_json_doc doc, *spare;  /* spare: the readers' */
     aiocosmos_json rows, row;  /* rows: of no type until it is parsed; row: the last one used */
     size_t count, used, bytes;
     uint32_t asked;  /* as noted by the stream */
@@ -16147,6 +16149,7 @@ struct aioc_range_readers {
     aioc_range_reader *first;
     size_t held, reserved, guess;  /* of all, as in each; guess: of one that is new */
     uint64_t clock;  /* pages and answers that were asked for */
+    aiocosmos_json_doc spare;  /* nodes for the next answer: new memory costs as much as what is done with it */
     aioc_range_reader *turn;  /* alone may ask for answers: the memory is to be its own */
 };
 
@@ -16485,7 +16488,13 @@ static const char aioc_range_no_page[] =
 
 static AIOC_NOINLINE void aioc_range_answer_free(aioc_mem *memory, aioc_range_answer *answer)
 {
+    aiocosmos_json_doc doc;
     if (!answer) return;
+    doc = answer->doc;
+    if (doc.cap > answer->spare->cap && doc.cap * sizeof *doc.nodes <= memory->kept_max) {
+        answer->doc = *answer->spare;
+        *answer->spare = doc;
+    }
     aioc_json_close(&answer->doc);
     aioc_mem_free(memory, answer->body.owner, answer->body.owner_size);
     aioc_mem_buffer_free(memory, &answer->behind);
@@ -16495,7 +16504,13 @@ static AIOC_NOINLINE void aioc_range_answer_free(aioc_mem *memory, aioc_range_an
 /* 0, E_NOMEM, or E_PROTOCOL: it is not a page. Until its first row is needed, an answer takes less as it came. */
 static int aioc_range_answer_parse(aioc_range_answer *answer)
 {
-    int status = aioc_json_parse(&answer->doc, answer->body.text.ptr, answer->body.text.len);
+    aiocosmos_str text = answer->body.text;
+    int status;
+    if (answer->spare->cap <= text.len / 4) {
+        answer->doc = *answer->spare;
+        aioc_json_open(answer->spare, answer->doc.memory);
+    }
+    status = aioc_json_parse(&answer->doc, text.ptr, text.len);
     if (!status) answer->rows = aioc_json_at(aioc_json_root(&answer->doc), "/Documents");
     if (answer->rows.type != AIOCOSMOS_JSON_ARR) {
         aioc_json_close(&answer->doc);
@@ -16904,6 +16919,7 @@ static void aioc_range_reclaim(void *owner, size_t bytes)
 {
     aioc_range_readers *all = (aioc_range_readers *)owner;
     size_t goal = all->held > bytes ? all->held - bytes : 0;
+    aioc_json_close(&all->spare);
     aioc_range_take_back(all, goal, false);
     aioc_range_take_back(all, goal, true);
 }
@@ -16976,6 +16992,7 @@ static int aioc_range_take(aioc_range_stream *stream, const aiocosmos_result *re
     int status = AIOCOSMOS_E_NOMEM, header = reader->etags ? AIOC_PROTOCOL_H_ETAG : AIOC_PROTOCOL_H_CONTINUATION;
     if (!answer) return status;
     aioc_json_open(&answer->doc, reader->memory);
+    answer->spare = &reader->all->spare;
     answer->body = aioc_op_take_body(result);
     if (answer->body.text.ptr && aioc_mem_set(reader->memory, &answer->behind, aioc_range_wanted(result, header))) {
         answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
@@ -17337,6 +17354,7 @@ static void aioc_range_readers_open(aioc_range_readers *all, aioc_op_engine *eng
 {
     all->engine = engine;
     all->guess = AIOC_RANGE_PAGE_BYTES_MAX;
+    aioc_json_open(&all->spare, engine->memory);
     engine->memory->reclaim = aioc_range_reclaim;
     engine->memory->reclaim_owner = all;
 }
@@ -21909,6 +21927,7 @@ static AIOC_COLD void aioc_client_free(aiocosmos_client *client)
     aioc_op_engine *engine = &client->engine;
     aioc_page_close_all(&client->pages);
     aioc_many_close_all(&client->readers);
+    aioc_json_close(&client->readers.spare);
     aioc_bulk_close(&client->bulks);
     aioc_pool_close(&engine->endpoint.pool);
     aioc_dns_close(&client->resolver);

@@ -129,7 +129,7 @@ TEST(tokens_of_keys_that_were_asked_for_one_by_one_are_refused)
     keys[1] = aiocosmos_pk_s("b");
     request.pk_count = 2;
     request.continuation = aiocosmos_text(
-        "aq2-AwDoRZDba9bK4gxTZ0FBQzRBQUFBdz0AAAACRkYgM0E1MzgxRTExMTRFQjhEM0ZDQzkwNzk1MDQ1QjQ5QjcgM0E1MzgxRTExMTRFQjhEM0"
+        "aq3-AwDoRZDba9bK4gxTZ0FBQzRBQUFBdz0AAAACRkYgM0E1MzgxRTExMTRFQjhEM0ZDQzkwNzk1MDQ1QjQ5QjcgM0E1MzgxRTExMTRFQjhEM0"
         "ZDQzkwNzk1MDQ1QjQ5QjgMW3siaXRlbSI6MX1dGFNnQUFDNEFBQUF3RkFBQUFBQUFBQUE9PQEAAHX_gMJ7u1MW");
     CHECK_STR(refusal_of_query(client, &request), "continuation: of another query, container or list of keys");
     close_world(client);

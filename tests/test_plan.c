@@ -977,7 +977,8 @@ static void check_same_position(const aioc_pos *got, const aioc_pos *want)
     CHECK(got->progress.last.high == want->progress.last.high && got->progress.last.low == want->progress.last.low);
     CHECK_INT(got->progress.seen.count, want->progress.seen.count);
     for (i = 0; i < want->progress.seen.count; i++)
-        CHECK(memcmp(&aioc_val_set_slot(&got->progress.seen, i)->hash, &aioc_val_set_slot(&want->progress.seen, i)->hash, 16) == 0);
+        CHECK(memcmp(&aioc_val_set_slot(&got->progress.seen, i)->hash,
+                     &aioc_val_set_slot(&want->progress.seen, i)->hash, 16) == 0);
     CHECK(aioc_mem_same(got->rows, want->rows));
 }
 
@@ -1035,7 +1036,7 @@ TEST(token_round_trip)
         size_t i;
         random_position(&p);
         token = token_of(&p.position);
-        CHECK(token.len > 4 && memcmp(token.ptr, "aq2-", 4) == 0);
+        CHECK(token.len > 4 && memcmp(token.ptr, "aq3-", 4) == 0);
         for (i = 0; i < token.len; i++) CHECK(isalnum((unsigned char)token.ptr[i]) || strchr("-_", token.ptr[i]));
         memset(&block, 0, sizeof block);
         if (aioc_pos_read(&memory, token, &block, &got, &why) != 0)
@@ -1113,10 +1114,10 @@ TEST(token_refusals_say_why)
         {"-RID:~abc#RT:1", "not a continuation token of this library"},
         {"aq1", "not a continuation token of this library"},
         {"aq1-AAAA", "a continuation token of another version of this library"},
-        {"aq2-", "a damaged continuation token"},
-        {"aq2-A", "a damaged continuation token"},
-        {"aq2-AAAA", "a damaged continuation token"},
-        {"aq2-AAAAAAAAAAAAAAAAAAAAAAAAAAAA", "a damaged continuation token"},
+        {"aq3-", "a damaged continuation token"},
+        {"aq3-A", "a damaged continuation token"},
+        {"aq3-AAAA", "a damaged continuation token"},
+        {"aq3-AAAAAAAAAAAAAAAAAAAAAAAAAAAA", "a damaged continuation token"},
     };
     size_t i;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -1134,7 +1135,7 @@ TEST(token_random_bytes)
     int round;
     seed = 8;
     for (round = 0; round < 20000; round++) {
-        char text[300] = "aq2-";
+        char text[300] = "aq3-";
         size_t i, len = 4 + random_below(290);
         aiocosmos_str token;
         const char *why;
@@ -1158,7 +1159,7 @@ static aiocosmos_str forged(const unsigned char *bytes, size_t len)
     CHECK(aioc_mem_append(&memory, &raw, bytes, len));
     checksum = aioc_pos_checksum(raw.data, raw.len);
     aioc_pos_pass_word(&pass, &checksum);
-    CHECK(aioc_mem_append_str(&memory, &out, "aq2-"));
+    CHECK(aioc_mem_append_str(&memory, &out, "aq3-"));
     CHECK(aioc_pos_append_base64(&memory, &out, &raw));
     token = tight(view(out.data, out.len));
     aioc_mem_buffer_free(&memory, &raw);

@@ -271,6 +271,7 @@ TEST(who_has_no_answers_to_give_back_has_no_work_for_that)
     CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str(""), aioc_mem_str("FF")));
     answer = aioc_mem_zalloc(&world.memory, sizeof *answer);
     CHECK(answer != NULL);
+    answer->spare = &world.all.spare;
     reader->streams[0]->first = reader->streams[0]->last = answer;
     reader->streams[0]->split = true;  /* its heirs go on behind this one */
     reader->window.ahead = 1;

@@ -632,6 +632,7 @@ TEST(siphash_is_that_of_others)
         aioc_val_hash hash;
         aioc_val_sip_open(&sip, sip_key);
         for (at = 0; at < vectors[i].len; at += 8) aioc_val_sip_word(&sip, aioc_text_load64le(bytes + at));
+        aioc_val_sip_word(&sip, (uint64_t)vectors[i].len << 56);             /* we have no need of it */
         hash = aioc_val_sip_close(&sip);
         aioc_text_store64le(got, hash.low);
         aioc_text_store64le(got + 8, hash.high);
@@ -807,7 +808,7 @@ TEST(a_hash_does_not_depend_on_the_machine)
     aioc_val_hash hash;
     enter(PLENTY);
     hash = hash_of(json("{\"a\":[1,2.5,\"\\u00e9\",null],\"b\":{\"c\":true}}"));
-    CHECK(hash.high == UINT64_C(0xd7bff82159dc11f1) && hash.low == UINT64_C(0xaa52b886c1da6ff6));
+    CHECK(hash.high == UINT64_C(0xc36f779e24be8676) && hash.low == UINT64_C(0x5549c8067afa97d4));
     leave();
 }
 
