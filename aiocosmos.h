@@ -8,7 +8,7 @@
  *
  * and link BearSSL (-lbearssl). Every other file just includes the header. Licence: MIT (end of file).
  *
- * A FIRST PROGRAM, in full; it talks to the local emulator, or to any account:
+ * A FIRST PROGRAM, in full; an emulator that lacks the item says 404 (README.md has one that writes it first):
  *
  *     #define AIOCOSMOS_IMPLEMENTATION
  *     #include "aiocosmos.h"
@@ -133,7 +133,7 @@ typedef struct aiocosmos_client aiocosmos_client;                          /* NU
 typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;                 /* an operation; 0: none; safe when stale */
 typedef struct aiocosmos_cursor { uint64_t id; } aiocosmos_cursor;         /* an open query or change feed; same */
 typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;    /* bytes, not NUL-terminated */
-AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text);     /* those of a NUL-terminated text, which it borrows */
+AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text);  /* of a NUL-terminated text, borrowed; of NULL: none */
 
 /* One integer says who said no. 0: fine. Above 0: the HTTP status; 304, 404, 409 and 412 are the service's own word,
  * others may be a proxy's. Below 0: this library refused or gave up, one of these. */
@@ -522,7 +522,7 @@ typedef struct aiocosmos_json_doc aiocosmos_json_doc;
 AIOCOSMOS_API int  aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len,
                                         aiocosmos_json_doc **out, size_t *error_at);
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc);
-AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* NULL: does nothing */
+AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* NULL: nothing */
 
 /* Building, into the caller's buffer of cap bytes, the NUL included. Errors, such as a value of type NONE or UNSET,
  * stick: check at finish. key is NULL inside arrays and at the top. */
