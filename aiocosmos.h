@@ -16830,23 +16830,24 @@ static bool aioc_range_claim(aioc_range_reader *reader)
     return free;
 }
 
-/* There was no memory for a reader's answers. If a page is owed, it asks again when its turn comes: without the others,
- * for fewer rows. */
+/* There was no memory for answers. For a page that is owed it asks again in its turn: without the others, for fewer
+ * rows. */
 static void aioc_range_lacks_memory(aioc_range_reader *reader)
 {
     uint64_t rows = aioc_range_rows_to_ask(reader, 0);
     bool alone = reader->need == AIOC_RANGE_ALONE;
+    uint32_t place = reader->stream_count;
     aioc_range_yield(reader);
     if (!aioc_range_is_owed(reader)) return;
-    if (reader->page_rows || (alone && reader->rows.max == 1))
-        aioc_range_no_memory(reader);
-    else if (aioc_range_claim(reader))
-        reader->rows.max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
-    else return;
+    if (reader->page_rows || (alone && reader->rows.max == 1)) aioc_range_no_memory(reader);
+    else if (!aioc_range_claim(reader)) return;
+    else reader->rows.max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
+    while (place-- > 0)  /* what is on its way is more, and tells nothing */
+        reader->streams[place]->stale = reader->streams[place]->op != NULL;
     aioc_range_stir(reader);
 }
 
-/* Whether an operation is under way: one that is composed of others may have none, and wait for memory, too. */
+/* Whether an operation is under way; one that is composed may wait for memory itself. */
 static bool aioc_range_is_any_under_way(const aioc_op_engine *engine)
 {
     uint32_t i;
@@ -16861,15 +16862,14 @@ static void aioc_range_grow(aioc_range_reader *reader)
     if (reader->rows.max) reader->rows.max = reader->rows.max < AIOC_RANGE_ROWS_MAX ? reader->rows.max * 2 : 0;
 }
 
-/* A page that there is no memory for fails only if nobody holds answers or is under way. Else it is tried again when
- * its turn comes, then now and again: who ends tells nobody. */
+/* A page without memory fails only if nobody, itself included, holds answers or is under way. Else it is tried again
+ * in its turn, then now and again: who ends tells nobody. */
 static bool aioc_range_waits_for_memory(aioc_range_reader *reader)
 {
     aioc_range_readers *all = reader->all;
     aioc_reactor *reactor = all->engine->reactor;
     if (reader->tally.status != AIOCOSMOS_E_NOMEM ||
-        (all->held + all->reserved == reader->bytes.held + reader->bytes.reserved &&
-         !aioc_range_is_any_under_way(all->engine))) return false;
+        (all->held + all->reserved == 0 && !aioc_range_is_any_under_way(all->engine))) return false;
     reader->tally.status = 0;
     aioc_range_yield(reader);
     aioc_range_calm(reader);
@@ -17207,7 +17207,7 @@ static int aioc_range_ask_at(aioc_range_reader *reader, uint32_t place, bool nee
 static void aioc_range_ask_some(aioc_range_reader *reader, bool needed)
 {
     uint32_t place, before = reader->in_flight;
-    if (reader->yielded || reader->tally.status || !reader->rows.left) return;
+    if (reader->yielded || reader->tally.status || !reader->rows.left || (!needed && reader->rows.max == 1)) return;
     for (place = 0; place < reader->stream_count && reader->in_flight < reader->parallel_max; place++) {
         int asked;
         /* There may be thousands, each of a key. */

@@ -300,6 +300,94 @@ TEST(readers_in_little_memory_wait_for_each_other)
     close_world(client);
 }
 
+/* Items of many numbers, of one key or of all. */
+static void furnish_with_numbers(aiocosmos_client *client, int items, int keys)
+{
+    static char body[30000];
+    char key[16];
+    int i;
+    r.sum = 0;
+    for (i = 0; i < items; i++) {
+        size_t len;
+        snprintf(key, sizeof key, "k%d", i % keys);
+        len = (size_t)snprintf(body, sizeof body, "{\"id\":\"n%d\",\"pk\":\"%s\",\"n\":%d,\"list\":[0", i, key, i);
+        while (len < sizeof body - 10) len += (size_t)snprintf(body + len, sizeof body - len, ",1");
+        snprintf(body + len, sizeof body - len, "]}");
+        must(client, create_item(aiocosmos_s(key), body));
+        r.sum += i;
+    }
+}
+
+static void read_alone(aiocosmos_client *client, reader *one)
+{
+    while (!one->over) {
+        next_page(client, one);
+        while (one->owed) CHECK(aiocosmos_step(client, 1000) >= 0);
+    }
+}
+
+/* Who follows a feed asks all ranges at once as long as they have little to say. When all of them say much, none of
+ * what was asked before is a sign that one item is too many. */
+TEST(readers_of_a_sudden_flood_ask_for_less)
+{
+    aiocosmos_client *client = open_world("--partitions 16"), *writer = client;
+    aiocosmos_options options = usual_options();
+    aiocosmos_changes_request changes;
+    reader one;
+    options.memory_max = 3 << 20;
+    client = open_client(&options);
+    memset(&changes, 0, sizeof changes);
+    memset(&one, 0, sizeof one);
+    one.kind = CHANGES;
+    changes.container = "c";
+    furnish_evenly(writer, 1);
+    CHECK_INT(aiocosmos_changes_open(client, &changes, &one.query), 0);
+    read_alone(client, &one);
+    check_over(&one);
+    furnish_with_numbers(writer, ITEMS, KEYS);
+    aiocosmos_destroy(writer);
+    one.over = false;
+    one.rows = 0;
+    one.sum = 0;
+    read_alone(client, &one);
+    check_over(&one);
+    close_world(client);
+}
+
+/* Rows are merged in pieces; behind the first one there is no memory for anything more, but for what the reader itself
+ * holds of answers. */
+TEST(readers_give_back_what_they_hold_for_a_page_that_is_done)
+{
+    aiocosmos_client *client = open_world("--partitions 1");
+    aiocosmos_options options = usual_options();
+    aiocosmos_query_request query;
+    reader one;
+    furnish_evenly(client, 1000);
+    close_client(client);
+    options.step_budget_us = 1;
+    client = open_client(&options);
+    memset(&query, 0, sizeof query);
+    memset(&one, 0, sizeof one);
+    one.kind = RISING;
+    one.last = -1;
+    query.container = "c";
+    query.sql = texts[RISING];
+    query.page_items_max = 2 * AIOC_QUERY_SLICE;
+    query.memory_max = 1;                    /* nothing is asked ahead */
+    CHECK_INT(aiocosmos_query_open(client, &query, &one.query), 0);
+    next_page(client, &one);
+    while (client->readers.first->page_rows < AIOC_QUERY_SLICE) CHECK(aiocosmos_step(client, 1000) >= 0);
+    CHECK_INT(one.owed, true);
+    aioc_mem_give_back(&client->memory, 0, -1);
+    client->memory.max = client->memory.used;
+    while (one.owed) CHECK(aiocosmos_step(client, 1000) >= 0);
+    CHECK(one.rows >= AIOC_QUERY_SLICE);
+    client->memory.max = client->options.memory_max;
+    read_alone(client, &one);
+    check_over(&one);
+    close_world(client);
+}
+
 static aiocosmos_pull pull_later(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
 {
     (void)client; (void)item; (void)user_data;
