@@ -17674,13 +17674,13 @@ static const char aioc_page_head[] = "{\"Documents\":[";
 #define AIOC_PAGE_ARRAY (sizeof aioc_page_head - 2)  /* where its bracket is */
 #define AIOC_PAGE_TAIL  48u  /* bytes behind the last row, at most */
 
-/* Room on the page for a row and what stands behind the last one. It begins with that. */
+/* Room on the page for a row, or all of an array, and what stands around them. It begins with that. */
 static bool aioc_page_has_room(aioc_page_cursor *cursor, aiocosmos_json row)
 {
     aioc_mem *memory = cursor->engine->memory;
-    return aioc_mem_reserve(memory, &cursor->text, sizeof aioc_page_head + AIOC_PAGE_TAIL + row.len) &&
-           aioc_json_array_reserve(memory, &cursor->items, row) &&
-           (cursor->text.len > 0 || aioc_mem_append_str(memory, &cursor->text, aioc_page_head));
+    return (cursor->text.len > 0 || aioc_mem_append_str(memory, &cursor->text, aioc_page_head)) &&
+           aioc_mem_reserve(memory, &cursor->text, row.len + AIOC_PAGE_TAIL) &&
+           aioc_json_array_reserve(memory, &cursor->items, row);
 }
 
 /* Appends a row to the page, where there is room for it. */
@@ -18315,8 +18315,7 @@ static void aioc_query_take_answer(aioc_query *query)
     int found = cursor->from.progress.take ? aioc_range_next(reader, anywhere, &stream) : -1;
     if (found < 0) aioc_query_end_reading(query);
     if (found <= 0) return;
-    if (!query->chain.collects && !open &&
-        !aioc_mem_reserve(query->memory, &cursor->text, sizeof aioc_page_head + stream->first->body.text.len)) {
+    if (!query->chain.collects && !open && !aioc_page_has_room(cursor, stream->first->rows)) {
         aioc_range_lacks_memory(reader);
         return;
     }

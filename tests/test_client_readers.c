@@ -354,6 +354,27 @@ TEST(readers_of_a_sudden_flood_ask_for_less)
     close_world(client);
 }
 
+/* An answer is parsed, and then rows of it are a page, which are known as well: there is room for that before it is
+ * taken, or fewer rows are asked for. */
+TEST(readers_of_numbers_find_room_for_a_page_before_they_take_an_answer)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_options options = usual_options();
+    aiocosmos_query_request query;
+    reader one = { .kind = LEFT_OUT };
+    furnish_with_numbers(client, 60, 1);
+    close_client(client);
+    options.memory_max = 12 << 20;
+    client = open_client(&options);
+    memset(&query, 0, sizeof query);
+    query.container = "c";
+    query.sql = "SELECT * FROM c OFFSET 1 LIMIT 1000";
+    CHECK_INT(aiocosmos_query_open(client, &query, &one.query), 0);
+    read_alone(client, &one);
+    CHECK_INT(one.rows, 59);
+    close_world(client);
+}
+
 /* Rows are merged in pieces; behind the first one there is no memory for anything more, but for what the reader itself
  * holds of answers. */
 TEST(readers_give_back_what_they_hold_for_a_page_that_is_done)
