@@ -68,6 +68,8 @@ mutant "a worker takes what has not expired" 's/^( +)now - l->seen_ms >= .*/\1tr
 mutant "a worker steals from nobody" 's/ \|\| most < ours \+ 2\) return;/ || most) return;/' $processor
 mutant "a worker writes leases without where they are" \
     's/(cfp_body\(p, l->min, l->max, owner, )l->continuation/\1NULL/' $processor
-mutant "a worker takes a lease without where it is" 's/^ +l->etag\[0\] = 0; +.. not to be taken.*//' $processor
+mutant "a worker begins the half of a lease anew" \
+    's/l->continuation = l->head\[0\].continuation;/l->continuation = NULL;/; s/l->head\[0\].continuation = NULL;//' \
+    $processor
 echo "mutants: $passed passed, $failed failed"
 [ $failed -eq 0 ]
