@@ -221,6 +221,20 @@ build/yyjson/flags:
 # What is private to a file is compiled only if something there calls it: a layer's test takes a quarter of the time so.
 ALONE = -DBUILD_DIR='"$(B)"' -DAIOCOSMOS_STATIC= $(LINK) -lm -pthread
 
+# Tests of the whole client that look into it no further than client_inside.h share one implementation, or two, too.
+CLIENTS := $(call select,test_change_feed_processor $(addprefix test_client_,batch data faults forget host hostile_batch \
+           hostile_bulk keys many readers))
+POLLED  := $(filter $(addsuffix -poll,$(CLIENTS)),$(POLLING))
+$(CLIENTS): $(B)/tests/shared/client.o
+$(POLLED): $(B)/tests/shared/client-poll.o
+$(CLIENTS) $(POLLED): ALONE = -DBUILD_DIR='"$(B)"' -DAIOCOSMOS_IMPLEMENTED $(LINK) -lm -pthread
+
+$(B)/tests/shared/client.o: tests/shared/client.c | build/bearssl
+	$(TEST) -c
+
+$(B)/tests/shared/client-poll.o: tests/shared/client.c | build/bearssl
+	$(TEST) -DAIOCOSMOS_NO_EPOLL -c
+
 $(B)/tests/%: tests/%.c | build/bearssl
 	$(TEST) $(ALONE)
 

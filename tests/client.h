@@ -7,15 +7,19 @@
  *     close_world(client);                                            // nothing may be left allocated
  *
  * A test that fails leaves its emulator behind; the next one, or the end of the program, stops it. */
-#define AIOCOSMOS_IMPLEMENTATION
-#include "aiocosmos.h"
+#include "client_inside.h"
 #include "test.h"
 #include "heap.h"
 #include "vacant.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -132,42 +136,6 @@ static inline void http_talk_plain(int fd, const char *request)
     while ((len = read(fd, part, sizeof part)) > 0) http_keep(part, (size_t)len);
 }
 
-static inline void http_talk_tls(int fd, const char *request)
-{
-    static const unsigned char entropy[32];
-    aiocosmos_allocator none = {NULL, NULL};
-    aioc_mem memory;
-    aioc_tls_config config;
-    aioc_tls_resumption resumption;
-    aioc_tls_session *tls;
-    aiocosmos_slice slice = {request, strlen(request)};
-    size_t len, sent = 0;
-    ptrdiff_t got = 1;
-    memset(&config, 0, sizeof config);
-    memset(&resumption, 0, sizeof resumption);
-    config.table = &aioc_tls_bearssl;
-    config.insecure = true;
-    aioc_mem_init(&memory, &none, (size_t)1 << 24);
-    tls = config.table->open(&memory, &config, &resumption, "localhost", time(NULL), entropy);
-    while (tls && got > 0 && tls->state <= AIOC_TLS_OPEN) {
-        const unsigned char *plain;
-        unsigned char *room;
-        if (tls->state == AIOC_TLS_OPEN && sent < slice.len)
-            sent += tls->table->write(tls, (const char *)slice.ptr + sent, slice.len - sent, false);
-        while ((room = tls->table->to_send(tls, &len)) != NULL && len && (got = write(fd, room, len)) > 0)
-            tls->table->sent(tls, (size_t)got);
-        plain = tls->table->plain(tls, &len);
-        if (len) {
-            http_keep(plain, len);
-            tls->table->plain_used(tls, len);
-        } else if ((room = tls->table->receive_room(tls, &len)) != NULL && (got = read(fd, room, len)) > 0) {
-            tls->table->received(tls, (size_t)got);
-        }
-    }
-    if (tls) tls->table->close(&memory, tls);
-    aioc_mem_close(&memory);
-}
-
 /* Sends a request as it stands and reads until the emulator closes. Returns the status. */
 static inline int http_exchange(const char *request)
 {
@@ -180,7 +148,7 @@ static inline int http_exchange(const char *request)
     peer.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     CHECK_INT(connect(fd, (struct sockaddr *)&peer, sizeof peer), 0);
     http_answer_len = 0;
-    if (over_tls()) http_talk_tls(fd, request);
+    if (over_tls()) client_talk_tls(fd, request, http_keep);
     else http_talk_plain(fd, request);
     close(fd);
     sscanf(http_answer, "HTTP/1.1 %d", &status);
@@ -217,16 +185,10 @@ static inline void split_first_range(void)
 static inline int http_signed(const char *verb, const char *type, const char *link, const char *path, const char *body)
 {
     static char request[65536];
-    static aioc_auth_signer signer;
-    time_t now = time(NULL);
-    size_t bad_at;
-    aiocosmos_str date, signature;
-    CHECK_INT(aioc_auth_signer_set_key(&signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &bad_at), 0);
-    signature = aioc_auth_sign(&signer, verb, type, aioc_mem_str(link), now);
-    date = aioc_auth_signer_date(&signer, now);
+    char lines[512];
+    client_sign(verb, type, link, lines, sizeof lines);
     snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-             "x-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\nauthorization: %.*s\r\nContent-Length: %zu\r\n\r\n%s",
-             verb, path, (int)date.len, date.ptr, (int)signature.len, signature.ptr, strlen(body), body);
+             "x-ms-version: 2020-07-15\r\n%sContent-Length: %zu\r\n\r\n%s", verb, path, lines, strlen(body), body);
     return http_exchange(request);
 }
 
@@ -404,11 +366,8 @@ static inline int ask(aiocosmos_client *client, aiocosmos_request request, answe
 /* Until the ranges of the container have come, which nobody waits for. */
 static inline void await_ranges(aiocosmos_client *client)
 {
-    const aioc_account_container *container = aioc_account_find(&client->engine.account,
-                                                                aioc_mem_str("dbs/db/colls/c"));
-    CHECK(container != NULL);
-    while (container->knowledge == AIOC_ACCOUNT_FETCHING) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
-    CHECK(container->knowledge != AIOC_ACCOUNT_UNAVAILABLE);
+    while (client_fetches_ranges(client)) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+    CHECK(client_has_ranges(client));
 }
 
 /* The same where only success is of interest. */

@@ -3,8 +3,7 @@
 #ifndef HOSTILE_H
 #define HOSTILE_H
 
-#define AIOCOSMOS_IMPLEMENTATION
-#include "aiocosmos.h"
+#include "client_inside.h"
 #include "test.h"
 #include "heap.h"
 #include "shaky.h"

@@ -1,6 +1,5 @@
 /* inside.h: a client and the emulator in one process: database D, container C by /id, item "a". */
-#define AIOCOSMOS_IMPLEMENTATION
-#include "aiocosmos.h"
+#include "client_inside.h"
 
 #include "heap.h"
 #include "test.h"

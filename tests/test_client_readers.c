@@ -438,11 +438,11 @@ TEST(readers_do_not_wait_for_the_memory_of_an_idle_bulk)
     query.timeout_ms = 1000;
     CHECK_INT(aiocosmos_bulk(client, &bulk, &op), 0);
     CHECK_INT(aiocosmos_query_open(client, &query, &cursor), 0);
-    client->memory.max = client->memory.used - client->memory.kept + 4000;  /* a request takes more */
+    client_limit_memory(client, 4000);         /* a request takes more */
     CHECK_INT(aiocosmos_cursor_next(client, cursor, keep_status, &status), 0);
     while (status == 1) CHECK(aiocosmos_step(client, 1000) >= 0);
     CHECK_INT(status, AIOCOSMOS_E_NOMEM);
-    client->memory.max = client->options.memory_max;
+    client_limit_memory(client, SIZE_MAX);
     CHECK(aiocosmos_cancel(client, op));
     close_world(client);
 }

@@ -302,7 +302,7 @@ static inline ptrdiff_t world_text(world_net *net, const char *text, void *out, 
 static inline ptrdiff_t world_file_read(void *user, const char *path, void *out, size_t cap)
 {
     world_net *net = ((world_machine *)user)->net;
-    return world_text(net, strcmp(path, AIOC_PLATFORM_HOSTS) == 0 ? net->hosts : NULL, out, cap);
+    return world_text(net, strcmp(path, "/etc/hosts") == 0 ? net->hosts : NULL, out, cap);
 }
 
 static inline ptrdiff_t world_name_servers(void *user, void *out, size_t cap)

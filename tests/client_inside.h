@@ -1,0 +1,107 @@
+/* client_inside.h: what the tests of the whole client want of the library's inside.
+ *
+ * Most of them want no more than this, and share one implementation, which is compiled in shared/client.c: there
+ * CLIENT_SHARED is defined, and AIOCOSMOS_IMPLEMENTED in what is linked to it. That spares the compiler two minutes. */
+#ifndef CLIENT_INSIDE_H
+#define CLIENT_INSIDE_H
+#ifndef AIOCOSMOS_IMPLEMENTED
+#define AIOCOSMOS_IMPLEMENTATION
+#endif
+#include "aiocosmos.h"
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(AIOCOSMOS_IMPLEMENTATION) && !defined(CLIENT_SHARED)
+#define CLIENT_INSIDE static inline
+#else
+#define CLIENT_INSIDE
+#endif
+
+/* Sends a request over TLS, whoever the server is, and reads until it closes. */
+CLIENT_INSIDE void client_talk_tls(int fd, const char *request, void (*keep)(const void *bytes, size_t len));
+/* Two lines of a head: date, and signature by the emulator's key. */
+CLIENT_INSIDE void client_sign(const char *verb, const char *type, const char *link, char *out, size_t cap);
+/* Of the container "c". */
+CLIENT_INSIDE bool client_fetches_ranges(const aiocosmos_client *client);
+CLIENT_INSIDE bool client_has_ranges(const aiocosmos_client *client);
+/* What a client is in bytes. */
+CLIENT_INSIDE size_t client_size(void);
+/* No more memory than it has now and so many bytes; SIZE_MAX: as its options say. */
+CLIENT_INSIDE void client_limit_memory(aiocosmos_client *client, size_t more);
+
+#ifdef AIOCOSMOS_IMPLEMENTATION
+CLIENT_INSIDE void client_talk_tls(int fd, const char *request, void (*keep)(const void *bytes, size_t len))
+{
+    static const unsigned char entropy[32];
+    aiocosmos_allocator none = {NULL, NULL};
+    aioc_mem memory;
+    aioc_tls_config config;
+    aioc_tls_resumption resumption;
+    aioc_tls_session *tls;
+    aiocosmos_slice slice = {request, strlen(request)};
+    size_t len, sent = 0;
+    ptrdiff_t got = 1;
+    memset(&config, 0, sizeof config);
+    memset(&resumption, 0, sizeof resumption);
+    config.table = &aioc_tls_bearssl;
+    config.insecure = true;
+    aioc_mem_init(&memory, &none, (size_t)1 << 24);
+    tls = config.table->open(&memory, &config, &resumption, "localhost", time(NULL), entropy);
+    while (tls && got > 0 && tls->state <= AIOC_TLS_OPEN) {
+        const unsigned char *plain;
+        unsigned char *room;
+        if (tls->state == AIOC_TLS_OPEN && sent < slice.len)
+            sent += tls->table->write(tls, (const char *)slice.ptr + sent, slice.len - sent, false);
+        while ((room = tls->table->to_send(tls, &len)) != NULL && len && (got = write(fd, room, len)) > 0)
+            tls->table->sent(tls, (size_t)got);
+        plain = tls->table->plain(tls, &len);
+        if (len) {
+            keep(plain, len);
+            tls->table->plain_used(tls, len);
+        } else if ((room = tls->table->receive_room(tls, &len)) != NULL && (got = read(fd, room, len)) > 0) {
+            tls->table->received(tls, (size_t)got);
+        }
+    }
+    if (tls) tls->table->close(&memory, tls);
+    aioc_mem_close(&memory);
+}
+
+CLIENT_INSIDE void client_sign(const char *verb, const char *type, const char *link, char *out, size_t cap)
+{
+    static aioc_auth_signer signer;
+    time_t now = time(NULL);
+    size_t bad_at;
+    aiocosmos_str date, signature;
+    aioc_auth_signer_set_key(&signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &bad_at);
+    signature = aioc_auth_sign(&signer, verb, type, aioc_mem_str(link), now);
+    date = aioc_auth_signer_date(&signer, now);
+    snprintf(out, cap, "x-ms-date: %.*s\r\nauthorization: %.*s\r\n", (int)date.len, date.ptr, (int)signature.len,
+             signature.ptr);
+}
+
+CLIENT_INSIDE bool client_fetches_ranges(const aiocosmos_client *client)
+{
+    const aioc_account_container *c = aioc_account_find(&client->engine.account, aioc_mem_str("dbs/db/colls/c"));
+    return c && c->knowledge == AIOC_ACCOUNT_FETCHING;
+}
+
+CLIENT_INSIDE bool client_has_ranges(const aiocosmos_client *client)
+{
+    const aioc_account_container *c = aioc_account_find(&client->engine.account, aioc_mem_str("dbs/db/colls/c"));
+    return c && c->knowledge != AIOC_ACCOUNT_UNAVAILABLE;
+}
+
+CLIENT_INSIDE size_t client_size(void)
+{
+    return sizeof(aiocosmos_client);
+}
+
+CLIENT_INSIDE void client_limit_memory(aiocosmos_client *client, size_t more)
+{
+    client->memory.max = more == SIZE_MAX ? client->options.memory_max
+                                          : client->memory.used - client->memory.kept + more;
+}
+#endif
+
+#endif
