@@ -440,12 +440,8 @@ void sql_read(sql_arena *arena, aiocosmos_json json, sql_value *out)
     case AIOCOSMOS_JSON_NUM:
         out->type = SQL_NUMBER;
         out->whole = aioc_json_get_i64(json, &out->as.number.integer);
-        if (out->whole) {
-            out->as.number.real = (double)out->as.number.integer;
-            break;
-        }
-        sql_spend(arena->env, 2);
-        if (!aioc_json_get_f64(json, &out->as.number.real))
+        if (out->whole) out->as.number.real = (double)out->as.number.integer;
+        else if (!aioc_json_get_f64(json, &out->as.number.real))
             out->as.number.real = json.ptr[0] == '-' ? -HUGE_VAL : HUGE_VAL;
         break;
     case AIOCOSMOS_JSON_STR:
@@ -482,6 +478,7 @@ bool sql_next(sql_arena *arena, const sql_value *container, sql_cursor *cursor,
         if (!aioc_json_next(sql_json(container), &key, &cursor->json)) return false;
         if (name && container->type == SQL_OBJECT) *name = sql_unescape(arena, key);
         sql_read(arena, cursor->json, value);
+        if (value->type == SQL_NUMBER && !value->whole) sql_spend(arena->env, 2);
         return true;
     }
     if (cursor->index == container->as.members->count) return false;
