@@ -502,7 +502,7 @@ typedef struct aiocosmos_json {
 
 /* By JSON pointer (RFC 6901), "/stats/0/hp"; "" is the value itself. Of properties named twice, the last. */
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer);
-/* Several properties of one object in one pass: out[i] for names[i]. Returns how many were found. */
+/* Several properties of one object in one pass: out[i] for names[i], which differ. Returns how many were found. */
 AIOCOSMOS_API size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n,
                                            aiocosmos_json *out);
 /* Walks an array (key NULL or ignored) or an object: start with *value zeroed; false after the last. */
@@ -3635,11 +3635,7 @@ static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, 
         for (k = 0; k < 8 && i + k < n; k++) some[k] = aioc_mem_str(names[i + k]);
         aioc_json_pick(object, some, k, out + i);
     }
-    for (i = 0; i < n; i++) {
-        for (k = 0; k < n && out[i].type == AIOCOSMOS_JSON_NONE; k++)
-            if (*names[i] == *names[k] && strcmp(names[i], names[k]) == 0) out[i] = out[k];
-        found += out[i].type != AIOCOSMOS_JSON_NONE;
-    }
+    for (i = 0; i < n; i++) found += out[i].type != AIOCOSMOS_JSON_NONE;
     return found;
 }
 

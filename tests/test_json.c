@@ -658,20 +658,19 @@ TEST(json_pointers)
 
 TEST(json_fields_in_one_pass)
 {
-    static const char *const names[] = {"b", "missing", "a", "", "esc\n", "b", "abc"};
+    static const char *const names[] = {"b", "missing", "a", "", "esc\n", "abc"};
     aiocosmos_json out[COUNT(names)], root;
     int64_t number = 0;
     reader r;
     reader_open(&r);
     root = parsed(&r, "{\"a\":1,\"ab\":0,\"b\":2,\"esc\\n\":3,\"\":4,\"a\":5,\"in\":{\"missing\":6}}");
-    CHECK_INT(aioc_json_fields(root, names, COUNT(names), out), 5);
+    CHECK_INT(aioc_json_fields(root, names, COUNT(names), out), 4);
     CHECK(aioc_json_get_i64(out[0], &number) && number == 2);
     CHECK_INT(out[1].type, AIOCOSMOS_JSON_NONE);
     CHECK(aioc_json_get_i64(out[2], &number) && number == 5);      /* of two, the last */
     CHECK(aioc_json_get_i64(out[3], &number) && number == 4);
     CHECK(aioc_json_get_i64(out[4], &number) && number == 3);
-    CHECK(aioc_json_get_i64(out[5], &number) && number == 2);
-    CHECK_INT(out[6].type, AIOCOSMOS_JSON_NONE);
+    CHECK_INT(out[5].type, AIOCOSMOS_JSON_NONE);
     CHECK_INT(aioc_json_fields(aioc_json_at(root, "/a"), names, COUNT(names), out), 0);
     CHECK_INT(out[0].type, AIOCOSMOS_JSON_NONE);
     CHECK_INT(aioc_json_fields(parsed(&r, "[\"a\",1]"), names, COUNT(names), out), 0);
@@ -1200,8 +1199,8 @@ TEST(json_nodes_are_reused)
 /* An array that is put together of values is the one that is read of its text: node for node. */
 TEST(json_an_array_is_put_together_of_values_of_others)
 {
-    static const char *const values[] = { "1", "\"\\u0041 and more\"", "[]", "{\"a\":[1,{\"b\":null}],\"c\":{}}", "true",
-                                          "[[[\"x\"]],-0.5e1]" };
+    static const char *const values[] = { "1", "\"\\u0041 and more\"", "[]", "{\"a\":[1,{\"b\":null}],\"c\":{}}",
+                                          "true", "[[[\"x\"]],-0.5e1]" };
     reader from, read;
     aioc_mem_buffer nodes = {NULL, 0, 0};
     char text[4000] = "around[";
