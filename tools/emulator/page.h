@@ -43,6 +43,7 @@ typedef struct emu_scan {
     uint64_t read, read_before;                            /* those that an index would not do for; of the run so far */
     size_t   read_bytes, item_bytes;                       /* of them; of the item at hand */
     uint64_t steps;                                        /* of work */
+    uint32_t tried, passed, untried;                       /* see emu_scan_tries */
     bool     more;                                         /* the page ended before its part of the key space did */
     bool     failed;
 } emu_scan;
