@@ -20371,7 +20371,8 @@ static bool aioc_batch_asks_news(const aioc_op *op, uint32_t i, aiocosmos_json *
     aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
     char at[32];
     aioc_mem_print(at, sizeof at, "/%u/ifNoneMatch", (unsigned)i);
-    if (!asked->len && aioc_json_parse(doc, body.ptr, body.len) == 0) *asked = aioc_json_root(doc);
+    if (!asked->len && aioc_json_parse(doc, body.ptr, body.len)) return true;  /* it is believed without memory */
+    *asked = aioc_json_root(doc);
     return aioc_json_at(*asked, at).len > 0;
 }
 
