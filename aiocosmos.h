@@ -12730,7 +12730,7 @@ static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict)
     if ((verdict->flags & AIOC_OP_DOUBT) && container) aioc_account_doubt_ranges(container);
     if (verdict->where == AIOC_OP_LEAVE && aioc_pool_leave(&op->attempt.endpoint->pool))
         aioc_op_log(engine, 2, aioc_op_handle(op).id, "the account has moved to another region: connections go there");
-    if (verdict->sign_anew && !engine->signer.has_key && verdict->again)
+    if (verdict->sign_anew && !engine->signer.has_key)
         aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt.token, true);
 }
 

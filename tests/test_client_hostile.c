@@ -2835,6 +2835,48 @@ TEST(a_host_that_has_no_token_is_asked_again_after_seconds)
     close_client(client);
 }
 
+static peer *held[2];
+
+static void hold_reads(peer *link) { held[held[0] != NULL] = link; }
+
+static void cancel_other(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    CHECK_INT(result->status, 0);
+    CHECK(aiocosmos_cancel(client, *(const aiocosmos_op *)user_data));
+}
+
+/* Nobody else is sent off with it, even if who hears so is cancelled and does not go again. */
+TEST(a_token_that_is_refused_is_asked_for_anew_whoever_hears_of_it)
+{
+    aiocosmos_request first = of_kind(AIOCOSMOS_READ_ITEM), second = first;
+    aiocosmos_client *client;
+    aiocosmos_op op;
+    purse p;
+    answer got;
+    net_begin(hold_reads);
+    memset(&p, 0, sizeof p);
+    memset(held, 0, sizeof held);
+    memset(&got, 0, sizeof got);
+    client = open_with_purse(&p);
+    first.done = cancel_other;
+    first.user_data = &op;
+    second.done = on_done;
+    second.user_data = &got;
+    CHECK_INT(aiocosmos_submit(client, &first, NULL), 0);
+    while (!held[0]) CHECK(aiocosmos_step(client, 100) >= 0);
+    CHECK_INT(aiocosmos_submit(client, &second, &op), 0);
+    while (!held[1]) CHECK(aiocosmos_step(client, 100) >= 0);
+    reply(held[0], 200, "x-ms-activity-id: a\r\n", "{}");
+    reply(held[1], 401, "x-ms-activity-id: a\r\n", "{}");
+    remote.answer = answer_well;
+    drain(client);
+    CHECK(got.status == AIOCOSMOS_E_CANCELLED && got.http_status == 401);
+    CHECK_INT(p.asked, 1);
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK_INT(p.asked, 2);
+    close_client(client);
+}
+
 static void read_of_container(aiocosmos_client *client, unsigned number)
 {
     aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
