@@ -129,9 +129,9 @@ extern "C" {
 
 #define AIOCOSMOS_VERSION 0x000100u                  /* (major << 16) | (minor << 8) | patch */
 
-typedef struct aiocosmos_client aiocosmos_client;                          /* NULL is for destroy only */
-typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;                 /* an operation; 0: none; safe when stale */
-typedef struct aiocosmos_cursor { uint64_t id; } aiocosmos_cursor;         /* an open query or change feed; same */
+typedef struct aiocosmos_client aiocosmos_client;                   /* NULL is for destroy only */
+typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;          /* an operation; 0: none; safe when stale */
+typedef struct aiocosmos_cursor { uint64_t id; } aiocosmos_cursor;  /* an open query or change feed; same */
 typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;    /* bytes, not NUL-terminated */
 AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text);  /* of a NUL-terminated text, borrowed; of NULL: none */
 
@@ -272,12 +272,12 @@ typedef struct aiocosmos_event {
 typedef struct aiocosmos_platform {
     void *user_data;                 /* first argument of every function */
     uint64_t  (*monotonic_us)(void *user_data);
-    int64_t   (*wall_ms)(void *user_data);                                 /* since 1970, UTC */
+    int64_t   (*wall_ms)(void *user_data);  /* since 1970, UTC */
     int       (*entropy)(void *user_data, void *out, size_t len);    /* < 0: none yet; until then no TLS and no DNS */
     /* Opens a non-blocking socket and starts connecting it, datagrams too. 0: connected. AGAIN: writable when decided,
      * then ask socket_error. Other: failed, no socket. */
     int       (*socket_open)(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer);
-    int       (*socket_error)(void *user_data, intptr_t socket);           /* 0: connected */
+    int       (*socket_error)(void *user_data, intptr_t socket);  /* 0: connected */
     ptrdiff_t (*socket_send)(void *user_data, intptr_t socket, const aiocosmos_slice *slices, size_t count);
     ptrdiff_t (*socket_receive)(void *user_data, intptr_t socket, void *out, size_t cap);   /* 0: closed by the peer */
     void      (*socket_close)(void *user_data, intptr_t socket);
@@ -288,15 +288,15 @@ typedef struct aiocosmos_platform {
     int       (*poller_set)(void *user_data, void *poller, intptr_t socket, unsigned had, unsigned want, void *source);
     /* Waits up to timeout_ms (-1: for ever) and returns how many events, 0 on timeout or wake. */
     int       (*poller_wait)(void *user_data, void *poller, aiocosmos_event *events, int cap, int timeout_ms);
-    void      (*poller_wake)(void *user_data, void *poller);               /* any thread, any signal handler */
-    intptr_t  (*poller_fd)(void *user_data, void *poller);                 /* readable when an event waits; -1: none */
-    intptr_t  (*poller_wake_fd)(void *user_data, void *poller);            /* for hosts that poll by themselves */
+    void      (*poller_wake)(void *user_data, void *poller);  /* any thread, any signal handler */
+    intptr_t  (*poller_fd)(void *user_data, void *poller);  /* readable when an event waits; -1: none */
+    intptr_t  (*poller_wake_fd)(void *user_data, void *poller);  /* for hosts that poll by themselves */
     /* Copies at most cap bytes of a file; returns its whole size, or < 0. */
     ptrdiff_t (*file_read)(void *user_data, const char *path, void *out, size_t cap);
     /* What this machine is set up with; each may be NULL. As file_read, these fill in a text: */
     ptrdiff_t (*name_servers)(void *user_data, void *out, size_t cap);     /* as resolv.conf(5); none: 127.0.0.1 */
     ptrdiff_t (*system_roots)(void *user_data, void *out, size_t cap);     /* PEM certificates to trust */
-    uint32_t  (*zone)(void *user_data, const char *name);                  /* a network interface's number, or 0 */
+    uint32_t  (*zone)(void *user_data, const char *name);  /* a network interface's number, or 0 */
 } aiocosmos_platform;
 
 /* The operating system's table, for hosts that replace a few functions only. Static, read-only. */
@@ -375,8 +375,8 @@ typedef struct aiocosmos_options {
     /* Once after an E_FULL, in a step, when something has ended since, and a quarter of pending_max and 7/16 of
      * memory_max are free, or nothing is pending; it may submit. */
     void (*on_room)(aiocosmos_client *client, void *user_data); void *on_room_user_data;
-    const aiocosmos_platform *platform;                       /* default: the system's; must outlive the client */
-    const char *user_agent;                                   /* put before ours; ASCII, at most 200 bytes */
+    const aiocosmos_platform *platform;  /* default: the system's; must outlive the client */
+    const char *user_agent;              /* put before ours; ASCII, at most 200 bytes */
     const char *const *headers;        /* for all requests: see aiocosmos_request, whose line of the same name wins */
     aiocosmos_allocator allocator;
     aiocosmos_logger logger;
@@ -544,7 +544,7 @@ AIOCOSMOS_API void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmo
 #define aiocosmos_jw_i64(w, key, number)     aiocosmos_jw_value(w, key, aiocosmos_i(number))
 #define aiocosmos_jw_f64(w, key, number)     aiocosmos_jw_value(w, key, aiocosmos_f(number))
 #define aiocosmos_jw_bool(w, key, truth)     aiocosmos_jw_value(w, key, aiocosmos_b(truth))
-AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w);                      /* closes the innermost */
+AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w);  /* closes the innermost */
 /* The text, NUL-terminated at buf[len]. len 0: error says why. If it is "the buffer is too small", a cap of w->len + 1
  * suffices; so cap 0 (and buf NULL) measures. */
 AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w);
@@ -635,7 +635,7 @@ typedef struct aiocosmos_request {
     uint64_t order_key;
     bool     want_body;                /* item writes answer without the document, which is cheaper, unless set */
     bool     if_not_exists;            /* create database or container: 409 becomes 0, without a body */
-    const char *partition_key_paths[3];         /* create container: "/tenant", "/user", ...; else in body */
+    const char *partition_key_paths[3];  /* create container: "/tenant", "/user", ...; else in body */
     /* create container: the paths of each key, {"/mail", "/guild,/rank", NULL}: no two items of one partition key have
      * the same values there: 409 */
     const char *const *unique_keys;
@@ -1059,12 +1059,12 @@ AIOCOSMOS_API int  aiocosmos_batch(aiocosmos_client *client, const aiocosmos_bat
 #define AIOCOSMOS_IMPLEMENTED
 
 /*========================
- * MARK: - Platform             >>platform
+ * MARK: - Platform >>platform
  *
  * All that the library wants of the operating system: one table of functions (aiocosmos_platform), filled here for
  * POSIX systems. No other layer calls the system.
  *
- * May call: libc, the system.    Knows nothing of: memory limits, names, TLS, HTTP.
+ * May call: libc, the system. Knows nothing of: memory limits, names, TLS, HTTP.
  *========================*/
 
 #include <limits.h>
@@ -1718,11 +1718,11 @@ static const aiocosmos_platform aioc_platform_system = {
 #endif /* the filling */
 
 /*========================
- * MARK: - Reactor               >>reactor
+ * MARK: - Reactor >>reactor
  *
  * Waits on a table's poller, and hands out what happens: to sources (things with a descriptor) and timers.
  *
- * May call: platform.    Knows nothing of: any operating system, memory limits, names, TLS, HTTP.
+ * May call: platform. Knows nothing of: any operating system, memory limits, names, TLS, HTTP.
  *========================*/
 
 #define AIOC_REACTOR_BATCH 128  /* events fetched by one wait: more than connections by default */
@@ -1982,12 +1982,12 @@ static bool aioc_reactor_timer_run_one(aioc_reactor *reactor)
 }
 
 /*========================
- * MARK: - Memory                 >>memory
+ * MARK: - Memory >>memory
  *
  * The host's allocator under a limit, with free lists in front of it, so that in steady state it is never called; and
  * small things: lists, turns, growable buffers, string views, printing. Callers remember sizes: blocks have no header.
  *
- * May call: platform (for the host's allocator only).    Knows nothing of: what the bytes mean.
+ * May call: platform (for the host's allocator only). Knows nothing of: what the bytes mean.
  *========================*/
 
 /* Size classes: 64 bytes, then four for each doubling: a fifth at most is slack. Larger blocks are not kept. */
@@ -2512,11 +2512,11 @@ static bool aioc_mem_written(const aioc_mem_writer *writer)
 }
 
 /*========================
- * MARK: - Text                     >>text
+ * MARK: - Text >>text
  *
  * What several layers do with bytes, once: byte order, digits, base64, dates, addresses. No locale matters.
  *
- * May call: platform, memory.    Knows nothing of: what the bytes are for.
+ * May call: platform, memory. Knows nothing of: what the bytes are for.
  *========================*/
 
 #if defined(__SSE2__) && defined(__GNUC__) && !defined(AIOC_TEXT_NO_SSE2)
@@ -2966,7 +2966,7 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
 }
 
 /*========================
- * MARK: - JSON                     >>json
+ * MARK: - JSON >>json
  *
  * Reads JSON (RFC 8259) strictly and without copying: one pass checks the text and leaves one small node for each
  * value; numbers and escapes are looked at when they are asked for. Writes JSON into a buffer. Numbers go both ways
@@ -2974,7 +2974,7 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
  *
  * Half of a surrogate pair in \u escapes is let through, as by RFC 8259; who asks for the string gets U+FFFD instead.
  *
- * May call: memory, text.    Knows nothing of: documents, requests, what the service expects.
+ * May call: memory, text. Knows nothing of: documents, requests, what the service expects.
  *========================*/
 
 #include <float.h>
@@ -4251,12 +4251,12 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
     return w->error ? aioc_mem_str("") : aioc_text_view(w->buf, w->len);
 }
 /*========================
- * MARK: - Auth                     >>auth
+ * MARK: - Auth >>auth
  *
  * Who we are, in the form that the service wants: a signature of the account key over verb, resource and date, or a
  * token that the host gave. And what that needs: dates, percent-encoding, connection strings.
  *
- * May call: memory, text, BearSSL's HMAC.    Knows nothing of: HTTP, JSON, clocks.
+ * May call: memory, text, BearSSL's HMAC. Knows nothing of: HTTP, JSON, clocks.
  *========================*/
 
 #define AIOC_AUTH_KEY_BYTES_MAX 256  /* decoded; the service's keys have 64 */
@@ -4636,13 +4636,13 @@ static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_ms, 
     return off_ms >= AIOC_AUTH_SKEW_MIN_MS || off_ms <= -AIOC_AUTH_SKEW_MIN_MS;
 }
 /*========================
- * MARK: - Resolve               >>resolve
+ * MARK: - Resolve >>resolve
  *
  * Host names to addresses, without blocking and without a thread: literal addresses, localhost (RFC 6761), then the
  * host's hook or else the hosts file and a stub resolver (RFC 1034, 5.3.1) on the reactor. Answers are kept for as long
  * as they say, within limits, and longer when no server answers (RFC 8767).
  *
- * May call: platform, reactor, memory, text.    Knows nothing of: ports, connections, TLS, HTTP.
+ * May call: platform, reactor, memory, text. Knows nothing of: ports, connections, TLS, HTTP.
  *========================*/
 
 #define AIOC_DNS_NAMES_MAX 64u  /* names in the cache; the least recently used is forgotten */
@@ -5710,7 +5710,7 @@ static void aioc_dns_close(aioc_dns *resolver)
     }
 }
 /*========================
- * MARK: - TLS                       >>tls
+ * MARK: - TLS >>tls
  *
  * A TLS client as bytes in, bytes out: its owner puts what arrived where receive_room says and calls received, sends
  * what to_send shows and calls sent. A room never reaches beyond the record that is being received: so those of a
@@ -5724,7 +5724,7 @@ static void aioc_dns_close(aioc_dns *resolver)
  *
  * Another TLS takes BearSSL's place by filling an aioc_tls_table.
  *
- * May call: memory, text.    Knows nothing of: sockets, clocks, files, HTTP.
+ * May call: memory, text. Knows nothing of: sockets, clocks, files, HTTP.
  *========================*/
 
 #define AIOC_TLS_WHY_MAX 320
@@ -6670,7 +6670,7 @@ static const aioc_tls_table aioc_tls_bearssl = {
 };
 
 /*========================
- * MARK: - HTTP                     >>http
+ * MARK: - HTTP >>http
  *
  * Turns the bytes of an HTTP/1.1 response (RFC 9110, RFC 9112) into status, headers and body: feed it whatever arrived,
  * it says how many bytes it used. Bytes that it leaves do not belong to this response.
@@ -6678,7 +6678,7 @@ static const aioc_tls_table aioc_tls_bearssl = {
  * A response that comes in one piece is handed out as views into that, without memory; else its head and its body are
  * collected. The answer is the same wherever the bytes were cut.
  *
- * May call: memory, text.    Knows nothing of: sockets, TLS, Cosmos, time.
+ * May call: memory, text. Knows nothing of: sockets, TLS, Cosmos, time.
  *========================*/
 
 #define AIOC_HTTP_WANTED_MAX 24  /* headers that somebody wants */
@@ -7211,13 +7211,13 @@ static void aioc_http_drain(aioc_http_parser *parser)
 }
 
 /*========================
- * MARK: - Stream                   >>stream
+ * MARK: - Stream >>stream
  *
  * One connection: how it comes to be (name, addresses, the race of RFC 8305 among them, TLS handshake), and then bytes
  * written, bytes read and an end, with or without TLS, which nobody above sees. Its owner embeds it, and hears of it by
  * the functions in its place, which may close it.
  *
- * May call: platform, reactor, memory, text, resolve, tls.    Knows nothing of: HTTP, queues, retries.
+ * May call: platform, reactor, memory, text, resolve, tls. Knows nothing of: HTTP, queues, retries.
  *========================*/
 
 #define AIOC_STREAM_TURN_BYTES 262144u  /* by one stream before others have their turn */
@@ -7779,7 +7779,7 @@ static AIOC_COLD bool aioc_stream_handshake_work(aioc_stream_place *place)
 }
 
 /*========================
- * MARK: - Pool                     >>pool
+ * MARK: - Pool >>pool
  *
  * The connections of one endpoint, and the queue of exchanges (one request, one answer) in front of them. Connections
  * are opened when exchanges wait and none is idle, never more than wait; the one used last is used next, so that the
@@ -7790,7 +7790,7 @@ static AIOC_COLD bool aioc_stream_handshake_work(aioc_stream_place *place)
  * cancel exchanges, but not close the pool. That an idle connection was closed is seen by polling: poll before
  * aioc_pool_work.
  *
- * May call: platform, reactor, memory, text, resolve, http, stream.    Knows nothing of: TLS, Cosmos, retries,
+ * May call: platform, reactor, memory, text, resolve, http, stream. Knows nothing of: TLS, Cosmos, retries,
  * deadlines.
  *========================*/
 
@@ -8531,12 +8531,12 @@ static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
     out->ops_queued = pool->queued;
 }
 /*========================
- * MARK: - Protocol             >>protocol
+ * MARK: - Protocol >>protocol
  *
  * What Cosmos means by the bytes of HTTP: paths, partition keys and their
  * hashes, session tokens, statuses in words. No state, no clock, no socket.
  *
- * May call: memory, text, json, auth, http.    Knows nothing of: retries.
+ * May call: memory, text, json, auth, http. Knows nothing of: retries.
  *========================*/
 
 /* The answer headers that anybody reads, for http to pick out in its one pass. */
@@ -8548,11 +8548,11 @@ enum {
 
 #define AIOC_PROTOCOL_NAME(text) { text, sizeof text - 1 }
 static const aiocosmos_str aioc_protocol_header_names[AIOC_PROTOCOL_H_COUNT] = {
-    AIOC_PROTOCOL_NAME("x-ms-request-charge"),   AIOC_PROTOCOL_NAME("x-ms-session-token"),
-    AIOC_PROTOCOL_NAME("etag"),                  AIOC_PROTOCOL_NAME("x-ms-activity-id"),
-    AIOC_PROTOCOL_NAME("x-ms-substatus"),        AIOC_PROTOCOL_NAME("x-ms-retry-after-ms"),
-    AIOC_PROTOCOL_NAME("x-ms-continuation"),     AIOC_PROTOCOL_NAME("date"),
-    AIOC_PROTOCOL_NAME("content-type"),          AIOC_PROTOCOL_NAME("x-ms-content-path")
+    AIOC_PROTOCOL_NAME("x-ms-request-charge"), AIOC_PROTOCOL_NAME("x-ms-session-token"),
+    AIOC_PROTOCOL_NAME("etag"), AIOC_PROTOCOL_NAME("x-ms-activity-id"),
+    AIOC_PROTOCOL_NAME("x-ms-substatus"), AIOC_PROTOCOL_NAME("x-ms-retry-after-ms"),
+    AIOC_PROTOCOL_NAME("x-ms-continuation"), AIOC_PROTOCOL_NAME("date"),
+    AIOC_PROTOCOL_NAME("content-type"), AIOC_PROTOCOL_NAME("x-ms-content-path")
 };
 #undef AIOC_PROTOCOL_NAME
 static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_names, AIOC_PROTOCOL_H_COUNT };
@@ -9365,43 +9365,43 @@ static const char *aioc_protocol_status_text(int status)
 typedef struct aioc_protocol_hint { int status, sub_status; const char *text; } aioc_protocol_hint;
 
 static const aioc_protocol_hint aioc_protocol_hints[] = {
-    { 400, 1001,  "the partition key is not the document's, or the container's key path is another one now" },
-    { 400, 1004,  "ORDER BY, TOP, DISTINCT, GROUP BY and aggregates need one partition: give a partition key" },
-    { 400, 1024,  "the container was created anew under this name" },
-    { 400, 3205,  "the throughput is being replaced: try again later" },
+    { 400, 1001, "the partition key is not the document's, or the container's key path is another one now" },
+    { 400, 1004, "ORDER BY, TOP, DISTINCT, GROUP BY and aggregates need one partition: give a partition key" },
+    { 400, 1024, "the container was created anew under this name" },
+    { 400, 3205, "the throughput is being replaced: try again later" },
     { 400, 65535, "the script does not compile" },
-    { 401, 5006,  "the Entra token has expired: get a new one" },
-    { 401, 0,     "the signature or token is not accepted: check the key, and that the clock is right to 15 minutes" },
-    { 403, 3,     "this region takes no writes, as after a failover: another region does" },
-    { 403, 1005,  "the account allows no more containers or throughput" },
-    { 403, 1008,  "the account is not in this region, or not yet" },
-    { 403, 1010,  "the database's shared throughput allows no more containers" },
-    { 403, 1014,  "the logical partition is full, 20 GB: delete items, or use a finer partition key" },
-    { 403, 5300,  "Entra roles cannot change databases, containers or throughput: use an account key" },
-    { 403, 0,     "not allowed: a read-only key, a token for another resource, the account's firewall, a wrong clock" },
-    { 404, 1002,  "no replica here has seen the session token yet, or it is another container's; the item may exist" },
-    { 404, 1003,  "the database, container or user does not exist" },
-    { 404, 1013,  "the container is still being created: try again" },
-    { 404, 0,     "there is none of this name; of an item: with this partition key" },
-    { 409, 3301,  "another item has the same unique key" },
-    { 409, 3302,  "the hash of this partition key is taken for this id" },
-    { 409, 0,     "this id is taken" },
-    { 410, 1000,  "the container was created anew under this name" },
-    { 410, 1002,  "the partition was split or merged" },
-    { 410, 0,     "the partition is elsewhere now" },
-    { 412, 1110,  "the patch's condition does not hold" },
-    { 412, 0,     "the item has changed since its ETag was read: read it again" },
-    { 413, 3402,  "too large an answer: ask for less at once" },
-    { 413, 0,     "the item or request is over 2 MB" },
-    { 423, 0,     "the throughput is being scaled: try again later" },
-    { 424, 0,     "not done: another operation of the batch failed" },
-    { 429, 3200,  "over the request units a second provisioned: send less, or raise the throughput" },
-    { 429, 3210,  "reads of databases, containers and the account have a small budget: make fewer" },
-    { 429, 3214,  "one logical partition gets more than its share: spread the load over more keys" },
-    { 429, 0,     "too many requests: send less, or raise the throughput" },
-    { 431, 0,     "the headers are too large: a shorter id, continuation or session token" },
-    { 449, 0,     "not applied, for it lost a race with another write: try again" },
-    { 503, 0,     "the service cannot be reached behind its gateway: try again later" }
+    { 401, 5006, "the Entra token has expired: get a new one" },
+    { 401, 0, "the signature or token is not accepted: check the key, and that the clock is right to 15 minutes" },
+    { 403, 3, "this region takes no writes, as after a failover: another region does" },
+    { 403, 1005, "the account allows no more containers or throughput" },
+    { 403, 1008, "the account is not in this region, or not yet" },
+    { 403, 1010, "the database's shared throughput allows no more containers" },
+    { 403, 1014, "the logical partition is full, 20 GB: delete items, or use a finer partition key" },
+    { 403, 5300, "Entra roles cannot change databases, containers or throughput: use an account key" },
+    { 403, 0, "not allowed: a read-only key, a token for another resource, the account's firewall, a wrong clock" },
+    { 404, 1002, "no replica here has seen the session token yet, or it is another container's; the item may exist" },
+    { 404, 1003, "the database, container or user does not exist" },
+    { 404, 1013, "the container is still being created: try again" },
+    { 404, 0, "there is none of this name; of an item: with this partition key" },
+    { 409, 3301, "another item has the same unique key" },
+    { 409, 3302, "the hash of this partition key is taken for this id" },
+    { 409, 0, "this id is taken" },
+    { 410, 1000, "the container was created anew under this name" },
+    { 410, 1002, "the partition was split or merged" },
+    { 410, 0, "the partition is elsewhere now" },
+    { 412, 1110, "the patch's condition does not hold" },
+    { 412, 0, "the item has changed since its ETag was read: read it again" },
+    { 413, 3402, "too large an answer: ask for less at once" },
+    { 413, 0, "the item or request is over 2 MB" },
+    { 423, 0, "the throughput is being scaled: try again later" },
+    { 424, 0, "not done: another operation of the batch failed" },
+    { 429, 3200, "over the request units a second provisioned: send less, or raise the throughput" },
+    { 429, 3210, "reads of databases, containers and the account have a small budget: make fewer" },
+    { 429, 3214, "one logical partition gets more than its share: spread the load over more keys" },
+    { 429, 0, "too many requests: send less, or raise the throughput" },
+    { 431, 0, "the headers are too large: a shorter id, continuation or session token" },
+    { 449, 0, "not applied, for it lost a race with another write: try again" },
+    { 503, 0, "the service cannot be reached behind its gateway: try again later" }
 };
 
 static const char *aioc_protocol_hint_of(int status, int sub_status)
@@ -9593,14 +9593,14 @@ static void aioc_protocol_uuid(uint64_t first, uint64_t second, char out[37])
     }
 }
 /*========================
- * MARK: - Account               >>account
+ * MARK: - Account >>account
  *
  * What is known of containers: the definition of their partition key, their
  * partition key ranges, and the session tokens seen so far for each range.
  * States what it lacks; the operation layer fetches it through a function
  * pointer, once for all who wait.
  *
- * May call: memory, text, json, protocol.    Knows nothing of: requests, connections.
+ * May call: memory, text, json, protocol. Knows nothing of: requests, connections.
  *========================*/
 
 #ifndef AIOC_ACCOUNT_RANGES_MAX
@@ -9887,6 +9887,14 @@ static bool aioc_account_keep_all(aioc_account_container *container, aioc_mem_bu
 static void aioc_account_keep_why(aioc_account_container *container, aiocosmos_str message)
 {
     if (!aioc_mem_set_str(container->memory, &container->failure_why, message)) container->failure_why.len = 0;
+}
+
+/* Why they are UNAVAILABLE. */
+static int aioc_account_failure(const aioc_account_container *container, const char **why)
+{
+    int status = container->failure ? container->failure : AIOCOSMOS_E_PROTOCOL;
+    *why = container->failure_why.len > 1 ? container->failure_why.data : aioc_protocol_status_text(status);
+    return status;
 }
 
 /* The partition key definition of a container's properties: "version" absent means 1. */
@@ -10462,7 +10470,9 @@ static aioc_account_knowledge aioc_account_learn(aioc_account_container *contain
     container->failure_http_status = result->http_status;
     container->failure_sub_status = result->sub_status;
     container->failure_attempts = result->attempts;
-    aioc_account_keep_why(container, unchanged ? aioc_mem_str("304 to a request without an ETag") : result->message);
+    aioc_account_keep_why(container, !some && !unchanged ? result->message : aioc_mem_str(some
+                          ? "it has no key paths, or its ranges leave gaps, or overlap"
+                          : "304 to a request without an ETag"));
     if (!some && !(unchanged && changes)) return AIOC_ACCOUNT_UNAVAILABLE;
     if (definition) {
         if (!aioc_account_read_definition(container, body, false)) return AIOC_ACCOUNT_UNAVAILABLE;
@@ -10486,7 +10496,7 @@ static aioc_account_knowledge aioc_account_learn(aioc_account_container *contain
 }
 
 /*========================
- * MARK: - Request             >>request
+ * MARK: - Request >>request
  *
  * From what the host asks for to the bytes that are sent: verb, link, header
  * lines and body; or which field is refused, and why. The same fields give
@@ -11479,14 +11489,14 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
     return request->kind == AIOCOSMOS_RAW ? aioc_request_specify_raw(builder, request, spec) : 0;
 }
 /*========================
- * MARK: - Operation           >>operation
+ * MARK: - Operation >>operation
  *
  * One request's life: ready → attempt → outcome → retry or completion. Every
  * accepted operation ends in aioc_op_finish(), once. The retry policy is
  * a pure function; the rest moves operations between the places where they
  * wait: an order queue, a token, a container's metadata, the pool, a back-off.
  *
- * May call: all above.    Knows nothing of: pages, bulks, the public structs'
+ * May call: all above. Knows nothing of: pages, bulks, the public structs'
  * defaults.
  *========================*/
 
@@ -12923,7 +12933,7 @@ static int aioc_op_compose(aioc_op_engine *engine, aiocosmos_kind kind, const ai
     return aioc_op_accept(engine, &spec, role, owner, out);
 }
 /*========================
- * MARK: - Plan                     >>plan
+ * MARK: - Plan >>plan
  *
  * What the service says of a query: what must be done with the answers of the
  * ranges, where in the key space they are, and the texts that ranges are asked.
@@ -13611,7 +13621,7 @@ static void aioc_plan_forget_all(aioc_mem *memory, aioc_plan_cache *cache)
     for (i = 0; i < AIOC_PLAN_KEPT; i++) aioc_plan_release(memory, cache->kept[i]);
 }
 /*========================
- * MARK: - Values                 >>values
+ * MARK: - Values >>values
  *
  * JSON values as the service sees them: their order, whether two are the same
  * however they are written, and sets of such.
@@ -14145,7 +14155,7 @@ static void aioc_val_set_free(aioc_mem *memory, aioc_val_set *set)
 }
 
 /*========================
- * MARK: - Rows                     >>rows
+ * MARK: - Rows >>rows
  *
  * How the partial answers of partition key ranges become the answer:
  * aggregates, groups, the best rows, hybrid search.
@@ -15410,7 +15420,7 @@ static int aioc_row_chain_rest(aioc_row_chain *chain, aioc_mem_buffer *out, size
 }
 
 /*========================
- * MARK: - Position             >>position
+ * MARK: - Position >>position
  *
  * Where a query or a change feed stands, as a text that travels: continuation
  * tokens, written and read.
@@ -15750,7 +15760,7 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
 }
 
 /*========================
- * MARK: - Keys                     >>keys
+ * MARK: - Keys >>keys
  *
  * Partition keys as conditions of SQL, and the many that a query asks for, in the
  * order of the key space.
@@ -15942,7 +15952,7 @@ static void aioc_key_put_query(aioc_mem_writer *sql, const aioc_key_list *keys, 
 }
 
 /*========================
- * MARK: - Ranges                 >>ranges
+ * MARK: - Ranges >>ranges
  *
  * A reader of a container's key space has a stream for each partition key range
  * that it asks; they are cut anew at splits and merges, and asked ahead.
@@ -16368,8 +16378,8 @@ static bool aioc_range_watch_fails(aioc_range_reader *reader)
 {
     aioc_account_container *container = reader->ranges.container;
     aioc_range_tally *tally = &reader->tally;
-    const char *why = container->failure ? aioc_protocol_status_text(container->failure)
-                                         : "the container's partition key ranges leave gaps, or overlap";
+    const char *why;
+    int status = aioc_account_failure(container, &why);
     bool looked = reader->ranges.waited;
     reader->ranges.waited = false;
     if (!looked) {
@@ -16382,8 +16392,7 @@ static bool aioc_range_watch_fails(aioc_range_reader *reader)
         tally->http_status = container->failure_http_status;
         tally->sub_status = container->failure_sub_status;
     }
-    if (container->failure_why.len > 1) why = container->failure_why.data;
-    aioc_range_fail(tally, container->failure ? container->failure : AIOCOSMOS_E_PROTOCOL, why);
+    aioc_range_fail(tally, status, why);
     return true;
 }
 
@@ -17356,7 +17365,7 @@ static void aioc_range_readers_open(aioc_range_readers *all, aioc_op_engine *eng
 }
 
 /*========================
- * MARK: - Pages                   >>pages
+ * MARK: - Pages >>pages
  *
  * Cursors and their pages. Of lists, and of queries of one key, a page is one
  * operation; else a later layer knows the way (aioc_page_way) from the answers
@@ -18034,7 +18043,7 @@ static void aioc_page_close_all(aioc_page_list *pages)
 }
 
 /*========================
- * MARK: - Queries               >>queries
+ * MARK: - Queries >>queries
  *
  * Queries over many ranges: the plan, a reader, the stages that rows pass, and
  * the merging of rows that are to come in order.
@@ -18667,13 +18676,9 @@ static void aioc_query_give(aioc_query *query)
         if (found == 1) found = aioc_row_chain_pass(&query->chain, row);
         if (found == 1) aioc_page_put(query->cursor, row);
     }
-    if (found < 0) {
-        aioc_range_no_memory(&query->reader);
-    } else if (found > 0 && !aioc_query_page_is_full(query)) {
-        aioc_range_stir(&query->reader);
-    } else {
-        aioc_page_show(query->cursor);
-    }
+    if (found < 0) aioc_range_no_memory(&query->reader);
+    else if (found > 0 && !aioc_query_page_is_full(query)) aioc_range_stir(&query->reader);
+    else aioc_page_show(query->cursor);
 }
 
 /* To where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan. */
@@ -19012,7 +19017,7 @@ static AIOC_COLD int aioc_query_fill(aioc_page_cursor *cursor, const void *asked
 }
 
 /*========================
- * MARK: - Changes               >>changes
+ * MARK: - Changes >>changes
  *
  * The change feed: a reader without an end. A page is what one range answers,
  * or that nothing has changed in any.
@@ -19352,7 +19357,7 @@ static AIOC_COLD int aioc_change_fill(aioc_page_cursor *cursor, const void *aske
 }
 
 /*========================
- * MARK: - Many                     >>many
+ * MARK: - Many >>many
  *
  * Reads of many items by id and key: those of one range as a query of it; what
  * is alone in its range, by a read.
@@ -19808,11 +19813,9 @@ static int aioc_many_take(aioc_range_stream *stream, const aiocosmos_result *res
     int status = result->status;
     bool another = aioc_range_is_of_another(result) && !stream->by_key;
     if (batch->count == 1) return aioc_many_take_item(stream, result);
-    if (status == AIOCOSMOS_E_TOO_LARGE && batch->page_items > 1) {
-        batch->page_items /= 2;
-        return 0;
-    }
     if (status == AIOCOSMOS_E_TOO_LARGE) {
+        batch->page_items /= 2;
+        if (batch->page_items) return 0;
         aioc_many_give_back(many, batch, true);
         return AIOC_RANGE_DONE_WITH;
     }
@@ -20204,7 +20207,7 @@ static void aioc_many_close_all(aioc_range_readers *readers)
 }
 
 /*========================
- * MARK: - Batch                   >>batch
+ * MARK: - Batch >>batch
  *
  * Operations that go in one request: how they are written, and what is answered
  * to each. Transactions, which are carried out as a whole or not at all.
@@ -20521,7 +20524,7 @@ static int aioc_batch_open(aioc_op_engine *engine, const aiocosmos_batch_request
 }
 
 /*========================
- * MARK: - Bulk                     >>bulk
+ * MARK: - Bulk >>bulk
  *
  * Bulks: what is pulled is sorted by the partition key ranges and sent in
  * batches, or one item a request. A request is sent once: its answer is judged
@@ -21017,7 +21020,7 @@ static void aioc_bulk_judge(aioc_bulk_item *item, aioc_bulk_answer *answer)
     aioc_reactor_timer_start(engine->reactor, &item->back_off, engine->reactor->now_us + verdict.wait_us);
 }
 
-/* No result, or a 304 that nobody asked for, is as good as lost. */
+/* No result, or a 304 that nobody asked for, is as good as lost. 413 of a read: the answer had no room for more. */
 static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *whole, aiocosmos_json json)
 {
     aioc_bulk_list *all = item->bulk->all;
@@ -21036,6 +21039,11 @@ static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *w
     seen->sub_status = entry.sub_status;
     seen->retry_after_ms = entry.retry_after_ms;
     item->charge_ru += entry.charge_ru;
+    if (entry.status == 413 && item->batch->count > 1 && !item->now.is.write) {
+        item->together_max = item->batch->count / 2;
+        aioc_bulk_enqueue(item, true);
+        return;
+    }
     if (entry.body.type != AIOCOSMOS_JSON_NONE && entry.body.type != AIOCOSMOS_JSON_NULL) {
         seen->body = aioc_text_view(entry.body.ptr, entry.body.len);
         answer.result.body = seen->body;
@@ -21046,8 +21054,8 @@ static void aioc_bulk_take_entry(aioc_bulk_item *item, const aioc_bulk_answer *w
     aioc_bulk_judge(item, &answer);
 }
 
-/* Of how many operations it goes again, as it was too large, or its answer to reads, or one item may be to blame; or
- * because the server, which refuses the first, knows no batches. 0: it does not. */
+/* Of how many operations it goes again: it, or its answer to reads, was too large, one item may be to blame, or the
+ * server, which refuses the first, knows no batches. 0: it does not. */
 static uint32_t aioc_bulk_divide(const aioc_bulk_batch *batch, const aioc_op_outcome *seen)
 {
     aioc_account_container *container = batch->bulk->container;
@@ -21067,6 +21075,7 @@ static void aioc_bulk_take_answer(aioc_bulk_batch *batch, aioc_bulk_answer *whol
     aioc_bulk *bulk = batch->bulk;
     aioc_bulk_item *item;
     aiocosmos_json list = aioc_json_none(), entry = aioc_json_none();
+    double charge_ru = whole->result.charge_ru / batch->count;
     uint32_t i, smaller = 0;
     if (batch->op->is.by_range) {
         list = aioc_batch_results(bulk->all->engine, batch->count, &whole->seen);
@@ -21078,7 +21087,7 @@ static void aioc_bulk_take_answer(aioc_bulk_batch *batch, aioc_bulk_answer *whol
         if (batch->items.first && batch->items.first->place == i)
             aioc_bulk_take_entry(batch->items.first, whole, entry);
     while ((item = smaller ? batch->items.last : batch->items.first) != NULL) {
-        item->charge_ru += whole->result.charge_ru / batch->count;
+        item->charge_ru += charge_ru;
         if (smaller) item->together_max = smaller;
         if (smaller) aioc_bulk_enqueue(item, true);
         else aioc_bulk_judge(item, whole);
@@ -21328,9 +21337,16 @@ static void aioc_bulk_take(aioc_bulk *bulk, const aiocosmos_bulk_item *given)
     aioc_request_builder *builder = &bulk->all->engine->builder;
     aioc_request_operation what;
     aioc_bulk_item bad, *item = NULL;
-    if (!aioc_request_has_pk(&given->pk))
-        builder->key_path_count = aioc_account_key_paths(bulk->container, builder->key_paths);
+    bool keyed = aioc_request_has_pk(&given->pk);
+    if (!keyed) builder->key_path_count = aioc_account_key_paths(bulk->container, builder->key_paths);
     if (aioc_batch_check(builder, given, &given->pk, &what) == 0) item = aioc_bulk_item_new(bulk, &what);
+    else if (!keyed && !builder->key_path_count && what.body.len && what.kind <= AIOCOSMOS_REPLACE_ITEM &&
+             bulk->container->knowledge == AIOC_ACCOUNT_UNAVAILABLE) {  /* it is no fault of the body */
+        const char *why;
+        int status = aioc_account_failure(bulk->container, &why);
+        aioc_request_refuse(builder, "pk: the container's definition", why);
+        builder->status = status;
+    }
     builder->key_path_count = 0;
     bulk->pulled++;
     if (item) {
@@ -21492,7 +21508,7 @@ static void aioc_bulk_close(aioc_bulk_list *bulks)
     while (bulks->bulks.first) aioc_bulk_free((aioc_bulk *)bulks->bulks.first);  /* only abandoned ones are left */
 }
 /*========================
- * MARK: - Offers                 >>offers
+ * MARK: - Offers >>offers
  *
  * Throughput is an offer, which is found by the RID of what it is of. One
  * operation reads that, queries the offer, reads it, and may write it.
@@ -21619,7 +21635,7 @@ static AIOC_COLD bool aioc_offer_next(aioc_op *op, const aioc_pool_outcome *outc
 }
 
 /*========================
- * MARK: - Client                 >>client
+ * MARK: - Client >>client
  *
  * The public functions: options, the step, host loops, drain and destroy. Thin:
  * what they do is done above.
