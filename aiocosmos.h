@@ -50,8 +50,7 @@
  *  3. Inputs are copied before submit returns. Outputs are lent until the callback returns, unless taken.
  *  4. A callback may call everything but abandon; a nested step, run or drain returns E_REENTERED. After destroy
  *     submits return E_SHUTDOWN; the running step completes every operation with E_SHUTDOWN, frees, and returns
- *     E_DESTROYED. Hooks (resolve, token, pull, allocator, logger) may answer at once, and may not submit, step or
- *     destroy.
+ *     E_DESTROYED. Hooks (resolve, token, allocator, logger) may answer at once, and may not submit, step or destroy.
  *  5. A client belongs to one thread at a time; only aiocosmos_wake() may be called from another thread or a signal
  *     handler. Clients share nothing: a program scales by one client a thread. A forked child may only abandon it.
  *
@@ -994,7 +993,7 @@ typedef struct aiocosmos_bulk_request {
     uint32_t timeout_ms;               /* per item, once it is sent */
     uint32_t deadline_ms;              /* of the whole bulk (default: none) */
     bool want_body;
-    /* Asked for one item at a time, inside step only. */
+    /* A callback that is asked for one item at a time. */
     aiocosmos_pull (*next)(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data);
     /* One item's own result; may be NULL. A refused item comes here too, with E_ARGUMENT and the reason in its
      * message. */

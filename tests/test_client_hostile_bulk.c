@@ -243,3 +243,98 @@ TEST(a_read_that_did_not_fit_into_an_answer_is_read_again)
     for (k = 0; k < 5; k++) CHECK_INT(source.items[k].status, 413);
     close_client(client);
 }
+
+/*--- What a pull may do -------------------------------------------------------------------*/
+
+static struct { int what, at, pulls, ended, told; aiocosmos_op bulk; bool destroyed; } host;
+
+static void told(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client, (void)user_data;
+    CHECK_INT(result->status, 0);
+    host.told++;
+}
+
+static aiocosmos_pull pull_none(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    (void)client, (void)item, (void)user_data;
+    return AIOCOSMOS_PULL_END;
+}
+
+static aiocosmos_pull pull_and_do(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    static const char body[] = "{\"id\":\"1\",\"pk\":\"a\"}";
+    aiocosmos_request request;
+    aiocosmos_bulk_request bulk;
+    memset(&request, 0, sizeof request);
+    memset(&bulk, 0, sizeof bulk);
+    (void)user_data;
+    request.kind = AIOCOSMOS_READ_ITEM;
+    request.container = bulk.container = "c";
+    request.id = "1";
+    request.pk = item->pk = aiocosmos_pk_s("a");
+    request.done = told;
+    bulk.next = pull_none;
+    item->body = aiocosmos_text(body);
+    if (host.pulls == 5) return AIOCOSMOS_PULL_END;
+    if (host.pulls++ != host.at) return AIOCOSMOS_PULL_ITEM;
+    switch (host.what) {
+    case 0: CHECK_INT(aiocosmos_submit(client, &request, NULL), 0); break;
+    case 1: CHECK_INT(aiocosmos_bulk(client, &bulk, NULL), 0); break;
+    case 2: CHECK(aiocosmos_cancel(client, host.bulk)); break;
+    case 3: CHECK(aiocosmos_forget(client, host.bulk)); break;
+    case 4: CHECK_INT(aiocosmos_step(client, 0), AIOCOSMOS_E_REENTERED); break;
+    case 5: CHECK_INT(aiocosmos_run(client, &request, NULL), AIOCOSMOS_E_REENTERED); break;
+    case 6: CHECK_INT(aiocosmos_pk_of(client, "c", item->body).level[0].type, AIOCOSMOS_VALUE_JSON); break;
+    default:
+        aiocosmos_destroy(client);
+        host.destroyed = true;
+    }
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+static void item_told(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    (void)client, (void)item_data, (void)user_data;
+    CHECK(result->status == 0 || result->status == (host.what == 2 ? AIOCOSMOS_E_CANCELLED : AIOCOSMOS_E_SHUTDOWN));
+    host.told++;
+}
+
+static void bulk_ended(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
+                       void *user_data)
+{
+    (void)client, (void)result, (void)user_data;
+    CHECK_INT(totals->succeeded + totals->failed, host.pulls);
+    host.ended++;
+}
+
+TEST(a_pull_may_call_what_a_callback_may)
+{
+    int k;
+    for (k = 0; k < 2 * 8 * 5; k++) {
+        aiocosmos_client *client = open_world();
+        aiocosmos_bulk_request request;
+        aiocosmos_request read;
+        int ran;
+        memset(&host, 0, sizeof host);
+        host.what = k / 2 % 8;
+        host.at = k / 16;
+        define("\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}");
+        memset(&read, 0, sizeof read);
+        memset(&request, 0, sizeof request);
+        read.kind = AIOCOSMOS_READ_CONTAINER;
+        request.container = read.container = "c";
+        CHECK_INT(aiocosmos_run(client, &read, NULL), 0);
+        request.next = pull_and_do;
+        request.item_done = item_told;
+        request.done = bulk_ended;
+        request.single_items = k % 2;
+        CHECK_INT(aiocosmos_bulk(client, &request, &host.bulk), 0);
+        ran = aiocosmos_drain(client, PATIENCE_MS);
+        CHECK_INT(ran, host.destroyed ? AIOCOSMOS_E_DESTROYED : 0);
+        CHECK_INT(host.ended, host.what != 3);
+        CHECK_INT(host.told, host.what == 3 ? 0 : host.pulls + (host.what == 0));
+        if (host.destroyed) nothing_is_left();
+        else close_client(client);
+    }
+}
