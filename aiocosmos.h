@@ -435,7 +435,7 @@ typedef struct aiocosmos_stats {
     uint64_t connections_opened, tls_handshakes, tls_resumptions, signatures_computed, allocations;
     uint64_t bytes_sent, bytes_received;
     double   charge_ru;
-    size_t   memory_used, memory_peak;          /* bytes, all that the client holds */
+    size_t   memory_used, memory_peak;  /* bytes, all that the client holds */
     uint32_t connections_open, connections_idle, ops_queued;
 } aiocosmos_stats;
 AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos_stats *out);
@@ -521,7 +521,7 @@ typedef struct aiocosmos_json_doc aiocosmos_json_doc;
 AIOCOSMOS_API int  aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len,
                                         aiocosmos_json_doc **out, size_t *error_at);
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc);
-AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* NULL: nothing */
+AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);  /* NULL: nothing */
 
 /* Building, into the caller's buffer of cap bytes, the NUL included. Errors, such as a value of type NONE or UNSET,
  * stick: check at finish. key is NULL inside arrays and at the top. */
