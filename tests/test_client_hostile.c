@@ -12,7 +12,8 @@ static const char one_range[] =
     "{\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"FF\",\"parents\":[]}],"
     "\"_count\":1}";
 static const char some_page[] =
-    "{\"Documents\":[{\"id\":\"a\"}],\"DocumentCollections\":[{\"id\":\"c\"}],\"Databases\":[{\"id\":\"db\"}],\"_count\":1}";
+    "{\"Documents\":[{\"id\":\"a\"}],\"DocumentCollections\":[{\"id\":\"c\"}],\"Databases\":[{\"id\":\"db\"}],"
+    "\"_count\":1}";
 
 /* A success for each operation. */
 static const char *batch_results(const peer *link)
@@ -65,8 +66,8 @@ typedef struct answer {
     aiocosmos_cursor query;
 } answer;
 
-/* What is handed to callbacks has to be sound, whatever the server said, and stay as it is, whatever they call; messages
- * are for one line of a log. */
+/* What is handed to callbacks has to be sound, whatever the server said, and stay as it is, whatever they call;
+ * messages are for one line of a log. */
 static void keep(aiocosmos_client *client, answer *kept, const aiocosmos_result *result)
 {
     static const char refused[] = "op: no such bulk";
@@ -1022,7 +1023,8 @@ static void answer_with_offer(peer *link)
         reply(link, 200, "", "{}");
         return;
     }
-    if (!heard(link, "x-ms-own: 1") || !heard(link, "x-ms-all: 2") || strstr(strstr(link->out, "x-ms-all"), "\nx-ms-all"))
+    if (!heard(link, "x-ms-own: 1") || !heard(link, "x-ms-all: 2") ||
+        strstr(strstr(link->out, "x-ms-all"), "\nx-ms-all"))
         offer.bare++;
     if (heard(link, "PUT /offers/")) {
         offer.puts++;
@@ -1971,7 +1973,8 @@ TEST(definitions_that_lie_are_done_without)
         "{\"partitionKey\":{\"paths\":[\"/a\",\"/b\"],\"kind\":\"Hash\",\"version\":-1}}",
         "{\"partitionKey\":{\"paths\":[\"/a\"],\"kind\":\"MultiHash\",\"version\":99999999999999999999}}",
         "{\"partitionKey\":{\"paths\":[\"/a\"],\"kind\":{},\"version\":\"2\",\"systemKey\":\"yes\"}}",
-        "{\"_rid\":\"0123456789012345678901234567890123456789\",\"partitionKey\":{\"paths\":[\"/a\"],\"kind\":\"Range\"}}",
+        "{\"_rid\":\"0123456789012345678901234567890123456789\","
+        "\"partitionKey\":{\"paths\":[\"/a\"],\"kind\":\"Range\"}}",
         "{\"_rid\":\"\",\"partitionKey\":{\"paths\":[\"/a\"],\"kind\":\"Hash\"}}", "<html>", "{\"partitionKey\":"
     };
     size_t i;
@@ -2426,7 +2429,8 @@ TEST(the_smallest_of_budgets_starves_nobody)
     for (use = 1; use < USES; use++) CHECK_INT(begin(client, use, &all[use]), 0);
     for (i = 0; i < 1000000 && aiocosmos_pending(client); i++) CHECK(aiocosmos_step(client, 0) >= 0);
     for (use = 1; use < USES; use++) CHECK_INT(all[use].calls, 1);
-    for (use = 1; use < USES; use++) CHECK(all[use].at_us < (use == USE_BULK ? 75000000u : 60000000u));  /* ranges: 15 s */
+    for (use = 1; use < USES; use++)
+        CHECK(all[use].at_us < (use == USE_BULK ? 75000000u : 60000000u));     /* ranges: 15 s */
     CHECK_INT(all[AIOCOSMOS_READ_ITEM].status, AIOCOSMOS_E_TIMEOUT);
     remote.answer = answer_well;
     CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
@@ -3656,7 +3660,8 @@ TEST(lines_of_a_client_go_with_all_that_is_asked_of_it)
     ask_many(client, high);
     ask_bulk(client, high, true);
     ask_bulk(client, high, false);
-    CHECK(with_high == 2 + BULK_ITEMS + 1 && with_bucket == with_high && with_low == 0 && with_none == 0 && with_two == 0);
+    CHECK(with_high == 2 + BULK_ITEMS + 1 && with_bucket == with_high);
+    CHECK(with_low == 0 && with_none == 0 && with_two == 0);
     close_client(client);
     net_begin(answer_counting_lines);
     client = open_usual();
@@ -3732,8 +3737,8 @@ static void answer_largely_in_chunks(peer *link)
     say_text(link, "0\r\n\r\n");
 }
 
-/* Sixty answers of 300 KB at a time into a few MB: some wait for others, some may fail, all end, and whole are those that
- * come. The poller fails now and then, too, just when readers pause. */
+/* Sixty answers of 300 KB at a time into a few MB: some wait for others, some may fail, all end, and whole are
+ * those that come. The poller fails now and then, too, just when readers pause. */
 TEST(many_large_answers_share_little_memory)
 {
     enum { MANY = 60 };
