@@ -222,8 +222,8 @@ build/yyjson/flags:
 ALONE = -DBUILD_DIR='"$(B)"' -DAIOCOSMOS_STATIC= $(LINK) -lm -pthread
 
 # Tests of the whole client that look into it no further than client_inside.h share one implementation, or two, too.
-CLIENTS := $(call select,test_change_feed_processor $(addprefix test_client_,batch data faults forget host hostile_batch \
-           hostile_bulk keys many readers))
+CLIENTS := $(call select,test_change_feed_processor test_client $(addprefix test_client_,batch changes data faults \
+           feeds forget host hostile hostile_batch hostile_bulk hostile_query keys many))
 POLLED  := $(filter $(addsuffix -poll,$(CLIENTS)),$(POLLING))
 $(CLIENTS): $(B)/tests/shared/client.o
 $(POLLED): $(B)/tests/shared/client-poll.o

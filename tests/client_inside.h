@@ -8,7 +8,9 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #endif
 #include "aiocosmos.h"
+#include <math.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,8 +27,19 @@ CLIENT_INSIDE void client_sign(const char *verb, const char *type, const char *l
 /* Of the container "c". */
 CLIENT_INSIDE bool client_fetches_ranges(const aiocosmos_client *client);
 CLIENT_INSIDE bool client_has_ranges(const aiocosmos_client *client);
-/* What a client is in bytes. */
+/* What a client is in bytes, and all that its sessions may hold of one container. */
 CLIENT_INSIDE size_t client_size(void);
+CLIENT_INSIDE size_t client_session_bytes_max(void);
+CLIENT_INSIDE uint64_t client_now_us(const aiocosmos_client *client);
+/* A key as the service is told it. */
+CLIENT_INSIDE void client_key(aiocosmos_client *client, const aiocosmos_pk *pk, char *out, size_t cap);
+/* From here on nothing is kept for the next allocation: each is one of the heap's, which can fail. */
+CLIENT_INSIDE void client_keeps_nothing(aiocosmos_client *client);
+/* The answers that a query holds, and the ranges that they are of. */
+CLIENT_INSIDE void client_loses_answers(aiocosmos_client *client, aiocosmos_cursor query);
+/* Whether a change feed waits to ask again; the operation of the page that it owes. */
+CLIENT_INSIDE bool client_polls(const aiocosmos_client *client, aiocosmos_cursor feed);
+CLIENT_INSIDE aiocosmos_op client_page(const aiocosmos_client *client, aiocosmos_cursor cursor);
 /* No more memory than it has now and so many bytes; SIZE_MAX: as its options say. */
 CLIENT_INSIDE void client_limit_memory(aiocosmos_client *client, size_t more);
 
@@ -95,6 +108,48 @@ CLIENT_INSIDE bool client_has_ranges(const aiocosmos_client *client)
 CLIENT_INSIDE size_t client_size(void)
 {
     return sizeof(aiocosmos_client);
+}
+
+CLIENT_INSIDE size_t client_session_bytes_max(void)
+{
+    return AIOC_ACCOUNT_SESSION_BYTES_MAX;
+}
+
+CLIENT_INSIDE uint64_t client_now_us(const aiocosmos_client *client)
+{
+    return client->reactor.now_us;
+}
+
+CLIENT_INSIDE void client_key(aiocosmos_client *client, const aiocosmos_pk *pk, char *out, size_t cap)
+{
+    aioc_mem_buffer text = { NULL, 0, 0 };
+    char why[160];
+    if (aioc_protocol_pk_text(&client->memory, &text, pk, why, sizeof why) != 0) snprintf(out, cap, "%s", why);
+    else snprintf(out, cap, "%.*s", (int)text.len, text.data);
+    aioc_mem_buffer_free(&client->memory, &text);
+}
+
+CLIENT_INSIDE void client_keeps_nothing(aiocosmos_client *client)
+{
+    aioc_mem_give_back(&client->memory, 0, -1);
+    client->memory.kept_max = 0;
+}
+
+CLIENT_INSIDE void client_loses_answers(aiocosmos_client *client, aiocosmos_cursor query)
+{
+    const aioc_page_cursor *cursor = aioc_page_find(&client->pages, query);
+    aioc_range_yield(cursor->reader);
+    aioc_account_forget_ranges(cursor->reader->ranges.container);
+}
+
+CLIENT_INSIDE bool client_polls(const aiocosmos_client *client, aiocosmos_cursor feed)
+{
+    return aioc_page_find(&client->pages, feed)->poll.armed;
+}
+
+CLIENT_INSIDE aiocosmos_op client_page(const aiocosmos_client *client, aiocosmos_cursor cursor)
+{
+    return aioc_op_handle(aioc_page_find(&client->pages, cursor)->op);
 }
 
 CLIENT_INSIDE void client_limit_memory(aiocosmos_client *client, size_t more)

@@ -287,8 +287,8 @@ static const char *const bad_keys[][2] = {{"mail", NULL}, {"", NULL}, {"/a,", NU
 /* The policies, each in its field, are what the service gets; what stands in body beside them goes along. */
 TEST(a_container_takes_its_policies_as_fields_and_further_properties_as_json)
 {
-    static const char embeddings[] = "{\"vectorEmbeddings\":[{\"path\":\"/v\",\"dataType\":\"float32\",\"dimensions\":3,"
-                                     "\"distanceFunction\":\"cosine\"}]}";
+    static const char embeddings[] = "{\"vectorEmbeddings\":[{\"path\":\"/v\",\"dataType\":\"float32\","
+                                     "\"dimensions\":3,\"distanceFunction\":\"cosine\"}]}";
     static const char full_text[] = "{\"defaultLanguage\":\"en-US\",\"fullTextPaths\":[{\"path\":\"/text\"}]}";
     aiocosmos_client *client = open_world("");
     aiocosmos_request request = create_container("all", "/pk");
@@ -394,8 +394,6 @@ static const char *key_of(aiocosmos_client *client, const char *container, const
 {
     static char text[200];
     aiocosmos_pk pk = aiocosmos_pk_of(client, container, text_of(body));
-    aioc_mem_buffer buffer = {NULL, 0, 0};
-    char why[160];
     text[0] = '\0';
     if (pk.level[0].type == AIOCOSMOS_VALUE_UNSET) {
         CHECK(pk.level[1].type == AIOCOSMOS_VALUE_UNSET && pk.level[2].type == AIOCOSMOS_VALUE_UNSET);
@@ -403,9 +401,7 @@ static const char *key_of(aiocosmos_client *client, const char *container, const
         return text;
     }
     CHECK_STR(aiocosmos_last_error(client), "");
-    if (aioc_protocol_pk_text(&client->memory, &buffer, &pk, why, sizeof why) != 0) CHECK_STR(why, "");
-    snprintf(text, sizeof text, "%.*s", (int)buffer.len, buffer.data);
-    aioc_mem_buffer_free(&client->memory, &buffer);
+    client_key(client, &pk, text, sizeof text);
     return text;
 }
 

@@ -331,7 +331,7 @@ TEST(a_feed_from_a_time_keeps_asking_for_it)
     aiocosmos_options options = usual_options();
     aiocosmos_client *client;
     aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_TIME);
-    char date[AIOC_AUTH_DATE_LEN + 1];
+    time_t since;
     options.platform = bent_platform();
     client = open_world_with("--partitions 3", &options);
     forget_history();
@@ -341,8 +341,8 @@ TEST(a_feed_from_a_time_keeps_asking_for_it)
     request.from_time_s = (int64_t)time(NULL) + 30;
     put(client, 2);
     put(client, 3);
-    aioc_auth_date(date, request.from_time_s);
-    snprintf(line, sizeof line, "If-Modified-Since: %s\r\n", date);
+    since = (time_t)request.from_time_s;
+    strftime(line, sizeof line, "If-Modified-Since: %a, %d %b %Y %H:%M:%S GMT\r\n", gmtime(&since));
     begin_reader(client, &r, &request);
     catch_up(client, &r);
     CHECK_INT(r.items, 2);
@@ -571,7 +571,7 @@ TEST(a_quiet_feed_asks_nothing_by_itself)
 /* Until the reader waits to ask again; it has not been called back meanwhile. */
 static void await_poll(aiocosmos_client *client, const reader *r, int calls)
 {
-    while (!aioc_page_find(&client->pages, r->query)->poll.armed)
+    while (!client_polls(client, r->query))
         CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
     CHECK_INT(r->calls, calls);
 }
@@ -672,7 +672,7 @@ TEST(a_feed_that_waits_to_poll_can_be_ended)
         await_poll(client, &r, 0);
         if (way == 0) aiocosmos_cursor_close(client, r.query);
         if (way == 1) CHECK(aiocosmos_cursor_forget(client, r.query));
-        if (way == 2) aiocosmos_cancel(client, aioc_op_handle(aioc_page_find(&client->pages, r.query)->op));
+        if (way == 2) aiocosmos_cancel(client, client_page(client, r.query));
         CHECK(aiocosmos_step(client, 0) >= 0);
         CHECK_INT(aiocosmos_pending(client), 0);
         CHECK_INT(r.calls, way != 1);

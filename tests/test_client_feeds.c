@@ -711,26 +711,23 @@ TEST(a_page_that_is_none_fails_and_the_next_asks_again)
     close_world(client);
 }
 
-/* An ordered query that had to give back what it had read ahead goes on behind its last row, by the ranges: who has lost
- * those, too, asks for them, and does not take no ranges for no rows. */
+/* An ordered query that had to give back what it had read ahead goes on behind its last row, by the ranges: who has
+ * lost those, too, asks for them, and does not take no ranges for no rows. */
 TEST(a_query_that_lost_its_answers_and_its_ranges_goes_on)
 {
     aiocosmos_client *client = open_world("--partitions 4");
     aiocosmos_query_request request = query_of("SELECT * FROM c ORDER BY c.n");
     aiocosmos_cursor query;
-    aioc_page_cursor *inside;
     listing all;
     fill(client, "a", 0, 10);
     fill(client, "b", 10, 20);
     fill(client, "c", 20, 30);
     request.page_items_max = 7;
     query = open_query(client, &request);
-    inside = aioc_page_find(&client->pages, query);
     memset(&all, 0, sizeof all);
     do {
         CHECK_INT(read_page(client, query, &all), 0);
-        aioc_range_yield(inside->reader);
-        aioc_account_forget_ranges(inside->reader->ranges.container);
+        client_loses_answers(client, query);
     } while (all.more);
     check_complete(&all, 30);
     aiocosmos_cursor_close(client, query);
@@ -986,7 +983,8 @@ TEST(a_container_created_anew_under_its_name_is_a_new_one)
     close_world(client);
 }
 
-/* Another client has read its first page: a token that is not of the container that this one knows may be of a new one. */
+/* Another client has read its first page: a token that is not of the container that this one knows may be of a new
+ * one. */
 TEST(a_token_of_a_container_created_anew_tells_of_it)
 {
     aiocosmos_client *client = open_world("--partitions 2"), *other;
@@ -1414,7 +1412,7 @@ TEST_BOTH(a_bulk_sends_nothing_while_the_service_asks_it_to_wait)
         CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
         aiocosmos_get_stats(client, &stats);
     } while (stats.throttled == 0);
-    began_us = client->reactor.now_us;
+    began_us = client_now_us(client);
     while (s.item_calls < s.pulls - (s.next < 50 ? 1 : 2)) {   /* those that were under way; END was pulled, too */
         CHECK(s.next < 50 || !singly());
         CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
@@ -1425,7 +1423,7 @@ TEST_BOTH(a_bulk_sends_nothing_while_the_service_asks_it_to_wait)
         CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
         aiocosmos_get_stats(client, &stats);
     }
-    CHECK(client->reactor.now_us - began_us >= (WAIT_MS - 10) * 1000);
+    CHECK(client_now_us(client) - began_us >= (WAIT_MS - 10) * 1000);
     drain(client);
     CHECK_INT(s.succeeded, 50);
     CHECK_INT(s.totals.retries, 1);
@@ -1511,7 +1509,7 @@ TEST_BOTH(cancelling_a_bulk_ends_its_items_and_then_itself)
     s.cancel_in_item = true;
     CHECK_INT(run_bulk(client, &request, &s), AIOCOSMOS_E_CANCELLED);
     if (singly()) CHECK_INT(s.next, 10);
-    CHECK_INT(s.succeeded, singly() ? 1 : 50);             /* the other items of its answer are told what it says, too */
+    CHECK_INT(s.succeeded, singly() ? 1 : 50);       /* the other items of its answer are told what it says, too */
     CHECK_INT(s.cancelled, s.next - s.succeeded);
     close_world(client);
 }
@@ -1559,7 +1557,7 @@ TEST_BOTH(cancelling_a_bulk_reaches_the_items_that_back_off_or_are_held)
     CHECK_INT(s.calls, 1);
     CHECK_INT(s.status, AIOCOSMOS_E_CANCELLED);
     CHECK_INT(s.failed, s.next);
-    CHECK(s.cancelled > 0);                                /* but for the rest of an answer in a batch, which says 429 */
+    CHECK(s.cancelled > 0);                          /* but for the rest of an answer in a batch, which says 429 */
     if (singly()) CHECK_INT(s.cancelled, s.next);
     if (singly()) CHECK_INT(s.next, 10);
     if (singly()) CHECK_INT(s.totals.maybe_applied, 0);

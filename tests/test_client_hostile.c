@@ -262,14 +262,23 @@ static void limits_held(aiocosmos_client *client, const aiocosmos_options *optio
 
 /*--- What every request carries ------------------------------------------------------------*/
 
-/* How often a header line stands in the head of a request, its name in any case. */
-static int lines_heard(const peer *link, const char *start)
+/* How often a header line stands in the head of a request, its name in any case; *found: the last. */
+static int lines_found(const peer *link, const char *start, const char **found)
 {
     const char *line = link->out;
     int count = 0;
-    while ((line = strstr(line, "\r\n")) != NULL && strncmp(line += 2, "\r\n", 2) != 0)
-        count += aioc_mem_same_nocase(aioc_text_view(line, strlen(start)), aioc_mem_str(start));
+    while ((line = strstr(line, "\r\n")) != NULL && strncmp(line += 2, "\r\n", 2) != 0) {
+        if (strncasecmp(line, start, strlen(start)) != 0) continue;
+        *found = line;
+        count++;
+    }
     return count;
+}
+
+static int lines_heard(const peer *link, const char *start)
+{
+    const char *found;
+    return lines_found(link, start, &found);
 }
 
 static void answer_the_capable(peer *link)
@@ -299,10 +308,10 @@ static int activity_count, activity_answer;
 /* 0: nothing is said. 200, or 429: that, without an id. 201: with one of the server's. */
 static void answer_noting_activities(peer *link)
 {
-    aiocosmos_str id = aioc_http_header(aioc_mem_str(link->out), "x-ms-activity-id");
-    CHECK_INT(lines_heard(link, "x-ms-activity-id:"), 1);
-    CHECK(activity_count < 4096 && id.len < 40);
-    sprintf(activities[activity_count++], "%.*s", (int)id.len, id.ptr);
+    const char *id = "";
+    CHECK_INT(lines_found(link, "x-ms-activity-id:", &id), 1);
+    CHECK(activity_count < 4096);
+    CHECK_INT(sscanf(id, "%*[^:]: %39[^\r ]", activities[activity_count++]), 1);
     if (activity_answer == 201) reply(link, 200, "x-ms-activity-id: theirs\r\n", fitting_body(link));
     else if (activity_answer == 429) reply(link, 429, "x-ms-request-charge: 1\r\n", "{}");
     else if (activity_answer) answer_well(link);
@@ -1014,7 +1023,7 @@ static struct { const char *rid, *content; int wrong, pending, puts, asked, bare
 
 static void answer_with_offer(peer *link)
 {
-    char body[256];
+    char body[4096];
     int place = heard(link, "POST /offers HTTP") ? OF_QUERY : heard(link, " /offers/") ? OF_OFFER : OF_OWNER;
     const char *rid = place == offer.wrong ? offer.rid : "\"x1Yz\"";
     bool waits = false;
@@ -1072,6 +1081,27 @@ TEST(an_offer_without_a_rid_is_none)
             close_client(client);
         }
     }
+}
+
+/* What would be put back with another throughput has to be all of it. */
+TEST(an_offer_that_is_too_large_is_none)
+{
+    static char large[3000];
+    aiocosmos_client *client;
+    answer got;
+    int fits;
+    memset(&offer, 0, sizeof offer);
+    offer.wrong = NOWHERE;
+    for (fits = 0; fits < 2; fits++) {
+        snprintf(large, sizeof large, "{\"offerThroughput\":500,\"pad\":\"%0*d\"}", fits ? 1900 : 2100, 0);
+        offer.content = large;
+        net_begin(answer_with_offer);
+        client = open_usual();
+        CHECK_INT(replace_throughput(client, 400, &got), fits ? 0 : AIOCOSMOS_E_PROTOCOL);
+        CHECK_INT(offer.puts > 0, fits);
+        close_client(client);
+    }
+    offer.content = NULL;
 }
 
 static void remember_end(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
@@ -1186,7 +1216,7 @@ TEST(a_replacement_that_runs_out_of_memory_says_what_it_has_done)
         int status;
         net_begin(answer_with_offer);
         client = open_usual();
-        client->memory.kept_max = 0;
+        client_keeps_nothing(client);
         offer.pending = 2;
         offer.puts = 0;
         heap_fail(&heap, at, 1);
@@ -1374,7 +1404,7 @@ TEST(session_tokens_of_thousands_of_ranges_are_held_to_their_limit)
     client = open_client(&options);
     for (i = 0; i < 40; i++) {
         CHECK_INT(ask(client, i % 2 ? AIOCOSMOS_READ_ITEM : USE_QUERY, &got), 0);
-        CHECK(aiocosmos_session_get(client, NULL, "c").len <= AIOC_ACCOUNT_SESSION_BYTES_MAX);
+        CHECK(aiocosmos_session_get(client, NULL, "c").len <= client_session_bytes_max());
     }
     limits_held(client, &options);
     close_client(client);
@@ -3963,7 +3993,7 @@ TEST(session_tokens_from_the_host_are_checked)
         token.len = len;
         if (n > 1024) CHECK(aiocosmos_session_merge(client, NULL, "c", token) < 0);
         else aiocosmos_session_merge(client, NULL, "c", token);
-        CHECK(aiocosmos_session_get(client, NULL, "c").len <= AIOC_ACCOUNT_SESSION_BYTES_MAX);
+        CHECK(aiocosmos_session_get(client, NULL, "c").len <= client_session_bytes_max());
         CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
     }
     free(text);

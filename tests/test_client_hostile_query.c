@@ -263,13 +263,6 @@ static void read_all(aiocosmos_client *client, const aiocosmos_query_request *re
     aiocosmos_cursor_close(client, got->query);
 }
 
-/* From here on nothing is kept for the next allocation: each is one of the heap's, which can fail. */
-static void keep_no_blocks(aiocosmos_client *client)
-{
-    aioc_mem_give_back(&client->memory, 0, -1);
-    client->memory.kept_max = 0;
-}
-
 /* From here on it knows the container's keys: a query of one is an operation a page, which the gateway answers. */
 static void make_known(aiocosmos_client *client)
 {
@@ -1365,8 +1358,8 @@ static void hold_range_1(peer *link)
     else serve(link);
 }
 
-/* One range fails a page when another has yet to answer; that one fails, too, when the page is asked for again: for this
- * one the range has not been asked yet. */
+/* One range fails a page when another has yet to answer; that one fails, too, when the page is asked for again: for
+ * this one the range has not been asked yet. */
 TEST(what_was_asked_for_a_page_that_failed_does_not_fail_the_next_one)
 {
     static reading got;
@@ -1900,7 +1893,7 @@ static bool read_key_without_memory(unsigned long nth)
     request.skip_empty = nth % 2;
     client = open_usual();
     make_known(client);
-    keep_no_blocks(client);
+    client_keeps_nothing(client);
     memset(&got, 0, sizeof got);
     heap.fail_from = heap.calls + (nth + 1) / 2;
     heap.fail_to = heap.fail_from + nth % 3;
@@ -1974,8 +1967,8 @@ TEST(rows_that_a_read_of_many_did_not_ask_for_are_passed_over)
     close_client(client);
 }
 
-/* Five pages of one row, the second and the third long; from the third on they tell of indexes, at length. Writes are not answered
- * at all, and keep their memory. */
+/* Five pages of one row, the second and the third long; from the third on they tell of indexes, at length. Writes are
+ * not answered at all, and keep their memory. */
 static void serve_costs(peer *link)
 {
     static char lines[70000], text[400000];
