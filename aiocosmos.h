@@ -8301,12 +8301,13 @@ static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *ca
 static bool aioc_pool_read(aioc_stream *stream)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
+    const size_t turn = AIOC_STREAM_TURN_BYTES / (stream->place->reactor->until_us ? 4 : 1);  /* a budget: pieces */
     size_t total = 0, cap;
     ptrdiff_t got;
     do {
         char *room = aioc_pool_receive_room(connection, &cap);
         if (!room) return aioc_pool_pause(connection);
-        if (cap > AIOC_STREAM_TURN_BYTES) cap = AIOC_STREAM_TURN_BYTES;
+        if (cap > turn) cap = turn;
         got = aioc_stream_receive(stream, room, cap);
         if (got == AIOCOSMOS_IO_AGAIN) return true;
         if (got <= 0) {
@@ -8316,7 +8317,7 @@ static bool aioc_pool_read(aioc_stream *stream)
         }
         total += (size_t)got;
         if (!aioc_pool_take(connection)) return false;
-    } while ((size_t)got == cap && total < AIOC_STREAM_TURN_BYTES && connection->state == AIOC_POOL_BUSY &&
+    } while ((size_t)got == cap && total < turn && connection->state == AIOC_POOL_BUSY &&
              !aioc_reactor_hurry(stream->place->reactor));
     return true;
 }
@@ -18053,7 +18054,7 @@ static void aioc_page_close_all(aioc_page_list *pages)
 #ifndef AIOC_QUERY_SQL_BYTES_MAX
 #define AIOC_QUERY_SQL_BYTES_MAX (256u * 1024u)  /* maxSqlQueryInputLength of the account document */
 #endif
-#define AIOC_QUERY_SLICE 64  /* rows in one piece of work */
+#define AIOC_QUERY_SLICE 32  /* rows in one piece of work */
 #define AIOC_QUERY_AHEAD_MAX 4096  /* answers read ahead, of those of which few make a page */
 
 typedef enum aioc_query_stage {
