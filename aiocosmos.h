@@ -4479,7 +4479,7 @@ static void aioc_auth_tokens_wipe(aioc_auth_tokens *tokens, aioc_mem *memory)
 
 /* A token as header value: a resource token encoded, if it is not already; anything else is taken for Entra's JWT.
  * `out` NULL: only counts. 0: this cannot be a token. */
-static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
+static AIOC_COLD size_t aioc_auth_token_value(aiocosmos_str token, char *out)
 {
     static const char aad[] = "type%3Daad%26ver%3D1.0%26sig%3D";
     bool encoded = token.len > 7 && memcmp(token.ptr, "type%3", 6) == 0 && (token.ptr[6] | 32) == 'd';
@@ -4504,8 +4504,8 @@ static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
 /* lifetime_us 0: it never ends. token NULL: there is none for this link, for AIOC_AUTH_DENIAL_US at most; one that is
  * held goes, unless only its successor was asked for. Of more than max, the least recently used goes. 0; or E_ARGUMENT
  * (no token), E_NOMEM, and what the link had stays. */
-static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_mem *memory, aiocosmos_str link, const char *token,
-                                uint64_t now_us, uint64_t lifetime_us)
+static AIOC_COLD int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_mem *memory, aiocosmos_str link,
+                                          const char *token, uint64_t now_us, uint64_t lifetime_us)
 {
     aiocosmos_str text = aioc_text_trim(aioc_mem_str(token));
     size_t value_len = aioc_auth_token_value(text, NULL);
@@ -7571,7 +7571,7 @@ static void aioc_stream_begin_tls(aioc_stream *stream)
 }
 
 /* Its socket becomes the stream's. */
-static void aioc_stream_won(aioc_stream *stream, aioc_stream_try *winner)
+static AIOC_COLD void aioc_stream_won(aioc_stream *stream, aioc_stream_try *winner)
 {
     aioc_stream_place *place = stream->place;
     aioc_reactor_watch(place->reactor, &winner->source, 0);
@@ -7944,7 +7944,7 @@ static void aioc_pool_release_memory(aioc_pool_connection *connection)
 }
 
 /* Its exchange, if any, has been taken off before. */
-static void aioc_pool_close_connection(aioc_pool_connection *connection)
+static AIOC_COLD void aioc_pool_close_connection(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
     aioc_stream_close(&connection->stream);
@@ -7964,7 +7964,11 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
 
 static aioc_pool_outcome aioc_pool_failure(int error, const char *message)
 {
-    const aioc_pool_outcome outcome = { error, message, false, false, true, NULL, NULL, 0, 0, 0, 0, 0, 0 };
+    aioc_pool_outcome outcome;
+    memset(&outcome, 0, sizeof outcome);
+    outcome.error = error;
+    outcome.message = message;
+    outcome.silent = true;
     return outcome;
 }
 
@@ -7988,11 +7992,12 @@ static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, ai
 {
     aioc_pool_exchange *exchange = connection->exchange;
     uint64_t now_us = aioc_pool_now(connection->pool), sent_us = connection->sent_us, first_us = connection->first_us;
-    const aioc_pool_outcome begun = {
-        0, NULL, connection->sent, connection->open_us < exchange->started_us, !first_us, NULL, NULL, 0, 0, 0, 0,
-        aioc_stream_span(sent_us, first_us ? first_us : now_us), first_us ? aioc_stream_span(first_us, now_us) : 0
-    };
-    *outcome = begun;
+    *outcome = aioc_pool_failure(0, NULL);
+    outcome->sent = connection->sent;
+    outcome->reused = connection->open_us < exchange->started_us;
+    outcome->silent = !first_us;
+    outcome->first_byte_us = aioc_stream_span(sent_us, first_us ? first_us : now_us);
+    if (first_us) outcome->body_us = aioc_stream_span(first_us, now_us);
     if (!outcome->reused) aioc_pool_tell_opening(connection, outcome);
     aioc_pool_tell_queue(outcome, exchange, sent_us);
     connection->exchange = NULL;
@@ -8701,7 +8706,7 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
     return true;
 }
 
-static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, size_t cap)
+static AIOC_COLD bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, size_t cap)
 {
     aiocosmos_str text = aioc_text_view(level->str, level->len);
     char digits[24];
@@ -8828,8 +8833,7 @@ static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts
     array = aioc_protocol_scalar(pk_text);
     text = aioc_text_view(array.ptr, array.len);
     *count = 0;
-    if (array.type != AIOCOSMOS_JSON_ARR ||
-        aioc_json_check(text.ptr, text.len, NULL, 0, NULL, NULL, NULL) < 0 ||
+    if (array.type != AIOCOSMOS_JSON_ARR || aioc_json_check(text.ptr, text.len, NULL, 0, NULL, NULL, NULL) < 0 ||
         !aioc_mem_reserve(memory, texts, text.len)) return false;  /* unescaped strings are no longer */
     while ((value = aioc_protocol_pk_next(text, &at)).type != AIOCOSMOS_JSON_NONE)
         if (*count == AIOC_PROTOCOL_PK_LEVELS || !aioc_protocol_component(value, texts, &components[(*count)++]))
@@ -9490,8 +9494,8 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
 }
 
 /* "409 Conflict: this id is taken; the service: ...", NUL-terminated and cut to cap. */
-static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str body, bool from_service, char *out,
-                                  size_t cap)
+static AIOC_COLD void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str body, bool from_service,
+                                            char *out, size_t cap)
 {
     char room[2 * AIOC_PROTOCOL_QUOTE_MAX], quote[AIOC_PROTOCOL_QUOTE_MAX + 4], code[24] = "";
     const char *hint = aioc_protocol_hint_of(http_status, sub_status), *says = "; the service: ";
@@ -10257,7 +10261,7 @@ static void aioc_account_raise_kin(aioc_account_container *container, aiocosmos_
 
 /* Looks at all tokens in the light of the ranges. Whether there has been a split since those were asked for: an answer
  * told of a range that is neither ours nor one that ours came from. */
-static bool aioc_account_review(aioc_account_container *container)
+static AIOC_COLD bool aioc_account_review(aioc_account_container *container)
 {
     bool split = false;
     uint32_t i;
@@ -11063,15 +11067,6 @@ static bool aioc_request_opens(aiocosmos_str json, const char *with)
     return strchr(with, *aioc_text_trim(json).ptr) != NULL;
 }
 
-/* Into builder->properties. */
-static int aioc_request_parse(aioc_request_builder *builder, aiocosmos_str body)
-{
-    aiocosmos_json_doc *doc = &builder->properties;
-    int status = aioc_json_parse(doc, body.ptr, body.len);
-    if (status == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(builder);
-    return status ? aioc_request_refuse_at(builder, "body", doc->error, doc->error_at) : 0;
-}
-
 /* The "id" of an item is a string that the service takes. */
 static int aioc_request_check_id(aioc_request_builder *builder, aiocosmos_json id)
 {
@@ -11140,9 +11135,8 @@ static int aioc_request_write_string(aioc_request_builder *builder, const char *
 
 static int aioc_request_write_path(aioc_request_builder *builder, const char *field, const char *path, size_t len)
 {
-    return *path == '/' && len > 1
-               ? aioc_request_write_string(builder, field, aioc_text_view(path, len))
-               : aioc_request_refuse(builder, field, "a path starts with '/' and names a property");
+    return *path == '/' && len > 1 ? aioc_request_write_string(builder, field, aioc_text_view(path, len))
+                                   : aioc_request_refuse(builder, field, "a path starts with '/' and names a property");
 }
 
 static int aioc_request_write_key_paths(aioc_request_builder *builder, const char *const paths[3])
@@ -11212,8 +11206,11 @@ static AIOC_COLD int aioc_request_write_members(aioc_request_builder *builder, c
                                                 uint32_t *seen)
 {
     aiocosmos_json root, key, value = aioc_json_none();
-    if (aioc_request_parse(builder, request->body)) return builder->status;
-    root = aioc_json_root(&builder->properties);
+    aiocosmos_json_doc *doc = &builder->properties;
+    int status = aioc_json_parse(doc, request->body.ptr, request->body.len);
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(builder);
+    if (status) return aioc_request_refuse_at(builder, "body", doc->error, doc->error_at);
+    root = aioc_json_root(doc);
     if (root.type != AIOCOSMOS_JSON_OBJ) return aioc_request_refuse(builder, "body", "properties are a JSON object");
     while (aioc_json_next(root, &key, &value)) {
         if (aioc_json_is_str(key, "id")) {
@@ -11303,7 +11300,8 @@ static int aioc_request_write_properties(aioc_request_builder *builder, const ai
     return 0;
 }
 
-static int aioc_request_build_body(aioc_request_builder *builder, const aiocosmos_request *request, aiocosmos_str *body)
+static AIOC_COLD int aioc_request_build_body(aioc_request_builder *builder, const aiocosmos_request *request,
+                                             aiocosmos_str *body)
 {
     builder->body.len = 0;
     builder->out = aioc_mem_write(builder->memory, &builder->body);
@@ -13615,11 +13613,6 @@ static void aioc_plan_keep(aioc_mem *memory, aioc_plan_cache *cache, aioc_plan *
     memset(key, 0, sizeof *key);
 }
 
-static void aioc_plan_forget_all(aioc_mem *memory, aioc_plan_cache *cache)
-{
-    uint32_t i;
-    for (i = 0; i < AIOC_PLAN_KEPT; i++) aioc_plan_release(memory, cache->kept[i]);
-}
 /*========================
  * MARK: - Values >>values
  *
@@ -15685,7 +15678,7 @@ static bool aioc_pos_append_base64(aioc_mem *memory, aioc_mem_buffer *out, const
 }
 
 /* 1: the token is appended; 0: it would be longer than `max`; E_NOMEM. But for 1, nothing is appended. */
-static int aioc_pos_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_pos *pos, size_t max)
+static AIOC_COLD int aioc_pos_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_pos *pos, size_t max)
 {
     aioc_mem_buffer bytes = {NULL, 0, 0};
     aioc_mem_writer packed = aioc_mem_write(memory, &bytes), writer = aioc_mem_write(memory, out);
@@ -15735,7 +15728,8 @@ static void aioc_pos_free(aioc_mem *memory, aioc_pos *pos)
 
 /* 0, and *pos, whose texts are in the block: the caller frees both. E_NOMEM; E_ARGUMENT and *why: then there is nothing
  * to free. The block must be empty. */
-static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer *block, aioc_pos *pos, const char **why)
+static AIOC_COLD int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer *block, aioc_pos *pos,
+                                   const char **why)
 {
     const size_t prefix = sizeof AIOC_POS_PREFIX - 1;
     aioc_pos_pass pass = {NULL, NULL, NULL, true};
@@ -15793,7 +15787,7 @@ typedef struct aioc_key_list {
 
 /* The container's key paths as SQL, each with its NUL: of c, /a/b becomes c["a"]["b"]. 0, E_NOMEM, or E_PROTOCOL: one
  * is malformed. */
-static int aioc_key_names(const aioc_account_container *container, aiocosmos_str root, aioc_mem_buffer *out)
+static AIOC_COLD int aioc_key_names(const aioc_account_container *container, aiocosmos_str root, aioc_mem_buffer *out)
 {
     const aioc_mem_buffer *paths = &container->pk_paths;
     aioc_mem_writer writer;
@@ -16293,7 +16287,7 @@ static aiocosmos_str aioc_range_header(const aiocosmos_result *result, const cha
     return response ? aioc_http_header(response->head, name) : aioc_mem_str(NULL);
 }
 
-static void aioc_range_add_costs(aioc_mem *memory, aioc_range_costs *costs, const aiocosmos_result *result)
+static AIOC_COLD void aioc_range_add_costs(aioc_mem *memory, aioc_range_costs *costs, const aiocosmos_result *result)
 {
     costs->requests++;
     costs->charge_ru += result->charge_ru;
@@ -17492,8 +17486,8 @@ static aioc_page_cursor *aioc_page_find(const aioc_page_list *pages, aiocosmos_c
 }
 
 /* Opens a cursor in a free slot. */
-static int aioc_page_open(aioc_page_list *pages, int (*fill)(aioc_page_cursor *cursor, const void *asked),
-                          const void *asked, aiocosmos_cursor *handle)
+static AIOC_COLD int aioc_page_open(aioc_page_list *pages, int (*fill)(aioc_page_cursor *cursor, const void *asked),
+                                    const void *asked, aiocosmos_cursor *handle)
 {
     aioc_op_engine *engine = pages->readers->engine;
     aioc_page_cursor *cursor = NULL;
@@ -18038,7 +18032,7 @@ static void aioc_page_close_all(aioc_page_list *pages)
     uint32_t i;
     for (i = 0; i < pages->slot_count; i++)
         if (pages->slots[i]) aioc_page_free(pages->slots[i]);
-    aioc_plan_forget_all(memory, &pages->plans);
+    for (i = 0; i < AIOC_PLAN_KEPT; i++) aioc_plan_release(memory, pages->plans.kept[i]);
     aioc_mem_free(memory, pages->slots, pages->slot_cap * sizeof *pages->slots);
 }
 
@@ -19232,7 +19226,7 @@ static void aioc_change_poll_later(aioc_page_cursor *cursor)
 
 /* Calls back with the changes of the range that was asked longest ago; or with none, when all ranges have said so since
  * the page was asked for. */
-static void aioc_change_work(aioc_page_cursor *cursor)
+static AIOC_COLD void aioc_change_work(aioc_page_cursor *cursor)
 {
     aioc_range_reader *reader = cursor->reader;
     aioc_range_stream *next = NULL;
@@ -21468,7 +21462,7 @@ static int aioc_bulk_begin(aioc_bulk *bulk, const aiocosmos_bulk_request *reques
                            request->user_data, &bulk->op);
 }
 
-static int aioc_bulk_open(aioc_bulk_list *all, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
+static AIOC_COLD int aioc_bulk_open(aioc_bulk_list *all, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
 {
     aioc_request_builder *builder = &all->engine->builder;
     aioc_bulk *bulk;
