@@ -809,6 +809,7 @@ static void sim_check_attempts(sim *s, const sim_op *op, const aiocosmos_result 
 {
     const sim_tries *tries = &op->client->tries[(uint32_t)result->op.id % SIM_SLOTS];
     uint32_t retries_max = sim_retries_max(op->client), throttle_ms = op->client->options.throttle_wait_ms;
+    uint64_t throttle_all_ms;
     if (op->kind >= SIM_PAGE || result->attempts == 0 || op->in_bulk) return;
     SIM_CHECK(&s->world, tries->op == result->op.id && tries->all == result->attempts, "operation %ld tells of %u "
               "attempts, and its log of %u", op->number, (unsigned)result->attempts, tries->all);
@@ -817,10 +818,11 @@ static void sim_check_attempts(sim *s, const sim_op *op, const aiocosmos_result 
               "operation %ld took %u attempts, of at most %u", op->number, (unsigned)result->attempts,
               (unsigned)retries_max + 1);
     if (throttle_ms == 0) throttle_ms = AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS;
-    SIM_CHECK(&s->world, result->throttled_us <= ((uint64_t)throttle_ms + tries->of[SIM_THROTTLE]) * 1000u ||
+    throttle_all_ms = (uint64_t)throttle_ms * (tries->steps + 1);      /* each request of several has as much */
+    SIM_CHECK(&s->world, result->throttled_us <= (throttle_all_ms + tries->of[SIM_THROTTLE]) * 1000u ||
                          throttle_ms == AIOCOSMOS_OFF,
-              "operation %ld waits %" PRIu64 " us for others, of at most %u ms", op->number, result->throttled_us,
-              (unsigned)throttle_ms);
+              "operation %ld waits %" PRIu64 " us for others, of at most %" PRIu64 " ms", op->number,
+              result->throttled_us, throttle_all_ms);
 }
 
 /* What the service says to have not done is asked again as often as it may be, and as long as there is time. */

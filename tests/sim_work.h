@@ -658,6 +658,7 @@ static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *it
     SIM_CHECK(&s->world, handle == bulk->client->client && bulk->client->inside && !bulk->op->calls,
               "a bulk pulls outside of step, or after its end");
     s->net.work++;
+    if (sim_chance(&s->world.trades, 0.1) && s->plan.trial != SIM_DISTANT) sim_act_inside(bulk->client);
     if (sim_chance(random, 0.05) && !s->calm) {
         bulk->later = true;
         bulk->later_us = s->world.made.now_us + sim_magnitude(random, 1, 200000);
@@ -696,8 +697,12 @@ static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *it
 static void sim_check_bulk_item(const sim_bulk *bulk, const sim_op *op, const aiocosmos_result *result)
 {
     sim *s = bulk->client->sim;
-    SIM_CHECK(&s->world, result->status != AIOCOSMOS_E_ARGUMENT || (op->keyless && result->attempts == 0),
+    bool lost = result->message.ptr && strstr(result->message.ptr, "pk: the container's definition: ") != NULL;
+    SIM_CHECK(&s->world, result->status != AIOCOSMOS_E_ARGUMENT || (op->keyless && bulk->single && !result->attempts),
               "operation %ld was pulled, and is refused", op->number);
+    SIM_CHECK(&s->world, !lost || (op->keyless && !result->attempts && result->fate == AIOCOSMOS_FATE_NOT_SENT),
+              "operation %ld lacked a key, and was sent", op->number);
+    if (lost) sim_cover(&s->world, SIM_bulk_key_unknown);
     SIM_CHECK(&s->world, s->plan.trial != SIM_DISTANT || result->status >= 0 || s->world.stalled_us != op->stalled_us,
               "operation %ld ends with %d, and nothing was wrong but that it is far", op->number, result->status);
     if (op->keyless && result->status == 0) sim_cover(&s->world, SIM_bulk_key_of_body);

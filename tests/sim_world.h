@@ -68,7 +68,7 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(create_done) X(upsert_done) X(replace_done) X(patch_done) X(delete_done) X(read_done) X(read_not_modified) \
     X(metadata_done) X(conflict_409) X(missing_404) X(precondition_412) X(write_if_match) X(order_key_waited) \
     X(batch_sent) X(bulk_done) X(bulk_stopped) X(bulk_item_done) X(bulk_item_failed) X(bulk_waited_for_host) \
-    X(bulk_key_of_body) X(bulk_of_distant_service) \
+    X(bulk_key_of_body) X(bulk_key_unknown) X(bulk_of_distant_service) \
     X(query_page) X(query_complete) X(query_resumed) X(query_page_failed) X(query_closed_early) \
     X(fate_not_sent) X(fate_maybe_and_applied) X(fate_maybe_and_not_applied) X(fate_answered_failure) \
     X(applied_twice_by_leave) X(cancel_outside) X(cancel_inside) X(cancelled_after_success) X(cancelled_in_doubt) \
