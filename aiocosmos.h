@@ -993,7 +993,7 @@ typedef struct aiocosmos_bulk_request {
     uint32_t timeout_ms;               /* per item, once it is sent */
     uint32_t deadline_ms;              /* of the whole bulk (default: none) */
     bool want_body;
-    /* A callback that is asked for one item at a time. */
+    /* A callback, asked for one item at a time. */
     aiocosmos_pull (*next)(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data);
     /* One item's own result; may be NULL. A refused item comes here too, with E_ARGUMENT and the reason in its
      * message. */
@@ -19808,8 +19808,7 @@ static int aioc_many_take(aioc_range_stream *stream, const aiocosmos_result *res
     bool another = aioc_range_is_of_another(result) && !stream->by_key;
     if (batch->count == 1) return aioc_many_take_item(stream, result);
     if (status == AIOCOSMOS_E_TOO_LARGE) {
-        batch->page_items /= 2;
-        if (batch->page_items) return 0;
+        if ((batch->page_items /= 2) > 0) return 0;
         aioc_many_give_back(many, batch, true);
         return AIOC_RANGE_DONE_WITH;
     }
@@ -20368,7 +20367,7 @@ static bool aioc_batch_asks_news(const aioc_op *op, uint32_t i, aiocosmos_json *
     aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
     char at[32];
     aioc_mem_print(at, sizeof at, "/%u/ifNoneMatch", (unsigned)i);
-    if (!asked->len && aioc_json_parse(doc, body.ptr, body.len)) return true;  /* it is believed without memory */
+    if (!asked->len && aioc_json_parse(doc, body.ptr, body.len)) return true;  /* no memory: believed */
     *asked = aioc_json_root(doc);
     return aioc_json_at(*asked, at).len > 0;
 }
