@@ -422,8 +422,8 @@ TEST(a_deadline_ends_the_time_between_two_attempts)
 {
     aiocosmos_client *client = open_world("");
     answer got;
-    fault("status=429,retry_after_ms=30,kind=create_item");
-    CHECK_INT(ask(client, within(write_a(), 50), &got), 429);      /* no time is left: the service's word is better */
+    fault("status=429,retry_after_ms=600,kind=create_item");
+    CHECK_INT(ask(client, within(write_a(), 1000), &got), 429);    /* no time is left: the service's word is better */
     CHECK_INT(got.attempts, 2);
     CHECK_INT(got.http_status, 429);
     CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
