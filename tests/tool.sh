@@ -884,6 +884,7 @@ part_interrupt_in_flight() {
     says "no line after $(count flying) is taken"
     is "$(total failed)" 0 failed
     is "$(total ok)" "$(count flying)" ok
+    documents 500000 >"$work/many"                          # more than any machine takes in that time
     exits 124 timeout 0.3 "$tool" import game flying "$work/many" --upsert --single --concurrency 10
     is "$(grep -c 'ended at once' "$work/err")" 0 'an import that timeout(1) ends'
     is "$([ "$(total ok)" -gt 0 ] && echo some)" some ok
