@@ -16918,9 +16918,9 @@ static void aioc_range_reclaim(void *owner, size_t bytes)
 {
     aioc_range_readers *all = (aioc_range_readers *)owner;
     size_t goal = all->held > bytes ? all->held - bytes : 0;
-    aioc_json_close(&all->spare);
     aioc_range_take_back(all, goal, false);
     aioc_range_take_back(all, goal, true);
+    aioc_json_close(&all->spare);
 }
 
 /* Whether a reader may have so many bytes of answers more. A page that can't do without them waits for its turn, if
