@@ -115,6 +115,16 @@ TEST(a_list_moves_out_of_the_room_for_one)
     aioc_mem_close(&memory);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+/* More than there is gives NULL, as it does without the sanitizer, which ends the program otherwise. */
+const char *__asan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+#endif
+
 /* A block that becomes a large one and is none again has the same in it, as far as it goes. */
 TEST(memory_keeps_what_it_has_when_it_becomes_large)
 {
