@@ -21658,6 +21658,7 @@ struct aiocosmos_client {
     aioc_mem_buffer default_database;  /* with its NUL; empty: there is none */
     aiocosmos_options options;  /* with their defaults; of pointers, only those to callbacks and their data */
     bool stepping;
+    int had_turn;  /* kinds of work that have had theirs in this step */
     uint64_t full_at;  /* on_room is to be called when more operations than that have ended; UINT64_MAX: it is not */
     aioc_mem_buffer lent_text;  /* by aiocosmos_session_get() and so on */
 };
@@ -22082,13 +22083,17 @@ static bool aioc_client_tell_room(aiocosmos_client *client)
     return true;
 }
 
-/* One piece of ready work, in the order in which it frees resources: answers, timers, starts, sends, pulls. */
-static bool aioc_client_work_one(aiocosmos_client *client)
+/* One piece of ready work, in the order in which it frees resources: answers, timers, starts, sends, rows, pulls; of
+ * these six kinds the first `done` have had their turn. Returns which it was; 0: nothing is ready. */
+static int aioc_client_work_one(aiocosmos_client *client, int done)
 {
-    return aioc_reactor_dispatch_one(&client->reactor) || aioc_reactor_timer_run_one(&client->reactor) ||
-           aioc_client_tell_room(client) || aioc_op_work(&client->engine) ||
-           aioc_pool_work(&client->engine.endpoint.pool) || aioc_range_work(&client->readers) ||
-           aioc_bulk_work(&client->bulks, false);
+    aioc_op_engine *engine = &client->engine;
+    if (done < 1 && aioc_reactor_dispatch_one(&client->reactor)) return 1;
+    if (done < 2 && (aioc_reactor_timer_run_one(&client->reactor) || aioc_client_tell_room(client))) return 2;
+    if (done < 3 && aioc_op_work(engine)) return 3;
+    if (done < 4 && aioc_pool_work(&engine->endpoint.pool)) return 4;
+    if (done < 5 && aioc_range_work(&client->readers)) return 5;
+    return done < 6 && aioc_bulk_work(&client->bulks, done > 0) ? 6 : 0;
 }
 
 /* False: the budget is spent, or a callback destroyed the client. Even without one, callbacks that always lead to
@@ -22096,8 +22101,11 @@ static bool aioc_client_work_one(aiocosmos_client *client)
 static bool aioc_client_work(aiocosmos_client *client)
 {
     uint32_t left = client->engine.slot_count * AIOC_CLIENT_PIECES;
-    while (!client->engine.closing && aioc_client_work_one(client))
+    int kind;
+    while (!client->engine.closing && (kind = aioc_client_work_one(client, 0)) != 0) {
+        if (kind > client->had_turn && kind < 6) client->had_turn = kind;
         if (--left == 0 || aioc_reactor_hurry(&client->reactor)) return false;
+    }
     return !client->engine.closing;
 }
 
@@ -22144,6 +22152,7 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
     bool idle = client->engine.pending == 0;
     uint64_t now_us = aioc_reactor_tick(&client->reactor);
     client->reactor.until_us = client->options.step_budget_us ? now_us + client->options.step_budget_us : 0;
+    client->had_turn = 1;
     while (!client->engine.closing && aioc_reactor_dispatch_one(&client->reactor))
         if (aioc_reactor_hurry(&client->reactor)) return false;
     if (client->engine.closing) return false;
@@ -22158,23 +22167,14 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
     return aioc_client_work(client);
 }
 
-/* One piece of each kind, lest what comes in take every budget. */
-static void aioc_client_work_each(aiocosmos_client *client)
-{
-    aioc_op_engine *engine = &client->engine;
-    aioc_reactor_timer_run_one(&client->reactor);
-    if (!engine->closing) aioc_op_work(engine);
-    if (!engine->closing) aioc_pool_work(&engine->endpoint.pool);
-    if (!engine->closing) aioc_range_work(&client->readers);
-    if (!engine->closing) aioc_bulk_work(&client->bulks, true);
-}
-
 /* Handshakes come last. */
 static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
 {
     bool finished = aioc_client_step_ready(client, timeout_ms);
     uint32_t records = 0, records_max = finished ? client->options.handshakes_max : 1;
-    if (!finished && !client->engine.closing) aioc_client_work_each(client);
+    /* Lest what comes in take every budget, each kind has one piece; bulks send what they have pulled. */
+    int kind = finished ? 0 : client->had_turn;
+    while (kind && !client->engine.closing) kind = aioc_client_work_one(client, kind);
     while (!client->engine.closing && records < records_max &&
            aioc_stream_handshake_work(&client->engine.endpoint.pool.place))
         records++;
