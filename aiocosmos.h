@@ -3000,6 +3000,7 @@ struct aiocosmos_json_doc {
     const char *text;
     const char *error;  /* why the last parse failed (static text), and at which byte */
     size_t error_at;
+    size_t at;  /* half parsed, it goes on here; else 0 */
 };
 
 /*--- Characters ---*/
@@ -3132,6 +3133,7 @@ typedef struct aioc_json_scan {
     const char *text, *end;
     const char *far;  /* before this are 16 bytes */
     const char *last;  /* behind the last byte that is no white space */
+    const char *until;  /* from here on it may pause */
     aiocosmos_json_doc *doc;  /* gets the nodes; NULL: the text is only checked */
     uint32_t depth_max;
     uint32_t escaped;  /* of the string read last, if it is not all plain: AIOC_JSON_ESCAPED, or 0 */
@@ -3389,7 +3391,16 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, const ch
     unsigned closing = 0, c;
     uint32_t info = 0;
     if (noting && !node && !(node = aioc_json_more(scan, at, node, &limit))) return NULL;
-    for (open = node;;) {
+    open = node;
+    if (noting && scan->doc->at > 0) {  /* in an array in the object around all */
+        memcpy(closings, "\0}", 2);
+        around += 2;
+        closing = ']';
+        open += node->next;
+        node += scan->doc->count;
+        at = text + scan->doc->at;
+    }
+    for (;;) {
         /* A name and a value are noted before this is asked again. */
         if (noting && node >= limit) {
             const size_t back = (size_t)(node - open);
@@ -3460,6 +3471,13 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_value(aioc_json_scan *scan, const ch
         }
         at++;
         if (noting) open->info += 1 << 4;
+        if (noting && !end && at >= scan->until && closing == ']' && around == closings + 2 && closings[1] == '}') {
+            scan->doc->nodes->next = (uint32_t)(open - scan->doc->nodes);
+            scan->doc->count = (uint32_t)(node - scan->doc->nodes);
+            scan->doc->at = (size_t)(at - text);
+            scan->result = 1;
+            return NULL;
+        }
     }
 }
 
@@ -3502,17 +3520,27 @@ static void aioc_json_close(aiocosmos_json_doc *doc)
     aioc_json_open(doc, doc->memory);
 }
 
-/* The text must outlive what is read of it; the nodes are reused. 0; E_ARGUMENT, with error and error_at; E_NOMEM. */
-static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len)
+/* The text must outlive what is read of it; the nodes are reused. 0; E_ARGUMENT, with error and error_at; E_NOMEM; 1:
+ * about `most` bytes are done, and it is to be called again. */
+static int aioc_json_parse_some(aiocosmos_json_doc *doc, const char *text, size_t len, size_t most)
 {
     aioc_json_scan scan;
     aioc_json_scan_begin(&scan, text, len);
     scan.doc = doc;
+    scan.until = most < len - doc->at ? text + doc->at + most : scan.end;
     doc->text = text;
-    doc->count = aioc_json_scan_text(&scan) < 0 ? 0 : doc->nodes->next;
+    if (aioc_json_scan_text(&scan) > 0) return 1;
+    doc->at = 0;
+    doc->count = scan.result < 0 ? 0 : doc->nodes->next;
     doc->error = scan.error;
     doc->error_at = (size_t)(scan.error_at - scan.text);
     return scan.result;
+}
+
+static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len)
+{
+    doc->at = 0;
+    return aioc_json_parse_some(doc, text, len, len);
 }
 
 /* Checks a text without nodes and memory. found: its top-level properties of these names (of two, the last), by text
@@ -15965,6 +15993,7 @@ static void aioc_key_put_query(aioc_mem_writer *sql, const aioc_key_list *keys, 
  *========================*/
 
 #define AIOC_RANGE_SLICE 256  /* rows or items handled in one piece of work */
+#define AIOC_RANGE_PARSED 32768u  /* bytes */
 #define AIOC_RANGE_PAUSE_MAX_MS 1000u  /* between looks at a range that is splitting */
 #define AIOC_RANGE_QUERY_LINES "x-ms-documentdb-isquery: True\r\nContent-Type: application/query+json\r\n"
 #define AIOC_RANGE_ACROSS_LINE "x-ms-documentdb-query-enablecrosspartition: True\r\n"
@@ -16500,16 +16529,18 @@ static AIOC_NOINLINE void aioc_range_answer_free(aioc_mem *memory, aioc_range_an
     aioc_mem_free(memory, answer, sizeof *answer);
 }
 
-/* 0, E_NOMEM, or E_PROTOCOL: it is not a page. Until its first row is needed, an answer takes less as it came. */
-static int aioc_range_answer_parse(aioc_range_answer *answer)
+/* 0, E_NOMEM, or E_PROTOCOL: it is not a page; 1: there is more to do. Until its first row is needed, an answer takes
+ * less as it came. */
+static int aioc_range_answer_parse(aioc_range_answer *answer, size_t most)
 {
     aiocosmos_str text = answer->body.text;
     int status;
-    if (answer->spare->cap <= text.len / 4) {
+    if (!answer->doc.cap && answer->spare->cap <= text.len / 4) {
         answer->doc = *answer->spare;
         aioc_json_open(answer->spare, answer->doc.memory);
     }
-    status = aioc_json_parse(&answer->doc, text.ptr, text.len);
+    status = aioc_json_parse_some(&answer->doc, text.ptr, text.len, most);
+    if (status > 0) return status;
     if (!status) answer->rows = aioc_json_at(aioc_json_root(&answer->doc), "/Documents");
     if (answer->rows.type != AIOCOSMOS_JSON_ARR) {
         aioc_json_close(&answer->doc);
@@ -16995,7 +17026,7 @@ static int aioc_range_take(aioc_range_stream *stream, const aiocosmos_result *re
     answer->body = aioc_op_take_body(result);
     if (answer->body.text.ptr && aioc_mem_set(reader->memory, &answer->behind, aioc_range_wanted(result, header))) {
         answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
-        status = reader->etags ? aioc_range_answer_parse(answer) : 0;
+        status = reader->etags ? aioc_range_answer_parse(answer, SIZE_MAX) : 0;
     }
     if (status) {
         aioc_range_answer_free(reader->memory, answer);
@@ -17236,7 +17267,7 @@ static aioc_range_answer *aioc_range_shift(aioc_range_stream *stream)
     return answer;
 }
 
-/* False: not now, or never. */
+/* False: not now, or never. To parse is a piece of work, or several. */
 static bool aioc_range_open_first(aioc_range_stream *stream)
 {
     aioc_range_reader *reader = stream->reader;
@@ -17245,16 +17276,19 @@ static bool aioc_range_open_first(aioc_range_stream *stream)
     int status;
     if (answer->rows.type == AIOCOSMOS_JSON_ARR) return true;
     if (!aioc_range_may_take(reader, answer->body.text.len * reader->growth, true)) return false;
-    status = aioc_range_answer_parse(answer);
-    if (!status) {
+    status = aioc_range_answer_parse(answer, AIOC_RANGE_PARSED);
+    if (status < 0) {
+        aioc_range_yield(reader);
+        aioc_range_failed(stream, NULL, status);
+        return false;
+    }
+    if (status == 0) {
         reader->bytes.held += answer->bytes - bytes;
         reader->all->held += answer->bytes - bytes;
         aioc_range_count_rows(reader, answer);
         aioc_range_has_taken(reader);
-        return true;
     }
-    aioc_range_yield(reader);
-    aioc_range_failed(stream, NULL, status);
+    aioc_range_stir(reader);
     return false;
 }
 
@@ -18473,7 +18507,7 @@ static bool aioc_query_fill_line(aioc_query *query)
     for (place = 0; place < reader->stream_count; place++) {
         aioc_range_stream *stream = reader->streams[place];
         int found = stream->in_line ? 1 : aioc_query_advance(query, stream, &why);
-        if (reader->yielded || reader->tally.status) return false;
+        if (reader->yielded || reader->tally.status || (!found && stream->first)) return false;
         if (found < 0) {
             aioc_query_row_failed(query, why);
             return false;
