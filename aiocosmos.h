@@ -126,24 +126,24 @@ extern "C" {
  * MARK: - Types that everything uses
  *------------------------*/
 
-#define AIOCOSMOS_VERSION 0x000100u                  /* (major << 16) | (minor << 8) | patch */
+#define AIOCOSMOS_VERSION 0x000100u  /* (major << 16) | (minor << 8) | patch */
 
-typedef struct aiocosmos_client aiocosmos_client;                   /* NULL is for destroy only */
-typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;          /* an operation; 0: none; safe when stale */
+typedef struct aiocosmos_client aiocosmos_client;  /* NULL is for destroy only */
+typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;  /* an operation; 0: none; safe when stale */
 typedef struct aiocosmos_cursor { uint64_t id; } aiocosmos_cursor;  /* an open query or change feed; same */
-typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;    /* bytes, not NUL-terminated */
+typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;  /* bytes, not NUL-terminated */
 AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text);  /* of a NUL-terminated text, borrowed; of NULL: none */
 
 /* One integer says who said no. 0: fine. Above 0: the HTTP status; 304, 404, 409 and 412 are the service's own word,
  * others may be a proxy's. Below 0: this library refused or gave up, one of these. */
 typedef enum aiocosmos_error {
     AIOCOSMOS_OK = 0,
-    AIOCOSMOS_E_ARGUMENT = -1,    /* cannot be sent; aiocosmos_last_error() says what and where */
-    AIOCOSMOS_E_NOMEM = -2,       /* the allocator, or memory_max, refused */
-    AIOCOSMOS_E_FULL = -3,        /* pending_max operations or cursors, or 7/8 of memory_max, are held */
+    AIOCOSMOS_E_ARGUMENT = -1,  /* cannot be sent; aiocosmos_last_error() says what and where */
+    AIOCOSMOS_E_NOMEM = -2,  /* the allocator, or memory_max, refused */
+    AIOCOSMOS_E_FULL = -3,  /* pending_max operations or cursors, or 7/8 of memory_max, are held */
     AIOCOSMOS_E_CANCELLED = -4,
-    AIOCOSMOS_E_SHUTDOWN = -5,    /* the client is being destroyed */
-    AIOCOSMOS_E_TIMEOUT = -6,     /* the operation's own deadline */
+    AIOCOSMOS_E_SHUTDOWN = -5,  /* the client is being destroyed */
+    AIOCOSMOS_E_TIMEOUT = -6,  /* the operation's own deadline */
     AIOCOSMOS_E_DNS = -7, AIOCOSMOS_E_CONNECT = -8, AIOCOSMOS_E_TLS = -9,
     /* the answer is not HTTP, contradicts itself, or is not the service's: it lacks x-ms-activity-id,
      * x-ms-request-charge and x-ms-substatus (on loopback: and is no JSON) */
@@ -151,7 +151,7 @@ typedef enum aiocosmos_error {
     AIOCOSMOS_E_TOO_LARGE = -11,  /* the answer is over response_bytes_max or a header limit */
     AIOCOSMOS_E_REENTERED = -12,  /* step, run or drain inside a callback */
     AIOCOSMOS_E_DESTROYED = -13,  /* a callback destroyed the client: it is gone */
-    AIOCOSMOS_E_AUTH = -14        /* the host's token callback gave no token */
+    AIOCOSMOS_E_AUTH = -14  /* the host's token callback gave no token */
 } aiocosmos_error;
 
 /* THE ERROR GUIDE. R, W: how often a read and a write were tried again before this became the result (+: as retries_max
@@ -223,7 +223,7 @@ typedef struct aiocosmos_allocator {
 typedef struct aiocosmos_logger {
     void (*fn)(int level, const char *message, uint64_t op_id, void *user_data);
     void *user_data;
-    int level_max;                   /* messages above it are not made (default 2) */
+    int level_max;  /* messages above it are not made (default 2) */
 } aiocosmos_logger;
 
 /* Asks the host for a token that covers resource_link (such as "dbs/game/colls/players"; "" for the account itself).
@@ -235,10 +235,10 @@ typedef void (*aiocosmos_token_fn)(aiocosmos_client *client, const char *resourc
 
 /* An IPv4 or IPv6 address and a port, both as numbers in host order where they are numbers. */
 typedef struct aiocosmos_address {
-    uint8_t  ip[16];                 /* network order; IPv4 uses the first four bytes */
-    uint32_t scope;                  /* IPv6 zone, 0 if none */
+    uint8_t  ip[16];  /* network order; IPv4 uses the first four bytes */
+    uint32_t scope;  /* IPv6 zone, 0 if none */
     uint16_t port;
-    uint8_t  family;                 /* 4 or 6 */
+    uint8_t  family;  /* 4 or 6 */
 } aiocosmos_address;
 
 /* Asks the host to resolve a name. Answer, at once or later, with aiocosmos_resolved(client, question, ...). */
@@ -248,13 +248,13 @@ typedef void (*aiocosmos_resolve_fn)(aiocosmos_client *client, const char *host,
  * wake are called on the client's thread; none may block but poller_wait, up to its timeout. Negative answers are
  * aiocosmos_io values. */
 typedef enum aiocosmos_io {
-    AIOCOSMOS_IO_AGAIN = -1,         /* not now: wait until the poller says so */
-    AIOCOSMOS_IO_CLOSED = -2,        /* reset, aborted, broken pipe */
-    AIOCOSMOS_IO_REFUSED = -3,       /* nobody listens there */
-    AIOCOSMOS_IO_UNREACHABLE = -4,   /* no route, network down, or timed out */
-    AIOCOSMOS_IO_LIMIT = -5,         /* out of descriptors, ports or memory */
-    AIOCOSMOS_IO_UNSUPPORTED = -6,   /* no such address family here */
-    AIOCOSMOS_IO_FAILED = -7         /* anything else */
+    AIOCOSMOS_IO_AGAIN = -1,  /* not now: wait until the poller says so */
+    AIOCOSMOS_IO_CLOSED = -2,  /* reset, aborted, broken pipe */
+    AIOCOSMOS_IO_REFUSED = -3,  /* nobody listens there */
+    AIOCOSMOS_IO_UNREACHABLE = -4,  /* no route, network down, or timed out */
+    AIOCOSMOS_IO_LIMIT = -5,  /* out of descriptors, ports or memory */
+    AIOCOSMOS_IO_UNSUPPORTED = -6,  /* no such address family here */
+    AIOCOSMOS_IO_FAILED = -7  /* anything else */
 } aiocosmos_io;
 
 typedef struct aiocosmos_slice { const void *ptr; size_t len; } aiocosmos_slice;
@@ -264,21 +264,21 @@ typedef struct aiocosmos_slice { const void *ptr; size_t len; } aiocosmos_slice;
 enum { AIOCOSMOS_READABLE = 1, AIOCOSMOS_WRITABLE = 2, AIOCOSMOS_HUNG_UP = 4 };
 
 typedef struct aiocosmos_event {
-    void *source;                    /* as given to poller_set */
-    unsigned ready;                  /* AIOCOSMOS_READABLE, AIOCOSMOS_WRITABLE, AIOCOSMOS_HUNG_UP */
+    void *source;  /* as given to poller_set */
+    unsigned ready;  /* AIOCOSMOS_READABLE, AIOCOSMOS_WRITABLE, AIOCOSMOS_HUNG_UP */
 } aiocosmos_event;
 
 typedef struct aiocosmos_platform {
-    void *user_data;                 /* first argument of every function */
+    void *user_data;  /* first argument of every function */
     uint64_t  (*monotonic_us)(void *user_data);
     int64_t   (*wall_ms)(void *user_data);  /* since 1970, UTC */
-    int       (*entropy)(void *user_data, void *out, size_t len);    /* < 0: none yet; until then no TLS and no DNS */
+    int       (*entropy)(void *user_data, void *out, size_t len);  /* < 0: none yet; until then no TLS and no DNS */
     /* Opens a non-blocking socket and starts connecting it, datagrams too. 0: connected. AGAIN: writable when decided,
      * then ask socket_error. Other: failed, no socket. */
     int       (*socket_open)(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer);
     int       (*socket_error)(void *user_data, intptr_t socket);  /* 0: connected */
     ptrdiff_t (*socket_send)(void *user_data, intptr_t socket, const aiocosmos_slice *slices, size_t count);
-    ptrdiff_t (*socket_receive)(void *user_data, intptr_t socket, void *out, size_t cap);   /* 0: closed by the peer */
+    ptrdiff_t (*socket_receive)(void *user_data, intptr_t socket, void *out, size_t cap);  /* 0: closed by the peer */
     void      (*socket_close)(void *user_data, intptr_t socket);
     /* Level-triggered. It may use the allocator until destroy. */
     int       (*poller_create)(void *user_data, const aiocosmos_allocator *allocator, void **out);
@@ -293,8 +293,8 @@ typedef struct aiocosmos_platform {
     /* Copies at most cap bytes of a file; returns its whole size, or < 0. */
     ptrdiff_t (*file_read)(void *user_data, const char *path, void *out, size_t cap);
     /* What this machine is set up with; each may be NULL. As file_read, these fill in a text: */
-    ptrdiff_t (*name_servers)(void *user_data, void *out, size_t cap);     /* as resolv.conf(5); none: 127.0.0.1 */
-    ptrdiff_t (*system_roots)(void *user_data, void *out, size_t cap);     /* PEM certificates to trust */
+    ptrdiff_t (*name_servers)(void *user_data, void *out, size_t cap);  /* as resolv.conf(5); none: 127.0.0.1 */
+    ptrdiff_t (*system_roots)(void *user_data, void *out, size_t cap);  /* PEM certificates to trust */
     uint32_t  (*zone)(void *user_data, const char *name);  /* a network interface's number, or 0 */
 } aiocosmos_platform;
 
@@ -328,21 +328,21 @@ typedef void (*aiocosmos_result_fn)(aiocosmos_client *client, const aiocosmos_re
 /* Zero means the default in every field, here as in all requests: options = {0}; in C++ {}. */
 typedef struct aiocosmos_options {
     /* Where to, and as whom: a connection string, or an endpoint and one of key, token, token_fn. */
-    const char *connection_string;     /* "AccountEndpoint=https://...;AccountKey=...;" */
-    const char *endpoint;              /* "https://NAME.documents.azure.com[:443]/"; http:// on loopback only */
-    const char *key;                   /* base64 account key; decoded at create, wiped at destroy */
-    const char *token;                 /* a resource token ("type=resource&...") or an Entra access token (a JWT) */
+    const char *connection_string;  /* "AccountEndpoint=https://...;AccountKey=...;" */
+    const char *endpoint;  /* "https://NAME.documents.azure.com[:443]/"; http:// on loopback only */
+    const char *key;  /* base64 account key; decoded at create, wiped at destroy */
+    const char *token;  /* a resource token ("type=resource&...") or an Entra access token (a JWT) */
     aiocosmos_token_fn token_fn; void *token_user_data;
-    const char *default_database;      /* used where a request leaves .database NULL */
+    const char *default_database;  /* used where a request leaves .database NULL */
 
     /* Trust. */
-    const char *trust_pem; size_t trust_pem_len;   /* PEM certificates (default: the system's, read once, at create) */
-    bool     insecure;                 /* do not check certificates: emulators only; logged once at level 1 */
-    bool     allow_http;               /* plain http to hosts that are not loopback */
+    const char *trust_pem; size_t trust_pem_len;  /* PEM certificates (default: the system's, read once, at create) */
+    bool     insecure;  /* do not check certificates: emulators only; logged once at level 1 */
+    bool     allow_http;  /* plain http to hosts that are not loopback */
 
     /* Behaviour. */
-    bool     retry_writes;             /* send a maybe-applied write again (default: only with an ETag in if_match) */
-    bool     no_session;               /* keep and send no session tokens: for accounts without Session consistency */
+    bool     retry_writes;  /* send a maybe-applied write again (default: only with an ETag in if_match) */
+    bool     no_session;  /* keep and send no session tokens: for accounts without Session consistency */
     /* attempts after the first (DEFAULT_RETRIES; OFF: none); 120 more, 1 s apart, while an account changes regions */
     uint32_t retries_max;
     /* total wait on 429 per operation, then its status is 429 (DEFAULT_THROTTLE_WAIT_MS; OFF: to its deadline) */
@@ -352,19 +352,19 @@ typedef struct aiocosmos_options {
     /* an attempt without a byte sent or heard, then its answer counts as lost; not of writes of databases and
      * containers (DEFAULT_ATTEMPT_TIMEOUT_MS; OFF: none) */
     uint32_t attempt_timeout_ms;
-    uint32_t connect_timeout_ms;       /* name, TCP and TLS together (DEFAULT_CONNECT_TIMEOUT_MS) */
-    uint32_t idle_timeout_ms;          /* an idle connection is closed after it (DEFAULT_IDLE_TIMEOUT_MS) */
+    uint32_t connect_timeout_ms;  /* name, TCP and TLS together (DEFAULT_CONNECT_TIMEOUT_MS) */
+    uint32_t idle_timeout_ms;  /* an idle connection is closed after it (DEFAULT_IDLE_TIMEOUT_MS) */
 
     /* Limits. */
-    uint32_t connections_max;          /* opened on demand (DEFAULT_CONNECTIONS) */
-    uint32_t handshakes_max;           /* TLS handshake records worked on in one step (DEFAULT_HANDSHAKES) */
+    uint32_t connections_max;  /* opened on demand (DEFAULT_CONNECTIONS) */
+    uint32_t handshakes_max;  /* TLS handshake records worked on in one step (DEFAULT_HANDSHAKES) */
     /* operations that owe a callback, and open cursors as many; then E_FULL (DEFAULT_PENDING) */
     uint32_t pending_max;
-    size_t   memory_max;               /* all that the client holds (DEFAULT_MEMORY) */
-    uint32_t response_bytes_max;       /* a larger body is E_TOO_LARGE (DEFAULT_RESPONSE_BYTES) */
+    size_t   memory_max;  /* all that the client holds (DEFAULT_MEMORY) */
+    uint32_t response_bytes_max;  /* a larger body is E_TOO_LARGE (DEFAULT_RESPONSE_BYTES) */
     /* containers whose definition, ranges and session tokens are kept (DEFAULT_CONTAINERS); the longest unused goes */
     uint32_t containers_max;
-    uint32_t step_budget_us;           /* a step takes no new work after this long (default: no budget) */
+    uint32_t step_budget_us;  /* a step takes no new work after this long (default: no budget) */
 
     /* Hooks. */
     aiocosmos_resolve_fn resolve_fn; void *resolve_user_data; /* default: our own resolver */
@@ -375,8 +375,8 @@ typedef struct aiocosmos_options {
      * memory_max are free, or nothing is pending; it may submit. */
     void (*on_room)(aiocosmos_client *client, void *user_data); void *on_room_user_data;
     const aiocosmos_platform *platform;  /* default: the system's; must outlive the client */
-    const char *user_agent;              /* put before ours; ASCII, at most 200 bytes */
-    const char *const *headers;        /* for all requests: see aiocosmos_request, whose line of the same name wins */
+    const char *user_agent;  /* put before ours; ASCII, at most 200 bytes */
+    const char *const *headers;  /* for all requests: see aiocosmos_request, whose line of the same name wins */
     aiocosmos_allocator allocator;
     aiocosmos_logger logger;
 } aiocosmos_options;
@@ -413,7 +413,7 @@ AIOCOSMOS_API void aiocosmos_wake(aiocosmos_client *client);
 AIOCOSMOS_API uint32_t aiocosmos_pending(const aiocosmos_client *client);
 /* Steps until nothing is pending (-1: however long). 0; E_TIMEOUT: something still is; E_REENTERED; E_DESTROYED. */
 AIOCOSMOS_API int  aiocosmos_drain(aiocosmos_client *client, int timeout_ms);
-AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us);   /* 0: no budget */
+AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us);  /* 0: no budget */
 /* Another account key (base64), used from the next attempt on. 0, or E_ARGUMENT and the old key stays. */
 AIOCOSMOS_API int  aiocosmos_set_key(aiocosmos_client *client, const char *key);
 /* A token that covers resource_link and all below it ("" for everything), for lifetime_s seconds (0: until replaced).
@@ -446,22 +446,22 @@ AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos
 
 /* A typed value for partition keys and query parameters. */
 typedef enum aiocosmos_value_type {
-    AIOCOSMOS_VALUE_UNSET,             /* nothing given */
+    AIOCOSMOS_VALUE_UNSET,  /* nothing given */
     AIOCOSMOS_VALUE_STR, AIOCOSMOS_VALUE_F64, AIOCOSMOS_VALUE_I64, AIOCOSMOS_VALUE_BOOL, AIOCOSMOS_VALUE_NULL,
-    AIOCOSMOS_VALUE_NONE,              /* keys only: the item has no such property, which is not the same as null */
-    AIOCOSMOS_VALUE_JSON               /* str, len: JSON text, checked when submitted */
+    AIOCOSMOS_VALUE_NONE,  /* keys only: the item has no such property, which is not the same as null */
+    AIOCOSMOS_VALUE_JSON  /* str, len: JSON text, checked when submitted */
 } aiocosmos_value_type;
-typedef struct aiocosmos_value {       /* made by the functions below; str is lent to the call that gets it */
+typedef struct aiocosmos_value {  /* made by the functions below; str is lent to the call that gets it */
     const char *str;
     size_t      len;
     double      f64;
     int64_t     i64;
     aiocosmos_value_type type;
 } aiocosmos_value;
-AIOCOSMOS_API aiocosmos_value aiocosmos_s(const char *text);               /* NUL-terminated UTF-8; NULL: unset */
+AIOCOSMOS_API aiocosmos_value aiocosmos_s(const char *text);  /* NUL-terminated UTF-8; NULL: unset */
 AIOCOSMOS_API aiocosmos_value aiocosmos_sn(const char *text, size_t len);  /* UTF-8 with its length */
-AIOCOSMOS_API aiocosmos_value aiocosmos_i(int64_t number);                 /* as a key beyond +-2^53: refused */
-AIOCOSMOS_API aiocosmos_value aiocosmos_f(double number);                  /* NaN, infinities: refused at submit */
+AIOCOSMOS_API aiocosmos_value aiocosmos_i(int64_t number);  /* as a key beyond +-2^53: refused */
+AIOCOSMOS_API aiocosmos_value aiocosmos_f(double number);  /* NaN, infinities: refused at submit */
 AIOCOSMOS_API aiocosmos_value aiocosmos_b(bool truth);
 AIOCOSMOS_API aiocosmos_value aiocosmos_null(void);
 AIOCOSMOS_API aiocosmos_value aiocosmos_none(void);
@@ -469,7 +469,7 @@ AIOCOSMOS_API aiocosmos_value aiocosmos_json_text(const char *text, size_t len);
 
 /* A partition key of one to three levels, unset levels at the end. All unset: no key. */
 typedef struct aiocosmos_pk { aiocosmos_value level[3]; } aiocosmos_pk;
-#define aiocosmos_pk_s(text) aiocosmos_pk1(aiocosmos_s(text))              /* of one string; NULL: no key */
+#define aiocosmos_pk_s(text) aiocosmos_pk1(aiocosmos_s(text))  /* of one string; NULL: no key */
 #define aiocosmos_pk1(a)     aiocosmos_pk2(a, aiocosmos_s(NULL))
 #define aiocosmos_pk2(a, b)  aiocosmos_pk3(a, b, aiocosmos_s(NULL))
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c);
@@ -489,13 +489,13 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_epk_of(aiocosmos_client *client, const cha
 /* Reading. The text is checked against RFC 8259 once, to depth 128: walking cannot fail, only miss. A getter is false
  * unless the value is exactly that. Everything borrows from the parsed document. */
 typedef enum aiocosmos_json_type {
-    AIOCOSMOS_JSON_NONE,               /* no such value */
+    AIOCOSMOS_JSON_NONE,  /* no such value */
     AIOCOSMOS_JSON_NULL, AIOCOSMOS_JSON_BOOL, AIOCOSMOS_JSON_NUM, AIOCOSMOS_JSON_STR, AIOCOSMOS_JSON_ARR,
     AIOCOSMOS_JSON_OBJ
 } aiocosmos_json_type;
 typedef struct aiocosmos_json {
     const void *node;
-    const char *ptr; size_t len;       /* the value's own text, the quotes of a string included */
+    const char *ptr; size_t len;  /* the value's own text, the quotes of a string included */
     aiocosmos_json_type type;
 } aiocosmos_json;
 
@@ -506,9 +506,9 @@ AIOCOSMOS_API size_t aiocosmos_json_fields(aiocosmos_json object, const char *co
                                            aiocosmos_json *out);
 /* Walks an array (key NULL or ignored) or an object: start with *value zeroed; false after the last. */
 AIOCOSMOS_API bool aiocosmos_json_next(aiocosmos_json container, aiocosmos_json *key, aiocosmos_json *value);
-AIOCOSMOS_API size_t aiocosmos_json_count(aiocosmos_json container);       /* elements or properties; else 0 */
-AIOCOSMOS_API bool aiocosmos_json_get_i64(aiocosmos_json value, int64_t *out);    /* if exact: 1, 1.0, 1e3; not 1.5 */
-AIOCOSMOS_API bool aiocosmos_json_get_f64(aiocosmos_json value, double *out);     /* nearest; false beyond its range */
+AIOCOSMOS_API size_t aiocosmos_json_count(aiocosmos_json container);  /* elements or properties; else 0 */
+AIOCOSMOS_API bool aiocosmos_json_get_i64(aiocosmos_json value, int64_t *out);  /* if exact: 1, 1.0, 1e3; not 1.5 */
+AIOCOSMOS_API bool aiocosmos_json_get_f64(aiocosmos_json value, double *out);  /* nearest; false beyond its range */
 AIOCOSMOS_API bool aiocosmos_json_get_bool(aiocosmos_json value, bool *out);
 /* Unescaped UTF-8, NUL-terminated, cut to cap but never inside a character; half a surrogate pair becomes U+FFFD.
  * Returns as snprintf does; SIZE_MAX if it is no string. */
@@ -527,11 +527,11 @@ AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);  /* NULL: nothi
  * stick: check at finish. key is NULL inside arrays and at the top. */
 typedef struct aiocosmos_jw {
     char *buf; size_t cap;
-    size_t len;                        /* of the text so far, whether it fits or not */
-    const char *error;                 /* static text: why finish gives nothing; NULL: nothing is wrong so far */
-    uint64_t stack[2];                 /* one bit a level: object or array */
+    size_t len;  /* of the text so far, whether it fits or not */
+    const char *error;  /* static text: why finish gives nothing; NULL: nothing is wrong so far */
+    uint64_t stack[2];  /* one bit a level: object or array */
     uint32_t depth;
-    bool some;                         /* the innermost container has a member */
+    bool some;  /* the innermost container has a member */
 } aiocosmos_jw;
 AIOCOSMOS_API void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap);
 AIOCOSMOS_API void aiocosmos_jw_object(aiocosmos_jw *w, const char *key);
@@ -552,14 +552,14 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w);
  * MARK: - Operations
  *------------------------*/
 
-typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind is caught */
+typedef enum aiocosmos_kind {  /* 0 is no kind, so that a forgotten kind is caught */
     AIOCOSMOS_READ_ITEM = 1, AIOCOSMOS_CREATE_ITEM, AIOCOSMOS_UPSERT_ITEM, AIOCOSMOS_REPLACE_ITEM, AIOCOSMOS_PATCH_ITEM,
     AIOCOSMOS_DELETE_ITEM,
     AIOCOSMOS_READ_CONTAINER, AIOCOSMOS_CREATE_CONTAINER, AIOCOSMOS_REPLACE_CONTAINER, AIOCOSMOS_DELETE_CONTAINER,
     AIOCOSMOS_READ_DATABASE, AIOCOSMOS_CREATE_DATABASE, AIOCOSMOS_DELETE_DATABASE,
     AIOCOSMOS_READ_ACCOUNT,
-    AIOCOSMOS_DELETE_PARTITION,        /* all items of pk: 0 says that the service has begun to, in the background */
-    AIOCOSMOS_EXECUTE_PROCEDURE,       /* a stored one, as a transaction of pk's items; the body is its answer */
+    AIOCOSMOS_DELETE_PARTITION,  /* all items of pk: 0 says that the service has begun to, in the background */
+    AIOCOSMOS_EXECUTE_PROCEDURE,  /* a stored one, as a transaction of pk's items; the body is its answer */
     /* a script, user, permission or conflict: see feed */
     AIOCOSMOS_READ_RESOURCE, AIOCOSMOS_CREATE_RESOURCE, AIOCOSMOS_REPLACE_RESOURCE, AIOCOSMOS_DELETE_RESOURCE,
     /* of the container or, without one, the database: "/content/offerThroughput" or
@@ -567,24 +567,24 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
      * May go from manual to autoscale and back; x-ms-offer-replace-pending is true while the service is at it. Several
      * requests, each with the headers and the token */
     AIOCOSMOS_READ_THROUGHPUT, AIOCOSMOS_REPLACE_THROUGHPUT,
-    AIOCOSMOS_RAW,                     /* anything else that the service knows: raw_verb, raw_link */
+    AIOCOSMOS_RAW,  /* anything else that the service knows: raw_verb, raw_link */
     /* of results only */
     AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK, AIOCOSMOS_BATCH
 } aiocosmos_kind;
 
 /* What lists are of. From PROCEDURES on, of what READ_RESOURCE and so on are, and what that takes. */
 typedef enum aiocosmos_feed {
-    AIOCOSMOS_FEED_ITEMS,              /* of a container */
+    AIOCOSMOS_FEED_ITEMS,  /* of a container */
     AIOCOSMOS_FEED_CONTAINERS, AIOCOSMOS_FEED_DATABASES,
     /* partition key ranges of a container, the ones that were split among them: each has minInclusive and maxExclusive,
      * which epk_min and epk_max take */
     AIOCOSMOS_FEED_RANGES,
-    AIOCOSMOS_FEED_PROCEDURES,         /* container, id; script */
-    AIOCOSMOS_FEED_TRIGGERS,           /* container, id; script, trigger_type, trigger_operation */
-    AIOCOSMOS_FEED_FUNCTIONS,          /* container, id; script: what queries call as udf.id(...) */
-    AIOCOSMOS_FEED_CONFLICTS,          /* container, id, pk; not written, but deleted once it is resolved */
-    AIOCOSMOS_FEED_USERS,              /* user */
-    AIOCOSMOS_FEED_PERMISSIONS         /* user, id; permission_mode, resource, pk, expiry_s */
+    AIOCOSMOS_FEED_PROCEDURES,  /* container, id; script */
+    AIOCOSMOS_FEED_TRIGGERS,  /* container, id; script, trigger_type, trigger_operation */
+    AIOCOSMOS_FEED_FUNCTIONS,  /* container, id; script: what queries call as udf.id(...) */
+    AIOCOSMOS_FEED_CONFLICTS,  /* container, id, pk; not written, but deleted once it is resolved */
+    AIOCOSMOS_FEED_USERS,  /* user */
+    AIOCOSMOS_FEED_PERMISSIONS  /* user, id; permission_mode, resource, pk, expiry_s */
 } aiocosmos_feed;
 
 /* What a result is of, lent with it. len 0: it has none, or it stands in the body, as the id of an item to create. */
@@ -609,63 +609,63 @@ struct aiocosmos_op_info {
  *     READ_THROUGHPUT c          REPLACE_THROUGHPUT cRu     RAW pbmnsW
  */
 typedef struct aiocosmos_request {
-    const char *database;              /* (default: the client's default_database) */
-    aiocosmos_kind kind;               /* required */
+    const char *database;  /* (default: the client's default_database) */
+    aiocosmos_kind kind;  /* required */
     const char *container;
-    const char *id;                    /* of the item or procedure; create and upsert take it from the body */
-    aiocosmos_pk pk;                   /* items: required, as the body has it: see aiocosmos_pk_of() */
+    const char *id;  /* of the item or procedure; create and upsert take it from the body */
+    aiocosmos_pk pk;  /* items: required, as the body has it: see aiocosmos_pk_of() */
     /* JSON: the item; a procedure's arguments, an array; the patch, [{"op":"set","path":"/a","value":1},...], up to ten
      * of add, set, replace, remove, incr, move, or {"condition":"FROM c WHERE c.gold >= 1","operations":[...]}; or a
      * container's properties that have no field below, in replace as read; near misses are refused */
     aiocosmos_str body;
     /* an ETag with its quotes, or "*": write only if the item still is that one; ptr NULL: no condition */
     aiocosmos_str if_match;
-    aiocosmos_str if_none_match;       /* read: 304 if the item still is that version */
-    aiocosmos_str session_token;       /* for this request, merged with the one that the client holds */
-    const char *token;                 /* signs this request, but no plan nor metadata: a permission's "_token" */
+    aiocosmos_str if_none_match;  /* read: 304 if the item still is that version */
+    aiocosmos_str session_token;  /* for this request, merged with the one that the client holds */
+    const char *token;  /* signs this request, but no plan nor metadata: a permission's "_token" */
     /* extra "name: value" lines, NULL-terminated: see below. What is the library's or the connection's is refused */
     const char *const *headers;
-    const char *raw_verb;              /* GET, HEAD, POST, PUT, PATCH, DELETE: see below */
+    const char *raw_verb;  /* GET, HEAD, POST, PUT, PATCH, DELETE: see below */
     /* the path without its first '/', of names, not percent-encoded, such as "dbs/game/colls/players/sprocs/trade"; "":
      * the account */
     const char *raw_link;
     /* not 0: operations of one key run one at a time, in submit order. One that ended MAYBE_APPLIED may still be under
      * way when the next is sent */
     uint64_t order_key;
-    bool     want_body;                /* item writes answer without the document, which is cheaper, unless set */
-    bool     if_not_exists;            /* create database or container: 409 becomes 0, without a body */
+    bool     want_body;  /* item writes answer without the document, which is cheaper, unless set */
+    bool     if_not_exists;  /* create database or container: 409 becomes 0, without a body */
     const char *partition_key_paths[3];  /* create container: "/tenant", "/user", ...; else in body */
     /* create container: the paths of each key, {"/mail", "/guild,/rank", NULL}: no two items of one partition key have
      * the same values there: 409 */
     const char *const *unique_keys;
     /* Create or replace container: JSON as the service has it. Replace resets what stands neither here nor in body. */
-    aiocosmos_str indexing_policy;     /* {"indexingMode":"consistent","excludedPaths":[{"path":"/log/?"}]} */
-    aiocosmos_str conflict_resolution_policy;   /* {"mode":"LastWriterWins","conflictResolutionPath":"/score"} */
+    aiocosmos_str indexing_policy;  /* {"indexingMode":"consistent","excludedPaths":[{"path":"/log/?"}]} */
+    aiocosmos_str conflict_resolution_policy;  /* {"mode":"LastWriterWins","conflictResolutionPath":"/score"} */
     /* {"vectorEmbeddings":[{"path":"/v","dataType":"float32","dimensions":3,"distanceFunction":"cosine"}]} */
     aiocosmos_str vector_embedding_policy;
-    aiocosmos_str full_text_policy;    /* {"defaultLanguage":"en-US","fullTextPaths":[{"path":"/text"}]} */
+    aiocosmos_str full_text_policy;  /* {"defaultLanguage":"en-US","fullTextPaths":[{"path":"/text"}]} */
     aiocosmos_str computed_properties; /* [{"name":"lower","query":"SELECT VALUE LOWER(c.name) FROM c"}] */
     aiocosmos_str change_feed_policy;  /* {"retentionDuration":1440}: minutes for which all versions are kept */
     /* create or replace container: an item is deleted so many seconds after its last write, or as its own "ttl" says;
      * -1: only where it has one; 0: never, unless body has "defaultTtl" */
     int32_t  default_ttl_s;
-    uint32_t throughput_ru;            /* create database or container, replace throughput: manual RU/s */
-    uint32_t autoscale_max_ru;         /* or the autoscale maximum */
+    uint32_t throughput_ru;  /* create database or container, replace throughput: manual RU/s */
+    uint32_t autoscale_max_ru;  /* or the autoscale maximum */
     /* replace throughput: ends when it has been, within timeout_ms, for a large step takes hours; E_TIMEOUT,
      * MAYBE_APPLIED: it may go on there. Between manual and autoscale it waits for the first of two steps anyway */
     bool     until_replaced;
-    aiocosmos_feed feed;               /* READ_RESOURCE ... DELETE_RESOURCE: of which it is one */
-    const char *user;                  /* a user, or whose permission it is */
+    aiocosmos_feed feed;  /* READ_RESOURCE ... DELETE_RESOURCE: of which it is one */
+    const char *user;  /* a user, or whose permission it is */
     /* Create or replace a resource; all else as JSON in body. */
-    const char *script;                /* JavaScript: "function () {...}" */
-    const char *trigger_type;          /* Pre, Post */
-    const char *trigger_operation;     /* All, Create, Update, Replace, Upsert, Delete */
-    const char *permission_mode;       /* Read, All */
+    const char *script;  /* JavaScript: "function () {...}" */
+    const char *trigger_type;  /* Pre, Post */
+    const char *trigger_operation;  /* All, Create, Update, Replace, Upsert, Delete */
+    const char *permission_mode;  /* Read, All */
     /* that is permitted: "dbs/shop/colls/orders" or, in it, ".../docs/ann"; with pk: that key's items only */
     const char *resource;
-    uint32_t expiry_s;                 /* of the "_token" of a permission's answer: up to 86400 (default: 3600) */
-    uint32_t timeout_ms;               /* (default: the client's request_timeout_ms; OFF: none) */
-    aiocosmos_done_fn done; void *user_data;    /* done NULL: fire and forget */
+    uint32_t expiry_s;  /* of the "_token" of a permission's answer: up to 86400 (default: 3600) */
+    uint32_t timeout_ms;  /* (default: the client's request_timeout_ms; OFF: none) */
+    aiocosmos_done_fn done; void *user_data;  /* done NULL: fire and forget */
 } aiocosmos_request;
 
 /* Some lines for `headers`, which plans and metadata go without:
@@ -701,27 +701,27 @@ typedef enum aiocosmos_fate {
     /* status says what the service did, or http_status, where only the answer's body was lost (E_TOO_LARGE, E_CONNECT,
      * ...) */
     AIOCOSMOS_FATE_ANSWERED,
-    AIOCOSMOS_FATE_NOT_SENT,           /* its last byte never reached send(): not applied */
+    AIOCOSMOS_FATE_NOT_SENT,  /* its last byte never reached send(): not applied */
     /* an answer was lost, or was not the service's; a later 404, 409 or 412 may be the echo of our own first try:
      * MAYBE_APPLIED too */
     AIOCOSMOS_FATE_MAYBE_APPLIED
 } aiocosmos_fate;
 
-struct aiocosmos_result {              /* everything here is lent until the callback returns */
+struct aiocosmos_result {  /* everything here is lent until the callback returns */
     aiocosmos_op op;
-    int      status;                   /* 0, HTTP status, or < 0: see aiocosmos_error */
+    int      status;  /* 0, HTTP status, or < 0: see aiocosmos_error */
     /* of the last answer seen (201 for a create), 0 if none: kept even when status is E_TIMEOUT */
     int      http_status, sub_status;
     aiocosmos_fate fate;
-    uint32_t attempts;                 /* how often its requests were sent or tried to be: aiocosmos_result_attempt() */
-    uint64_t latency_us;               /* from submit to this callback */
-    uint64_t throttled_us;             /* of which waiting because of 429 */
-    double   charge_ru;                /* request units of all attempts together */
-    aiocosmos_str body;                /* the answer's body: the item, or the service's error */
-    aiocosmos_str etag;                /* with its quotes */
-    aiocosmos_str session_token;       /* of the partition key range that answered, "0:-1#42" */
-    aiocosmos_str activity_id;         /* of the last attempt, answered or not: what the service's support asks for */
-    aiocosmos_str message;             /* for people: which step failed and why, what to do; empty when status is 0 */
+    uint32_t attempts;  /* how often its requests were sent or tried to be: aiocosmos_result_attempt() */
+    uint64_t latency_us;  /* from submit to this callback */
+    uint64_t throttled_us;  /* of which waiting because of 429 */
+    double   charge_ru;  /* request units of all attempts together */
+    aiocosmos_str body;  /* the answer's body: the item, or the service's error */
+    aiocosmos_str etag;  /* with its quotes */
+    aiocosmos_str session_token;  /* of the partition key range that answered, "0:-1#42" */
+    aiocosmos_str activity_id;  /* of the last attempt, answered or not: what the service's support asks for */
+    aiocosmos_str message;  /* for people: which step failed and why, what to do; empty when status is 0 */
     const void *internal;
 };
 
@@ -731,12 +731,12 @@ AIOCOSMOS_API aiocosmos_json aiocosmos_result_json(const aiocosmos_result *resul
 AIOCOSMOS_API aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name);
 /* The i-th attempt kept: the first three and the last three. False: there is none. */
 typedef struct aiocosmos_attempt {
-    uint32_t number;                   /* from 1 */
+    uint32_t number;  /* from 1 */
     int      status, http_status, sub_status;
-    bool     reused;                   /* sent on a connection that had served before */
-    uint32_t queue_us, dns_us, tcp_us, tls_us, first_byte_us, body_us;     /* time of each part, 0 if not reached */
+    bool     reused;  /* sent on a connection that had served before */
+    uint32_t queue_us, dns_us, tcp_us, tls_us, first_byte_us, body_us;  /* time of each part, 0 if not reached */
     double   charge_ru;
-    aiocosmos_str host;                /* of the endpoint */
+    aiocosmos_str host;  /* of the endpoint */
 } aiocosmos_attempt;
 AIOCOSMOS_API bool aiocosmos_result_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out);
 /* One line for logs: status, RU, activity id, every kept attempt with its times. Returns as snprintf does. */
@@ -747,7 +747,7 @@ AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, c
 typedef struct aiocosmos_body {
     aiocosmos_str text;
     void *owner; size_t owner_size;
-    aiocosmos_allocator allocator;     /* the client's: it must last until the body is freed */
+    aiocosmos_allocator allocator;  /* the client's: it must last until the body is freed */
 } aiocosmos_body;
 AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result);
 /* Before or after destroy, on any thread that the allocator can be called on, but not before the result has been read:
@@ -771,7 +771,7 @@ AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char 
  * MARK: - Queries and lists
  *------------------------*/
 
-typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aiocosmos_param;    /* "@n", any value */
+typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aiocosmos_param;  /* "@n", any value */
 
 #define AIOCOSMOS_DEFAULT_PARALLEL             16u
 #define AIOCOSMOS_DEFAULT_QUERY_MEMORY         ((size_t)64 << 20)
@@ -784,10 +784,10 @@ typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aioc
  * serves the query as far as it can. */
 typedef struct aiocosmos_query_request {
     const char *database, *container, *user;
-    const char *sql;                   /* NULL: everything, in the service's order */
+    const char *sql;  /* NULL: everything, in the service's order */
     const aiocosmos_param *params; size_t param_count;
-    aiocosmos_feed feed;               /* of what (default: the items of a container) */
-    aiocosmos_pk pk;                   /* the items of this partition key only; unset: of all */
+    aiocosmos_feed feed;  /* of what (default: the items of a container) */
+    aiocosmos_pk pk;  /* the items of this partition key only; unset: of all */
     /* instead of pk, any number but none: the items of each key, or of all that begin so, once. Some hundreds of a
      * range are asked for together, by a condition, for which the key should be indexed; one by one if FROM is more
      * than a name and joins, and with RANK */
@@ -797,30 +797,30 @@ typedef struct aiocosmos_query_request {
     const char *epk_min, *epk_max;
     /* (default: as the service or, of merged rows, 2000); a page may hold fewer, or none */
     uint32_t page_items_max;
-    uint32_t parallel_max;             /* ranges that are asked at a time (DEFAULT_PARALLEL) */
-    uint32_t timeout_ms;               /* per page */
+    uint32_t parallel_max;  /* ranges that are asked at a time (DEFAULT_PARALLEL) */
+    uint32_t timeout_ms;  /* per page */
     /* bytes of answers read ahead, but one of each range that is merged; and of groups and of hashes of distinct rows,
      * which end the query with E_TOO_LARGE (DEFAULT_QUERY_MEMORY) */
     size_t   memory_max;
     /* go on behind the page with this token, with the same container, sql, params, keys or span; len 0: from the start.
      * One of something else is refused; one of a deleted container fails the first page, with E_ARGUMENT */
     aiocosmos_str continuation;
-    uint32_t continuation_bytes_max;   /* a longer token is not made (DEFAULT_CONTINUATION_BYTES) */
+    uint32_t continuation_bytes_max;  /* a longer token is not made (DEFAULT_CONTINUATION_BYTES) */
     aiocosmos_str session_token;
     const char *token;
     const char *const *headers;
-    bool skip_empty;                   /* call back only with a page that has items, is the last, or is out of time */
-    bool want_metrics;                 /* the service measures: see aiocosmos_cursor_get_stats() */
-    bool local_scores;                 /* FullTextScore() counts in the ranges asked only, not in the whole container */
-    bool want_index_metrics;           /* the service says which indexes were used, and which would have helped */
+    bool skip_empty;  /* call back only with a page that has items, is the last, or is out of time */
+    bool want_metrics;  /* the service measures: see aiocosmos_cursor_get_stats() */
+    bool local_scores;  /* FullTextScore() counts in the ranges asked only, not in the whole container */
+    bool want_index_metrics;  /* the service says which indexes were used, and which would have helped */
 } aiocosmos_query_request;
 
-typedef struct aiocosmos_page {        /* lent until the callback returns */
-    const aiocosmos_result *result;    /* its body is the whole answer, {"Documents":[...],"_count":n} */
-    int status;                        /* the result's: anything but 0 (and, of a change feed, 304) is no page */
-    aiocosmos_json items;              /* the array of items; each one's text as the service sent it */
+typedef struct aiocosmos_page {  /* lent until the callback returns */
+    const aiocosmos_result *result;  /* its body is the whole answer, {"Documents":[...],"_count":n} */
+    int status;  /* the result's: anything but 0 (and, of a change feed, 304) is no page */
+    aiocosmos_json items;  /* the array of items; each one's text as the service sent it */
     size_t item_count;
-    bool more;                         /* false on the last page and on failure */
+    bool more;  /* false on the last page and on failure */
     /* to resume behind this page; len 0 on the last, on failure, and where it would be over continuation_bytes_max: see
      * `more` */
     aiocosmos_str continuation;
@@ -842,18 +842,18 @@ AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_c
 
 /* What an open cursor has cost so far, over all ranges. Texts are lent until the next call with it. */
 typedef struct aiocosmos_cursor_stats {
-    double   charge_ru;                /* of all its requests; a page's result has those since the page before */
-    uint64_t requests, items;          /* sent, retries not counted; rows received, merged or not */
-    size_t   memory_used;              /* bytes of answers and of its state that it holds now */
-    uint32_t range_count;              /* partition key ranges asked: see below */
-    aiocosmos_str plan;                /* the service's query plan, in JSON; len 0: there is none */
+    double   charge_ru;  /* of all its requests; a page's result has those since the page before */
+    uint64_t requests, items;  /* sent, retries not counted; rows received, merged or not */
+    size_t   memory_used;  /* bytes of answers and of its state that it holds now */
+    uint32_t range_count;  /* partition key ranges asked: see below */
+    aiocosmos_str plan;  /* the service's query plan, in JSON; len 0: there is none */
     /* want_metrics: "retrievedDocumentCount=7;...", sums over all answers, but averages of names that end in Ratio */
     aiocosmos_str metrics;
-    aiocosmos_str index_metrics;       /* want_index_metrics: JSON, of the first answer that had it */
-    aiocosmos_str advice;              /* headers of "x-ms-cosmos-populatequeryadvice: true": percent-encoded JSON */
+    aiocosmos_str index_metrics;  /* want_index_metrics: JSON, of the first answer that had it */
+    aiocosmos_str advice;  /* headers of "x-ms-cosmos-populatequeryadvice: true": percent-encoded JSON */
 } aiocosmos_cursor_stats;
 typedef struct aiocosmos_range_stats {
-    aiocosmos_str id, min, max;        /* of the partition key range, and its part of the key space when it was asked */
+    aiocosmos_str id, min, max;  /* of the partition key range, and its part of the key space when it was asked */
     uint64_t requests, items;
     double   charge_ru;
 } aiocosmos_range_stats;
@@ -870,8 +870,8 @@ AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmo
 
 typedef struct aiocosmos_item_key { const char *id; aiocosmos_pk pk; } aiocosmos_item_key;
 typedef struct aiocosmos_many_totals {
-    uint64_t found, missing, failed;   /* pairs; together all that were asked for */
-    uint64_t requests;                 /* that it took, those that were sent again included */
+    uint64_t found, missing, failed;  /* pairs; together all that were asked for */
+    uint64_t requests;  /* that it took, those that were sent again included */
     double   charge_ru;
 } aiocosmos_many_totals;
 
@@ -883,9 +883,9 @@ typedef struct aiocosmos_read_many_request {
     const aiocosmos_item_key *items; size_t item_count;
     aiocosmos_str session_token;
     const char *const *headers;
-    uint32_t parallel_max;             /* requests at a time (DEFAULT_PARALLEL) */
-    uint32_t timeout_ms;               /* per request */
-    uint32_t deadline_ms;              /* of the whole (default: none) */
+    uint32_t parallel_max;  /* requests at a time (DEFAULT_PARALLEL) */
+    uint32_t timeout_ms;  /* per request */
+    uint32_t deadline_ms;  /* of the whole (default: none) */
     /* Required: once for each pair, as the answers come, in no order. 0: found; the item is lent until the callback
      * returns. 404: there is none. Else why that is not known, as the status of a result; 410 where that is a 404 of
      * more than the item, such as its container. */
@@ -905,9 +905,9 @@ AIOCOSMOS_API int  aiocosmos_read_many(aiocosmos_client *client, const aiocosmos
  *------------------------*/
 
 typedef enum aiocosmos_changes_from {
-    AIOCOSMOS_FROM_BEGINNING,          /* all items that there are, then what changes */
-    AIOCOSMOS_FROM_NOW,                /* what changes after the first page was asked for; that page says 304 */
-    AIOCOSMOS_FROM_TIME                /* what was last changed at from_time_s or later */
+    AIOCOSMOS_FROM_BEGINNING,  /* all items that there are, then what changes */
+    AIOCOSMOS_FROM_NOW,  /* what changes after the first page was asked for; that page says 304 */
+    AIOCOSMOS_FROM_TIME  /* what was last changed at from_time_s or later */
 } aiocosmos_changes_from;
 
 /* What was created and changed in a container: its items as they are by now, each once; of deleted ones, nothing. With
@@ -918,20 +918,20 @@ typedef enum aiocosmos_changes_from {
  * has; several are asked at a time, and take turns. */
 typedef struct aiocosmos_changes_request {
     const char *database, *container;
-    aiocosmos_pk pk;                   /* of this partition key, or of all keys that begin so; unset: of all */
-    const char *epk_min, *epk_max;     /* instead of pk: of a part of the key space, as in aiocosmos_query_request */
-    aiocosmos_changes_from from;       /* (default: AIOCOSMOS_FROM_BEGINNING); not looked at with a continuation */
-    int64_t  from_time_s;              /* since 1970, UTC */
-    bool     all_versions;             /* from now, or with a continuation, only; wants a change_feed_policy */
+    aiocosmos_pk pk;  /* of this partition key, or of all keys that begin so; unset: of all */
+    const char *epk_min, *epk_max;  /* instead of pk: of a part of the key space, as in aiocosmos_query_request */
+    aiocosmos_changes_from from;  /* (default: AIOCOSMOS_FROM_BEGINNING); not looked at with a continuation */
+    int64_t  from_time_s;  /* since 1970, UTC */
+    bool     all_versions;  /* from now, or with a continuation, only; wants a change_feed_policy */
     /* (default: as the service); what one transaction changed is never torn apart, so that a page may hold more */
     uint32_t page_items_max;
-    uint32_t parallel_max;             /* ranges that are asked at a time (DEFAULT_PARALLEL) */
-    uint32_t timeout_ms;               /* per page */
+    uint32_t parallel_max;  /* ranges that are asked at a time (DEFAULT_PARALLEL) */
+    uint32_t timeout_ms;  /* per page */
     /* not 0: a page of status 304, the first of FROM_NOW too, whose position nobody gets, is not called back: it stays
      * owed, also for drain, and is asked for again after it, with timeout_ms anew */
     uint32_t poll_ms;
-    size_t   memory_max;               /* bytes of answers read ahead (DEFAULT_QUERY_MEMORY) */
-    aiocosmos_str continuation;        /* go on where the page with this token ended */
+    size_t   memory_max;  /* bytes of answers read ahead (DEFAULT_QUERY_MEMORY) */
+    aiocosmos_str continuation;  /* go on where the page with this token ended */
     aiocosmos_str session_token;
     const char *const *headers;
 } aiocosmos_changes_request;
@@ -956,42 +956,42 @@ AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocos
  * long as the service says, and halves what is under way, which then grows with each clean window; it does not use up
  * retries_max, but the items' time runs on. */
 typedef enum aiocosmos_pull {
-    AIOCOSMOS_PULL_END,                /* no more items */
-    AIOCOSMOS_PULL_ITEM,               /* *item is filled */
+    AIOCOSMOS_PULL_END,  /* no more items */
+    AIOCOSMOS_PULL_ITEM,  /* *item is filled */
     /* none now: ask again after aiocosmos_bulk_resume(); if it comes from outside of the client, such as a pipe,
      * aiocosmos_wake() ends a step that waits */
     AIOCOSMOS_PULL_LATER,
-    AIOCOSMOS_PULL_FAIL                /* stop: finish what is in flight, then E_CANCELLED */
+    AIOCOSMOS_PULL_FAIL  /* stop: finish what is in flight, then E_CANCELLED */
 } aiocosmos_pull;
-typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; its texts must last until the next callback */
-    void *item_data;                   /* of a bulk: handed to item_done */
-    aiocosmos_kind kind;               /* (default: AIOCOSMOS_CREATE_ITEM) any item kind */
-    const char *id;                    /* replace, patch, delete, read; NULL for create and upsert */
+typedef struct aiocosmos_bulk_item {  /* zeroed before each pull; its texts must last until the next callback */
+    void *item_data;  /* of a bulk: handed to item_done */
+    aiocosmos_kind kind;  /* (default: AIOCOSMOS_CREATE_ITEM) any item kind */
+    const char *id;  /* replace, patch, delete, read; NULL for create and upsert */
     /* (default: the transaction's; of a bulk, body's: see aiocosmos_pk_of(). A bulk in batches gets the container's
      * definition before it pulls; single_items need it known, as by AIOCOSMOS_READ_CONTAINER) */
     aiocosmos_pk pk;
     aiocosmos_str body;
     aiocosmos_str if_match;
     aiocosmos_str if_none_match;
-    uint64_t order_key;                /* of a bulk: among all operations' */
+    uint64_t order_key;  /* of a bulk: among all operations' */
 } aiocosmos_bulk_item;
 typedef struct aiocosmos_bulk_totals {
-    uint64_t succeeded, failed;        /* items; failed includes maybe_applied */
-    uint64_t maybe_applied;            /* items that failed and may yet be stored */
-    uint64_t retries, throttled;       /* items' attempts beyond the first; items answered with 429 */
+    uint64_t succeeded, failed;  /* items; failed includes maybe_applied */
+    uint64_t maybe_applied;  /* items that failed and may yet be stored */
+    uint64_t retries, throttled;  /* items' attempts beyond the first; items answered with 429 */
     double   charge_ru;
     /* so many of the items pulled, from the first on, have all ended, well or not; in item_done, that one has. A slow
      * one holds it back, however many go on */
     uint64_t settled;
-    uint32_t concurrency;              /* requests that may be under way now */
+    uint32_t concurrency;  /* requests that may be under way now */
 } aiocosmos_bulk_totals;
 typedef struct aiocosmos_bulk_request {
     const char *database, *container;
     aiocosmos_str session_token;
-    const char *const *headers;        /* of every item */
-    uint32_t concurrency_max;          /* requests under way (DEFAULT_CONNECTIONS) */
-    uint32_t timeout_ms;               /* per item, once it is sent */
-    uint32_t deadline_ms;              /* of the whole bulk (default: none) */
+    const char *const *headers;  /* of every item */
+    uint32_t concurrency_max;  /* requests under way (DEFAULT_CONNECTIONS) */
+    uint32_t timeout_ms;  /* per item, once it is sent */
+    uint32_t deadline_ms;  /* of the whole bulk (default: none) */
     bool want_body;
     /* A callback, asked for one item at a time. */
     aiocosmos_pull (*next)(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data);
@@ -1002,9 +1002,9 @@ typedef struct aiocosmos_bulk_request {
     void (*done)(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
                  void *user_data);
     void *user_data;
-    bool single_items;                 /* one request an item */
-    bool priority_low;                 /* throttled before what is High, where the account has priorities */
-    uint32_t throughput_bucket;        /* of the container's, 1 to 5 (default: none) */
+    bool single_items;  /* one request an item */
+    bool priority_low;  /* throttled before what is High, where the account has priorities */
+    uint32_t throughput_bucket;  /* of the container's, 1 to 5 (default: none) */
     /* spends no more, but a tenth of a second's units at once, and pulls about a second's ahead (default: no limit) */
     uint32_t ru_per_second_max;
 } aiocosmos_bulk_request;
@@ -1023,10 +1023,10 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
 /* 1 to 100 operations on items of one partition key, at most 2 MB: all are carried out, in order, or none. Each sees
  * what those before it have done: an item may be created and then patched. */
 typedef struct aiocosmos_batch_result {
-    int      status, sub_status;       /* 0: done; 304: read, unchanged; 424: not, as another failed; else why */
+    int      status, sub_status;  /* 0: done; 304: read, unchanged; 424: not, as another failed; else why */
     double   charge_ru;
-    aiocosmos_str etag;                /* with its quotes */
-    aiocosmos_json item;               /* of a read, or with want_body */
+    aiocosmos_str etag;  /* with its quotes */
+    aiocosmos_json item;  /* of a read, or with want_body */
 } aiocosmos_batch_result;
 /* result->status 0: all were done. Else nothing was: it is that of the first that failed, which the message names; or
  * of the whole, with a fate as of any write, and count is 0 (E_NOMEM, ANSWERED: all were done). Once it may have been
@@ -1036,11 +1036,11 @@ typedef void (*aiocosmos_batch_fn)(aiocosmos_client *client, const aiocosmos_res
                                    const aiocosmos_batch_result *results, size_t count, void *user_data);
 typedef struct aiocosmos_batch_request {
     const char *database, *container;
-    aiocosmos_pk pk;                   /* required; that of the items may stay unset */
+    aiocosmos_pk pk;  /* required; that of the items may stay unset */
     const aiocosmos_bulk_item *items; size_t item_count;
     aiocosmos_str session_token;
     const char *const *headers;
-    uint64_t order_key;                /* of the whole */
+    uint64_t order_key;  /* of the whole */
     uint32_t timeout_ms;
     bool want_body;
     aiocosmos_batch_fn done; void *user_data;
