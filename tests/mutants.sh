@@ -48,9 +48,9 @@ mutant "a token is trusted before the ranges" \
     's/!aioc_range_same_rid\(query->cursor->from\.rid, container->rid\)/false/'
 mutant "keys asked together are asked as the first alone" \
     's/ \|\| \(key < end && !key->first\); key\+\+\) \{/; key++) {/'
-mutant "a condition of keys loosens the host's own" 's/bare \? "" : "\) AND \("/bare ? "" : ") OR ("/'
+mutant "a condition of keys loosens the host's own" 's/bare \? "\)" : "\)\) AND \("/bare ? ")" : ")) OR ("/'
 mutant "the key of a body is taken for the first item only" \
-    's/^( +)if \(!aioc_request_has_pk\(&given->pk\)\)$/\1if (!aioc_request_has_pk(\&given->pk) \&\& bulk->pulled == 0)/'
+    's/if \(!keyed\) (builder->key_path_count = )/if (!keyed \&\& bulk->pulled == 0) \1/'
 mutant "the key of a body is its id" 's/aiocosmos_json value = found\[at\[i\]\];/aiocosmos_json value = found[0];/'
 mutant "an item's time begins when it is pulled" \
     's/^( +)item->pulled_us = .*/&\1item->deadline_us = item->pulled_us + bulk->request.timeout_ms * UINT64_C(1000);/'
