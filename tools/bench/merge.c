@@ -2,10 +2,11 @@
  * has 16 ranges with pages of 1,000 rows of about 190 bytes. Its own CPU, the server's taken off; each figure beside
  * what is asked of it.
  *
- *     merge    client CPU a row, the best of some rounds; round trips of an aggregate; steps with a budget of 200 us */
+ *     merge    client CPU a row, the best of some rounds; round trips of an aggregate; steps with a budget of 200 us:
+ *              of groups, of vectors, of a query of many keys, and while idle connections are closed */
 #include "../../tests/hostile.h"
 
-enum { RANGES = 16, ROWS = 1000, PAGES = 8, ROUNDS = 7, BUDGET_US = 200 };
+enum { RANGES = 16, ROWS = 1000, PAGES = 8, ROUNDS = 7, BUDGET_US = 200, KEYS = 8000, CONNECTIONS = 100 };
 
 typedef enum rows_of { ITEMS, NUMBERS, STRINGS, BOTH, GROUPS, MANY_GROUPS, SCORES, SUMS } rows_of;
 
@@ -16,7 +17,10 @@ static struct {
     int page_count;
     uint64_t busy_ns;           /* the server's own CPU */
     int trips, last_wait;       /* round trips of what asks for rows */
+    int answers;                /* with rows */
 } server;
+
+static struct { uint64_t ns[1 << 20]; size_t count; } steps;
 
 static uint64_t cpu_ns(void)
 {
@@ -56,6 +60,7 @@ static void answer(peer *link)
         if (page + 1 < server.page_count) snprintf(lines, sizeof lines, "x-ms-continuation: %d\r\n", page + 1);
         if (server.last_wait != net.waits) server.trips++;
         server.last_wait = net.waits;
+        server.answers++;
         reply(link, 200, lines, server.pages[range][page]);
     }
     server.busy_ns += cpu_ns() - began;
@@ -140,45 +145,55 @@ static int by_size(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-/* All rows of a query in a client of its own: CPU in ns. steps: those of each step, if it is not NULL. */
-static uint64_t read_all(size_t items, uint64_t *steps, size_t steps_max, size_t *step_count)
+/* Its clock is the client's own CPU. */
+static aiocosmos_client *open_measured(bool budget)
 {
     aiocosmos_options options;
-    aiocosmos_query_request request;
-    aiocosmos_client *client;
-    aiocosmos_cursor cursor;
-    reading r;
-    uint64_t began;
     net_begin(answer);
     server.busy_ns = 0;
-    server.trips = server.last_wait = 0;
+    server.trips = server.last_wait = server.answers = 0;
     shaky.platform.monotonic_us = client_us;
     options = usual_options();
     options.logger.fn = NULL;
     memset(&options.allocator, 0, sizeof options.allocator);               /* the tests' own fills what it gives */
-    options.step_budget_us = steps ? BUDGET_US : 0;
-    client = open_client(&options);
+    options.step_budget_us = budget ? BUDGET_US : 0;
+    return open_client(&options);
+}
+
+static void step(aiocosmos_client *client)
+{
+    uint64_t began = client_ns();
+    aiocosmos_step(client, 0);
+    if (steps.count < sizeof steps.ns / sizeof *steps.ns) steps.ns[steps.count++] = client_ns() - began;
+}
+
+/* All rows of a query, of all keys if there are none, in a client of its own: CPU in ns. items 0: as many as are sent. */
+static uint64_t read_all(size_t items, const aiocosmos_pk *keys, bool budget)
+{
+    aiocosmos_client *client = open_measured(budget);
+    aiocosmos_query_request request;
+    aiocosmos_cursor cursor;
+    reading r;
+    uint64_t began;
     memset(&request, 0, sizeof request);
     memset(&r, 0, sizeof r);
     request.container = "c";
     request.sql = "SELECT * FROM c";
+    request.pks = keys;
+    request.pk_count = keys ? KEYS : 0;
     request.memory_max = (size_t)200 << 20;
+    steps.count = 0;
     began = client_ns();
     CHECK_INT(aiocosmos_query_open(client, &request, &cursor), 0);
     do {
         r.came = false;
         CHECK_INT(aiocosmos_cursor_next(client, cursor, on_page, &r), 0);
-        while (!r.came) {
-            uint64_t step = client_ns();
-            aiocosmos_step(client, 0);
-            step = client_ns() - step;
-            if (steps && *step_count < steps_max) steps[(*step_count)++] = step;
-        }
+        while (!r.came) step(client);
     } while (r.status == 0 && r.more);
     began = client_ns() - began;
     aiocosmos_cursor_close(client, cursor);
     close_client(client);
-    CHECK_INT(r.items, items);
+    CHECK_INT(r.items, items ? items : (size_t)server.answers * ROWS);
     return began;
 }
 
@@ -194,22 +209,66 @@ static void measure(const char *name, rows_of rows, const char *plan, size_t ite
     server.plan = plan;
     make_pages(rows, PAGES, ROWS);
     for (round = 0; round < ROUNDS; round++) {
-        uint64_t took = read_all(items, NULL, 0, NULL);
+        uint64_t took = read_all(items, NULL, false);
         if (took < best) best = took;
     }
     report(name, (double)best / (RANGES * ROWS * PAGES), "ns a row", asked);
 }
 
-static void measure_steps(const char *name, rows_of rows, const char *plan, int pages, size_t items)
+/* Two of the figures are kept, the least of those seen: another machine's work on the same processor is not ours. */
+static void keep_steps(uint64_t *usual, uint64_t *most)
 {
-    static uint64_t steps[1 << 20];
-    size_t count = 0;
+    qsort(steps.ns, steps.count, sizeof *steps.ns, by_size);
+    if (steps.ns[steps.count - 1 - steps.count / 1000] < *usual) {
+        *usual = steps.ns[steps.count - 1 - steps.count / 1000];
+        *most = steps.ns[steps.count - 1];
+    }
+}
+
+static void report_steps(const char *name, uint64_t usual, uint64_t most)
+{
+    report(name, (double)usual / 1000, "us p99.9", 300);
+    printf("%-32s %8.0f us at most, of %zu steps\n", "", (double)most / 1000, steps.count);
+}
+
+static void measure_steps(const char *name, rows_of rows, const char *plan, int pages, size_t items,
+                          const aiocosmos_pk *keys)
+{
+    uint64_t usual = UINT64_MAX, most = 0;
+    int round;
     server.plan = plan;
     make_pages(rows, pages, ROWS);
-    read_all(items, steps, sizeof steps / sizeof *steps, &count);
-    qsort(steps, count, sizeof *steps, by_size);
-    report(name, (double)steps[count - 1 - count / 1000] / 1000, "us p99.9", 300);
-    printf("%-32s %8.0f us at most, of %zu steps\n", "", (double)steps[count - 1] / 1000, count);
+    for (round = 0; round < 3; round++) {
+        read_all(items, keys, true);
+        keep_steps(&usual, &most);
+    }
+    report_steps(name, usual, most);
+}
+
+/* The server closes all idle connections at once, again and again. */
+static void measure_closing(void)
+{
+    aiocosmos_client *client = open_measured(true);
+    aiocosmos_stats stats;
+    uint64_t usual = UINT64_MAX, most = 0;
+    size_t i;
+    int round;
+    steps.count = 0;
+    for (round = 0; round < 200; round++) {
+        CHECK_INT(aiocosmos_warm(client, CONNECTIONS), 0);
+        do {
+            aiocosmos_step(client, 0);
+            aiocosmos_get_stats(client, &stats);
+        } while (stats.connections_idle < CONNECTIONS);
+        for (i = 0; i < machine.count; i++) machine.sockets[i]->closed = true;
+        do {
+            step(client);
+            aiocosmos_get_stats(client, &stats);
+        } while (stats.connections_idle > 0);
+    }
+    close_client(client);
+    keep_steps(&usual, &most);
+    report_steps("100 idle connections closing", usual, most);
 }
 
 #define PLAN(INFO) "{\"partitionedQueryExecutionInfoVersion\":2,\"queryInfo\":{" INFO "},\"queryRanges\":[{\"min\":\"\"," \
@@ -222,6 +281,9 @@ static void measure_steps(const char *name, rows_of rows, const char *plan, int 
 TEST(merging)
 {
     const size_t all = RANGES * ROWS * PAGES;
+    static aiocosmos_pk keys[KEYS];
+    static char names[KEYS][16];
+    size_t i;
     setvbuf(stdout, NULL, _IOLBF, 0);
     measure("passed through", ITEMS, PLAN(""), all, 100);
     measure("ORDER BY a number", NUMBERS, ORDERED("\"Ascending\"", "\"c.n\""), all, 500);
@@ -231,9 +293,15 @@ TEST(merging)
     measure("GROUP BY, three aggregates", GROUPS, GROUPED, 1000, 400);
     server.plan = PLAN("\"aggregates\":[\"Sum\"],\"hasSelectValue\":true" REWRITTEN);
     make_pages(SUMS, 10, 1);
-    read_all(1, NULL, 0, NULL);
+    read_all(1, NULL, false);
     report("an aggregate over 10 pages each", server.trips, "trips", 12);
-    measure_steps("GROUP BY of 400,000 groups", MANY_GROUPS, GROUPED, 25, 400000);
+    measure_steps("GROUP BY of 400,000 groups", MANY_GROUPS, GROUPED, 25, 400000, NULL);
     measure_steps("the best 5,000 of vectors", SCORES, PLAN("\"top\":5000,\"hasNonStreamingOrderBy\":true,"
-                  "\"orderBy\":[\"Ascending\"],\"orderByExpressions\":[\"c.d\"]" REWRITTEN), 8, 5000);
+                  "\"orderBy\":[\"Ascending\"],\"orderByExpressions\":[\"c.d\"]" REWRITTEN), 8, 5000, NULL);
+    for (i = 0; i < KEYS; i++) {
+        snprintf(names[i], sizeof names[i], "tenant-%zu", i);
+        keys[i] = aiocosmos_pk_s(names[i]);
+    }
+    measure_steps("a query of 8,000 keys", ITEMS, PLAN(""), 4, 0, keys);
+    measure_closing();
 }
