@@ -364,7 +364,7 @@ typedef struct aiocosmos_options {
     uint32_t response_bytes_max;  /* a larger body is E_TOO_LARGE (DEFAULT_RESPONSE_BYTES) */
     /* containers whose definition, ranges and session tokens are kept (DEFAULT_CONTAINERS); the longest unused goes */
     uint32_t containers_max;
-    uint32_t step_budget_us;  /* a step takes no new work after this long (default: no budget) */
+    uint32_t step_budget_us;  /* of a step: behind 3/4 of it no new work begins (default: no budget) */
 
     /* Hooks. */
     aiocosmos_resolve_fn resolve_fn; void *resolve_user_data; /* default: our own resolver */
@@ -3317,7 +3317,7 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, cons
     aiocosmos_json_doc *doc = scan->doc;
     uint32_t used = node ? (uint32_t)(node - doc->nodes) : 0;
     uint64_t len = (uint64_t)(scan->end - scan->text), least = used > 0 ? used + used / 2 : AIOC_JSON_NODES_MIN;
-    uint64_t cap = used > 0 ? used * len / (uint64_t)(at - scan->text) / 16 * 17 : len / 10;
+    uint64_t cap = used > 0 ? used * len / (uint64_t)(at - scan->text) / 16 * 17 : len / 8;
     aioc_json_node *nodes = NULL;
     cap = cap < least ? least : used > 0 && cap > 4 * least ? 4 * least : cap;
     for (; cap <= AIOC_JSON_NODES_MAX; cap = least) {
@@ -16519,6 +16519,7 @@ static AIOC_NOINLINE void aioc_range_answer_free(aioc_mem *memory, aioc_range_an
     aiocosmos_json_doc doc;
     if (!answer) return;
     doc = answer->doc;
+    doc.at = 0;  /* it may be half parsed */
     if (doc.cap > answer->spare->cap && doc.cap * sizeof *doc.nodes <= memory->kept_max) {
         answer->doc = *answer->spare;
         *answer->spare = doc;
@@ -22185,7 +22186,9 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
     int wait_ms;
     bool idle = client->engine.pending == 0;
     uint64_t now_us = aioc_reactor_tick(&client->reactor);
-    client->reactor.until_us = client->options.step_budget_us ? now_us + client->options.step_budget_us : 0;
+    uint32_t budget_us = client->options.step_budget_us;
+    /* The last pieces of work, begun before, take the rest. */
+    client->reactor.until_us = budget_us ? now_us + budget_us - budget_us / 4 : 0;
     client->had_turn = 1;
     while (!client->engine.closing && aioc_reactor_dispatch_one(&client->reactor))
         if (aioc_reactor_hurry(&client->reactor)) return false;

@@ -25,6 +25,22 @@ static void reader_close(reader *r)
     CHECK_INT(r->memory.used, 0);
 }
 
+/* Parsing in the smallest pieces gives what parsing at once has given, node for node. */
+static void check_pieces(reader *r, const char *text, size_t len, int parsed)
+{
+    aiocosmos_json_doc pieces;
+    int some;
+    aioc_json_open(&pieces, &r->memory);
+    do some = aioc_json_parse_some(&pieces, text, len, 1);
+    while (some == 1);
+    CHECK_INT(some, parsed);
+    CHECK_STR(pieces.error, r->doc.error);
+    CHECK_INT(pieces.error_at, r->doc.error_at);
+    CHECK_INT(pieces.count, r->doc.count);
+    CHECK_MEM(pieces.nodes, r->doc.nodes, pieces.count * sizeof *pieces.nodes);
+    aioc_json_close(&pieces);
+}
+
 /* Parsing and checking say the same of a text. */
 static int verdict(reader *r, const char *text, size_t len)
 {
@@ -39,6 +55,7 @@ static int verdict(reader *r, const char *text, size_t len)
     CHECK((parsed == 0) == (error == NULL));
     CHECK(error_at <= len);
     CHECK_INT(aioc_json_root(&r->doc).type == AIOCOSMOS_JSON_NONE, parsed != 0);
+    check_pieces(r, copy, len, parsed);
     free(copy);
     return parsed;
 }

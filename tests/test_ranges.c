@@ -299,7 +299,7 @@ TEST(nodes_of_answers_that_are_taken_back_are_kept_for_none)
     aioc_json_open(&answer->doc, &world.memory);
     answer->spare = &world.all.spare;
     answer->body.text = aioc_mem_str(text);
-    CHECK_INT(aioc_range_answer_parse(answer), 0);
+    CHECK_INT(aioc_range_answer_parse(answer, SIZE_MAX), 0);
     reader->streams[0]->first = reader->streams[0]->last = answer;
     reader->window.ahead = 1;
     reader->bytes.held = world.all.held = answer->bytes = sizeof *answer;
