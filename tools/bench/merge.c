@@ -69,8 +69,8 @@ static void answer(peer *link)
 static int put_row(char *out, rows_of rows, int number, int range, const char *rid)
 {
     char item[300];
-    snprintf(item, sizeof item, "{\"id\":\"item-%08d\",\"pk\":\"tenant-%d\",\"n\":%d.25,\"name\":\"a name of some length,"
-             " as names are\",\"tags\":[\"x\",\"y\",%d],\"on\":true,\"_ts\":1795000000}", number, range, number,
+    snprintf(item, sizeof item, "{\"id\":\"item-%08d\",\"pk\":\"tenant-%d\",\"n\":%d.25,\"name\":\"a name of some"
+             " length, as names are\",\"tags\":[\"x\",\"y\",%d],\"on\":true,\"_ts\":1795000000}", number, range, number,
              number % 1000);
     switch (rows) {
     case ITEMS: return sprintf(out, "%s", item);
@@ -88,8 +88,8 @@ static int put_row(char *out, rows_of rows, int number, int range, const char *r
     case SUMS: return sprintf(out, "[{\"item\":%d}]", number);
     default:
         number = rows == GROUPS ? number % 1000 : number;
-        return sprintf(out, "{\"groupByItems\":[{\"item\":\"item-%d\"}],\"payload\":{\"g\":\"item-%d\",\"k\":{\"item\":1},"
-                       "\"s\":{\"item\":%d.5},\"m\":{\"item\":%d,\"item2\":{\"max\":%d,\"count\":1}}}}", number, number,
+        return sprintf(out, "{\"groupByItems\":[{\"item\":\"item-%d\"}],\"payload\":{\"g\":\"item-%d\",\"k\":"
+                       "{\"item\":1},\"s\":{\"item\":%d.5},\"m\":{\"item\":%d,\"item2\":{\"max\":%d,\"count\":1}}}}", number, number,
                        number, number, number);
     }
 }
@@ -167,7 +167,7 @@ static void step(aiocosmos_client *client)
     if (steps.count < sizeof steps.ns / sizeof *steps.ns) steps.ns[steps.count++] = client_ns() - began;
 }
 
-/* All rows of a query, of all keys if there are none, in a client of its own: CPU in ns. items 0: as many as are sent. */
+/* All rows of a query, of all keys if there are none, in a client of its own: CPU in ns. items 0: all that are sent. */
 static uint64_t read_all(size_t items, const aiocosmos_pk *keys, bool budget)
 {
     aiocosmos_client *client = open_measured(budget);
@@ -271,8 +271,8 @@ static void measure_closing(void)
     report_steps("100 idle connections closing", usual, most);
 }
 
-#define PLAN(INFO) "{\"partitionedQueryExecutionInfoVersion\":2,\"queryInfo\":{" INFO "},\"queryRanges\":[{\"min\":\"\"," \
-    "\"max\":\"FF\",\"isMinInclusive\":true,\"isMaxInclusive\":false}]}"
+#define PLAN(INFO) "{\"partitionedQueryExecutionInfoVersion\":2,\"queryInfo\":{" INFO "},\"queryRanges\":[{" \
+    "\"min\":\"\",\"max\":\"FF\",\"isMinInclusive\":true,\"isMaxInclusive\":false}]}"
 #define REWRITTEN ",\"rewrittenQuery\":\"SELECT c._rid FROM c WHERE ({documentdb-formattableorderbyquery-filter})\""
 #define ORDERED(WAYS, BY) PLAN("\"orderBy\":[" WAYS "],\"orderByExpressions\":[" BY "]" REWRITTEN)
 #define GROUPED PLAN("\"groupByExpressions\":[\"c.n\"],\"groupByAliases\":[\"g\",\"k\",\"s\",\"m\"]," \
