@@ -89,8 +89,8 @@ static int put_row(char *out, rows_of rows, int number, int range, const char *r
     default:
         number = rows == GROUPS ? number % 1000 : number;
         return sprintf(out, "{\"groupByItems\":[{\"item\":\"item-%d\"}],\"payload\":{\"g\":\"item-%d\",\"k\":"
-                       "{\"item\":1},\"s\":{\"item\":%d.5},\"m\":{\"item\":%d,\"item2\":{\"max\":%d,\"count\":1}}}}", number, number,
-                       number, number, number);
+                       "{\"item\":1},\"s\":{\"item\":%d.5},\"m\":{\"item\":%d,\"item2\":{\"max\":%d,\"count\":1}}}}",
+                       number, number, number, number, number);
     }
 }
 
@@ -260,6 +260,7 @@ static void measure_closing(void)
             aiocosmos_step(client, 0);
             aiocosmos_get_stats(client, &stats);
         } while (stats.connections_idle < CONNECTIONS);
+        aiocosmos_step(client, 0);                     /* which sees that these are enough */
         for (i = 0; i < machine.count; i++) machine.sockets[i]->closed = true;
         do {
             step(client);
