@@ -529,6 +529,46 @@ TEST(restoring_bears_failing_memory)
     memset(&file, 0, sizeof file);
 }
 
+static int larges;
+
+static void *count_larges(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    (void)user_data;
+    if (new_size > 500000 && new_size > old_size) larges++;
+    return heap_fn(ptr, old_size, new_size, NULL);
+}
+
+/* Items and keys have a table each, which is as large at once as it will be in the end. */
+TEST(tables_are_restored_at_once)
+{
+    aiocosmos_emulator_options options = kept();
+    const char *error;
+    int i;
+    open_kept();
+    CHECK_INT(call("POST", "/dbs", NULL, "{\"id\":\"D\"}"), 201);
+    CHECK_INT(call("POST", "/dbs/D/colls", NULL, "{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}"),
+              201);
+    for (i = 0; i < 40000; i++) add_item("a", f("k%d", i), i);
+    for (i = 0; i < 90; i++) CHECK_INT(call("DELETE", DOCS "/a", key_line(f("k%d", 400 * i)), NULL), 204);
+    for (i = 1; i < 90; i++) CHECK_INT(call("PUT", DOCS "/a", key_line(f("k%d", i)),
+                                            f("{\"id\":\"a\",\"pk\":\"k%d\"}", i)), 200);
+    close_core();
+    options.now_ms = world_now;
+    options.allocate = count_larges;
+    larges = 0;
+    w.core = aiocosmos_emulator_open(&options, &error);
+    CHECK(w.core != NULL);
+    CHECK_INT(aiocosmos_emulator_restore(w.core, file.bytes, file.len, &error), file.len);
+    CHECK(error == NULL);
+    CHECK_INT(larges, 2);
+    w.conn = aiocosmos_emulator_conn_open(w.core);
+    CHECK_INT(call("GET", DOCS "/a", key_line("k400"), NULL), 404);
+    CHECK_INT(call("GET", DOCS "/a", key_line("k39999"), NULL), 200);
+    close_world();
+    free(file.bytes);
+    memset(&file, 0, sizeof file);
+}
+
 /* A file that had got its length when the power failed, and nothing else. */
 TEST(nothing_but_zeros_is_nothing)
 {

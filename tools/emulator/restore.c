@@ -11,6 +11,8 @@ typedef struct emu_restoring {
     const unsigned char *at;
     size_t left;
     bool short_of;                                         /* bytes */
+    const unsigned char *end;                              /* of all frames */
+    int foreseen;                                          /* how often emu_foresee_items has looked */
 } emu_restoring;
 
 static const unsigned char *emu_take_bytes(emu_restoring *r, size_t len)
@@ -82,10 +84,91 @@ static emu_kept_item emu_take_item(emu_restoring *r, bool settled)
     return kept;
 }
 
+static void emu_pass_record(emu_restoring *r, emu_record record)
+{
+    size_t i;
+    switch (record) {
+    case EMU_RECORD_REQUEST:
+        emu_take_bytes(r, 36);
+        for (i = 0; i < 2 + EMU_KEPT_HEADERS; i++) emu_take_counted(r);
+        break;
+    case EMU_RECORD_ITEM:
+    case EMU_RECORD_SETTLED:
+        emu_take_bytes(r, 4);
+        emu_take_item(r, record == EMU_RECORD_SETTLED);
+        break;
+    case EMU_RECORD_POSITION:
+        emu_take_bytes(r, 12);
+        emu_take_bytes(r, (size_t)emu_take_u32(r) * 8);
+        break;
+    case EMU_RECORD_RESHAPING: emu_take_bytes(r, 24); break;
+    case EMU_RECORD_REMOVAL: emu_take_bytes(r, 21); break;
+    case EMU_RECORD_ETAG: emu_take_bytes(r, 8); break;
+    }
+}
+
+/* The length of a whole frame that was restored, and so needs no hash again. 0: there is none. */
+static size_t emu_known_frame_len(const unsigned char *at, size_t left)
+{
+    size_t len = left < EMU_FRAME_HEAD ? 0 : aioc_text_load32le(at);
+    return len <= left - EMU_FRAME_HEAD ? len : 0;
+}
+
+/* How many more items than now a container will have by the end of some records; *last: the greatest number yet. */
+static int64_t emu_count_records(emu_restoring ahead, const emu_container *container, uint64_t *last)
+{
+    int64_t more = 0;
+    while (ahead.left > 0) {
+        emu_record type = (emu_record)*emu_take_bytes(&ahead, 1);
+        emu_restoring record = ahead;
+        bool ours = record.left >= 12 && memcmp(record.at, container->raw_rid + 4, 4) == 0;
+        emu_take_bytes(&record, 4);
+        if (ours && type == EMU_RECORD_REMOVAL) more--;
+        if (ours && (type == EMU_RECORD_ITEM || type == EMU_RECORD_SETTLED)) {
+            uint64_t number = emu_take_u64(&record);
+            more += number > *last;
+            if (number > *last) *last = number;
+        }
+        emu_pass_record(&ahead, type);
+    }
+    return more;
+}
+
+#define EMU_FORESEEN_LEAST 16384                           /* items of which growing begins to cost */
+#define EMU_FORESEEN_MAX   8                               /* times that all is looked through for one container */
+
+/* A container's tables become at once as large as they will be in the end. Growing step by step they would be made anew
+ * at each step, and would take three times the memory, each page of which is a fault, and slow where a virtual machine
+ * has to ask for it. What is not there yet may be damaged: then this is a guess, and the tables grow as ever. */
+static void emu_foresee_items(emu_restoring *r, emu_container *container)
+{
+    aioc_mem *memory = &r->core->store.memory;
+    const emu_table *items = &container->items;
+    uint64_t last = container->next_number;
+    const unsigned char *at = r->at + r->left;
+    int64_t more;
+    size_t frame;
+    if (items->count < EMU_FORESEEN_LEAST || items->count + 1 <= items->size / 4 * 3 ||
+        r->foreseen == EMU_FORESEEN_MAX) return;
+    r->foreseen++;
+    more = emu_count_records(*r, container, &last);
+    for (; (frame = emu_known_frame_len(at, (size_t)(r->end - at))) > 0; at += EMU_FRAME_HEAD + frame) {
+        emu_restoring ahead = *r;
+        ahead.at = at + EMU_FRAME_HEAD;
+        ahead.left = frame;
+        more += emu_count_records(ahead, container, &last);
+    }
+    if (more <= 0 || more > INT32_MAX) return;
+    emu_table_reserve(memory, &container->items, (uint32_t)more + 1);
+    if (container->partitions.count == items->count && memory->max == SIZE_MAX)    /* each has its own, up to here */
+        emu_table_reserve(memory, &container->partitions, (uint32_t)more + 1);
+}
+
 static bool emu_restore_one_item(emu_restoring *r, bool settled)
 {
     emu_container *container = emu_take_container(r);
     emu_kept_item kept = emu_take_item(r, settled);
+    if (container && !r->short_of) emu_foresee_items(r, container);
     r->core->exchange.container = container;
     return container && !r->short_of && kept.ts >= 0 && kept.ts <= UINT32_MAX && kept.lsn >= 0 &&
            emu_restore_item(&r->core->exchange, &kept);
@@ -216,6 +299,7 @@ size_t aiocosmos_emulator_restore(emu_core *core, const void *bytes, size_t len,
     core->store.journaling = false;
     memset(&r, 0, sizeof r);
     r.core = core;
+    r.end = all + len;
     emu_restore_begin(&core->exchange, core);
     while (!wrong && (frame = emu_frame_len(all + at, len - at, &torn)) > 0) {
         r.at = all + at + EMU_FRAME_HEAD;
@@ -236,36 +320,6 @@ size_t aiocosmos_emulator_restore(emu_core *core, const void *bytes, size_t len,
 
 #define EMU_FRAME_FULL ((size_t)256 * 1024)
 #define EMU_ITEM_RECORD 45u                                /* bytes of a settled item's record, without its text */
-
-static void emu_pass_record(emu_restoring *r, emu_record record)
-{
-    size_t i;
-    switch (record) {
-    case EMU_RECORD_REQUEST:
-        emu_take_bytes(r, 36);
-        for (i = 0; i < 2 + EMU_KEPT_HEADERS; i++) emu_take_counted(r);
-        break;
-    case EMU_RECORD_ITEM:
-    case EMU_RECORD_SETTLED:
-        emu_take_bytes(r, 4);
-        emu_take_item(r, record == EMU_RECORD_SETTLED);
-        break;
-    case EMU_RECORD_POSITION:
-        emu_take_bytes(r, 12);
-        emu_take_bytes(r, (size_t)emu_take_u32(r) * 8);
-        break;
-    case EMU_RECORD_RESHAPING: emu_take_bytes(r, 24); break;
-    case EMU_RECORD_REMOVAL: emu_take_bytes(r, 21); break;
-    case EMU_RECORD_ETAG: emu_take_bytes(r, 8); break;
-    }
-}
-
-/* The length of a whole frame that was restored, and so needs no hash again. 0: there is none. */
-static size_t emu_known_frame_len(const unsigned char *at, size_t left)
-{
-    size_t len = left < EMU_FRAME_HEAD ? 0 : aioc_text_load32le(at);
-    return len <= left - EMU_FRAME_HEAD ? len : 0;
-}
 
 /* Whether what has happened is told by nothing else: requests and reshapings, and each change of a container that keeps
  * all versions. record: what follows its type. */
