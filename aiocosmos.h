@@ -16535,21 +16535,21 @@ static AIOC_NOINLINE void aioc_range_answer_free(aioc_mem *memory, aioc_range_an
 static int aioc_range_answer_parse(aioc_range_answer *answer, size_t most)
 {
     aiocosmos_str text = answer->body.text;
+    const size_t had = answer->doc.cap * sizeof(aioc_json_node);
     int status;
-    if (!answer->doc.cap && answer->spare->cap <= text.len / 4) {
+    if (!had && answer->spare->cap <= text.len / 4) {
         answer->doc = *answer->spare;
         aioc_json_open(answer->spare, answer->doc.memory);
     }
     status = aioc_json_parse_some(&answer->doc, text.ptr, text.len, most);
-    if (status > 0) return status;
     if (!status) answer->rows = aioc_json_at(aioc_json_root(&answer->doc), "/Documents");
-    if (answer->rows.type != AIOCOSMOS_JSON_ARR) {
-        aioc_json_close(&answer->doc);
-        return status == AIOCOSMOS_E_NOMEM ? status : AIOCOSMOS_E_PROTOCOL;
-    }
     answer->count = aioc_json_count(answer->rows);
-    answer->bytes += answer->doc.cap * sizeof(aioc_json_node);
-    return 0;
+    if (status < 0 || (!status && answer->rows.type != AIOCOSMOS_JSON_ARR)) {
+        aioc_json_close(&answer->doc);
+        if (status != AIOCOSMOS_E_NOMEM) status = AIOCOSMOS_E_PROTOCOL;
+    }
+    answer->bytes += answer->doc.cap * sizeof(aioc_json_node) - had;
+    return status;
 }
 
 /* A part of the key space as text: min, a NUL, max. Empty: none. */
@@ -17276,16 +17276,16 @@ static bool aioc_range_open_first(aioc_range_stream *stream)
     size_t bytes = answer->bytes;
     int status;
     if (answer->rows.type == AIOCOSMOS_JSON_ARR) return true;
-    if (!aioc_range_may_take(reader, answer->body.text.len * reader->growth, true)) return false;
+    if (!answer->doc.at && !aioc_range_may_take(reader, answer->body.text.len * reader->growth, true)) return false;
     status = aioc_range_answer_parse(answer, AIOC_RANGE_PARSED);
+    reader->bytes.held += answer->bytes - bytes;
+    reader->all->held += answer->bytes - bytes;
     if (status < 0) {
         aioc_range_yield(reader);
         aioc_range_failed(stream, NULL, status);
         return false;
     }
     if (status == 0) {
-        reader->bytes.held += answer->bytes - bytes;
-        reader->all->held += answer->bytes - bytes;
         aioc_range_count_rows(reader, answer);
         aioc_range_has_taken(reader);
     }
