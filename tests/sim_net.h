@@ -34,13 +34,12 @@ typedef struct sim_reader {              /* of one direction of one connection *
 
 static aiocosmos_str sim_header(aiocosmos_str head, const char *name)
 {
-    size_t len = strlen(name), at;
-    for (at = 0; at + len < head.len; at++) {
-        size_t end = at + len;
-        if (head.ptr[at] != '\n' || !aioc_mem_same_nocase(emu_str(head.ptr + at + 1, len), aioc_mem_str(name)))
-            continue;
-        while (end + 1 < head.len && head.ptr[end + 1] != '\r') end++;
-        return emu_str(head.ptr + at + 1 + len, end - at - len);
+    aiocosmos_str line, wanted = aioc_mem_str(name);
+    while (head.len) {
+        aioc_text_split(&head, '\n', &line);
+        if (line.len < wanted.len || !aioc_mem_same_nocase(emu_str(line.ptr, wanted.len), wanted)) continue;
+        line = aioc_text_behind(line, wanted.len);
+        return line.len && line.ptr[line.len - 1] == '\r' ? emu_str(line.ptr, line.len - 1) : line;
     }
     return emu_str("", 0);
 }
@@ -79,8 +78,11 @@ static size_t sim_read_along(sim_reader *reader, const char *bytes, size_t len, 
     size_t used = 0;
     *whole = false;
     while (used < len && !*whole) {
-        reader->bytes = (char *)world_grow(reader->bytes, reader->len, &reader->cap, 1);
-        reader->bytes[reader->len++] = bytes[used++];
+        const char *from = bytes + used, *line = reader->head_len ? NULL : memchr(from, '\n', len - used);
+        size_t left = reader->head_len ? reader->head_len + reader->body_len - reader->len : SIZE_MAX;
+        size_t take = line ? (size_t)(line + 1 - from) : left < len - used ? left : len - used;
+        world_append(&reader->bytes, &reader->len, &reader->cap, from, take);
+        used += take;
         if (!reader->head_len && reader->len >= 4 && memcmp(reader->bytes + reader->len - 4, "\r\n\r\n", 4) == 0) {
             long body = sim_number(sim_header(emu_str(reader->bytes, reader->len), "content-length: "));
             reader->head_len = reader->len;
