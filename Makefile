@@ -162,6 +162,15 @@ TEST = $(call compile,$(CC) -std=gnu99 $(TEST_CFLAGS))
 C++  = $(call compile,$(CXX) -std=gnu++11 $(CXXFLAGS))
 LINK = $(LDFLAGS) $(BEARSSL_LIBS)
 
+# One of the examples and the benchmarks compile the implementation as a program does; the others share it: what
+# AIOCOSMOS_IMPLEMENTED leaves out of them is linked. That spares the compiler minutes.
+SHARING := $(B)/aiocosmos $(B)/bench/query $(filter-out %/hello,$(EXAMPLES))
+$(SHARING): $(B)/implementation.o
+$(SHARING): private CPPFLAGS += -DAIOCOSMOS_IMPLEMENTED
+
+$(B)/implementation.o: aiocosmos.h | build/bearssl
+	$(call compile,$(CC) -std=gnu99 $(CFLAGS) -DAIOCOSMOS_IMPLEMENTATION -x c) -c
+
 $(B)/aiocosmos: tools/cli/main.c $(CLI) | build/bearssl
 	$(C) $(LINK)
 
@@ -187,16 +196,6 @@ $(B)/tools/emulator/library.o: tools/emulator/unit.c | build/bearssl
 $(B)/examples/%: examples/%.c | build/bearssl
 	$(TEST) $(LINK)
 
-# One of them compiles the implementation as a program does; the others share it: what AIOCOSMOS_IMPLEMENTED leaves out of
-# them is linked. That spares the compiler two minutes.
-SHARING := $(filter-out %/hello %/telemetry,$(EXAMPLES))
-$(SHARING): $(B)/examples/aiocosmos.o
-$(SHARING): private CPPFLAGS += -DAIOCOSMOS_IMPLEMENTED
-
-$(B)/examples/aiocosmos.o: aiocosmos.h | build/bearssl
-	$(call compile,$(CC) -std=gnu99 $(TEST_CFLAGS) -DAIOCOSMOS_IMPLEMENTATION -x c) -c
-
-$(B)/examples/telemetry: TEST_CFLAGS = $(CFLAGS)
 $(B)/examples/libuv_host: LINK += $(LIBUV)
 $(B)/examples/glib_host: LINK += $(GLIB)
 $(B)/examples/one_client_a_thread: LINK += -pthread

@@ -1,17 +1,18 @@
-/* bench/query.c: queries across partitions, for `make bench-queries`: how many merged rows a second, at what CPU, and in
- * how much memory.
+/* bench/query.c: queries across partitions, for `make bench-queries`: how many merged rows a second, at what CPU, and
+ * in how much memory.
  *
  *     query URL ROWS            a container of so many documents: ORDER BY of all, in a limit that is stated
  *     query URL ROWS DOCUMENTS  and one of so many documents, kept for others: ORDER BY, DISTINCT, GROUP BY
  *
- * The emulator decides how many partitions there are. Exit status 1: rows were missing or in disorder, or the memory was
- * more than stated. */
+ * The emulator decides how many partitions there are. Exit status 1: rows were missing or in disorder, or the memory
+ * was more than stated. */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #define IN_FLIGHT   100u
