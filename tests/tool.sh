@@ -70,6 +70,8 @@ part_usage() {
     says "no command 'frobnicate'"
     exits 2 "$tool" qurey a b c
     says "did you mean 'query'?"
+    exits 2 "$tool" describe game players
+    says "did you mean 'container describe'?"
     exits 2 "$tool" db
     says 'aiocosmos db --help'
     exits 2 "$tool" db frobnicate
@@ -709,8 +711,11 @@ layouts() {
     printf 'id;region\n1;eu\n' >"$work/laid.csv"
     exits 1 "$tool" import game laid "$work/laid.csv" --csv
     says 'and commas separate columns: id;region'
-    exits 3 "$tool" import game laid "$work/laid.csv" --rejects /dev/null
-    says "if $work/laid.csv holds comma-separated values, --csv reads them"
+    exits 2 "$tool" import game laid "$work/laid.csv" --rejects "$work/untouched"
+    says "$work/laid.csv: no JSON, but comma-separated values, it seems: --csv reads them"
+    is "$(test -e "$work/untouched"; echo $?)" 1 'no rejects of a file that was not read'
+    echo '{"id":"json","region":"eu"}' >"$work/json.csv"
+    exits 0 "$tool" import game laid "$work/json.csv"
     exits 0 "$tool" query game laid 'SELECT * FROM c WHERE false' --csv
     cp "$work/out" "$work/laid.csv"
     exits 0 "$tool" import game laid "$work/laid.csv" --csv

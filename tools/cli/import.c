@@ -635,10 +635,14 @@ static bool open_rejects(importer *im)
     return fd >= 0;
 }
 
-static bool is_named_csv(const char *path)
+/* A file whose name says so, and which begins as no JSON value does that a document can be part of. Nothing is read. */
+static bool is_csv_by_its_looks(const char *path, int fd)
 {
+    char first[64];
     size_t len = strlen(path);
-    return len > 4 && strcasecmp(path + len - 4, ".csv") == 0;
+    ssize_t got = len > 4 && strcasecmp(path + len - 4, ".csv") == 0 ? pread(fd, first, sizeof first, 0) : 0, at = 0;
+    while (at < got && strchr(" \t\r\n\xef\xbb\xbf", first[at])) at++;
+    return at < got && first[at] != '{' && first[at] != '[';
 }
 
 static int report_import(importer *im)
@@ -656,8 +660,6 @@ static int report_import(importer *im)
     if (totals->failed && im->rejects_fd != STDERR_FILENO) fprintf(stderr, ": see %s", t->option[OPT_REJECTS]);
     fprintf(stderr, "; %.2f RU, %" PRIu64 " retries, %.2f s, %.0f a second\n", totals->charge_ru, totals->retries,
             im->seconds, per_second);
-    if (totals->succeeded == 0 && totals->failed && !im->is_csv && is_named_csv(t->operand[2]))
-        say(t, "if %s holds comma-separated values, --csv reads them", t->operand[2]);
     put_totals(totals, im->seconds);
     if (!stdout_works(t) || im->broken) return EXIT_REFUSED;
     if (im->given_up && totals->failed == 0) return EXIT_REFUSED;
@@ -719,6 +721,11 @@ int import(tool *t)
     if (fd < 0) return EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);              /* a reader that went away must not end us with documents in flight */
     im.is_csv = has(t, OPT_CSV);
+    if (!im.is_csv && is_csv_by_its_looks(t->operand[2], fd)) {
+        say(t, "%s: no JSON, but comma-separated values, it seems: --csv reads them", t->operand[2]);
+        close(fd);
+        return see_help(t);
+    }
     if (!input_open(&im.in, fd)) say(t, "no memory");
     else if (open_rejects(&im)) status = import_lines(&im, (uint32_t)concurrency);
     if (im.rejects_fd > STDERR_FILENO) close(im.rejects_fd);

@@ -93,7 +93,8 @@ static const char *nearest_option(const tool *t, const char *typed, size_t len)
     return name;
 }
 
-/* The same of commands: of those of a group, their second word. Returns the whole name. */
+/* The same of commands: of those of a group, their second word; else their first or, where none is near, the very
+ * second one. Returns the whole name. */
 static const char *nearest_command(const char *group, const char *typed)
 {
     size_t best = SIZE_MAX;
@@ -111,6 +112,10 @@ static const char *nearest_command(const char *group, const char *typed)
         best = far;
         name = commands[i].name;
     }
+    for (i = 0; !group && !name && i < command_count; i++) {
+        const char *second = strchr(commands[i].name, ' ');
+        if (second && strcmp(second + 1, typed) == 0) name = commands[i].name;
+    }
     return name;
 }
 
@@ -122,9 +127,12 @@ static int no_such_command(tool *t)
         return see_help(t);
     }
     if (!is_group(t->word[0])) {
+        size_t len;
         meant = nearest_command(NULL, t->word[0]);
-        say(t, "there is no command '%s'%s%.*s%s", t->word[0], meant ? ": did you mean '" : "",
-            meant ? (int)strcspn(meant, " ") : 0, meant ? meant : "", meant ? "'?" : "");
+        len = meant ? strcspn(meant, " ") : 0;
+        if (len && meant[len] && strcmp(meant + len + 1, t->word[0]) == 0) len = strlen(meant);
+        say(t, "there is no command '%s'%s%.*s%s", t->word[0], meant ? ": did you mean '" : "", (int)len,
+            meant ? meant : "", meant ? "'?" : "");
         return see_help(t);
     }
     meant = t->words > 1 ? nearest_command(t->word[0], t->word[1]) : NULL;
