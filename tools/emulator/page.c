@@ -243,8 +243,8 @@ static uint64_t emu_scan_begin(emu_job *job, emu_sql_run *run)
     return emu_sql_steps(run);
 }
 
-/* Whether an item's own text is tried before the whole of it is put together: it is read a second time if it passes, so
- * not where most do. Some are tried all the same, since what comes may be otherwise. */
+/* Whether an item's own text is tried before the whole of it is put together: mostly it is read a second time if it
+ * passes, so not where most do. Some are tried all the same, since what comes may be otherwise. */
 static bool emu_scan_tries(emu_scan *scan)
 {
     if (scan->tried >= 16 && scan->passed > scan->tried / 2 && ++scan->untried % 16 != 0) return false;
@@ -267,7 +267,7 @@ int emu_scan_item(emu_exchange *x, emu_job *job, const emu_item *item, emu_sql_r
     job->scan.steps += EMU_ITEM_STEPS;
     if (shape && shape->blind) return emu_scan_count(job, run, before, emu_sql_feed(run, "{}", 2));
     job->scan.bytes += item->text_len;
-    if (shape && shape->own_filter && !shape->own && emu_scan_tries(&job->scan)) {
+    if (shape && shape->own_filter && !shape->own && (shape->own_row || emu_scan_tries(&job->scan))) {
         aiocosmos_str own = emu_item_own(item);
         status = emu_sql_tries(run, own.ptr, own.len);
         if (status != 1) return emu_scan_count(job, run, before, status);

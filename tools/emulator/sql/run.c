@@ -29,6 +29,7 @@ struct emu_sql_run {
     const sql_value *aggregates;       /* results, while a group is projected */
     const sql_value *group_keys;
     aioc_mem_buffer row, keys;
+    bool tried;                        /* the document that is fed next was parsed already, but for its end */
     uint64_t documents, next;          /* the number of the last that was fed; of the next, if that was said */
     uint64_t row_document;             /* the one that the row at hand comes from */
     sql_work work;
@@ -1149,12 +1150,28 @@ static void sql_take_document(emu_sql_run *run, const char *document, size_t len
     sql_read(&run->arena, aioc_json_root(&run->document), &run->bindings[source->root]);
 }
 
+/* What was parsed says where the values are in a text that begins with the same bytes, too. */
+static void sql_take_tried(emu_sql_run *run, const char *document, size_t len)
+{
+    aiocosmos_json root = aioc_json_root(&run->document);
+    size_t before = (size_t)(root.ptr - run->document.text);
+    sql_arena_reset(&run->arena);
+    sql_work_reset(&run->work);
+    sql_allow_steps(&run->env);
+    root.ptr = document + before;
+    root.len = len - before;
+    sql_read(&run->arena, root, &run->bindings[run->innermost->select->sources[0].root]);
+}
+
 static void sql_feed(emu_sql_run *run, const char *document, size_t len)
 {
     const sql_source *source = &run->innermost->select->sources[0];
+    bool tried = run->tried;
     sql_value room;
     run->row_document = run->documents;
-    sql_take_document(run, document, len);
+    run->tried = false;
+    if (tried) sql_take_tried(run, document, len);
+    else sql_take_document(run, document, len);
     if (!run->served) sql_count_read(run);
     sql_pipe_source(run->innermost, 0, sql_eval_ref(run, source->path, &room));
 }
@@ -1184,7 +1201,10 @@ int emu_sql_tries(emu_sql_run *run, const char *document, size_t len)
     if (setjmp(run->env.leave)) return -1;
     sql_take_document(run, document, len);
     run->bindings[select->sources[0].slot] = run->bindings[select->sources[0].root];
-    if (sql_is_true(run, select->where)) return 1;
+    if (sql_is_true(run, select->where)) {
+        run->tried = emu_sql_run_shape(run)->own_row;
+        return 1;
+    }
     run->documents = next ? next : documents + 1;
     run->next = 0;
     if (!run->served || sql_has_to_read(run, select->where)) sql_count_read(run);

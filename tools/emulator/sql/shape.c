@@ -450,6 +450,18 @@ static bool sql_is_blind(const sql_select *select)
     return true;
 }
 
+/* SELECT *, of which all else looks at own properties: what is behind these is needed as text alone. */
+static bool sql_gives_documents(const sql_select *select)
+{
+    uint32_t i;
+    if (!sql_has_plain_source(select) || select->distinct || select->rank || select->group_count ||
+        select->item_count != 1 || (!select->star && !select->value) || select->items[0]->kind != SQL_ALIAS ||
+        !select->where || !sql_looks_at_own(select->where)) return false;
+    for (i = 0; i < select->order_count; i++)
+        if (!sql_looks_at_own(select->orders[i].node)) return false;
+    return true;
+}
+
 /* Aggregates of constants or of one path, and nothing else of a document. */
 static bool sql_only_aggregates(sql_shaper *shaper, const sql_node *node, const char **path)
 {
@@ -543,6 +555,7 @@ static void sql_shape(emu_sql_query *query)
     shape->blind = sql_is_blind(query->select);
     shape->own = sql_is_own(query->select) && !query->resume.has_rid;
     shape->own_filter = sql_has_plain_source(select) && select->where && sql_looks_at_own(select->where);
+    shape->own_row = sql_gives_documents(query->select) && !query->resume.has_rid;
     memset(&shaper, 0, sizeof shaper);
     shaper.arena = &query->arena;
     shaper.source = select->source_count ? &select->sources[0] : NULL;

@@ -32,11 +32,11 @@ typedef struct emu_sql_error {
                                         * of a run, a sentence */
 } emu_sql_error;
 
-/* body: the request's JSON, {"query":"…","parameters":[{"name":"@a","value":1}]}, and for ORDER BY where to go on,
- * "resumeFilter":{"value":[1],"rid":"…","exclude":false}: with what sorts behind these values or is the same in all but
- * comes behind the document of that _rid; exclude false: also with that document, or without a rid with all that is the
- * same. Rows that sort the same come in the order in which their documents were fed. now_ms: the Unix time that
- * GetCurrentDateTime and its like return. memory: for all that the query and its runs and plans take; NULL: the
+/* body: the request's JSON, {"query":"...","parameters":[{"name":"@a","value":1}]}, and for ORDER BY where to go on,
+ * "resumeFilter":{"value":[1],"rid":"...","exclude":false}: with what sorts behind these values or is the same in all
+ * but comes behind the document of that _rid; exclude false: also with that document, or without a rid with all that
+ * is the same. Rows that sort the same come in the order in which their documents were fed. now_ms: the Unix time
+ * that GetCurrentDateTime and its like return. memory: for all that the query and its runs and plans take; NULL: the
  * process's. NULL: *error says why. */
 EMU_PRIVATE emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, aioc_mem *memory,
                                            emu_sql_error *error);
@@ -101,6 +101,7 @@ typedef struct emu_sql_shape {
     bool blind;                        /* what is in documents makes no difference, only that they are there */
     bool own;                          /* what the service adds to them makes none */
     bool own_filter;                   /* and none to whether they give rows at all: emu_sql_tries may be asked */
+    bool own_row;                      /* and rows are the documents: what was tried is not parsed again to be fed */
 } emu_sql_shape;
 
 /* The query's own; after emu_sql_go_on. */
@@ -162,8 +163,8 @@ EMU_PRIVATE bool emu_sql_has_more(const emu_sql_run *run); /* after the end: the
  * inside, the others by emu_sql_finish. */
 #define EMU_SQL_PAUSED 2
 EMU_PRIVATE int emu_sql_feed(emu_sql_run *run, const char *document, size_t len);
-/* Of an own_filter: whether a document, given without what the service adds, meets it. 1: it is to be fed. 0: it gives
- * no rows, and is through as if it had been fed. */
+/* Of an own_filter: whether a document, given without what the service adds, meets it. 1: it is to be fed next, with
+ * that behind all but its last byte. 0: it gives no rows, and is through as if it had been fed. */
 EMU_PRIVATE int emu_sql_tries(emu_sql_run *run, const char *document, size_t len);
 EMU_PRIVATE int emu_sql_finish(emu_sql_run *run);
 EMU_PRIVATE int emu_sql_resume(emu_sql_run *run);
