@@ -4,7 +4,7 @@
 
 #include "exchange.h"
 
-/* Changes the JSON text as the operations of a patch say, or refuses. */
+/* Changes the JSON text as the operations of a patch say, or refuses. Then core->doc2 is the document, parsed. */
 EMU_PRIVATE bool emu_patch(emu_exchange *x, aiocosmos_json operations, emu_text *document);
 
 #endif
