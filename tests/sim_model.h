@@ -277,6 +277,18 @@ static const sim_version *sim_version_since(sim_item *item, uint64_t from_us, ai
     return NULL;
 }
 
+/* Whether it was not there, or had another ETag, some time since from_us. */
+static bool sim_was_other_since(sim_item *item, uint64_t from_us, const char *etag)
+{
+    size_t i = (size_t)(sim_latest(item) - item->version) + 1;
+    while (i-- > 0) {
+        const sim_version *version = &item->version[i];
+        if (!version->present || strcmp(version->etag, etag) != 0) return true;
+        if (version->from_us < from_us) return false;
+    }
+    return true;
+}
+
 /*------------------------------------------------------------------------------
  * Looking into the store
  *----------------------------------------------------------------------------*/
@@ -682,6 +694,9 @@ static void sim_check_written(sim *s, const sim_op *op, const aiocosmos_result *
     if (answered && result->status == 409 && op->kind == AIOCOSMOS_CREATE_ITEM)
         SIM_CHECK(&s->world, sim_version_since(item, op->submitted_us, no_etag, true),
                   "operation %ld: item %s is said to be there, and was not", op->number, item->id);
+    if (answered && result->status == 412)
+        SIM_CHECK(&s->world, *op->if_match && sim_was_other_since(item, op->submitted_us, op->if_match),
+                  "operation %ld: item %s is said not to be %s, and was", op->number, item->id, op->if_match);
     if (answered && result->status == 404 && result->sub_status == 0)
         SIM_CHECK(&s->world, sim_version_since(item, op->submitted_us, no_etag, false),
                   "operation %ld: item %s is said to be missing, and was not", op->number, item->id);
