@@ -58,6 +58,40 @@ mutant "an item's time begins anew each time" 's/if \(!item->deadline_us\) item-
 mutant "a bulk does not grow" 's/^ +bulk->allowed \+= .*//'
 mutant "a bulk does not grow where answers take long" \
     's/(took_us > ms \* UINT64_C\(250\)) && took_us > 2 \* bulk->least_us/\1/'
+mutant "a token is kept of the wrong range" \
+    's/kept = aioc_account_token_merge\(container, id,/kept = aioc_account_token_merge(container, aioc_mem_str("0"),/'
+mutant "a range that is new has nothing of its parents' tokens" \
+    's/^ +if \(!in\.some\) aioc_account_add_all\(&in, parents, given\);//'
+mutant "a write that may be applied is told as not sent" \
+    's/\(verdict\.doubt \? AIOCOSMOS_FATE_MAYBE_APPLIED$/(false ? AIOCOSMOS_FATE_MAYBE_APPLIED/'
+mutant "a write that is given up is told as not sent" 's/^ +if \(sent && op->is\.write\) op->past\.doubt = true;//'
+mutant "a bulk's item that is given up is told as not sent" \
+    's/item->now\.past\.doubt \|\| \(sent && item->now\.is\.write\)/item->now.past.doubt/'
+mutant "a 304 is waited for as long as it is" 's/ \|\| response->status == 304\) \{/) {/'
+mutant "what is split begins anew" '/_range_recut\(/,/^}/s/aioc_range_ask_from\(old\)/aioc_mem_str("")/'
+mutant "null, false and true are told as one by DISTINCT" \
+    's/AIOC_VAL_KIND_SIMPLE \| \(uint64_t\)aioc_val_rank\(value\) << 8/AIOC_VAL_KIND_SIMPLE/'
+mutant "a write goes without its If-Match" 's/^ +if \(request->if_match\.ptr\) aioc_request_put_line\(.*//'
+mutant "an operation of a batch goes without its If-Match" \
+    's/^ +at = aioc_batch_put_string\(at, .*ifMatch.*//'
+mutant "a deadline does not count in the queue" \
+    '/^static void aioc_op_timer_fired/,/^}/s/^ +if \(op->deadline_us && /    if (op->attempt.exchange.queued) {\
+    op->deadline_us += 1000000; aioc_op_time(op, op->engine->reactor->now_us); return; }\
+&/'
+mutant "a page's end is asked for from the first answer's" \
+    '/_ask_from\(const/,/^}/s/stream->last \? &stream->last->behind/stream->first ? \&stream->first->behind/'
+mutant "a token is behind answers that were not given" \
+    's/(pieces\[count\]\.continuation = )aioc_mem_text\(&stream->position\)/\1aioc_range_ask_from(stream)/'
+mutant "a bulk's answers are shifted by one" \
+    '/^static void aioc_bulk_take_answer/,/^}/s/for \(i = 0;/for (i = 0, aioc_json_next(list, NULL, \&entry);/'
+mutant "a transaction's results are turned round" \
+    '/^static bool aioc_batch_read_all/,/^}/s/results\[i\]/results[count - 1 - i]/'
+mutant "a connection is used again before the answer to what was cancelled" \
+    '/_pool_cancel\(/,/^}/s/aioc_http_drain\(&connection->http\);/aioc_pool_make_idle(connection); return sent;/'
+mutant "a token loses a group at a page's end" \
+    '/_chain_rest\(aioc/,/^}/s/at = chain->at,/at = chain->at + (chain->at \&\& chain->at + 1 < stage->count),/'
+mutant "an operation of a batch has an If-Match that nothing has" \
+    's/(ifMatch[^,]*, )what->if_match\)/\1what->if_match.ptr ? aioc_mem_str("none") : what->if_match)/'
 mutant "a worker writes leases without their ETag" 's/^ +request\.if_match = .*//' $processor
 mutant "a worker checkpoints a page before it is dealt with" \
     's/!cfp_set\(&l->behind_page, page->continuation\)/& || !cfp_set(\&l->continuation, page->continuation)/' $processor
