@@ -14,6 +14,9 @@
 #define AIOC_KEY_BYTES_MAX 200        /* some keys at a time, so that a query's are several times some */
 #include "sim_workers.h"
 
+#ifndef SIM_FAILURES_MAX
+#define SIM_FAILURES_MAX  20u            /* then a batch ends */
+#endif
 #define SIM_WHOLE_SEEDS   1500u         /* meet everything; fewer need not */
 #ifdef __SANITIZE_ADDRESS__
 #define SIM_DEFAULT_SEEDS 300u
@@ -109,7 +112,7 @@ static int sim_batch(uint64_t from, uint64_t count, bool whole)
     uint64_t seed = from;
     unsigned missing, i;
     if (report == MAP_FAILED) return perror("sim"), 1;
-    while (seed < from + count && report->failed < 20) seed = sim_run_some(seed, from + count, report);
+    while (seed < from + count && report->failed < SIM_FAILURES_MAX) seed = sim_run_some(seed, from + count, report);
     missing = sim_print_coverage(report);
     for (i = 0; whole && i < SIM_COVERED_COUNT; i++)
         if (report->covered[i] == 0) printf("sim: %s never happened: the batch has stopped testing it\n",
