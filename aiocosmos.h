@@ -18382,12 +18382,12 @@ static void aioc_query_read_sequence(aioc_query *query)
         why = aioc_query_emit(query, query->chain.wrapped ? aioc_json_at(answer->row, "/payload") : answer->row);
         answer->used++;
     }
-    if (why) {
+    if (why) aioc_query_row_failed(query, why);
+    if (why || aioc_query_overfull(query)) {
         aioc_page_empty(cursor);
-        aioc_query_row_failed(query, why);
         return;
     }
-    if (aioc_query_overfull(query) || answer->used < answer->count) return;
+    if (answer->used < answer->count) return;
     query->taken = NULL;
     aioc_range_answer_free(query->memory, answer);
     if (!query->chain.collects && (reader->page_rows || !cursor->skip_empty)) aioc_page_show(cursor);
@@ -18877,7 +18877,7 @@ static bool aioc_query_has_more(const aioc_page_cursor *cursor)
 {
     const aioc_query *query = aioc_query_of(cursor);
     uint32_t place;
-    if (query->reader.yielded) return true;
+    if (query->reader.yielded || query->taken) return true;
     if (query->stage == AIOC_QUERY_GIVING) return aioc_row_chain_has_more(&query->chain);
     if (cursor->from.progress.take == 0) return false;
     for (place = 0; place < query->reader.stream_count; place++)
@@ -18888,6 +18888,7 @@ static bool aioc_query_has_more(const aioc_page_cursor *cursor)
 static int aioc_query_place(aioc_page_cursor *cursor, aioc_pos *position)
 {
     aioc_query *query = aioc_query_of(cursor);
+    if (query->taken) return 0;  /* no token stands within an answer: the next page has one */
     if (query->reader.by_key) return AIOC_POS_AT_SERVICE;
     memcpy(position->key, query->key, sizeof position->key);
     if (query->stage == AIOC_QUERY_GIVING) {

@@ -2379,6 +2379,50 @@ TEST(hosts_may_let_go_of_anything_in_any_callback)
     }
 }
 
+/* A page that a deadline ends within an answer has no token, for that would stand behind rows that were not given; who
+ * goes on loses none. Nor is there a page of half an answer whose rows take too much memory. */
+TEST(no_token_stands_within_an_answer)
+{
+    static reading got;
+    enum { ROWS_THERE = 100 };
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    size_t distinct = 0;
+    int steps, halves = 0;
+    while (strcmp(shapes[distinct].name, "distinct") != 0) distinct++;
+    options.step_budget_us = 1;
+    for (steps = 0; steps < 60; steps++) {
+        int step;
+        serve_shape(&shapes[distinct]);
+        serve_few(ROWS_THERE);
+        client = open_client(&options);
+        memset(&got, 0, sizeof got);
+        CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+        CHECK_INT(aiocosmos_cursor_next(client, got.query, on_rows, &got), 0);
+        for (step = 0; step < steps && got.pages == 0; step++) aiocosmos_step(client, 0);
+        if (got.pages == 0) net.now_us += 60000000;
+        drain(client);
+        if (got.status == 0 && got.items < ROWS_THERE) {
+            CHECK(got.items > 0 && got.more && got.token[0] == 0);
+            halves++;
+        }
+        while (got.status ? got.status == AIOCOSMOS_E_TIMEOUT : got.more) CHECK_INT(next_page(client, &got), 0);
+        CHECK_INT(got.items, ROWS_THERE);
+        aiocosmos_cursor_close(client, got.query);
+        close_client(client);
+    }
+    CHECK(halves > 0);
+    serve_shape(&shapes[distinct]);
+    serve_few(ROWS_THERE);
+    request.memory_max = 58;
+    client = open_client(&options);
+    read_all(client, &request, &got, 1);
+    CHECK_INT(got.status, AIOCOSMOS_E_TOO_LARGE);
+    CHECK_INT(got.items, 0);
+    close_client(client);
+}
+
 /* With a budget that allows nothing, little room and answers in pieces: closed or destroyed at every moment. */
 TEST(queries_can_be_closed_or_left_at_every_moment)
 {
