@@ -113,7 +113,7 @@ fuzzers: $(if $(ONLY),$(B)/tests/fuzz/fuzz_$(ONLY),$(FUZZERS))
 mutants: $(EMULATOR) ## breaks the library on purpose: the simulation has to notice each time
 	BUILD=$(B) CC='$(CC)' BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' tests/mutants.sh
 
-bench: $(addprefix $(B)/bench/,run client json server) ## inserts beside wrk's and SDKs'; BENCH_SECONDS=1: short
+bench: $(addprefix $(B)/bench/,run client json server) build/certs/done ## inserts beside wrk's and SDKs'; BENCH_SECONDS=1: short
 	command -v wrk >/dev/null || tools/apt-install.sh wrk || echo "going on without wrk"
 	tools/bench/unit.sh $(CC) -std=gnu99 $(CPPFLAGS) -I. $(BEARSSL_CFLAGS)
 	$(B)/bench/run tools/bench/wrk.lua

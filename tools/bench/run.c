@@ -1,6 +1,6 @@
 /* bench/run.c: `make bench`: inserts by the library beside inserts by wrk, on the same minimal server, in alternation;
  * then what only the library can say of itself. Everything is a process of its own, and CPU time is what the system
- * charged that process for its whole life.
+ * charged that process for its whole life. Where stunnel is installed, both insert over TLS, too, which it ends.
  *
  * Environment: BENCH_SECONDS (3) for each run, BENCH_ROUNDS (5), BENCH_BOUND (1.5): the highest ratio of CPU time per
  * insert, ours by wrk's, with which the exit status is 0. It is 1 above that, and 2 when something did not run. */
@@ -27,10 +27,10 @@
 #define SERVER_LOAD  0.85                  /* with more, the server may be what limits the rate */
 #define OWN_LOAD     0.85                  /* with less, the machine was busy with something else */
 
-enum { WRK, WRK_FIXED, BULK, SUBMIT, BATCHES, CONTENDERS };
+enum { WRK, WRK_FIXED, BULK, SUBMIT, BATCHES, WRK_TLS, SUBMIT_TLS, CONTENDERS };
 
 static const char *const contender_names[CONTENDERS] = {
-    "wrk", "wrk, no script", "aiocosmos, bulk", "aiocosmos, submit", "in batches"
+    "wrk", "wrk, no script", "aiocosmos, bulk", "aiocosmos, submit", "in batches", "wrk, TLS", "submit, TLS"
 };
 
 typedef struct measures {                  /* of one contender, one of each per round */
@@ -51,23 +51,31 @@ typedef struct server_stats {
 
 typedef struct bench {
     char folder[4096], script[4096];       /* where the programs are, and wrk's script */
-    char url[128], seconds[16];
+    char url[128], tls_url[128], seconds[16];
     int rounds, port, server_cpu, load_cpu;          /* a CPU < 0: not tied to one */
     double bound;
     bool wrk;
-    pid_t server;
+    pid_t server, tls;                     /* tls: stunnel before the server; 0: there is none */
     measures of[CONTENDERS];
 } bench;
 
 static bench b;
 
+static void stop_servers(void)
+{
+    const pid_t servers[] = { b.tls, b.server };
+    int i;
+    for (i = 0; i < 2; i++) {
+        if (servers[i] <= 0) continue;
+        kill(servers[i], SIGTERM);
+        waitpid(servers[i], NULL, 0);
+    }
+}
+
 static void give_up(const char *what, const char *why)
 {
     fprintf(stderr, "bench: %s: %s\n", what, why);
-    if (b.server > 0) {
-        kill(b.server, SIGTERM);
-        waitpid(b.server, NULL, 0);
-    }
+    stop_servers();
     exit(2);
 }
 
@@ -192,6 +200,50 @@ static void server_start(void)
     b.port = atoi(strrchr(b.url, ':') + 1);
 }
 
+/* A port that nobody has at the moment. */
+static int free_port(void)
+{
+    struct sockaddr_in address;
+    socklen_t len = sizeof address;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &len) < 0)
+        give_up("a port for stunnel", strerror(errno));
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+/* Others' TLS before the server, on its CPU, for wrk as for us: its certificate is one of the tests'. */
+static void tls_start(void)
+{
+    char path[sizeof b.folder + 16], line[1024];
+    const char *argv[] = { "sh", "-c", "exec stunnel \"$0\" 2>/dev/null", path, NULL };
+    const int port = free_port();
+    FILE *file;
+    int fd;
+    snprintf(path, sizeof path, "%s/stunnel.conf", b.folder);
+    file = fopen(path, "w");
+    if (!file || fprintf(file, "foreground = yes\npid =\noutput = /dev/stdout\ndebug = notice\nsslVersion = TLSv1.2\n"
+                         "socket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n[bench]\naccept = 127.0.0.1:%d\n"
+                         "connect = 127.0.0.1:%d\ncert = build/certs/ec/good.pem\nkey = build/certs/ec/leaf.key\n",
+                         port, b.port) < 0 || fclose(file) != 0)
+        give_up(path, strerror(errno));
+    b.tls = start(argv, b.server_cpu, &fd);
+    file = fdopen(fd, "r");
+    do if (!file || !fgets(line, sizeof line, file)) give_up("stunnel", "did not start");
+    while (!strstr(line, "Configuration successful"));
+    if (fork() == 0) {                     /* what it has to say of each connection must not stop it */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        while (read(fd, line, sizeof line) > 0) continue;
+        _exit(0);
+    }
+    fclose(file);
+    snprintf(b.tls_url, sizeof b.tls_url, "https://127.0.0.1:%d", port);
+}
+
 /* What the server says of itself, asked on a connection of our own. */
 static server_stats server_ask(void)
 {
@@ -227,13 +279,19 @@ static server_stats server_ask(void)
 static const child *run_contender(int who)
 {
     char path[sizeof b.folder + 16], duration[sizeof b.seconds + 1];
-    const char *ours[] = { path, b.url, who == BULK ? "bulk" : who == BATCHES ? "batches" : "submit", b.seconds, NULL };
-    const char *wrk[] = { "wrk", "-t1", "-c100", "-d", duration, "-s", b.script, b.url, NULL };
+    const char *url = who >= WRK_TLS ? b.tls_url : b.url;
+    const char *ours[] = { path, url, who == BULK ? "bulk" : who == BATCHES ? "batches" : "submit", b.seconds, NULL };
+    const char *wrk[] = { "wrk", "-t1", "-c100", "-d", duration, "-s", b.script, url, NULL };
     snprintf(path, sizeof path, "%s/client", b.folder);
     snprintf(duration, sizeof duration, "%ss", b.seconds);
     if (who == WRK_FIXED) setenv("BENCH_FIXED", "1", 1);
     else unsetenv("BENCH_FIXED");
-    return run(who == WRK || who == WRK_FIXED ? wrk : ours);
+    return run(who == WRK || who == WRK_FIXED || who == WRK_TLS ? wrk : ours);
+}
+
+static bool takes_part(int who)
+{
+    return who >= WRK_TLS ? b.tls > 0 : who > WRK_FIXED || b.wrk;
 }
 
 /* wrk ends with 0 whatever it was answered, and says so in words. */
@@ -268,7 +326,7 @@ static void contest(void)
     for (round = 0; round < b.rounds; round++) {
         for (i = 0; i < CONTENDERS; i++) {
             const int who = (round + i) % CONTENDERS;
-            if (!b.wrk && who <= WRK_FIXED) continue;
+            if (!takes_part(who)) continue;
             measure(who, round);
         }
     }
@@ -295,7 +353,7 @@ static void print_contest(void)
     for (who = 0; who < CONTENDERS; who++) {
         measures *m = &b.of[who];
         const size_t rounds = (size_t)b.rounds;
-        if (!b.wrk && who <= WRK_FIXED) continue;
+        if (!takes_part(who)) continue;
         qsort(m->cpu_us, rounds, sizeof(double), by_size);
         qsort(m->kernel_us, rounds, sizeof(double), by_size);
         qsort(m->rate, rounds, sizeof(double), by_size);
@@ -338,6 +396,12 @@ static bool print_ratio(int who)
            objection ? objection : "", median(ours->load) * 100, median(wrk->load) * 100, SERVER_LOAD * 100);
     print_asked("of that, CPU", cpu, "<=", 0.78);
     return cpu <= b.bound;
+}
+
+static void print_tls(void)
+{
+    const double cpu = median(b.of[SUBMIT_TLS].cpu_us) / median(b.of[WRK_TLS].cpu_us);
+    print_asked("aiocosmos, submit, over TLS, handshakes included, by wrk: CPU", cpu, "<=", 0.8);
 }
 
 /*--- What the library says of itself ----------------------------------------*/
@@ -448,9 +512,9 @@ static double setting(const char *name, double otherwise, double min, double max
     return value;
 }
 
-static bool have_wrk(void)
+static bool have(const char *program)
 {
-    static const char *const argv[] = { "sh", "-c", "command -v wrk", NULL };
+    const char *const argv[] = { "sh", "-c", "command -v \"$0\"", program, NULL };
     return run(argv)->status == 0;
 }
 
@@ -464,9 +528,10 @@ static void set_up(int argc, char **argv)
     snprintf(b.seconds, sizeof b.seconds, "%d", (int)setting("BENCH_SECONDS", 3, 1, 3600));    /* wrk's are whole */
     b.rounds = (int)setting("BENCH_ROUNDS", 5, 1, ROUNDS_MAX);
     b.bound = setting("BENCH_BOUND", 1.5, 0.01, 1000);
-    b.wrk = have_wrk();
+    b.wrk = have("wrk");
     choose_cpus();
     server_start();
+    if (b.wrk && have("stunnel")) tls_start();
 }
 
 int main(int argc, char **argv)
@@ -482,10 +547,11 @@ int main(int argc, char **argv)
     if (!b.wrk) printf("wrk is not here: nothing to compare with\n");
     if (b.wrk && !print_ratio(BULK)) good = false;
     if (b.wrk && !print_ratio(SUBMIT)) good = false;
+    if (b.tls) print_tls();
+    else printf("without wrk and stunnel: nothing over TLS\n");
     print_batches();
     fflush(stdout);
     print_own();
-    kill(b.server, SIGTERM);
-    waitpid(b.server, NULL, 0);
+    stop_servers();
     return good ? 0 : 1;
 }
