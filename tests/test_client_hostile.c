@@ -2524,7 +2524,7 @@ TEST(a_step_has_one_budget)
     }
     for (i = 0; i < COUNT; i++) CHECK_INT(all[i].status, 0);
     CHECK(longest_us >= BUDGET_US / 4 * 3);
-    CHECK(longest_us <= BUDGET_US + PIECE_US);
+    CHECK(longest_us <= BUDGET_US / 4 * 3 + PIECE_US);     /* the pieces that are begun before take the rest */
     close_client(client);
 }
 

@@ -309,6 +309,54 @@ TEST(nodes_of_answers_that_are_taken_back_are_kept_for_none)
     close_world();
 }
 
+/* However large an answer is, a piece of work reads as much of it as any other, and one row that begins before. */
+TEST(a_large_answer_is_parsed_in_pieces)
+{
+    enum { ROWS = 6000, ROW_BYTES = 32 };
+    static const char head[] = "{\"Documents\":[", tail[] = "]}";
+    static char text[sizeof head + ROWS * ROW_BYTES + sizeof tail];
+    aioc_range_reader *reader = &world.readers[0];
+    aioc_range_answer *answer;
+    aioc_range_stream *stream;
+    size_t at = 0, len = sizeof head - 1, pieces = 0;
+    int i;
+    open_world();
+    reader->need = AIOC_RANGE_OWED;
+    CHECK(aioc_range_cut_asked(reader, NULL, aioc_mem_str(""), aioc_mem_str("FF")));
+    memcpy(text, head, len);
+    for (i = 0; i < ROWS; i++) {
+        int row = snprintf(text + len, ROW_BYTES + 1, "%s{\"id\":\"row-%08d\",\"n\":%d}", i ? "," : "", i, i % 7);
+        CHECK(row > 0 && row <= ROW_BYTES);
+        len += (size_t)row;
+    }
+    memcpy(text + len, tail, sizeof tail);
+    len += sizeof tail - 1;
+    CHECK(len > 4 * AIOC_RANGE_PARSED);
+    answer = aioc_mem_zalloc(&world.memory, sizeof *answer);
+    CHECK(answer != NULL);
+    aioc_json_open(&answer->doc, &world.memory);
+    answer->spare = &world.all.spare;
+    answer->body.text = aioc_text_view(text, len);
+    stream = reader->streams[0];
+    stream->first = stream->last = answer;
+    reader->window.ahead = 1;
+    reader->bytes.held = world.all.held = answer->bytes = sizeof *answer;
+    while (!aioc_range_open_first(stream)) {
+        CHECK_INT(reader->tally.status, 0);
+        CHECK(stream->first == answer);
+        CHECK(pieces++ <= len / AIOC_RANGE_PARSED);
+        if (answer->rows.type == AIOCOSMOS_JSON_ARR) continue;              /* that was the last */
+        CHECK(answer->doc.at > at);
+        CHECK(answer->doc.at <= at + AIOC_RANGE_PARSED + ROW_BYTES);
+        at = answer->doc.at;
+        CHECK(aioc_range_has_work(&world.all));
+    }
+    CHECK(len - at <= AIOC_RANGE_PARSED + ROW_BYTES);
+    CHECK_INT(pieces, len / AIOC_RANGE_PARSED + 1);
+    CHECK_INT(aioc_json_count(answer->rows), ROWS);
+    close_world();
+}
+
 TEST(what_is_read_ahead_keeps_to_a_quarter_of_the_memory)
 {
     aioc_range_reader *reader = &world.readers[0];
