@@ -115,6 +115,7 @@ mutants: $(EMULATOR) ## breaks the library on purpose: the simulation has to not
 
 bench: $(addprefix $(B)/bench/,run client json server) build/certs/done ## inserts beside wrk's and SDKs'; BENCH_SECONDS=1: short
 	command -v wrk >/dev/null || tools/apt-install.sh wrk || echo "going on without wrk"
+	command -v stunnel >/dev/null || tools/apt-install.sh stunnel4 || echo "going on without stunnel"
 	tools/bench/unit.sh $(CC) -std=gnu99 $(CPPFLAGS) -I. $(BEARSSL_CFLAGS)
 	$(B)/bench/run tools/bench/wrk.lua
 	tools/bench/sdks.sh $(B)/bench

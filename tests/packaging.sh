@@ -99,10 +99,10 @@ statically() {
 }
 
 alone_in_a_root() {
-    mkdir "$work/root"
+    mkdir "$work/empty"
     mkfifo "$work/alone"
-    statically "$work/root/emulator" tools/emulator/program.c "$build/tools/emulator/unit.o" || return
-    unshare --fork --pid --kill-child chroot "$work/root" /emulator --port 0 --host 0.0.0.0 >"$work/alone" &
+    statically "$work/empty/emulator" tools/emulator/program.c "$build/tools/emulator/unit.o" || return
+    unshare --fork --pid --kill-child chroot "$work/empty" /emulator --port 0 --host 0.0.0.0 >"$work/alone" &
     outside=$!
     read -r word url <"$work/alone"
     read -r inside <"/proc/$outside/task/$outside/children"

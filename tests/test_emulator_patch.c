@@ -23,8 +23,8 @@ static const char *any_path(void)
 static const char *any_value(void)
 {
     static const char *const values[] = {
-        "1", "-2.5", "null", "true", "\"s\"", "\"\\u0041\\n\"", "[]", "{}", "[1,[2,{\"z\":3}],4]", 
-        "{ \"x\" : [ 1 , 2 ] }",         "{\"x\":{\"y\":{}},\"l\":[[]]}", "[{\"z\":1},[5]]", "123456789012"
+        "1", "-2.5", "null", "true", "\"s\"", "\"\\u0041\\n\"", "[]", "{}", "[1,[2,{\"z\":3}],4]",
+        "{ \"x\" : [ 1 , 2 ] }", "{\"x\":{\"y\":{}},\"l\":[[]]}", "[{\"z\":1},[5]]", "123456789012"
     };
     return values[any(sizeof values / sizeof *values)];
 }
@@ -35,8 +35,7 @@ static void put_any_operation(char *out)
     const char *name = names[any(6)];
     char from[40];
     snprintf(from, sizeof from, "%s", any_path());
-    sprintf(out, "{\"op\":\"%s\",\"path\":\"%s\",\"from\":\"%s\",\"value\":%s}", name, any_path(), from,
-            any_value());
+    sprintf(out, "{\"op\":\"%s\",\"path\":\"%s\",\"from\":\"%s\",\"value\":%s}", name, any_path(), from, any_value());
 }
 
 /* The document that the last patch has made, parsed again, has the same nodes. */
@@ -51,9 +50,8 @@ static void check_nodes(const char *operations)
     CHECK(made->text == text.ptr);
     if (made->count != anew.count || memcmp(made->nodes, anew.nodes, anew.count * sizeof *anew.nodes) != 0) {
         for (i = 0; i < anew.count && memcmp(&made->nodes[i], &anew.nodes[i], sizeof *anew.nodes) == 0; i++) continue;
-        test_fail(__FILE__, __LINE__, "%s: node %u of %u, which are %u, of %.*s", operations, i,
-                  anew.count, made->count,
-                  (int)text.len, text.ptr);
+        test_fail(__FILE__, __LINE__, "%s: node %u of %u, which are %u, of %.*s", operations, i, anew.count,
+                  made->count, (int)text.len, text.ptr);
     }
     aioc_json_close(&anew);
 }

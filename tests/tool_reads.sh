@@ -752,6 +752,8 @@ part_tls() {
 #--- The emulator's options ----------------------------------------------------
 
 part_emulator_usage() {
+    exits 0 "$emulator" --version
+    prints 'aiocosmos-emulator '
     exits 2 "$emulator" --prot 1
     says 'there is no option --prot; see --help'
     exits 2 "$emulator" 8081
@@ -793,7 +795,21 @@ with_emulator profile
 with_emulator token --aad-token secret
 part_no_json
 part_advised
+# A line for each request, and for who is refused one that says why.
+part_log() {
+    own_emulator --log 2>"$work/log"
+    exits 0 "$tool" db create game
+    exits 1 "$tool" container show game none
+    kill "$own"
+    wait "$own"
+    is "$(sed 's/: {"code":"NotFound".*}, /: why, /; s/[0-9]* us$/N us/' "$work/log")" \
+        '201 POST /dbs create_database 4.95 RU, N us
+404 GET /dbs/game/colls/none read_container 0.00 RU: why, N us' 'what was asked'
+    bury
+}
+
 part_emulator_usage
+part_log
 with_emulator ranges --partitions 8 --any-order
 with_emulator changes --partitions 4 --shuffle 20 --merge-enabled
 with_emulator processor --partitions 4

@@ -1,6 +1,6 @@
 /* bench/run.c: `make bench`: inserts by the library beside inserts by wrk, on the same minimal server, in alternation;
  * then what only the library can say of itself. Everything is a process of its own, and CPU time is what the system
- * charged that process for its whole life. Where stunnel is installed, both insert over TLS, too, which it ends.
+ * charged that process for its whole life. With stunnel, both insert over TLS, too, which that ends.
  *
  * Environment: BENCH_SECONDS (3) for each run, BENCH_ROUNDS (5), BENCH_BOUND (1.5): the highest ratio of CPU time per
  * insert, ours by wrk's, with which the exit status is 0. It is 1 above that, and 2 when something did not run. */
@@ -61,15 +61,18 @@ typedef struct bench {
 
 static bench b;
 
+static void stop(pid_t *server)
+{
+    if (*server <= 0) return;
+    kill(*server, SIGTERM);
+    waitpid(*server, NULL, 0);
+    *server = 0;
+}
+
 static void stop_servers(void)
 {
-    const pid_t servers[] = { b.tls, b.server };
-    int i;
-    for (i = 0; i < 2; i++) {
-        if (servers[i] <= 0) continue;
-        kill(servers[i], SIGTERM);
-        waitpid(servers[i], NULL, 0);
-    }
+    stop(&b.tls);
+    stop(&b.server);
 }
 
 static void give_up(const char *what, const char *why)
@@ -216,13 +219,15 @@ static int free_port(void)
     return ntohs(address.sin_port);
 }
 
-/* Others' TLS before the server, on its CPU, for wrk as for us: its certificate is one of the tests'. */
+/* Others' TLS before the server, on its CPU, for wrk as for us: its certificate is one of the tests'. Where it does not
+ * start, there is none. */
 static void tls_start(void)
 {
     char path[sizeof b.folder + 16], line[1024];
     const char *argv[] = { "sh", "-c", "exec stunnel \"$0\" 2>/dev/null", path, NULL };
     const int port = free_port();
     FILE *file;
+    bool begun;
     int fd;
     snprintf(path, sizeof path, "%s/stunnel.conf", b.folder);
     file = fopen(path, "w");
@@ -233,9 +238,10 @@ static void tls_start(void)
         give_up(path, strerror(errno));
     b.tls = start(argv, b.server_cpu, &fd);
     file = fdopen(fd, "r");
-    do if (!file || !fgets(line, sizeof line, file)) give_up("stunnel", "did not start");
-    while (!strstr(line, "Configuration successful"));
-    if (fork() == 0) {                     /* what it has to say of each connection must not stop it */
+    if (!file) give_up("stunnel", strerror(errno));
+    while ((begun = fgets(line, sizeof line, file) != NULL) && !strstr(line, "Configuration successful")) continue;
+    if (!begun) stop(&b.tls);
+    else if (fork() == 0) {                /* what it has to say of each connection must not stop it */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         while (read(fd, line, sizeof line) > 0) continue;
         _exit(0);
