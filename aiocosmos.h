@@ -8637,6 +8637,7 @@ static bool aioc_protocol_name_ok(const char *name, char *why, size_t cap)
 {
     size_t i, units = 0;
     if (!aioc_protocol_id_ok(name, why, cap)) return false;
+    if (strlen(name) <= AIOC_PROTOCOL_NAME_MAX) return true;
     for (i = 0; name[i]; i++) {
         unsigned char c = (unsigned char)name[i];
         units += (c & 0xC0) == 0x80 ? 0u : c >= 0xF0 ? 2u : 1u;
@@ -9227,14 +9228,17 @@ typedef struct aioc_protocol_session {
 
 static bool aioc_protocol_take_i64(aiocosmos_str *text, int64_t *out)
 {
-    aiocosmos_str digits = *text;
-    uint64_t magnitude;
-    bool negative = digits.len && *digits.ptr == '-';
-    if (negative) digits.ptr++, digits.len--;
-    *text = digits;
-    while (text->len && *text->ptr >= '0' && *text->ptr <= '9') text->ptr++, text->len--;
-    digits.len -= text->len;
-    if (!aioc_text_parse_u64(digits, &magnitude) || magnitude > (uint64_t)INT64_MAX) return false;
+    aiocosmos_str rest = *text;
+    uint64_t magnitude = 0;
+    bool negative = rest.len && *rest.ptr == '-', ok = true;
+    size_t len;
+    if (negative) rest.ptr++, rest.len--;
+    for (len = rest.len; rest.len && *rest.ptr >= '0' && *rest.ptr <= '9'; rest.ptr++, rest.len--) {
+        ok = ok && magnitude <= INT64_MAX / 10;
+        magnitude = magnitude * 10 + (uint64_t)(*rest.ptr - '0');
+    }
+    *text = rest;
+    if (!ok || rest.len == len || magnitude > INT64_MAX) return false;
     *out = negative ? -(int64_t)magnitude : (int64_t)magnitude;
     return true;
 }
