@@ -9664,13 +9664,11 @@ typedef struct aioc_account_range {
  * their own; one of them, or a parent of one that has none. */
 typedef enum aioc_account_kin { AIOC_ACCOUNT_STRANGER, AIOC_ACCOUNT_DEAD, AIOC_ACCOUNT_NEEDED } aioc_account_kin;
 
-/* One range's newest session token: what answers gave of it, or what somebody claims beyond that. */
+/* One range's newest session token: what answers gave of it, and what somebody claims beyond that. */
 typedef struct aioc_account_token {
-    aioc_mem_buffer text;  /* "id:value" */
-    uint32_t id_len;
+    aioc_mem_buffer id, proven, claimed;
     uint8_t kin;  /* aioc_account_kin, as of the last review */
-    bool claimed;
-    bool fresh;  /* came after the ranges were asked for */
+    bool fresh;  /* came, or was proven, after the ranges were asked for */
     bool said;  /* is in the composite being written */
 } aioc_account_token;
 
@@ -9738,12 +9736,17 @@ static uint32_t aioc_account_bucket(aiocosmos_str link)
     return aioc_text_hash(link.ptr, link.len) % AIOC_ACCOUNT_BUCKETS;
 }
 
+static void aioc_account_drop_token(aioc_account_container *container, aioc_account_token *token)
+{
+    container->token_bytes -= (uint32_t)(token->id.len + 2 + token->proven.len + token->claimed.len);
+    aioc_mem_buffer_free(container->memory, &token->id);
+    aioc_mem_buffer_free(container->memory, &token->proven);
+    aioc_mem_buffer_free(container->memory, &token->claimed);
+}
+
 static void aioc_account_forget_tokens(aioc_account_container *container)
 {
-    uint32_t i;
-    for (i = 0; i < container->token_count; i++)
-        aioc_mem_buffer_free(container->memory, &container->tokens[i].text);
-    container->token_count = container->token_bytes = 0;
+    while (container->token_count) aioc_account_drop_token(container, &container->tokens[--container->token_count]);
 }
 
 /* The ranges have changed: what changed is asked for before they are used again. */
@@ -10176,35 +10179,23 @@ static const aioc_account_range *aioc_account_range_of(const aioc_account_contai
 
 /*--- Session tokens ---*/
 
-static aiocosmos_str aioc_account_token_id(const aioc_account_token *token)
-{
-    return aioc_text_view(token->text.data, token->id_len);
-}
-
-static aiocosmos_str aioc_account_token_value(const aioc_account_token *token)
-{
-    return aioc_text_view(token->text.data + token->id_len + 1, token->text.len - token->id_len - 1);
-}
-
-/* Where a token stands, or would: by id, what is claimed behind what is proven. */
-static uint32_t aioc_account_token_place(const aioc_account_container *container, aiocosmos_str id, bool claimed)
+/* Where a token stands, or would. */
+static uint32_t aioc_account_token_place(const aioc_account_container *container, aiocosmos_str id)
 {
     uint32_t low = 0, high = container->token_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int difference = aioc_text_compare(aioc_account_token_id(&container->tokens[middle]), id);
-        if (difference < 0 || (difference == 0 && claimed && !container->tokens[middle].claimed)) low = middle + 1;
+        if (aioc_text_compare(aioc_mem_text(&container->tokens[middle].id), id) < 0) low = middle + 1;
         else high = middle;
     }
     return low;
 }
 
-static aioc_account_token *aioc_account_token_of(const aioc_account_container *container, aiocosmos_str id,
-                                                 bool claimed)
+static aioc_account_token *aioc_account_token_of(const aioc_account_container *container, aiocosmos_str id)
 {
-    uint32_t place = aioc_account_token_place(container, id, claimed);
-    aioc_account_token *token = place < container->token_count ? &container->tokens[place] : NULL;
-    return token && token->claimed == claimed && aioc_mem_same(aioc_account_token_id(token), id) ? token : NULL;
+    uint32_t place = aioc_account_token_place(container, id);
+    return place < container->token_count && aioc_mem_same(aioc_mem_text(&container->tokens[place].id), id)
+               ? &container->tokens[place] : NULL;
 }
 
 /* It says nothing yet. A range that is known always has room, or reads would be stale; claims have half of it. NULL: no
@@ -10212,7 +10203,7 @@ static aioc_account_token *aioc_account_token_of(const aioc_account_container *c
 static aioc_account_token *aioc_account_token_add(aioc_account_container *container, aiocosmos_str id, bool claimed,
                                                   size_t value_len)
 {
-    uint32_t place = aioc_account_token_place(container, id, claimed), share = claimed ? 2 : 1;
+    uint32_t place = aioc_account_token_place(container, id), share = claimed ? 2 : 1;
     aioc_account_token token;
     void *grown;
     if ((container->token_count >= AIOC_ACCOUNT_RANGES_MAX / share ||
@@ -10223,47 +10214,52 @@ static aioc_account_token *aioc_account_token_add(aioc_account_container *contai
     if (!grown) return NULL;
     container->tokens = (aioc_account_token *)grown;
     memset(&token, 0, sizeof token);
-    token.id_len = (uint32_t)id.len;
-    token.claimed = claimed;
-    token.fresh = true;
-    if (!aioc_mem_reserve(container->memory, &token.text, id.len + 48)) return NULL;
-    memcpy(token.text.data, id.ptr, id.len);
-    token.text.data[id.len] = ':';
-    token.text.len = id.len + 1;
+    if (!aioc_mem_set(container->memory, &token.id, id)) return NULL;
     memmove(container->tokens + place + 1, container->tokens + place, (container->token_count - place) * sizeof token);
     container->tokens[place] = token;
     container->token_count++;
-    container->token_bytes += token.id_len + 2u;
+    container->token_bytes += (uint32_t)id.len + 2u;
     return &container->tokens[place];
 }
 
-/* False: the token is NULL, or says nothing. */
-static bool aioc_account_token_read(const aioc_account_token *token, aioc_protocol_session *out)
+/* False: it says nothing. */
+static bool aioc_account_read(const aioc_mem_buffer *value, aioc_protocol_session *out)
 {
-    return token && aioc_protocol_session_parse(aioc_account_token_value(token), out, NULL);
+    return aioc_protocol_session_parse(aioc_mem_text(value), out, NULL);
 }
 
-/* False: no memory, or no room; but what is held can always grow: its length has a limit of its own. */
-static bool aioc_account_token_merge(aioc_account_container *container, aiocosmos_str id, aiocosmos_str value,
-                                     bool claimed)
+static void aioc_account_drop_claim(aioc_account_container *container, aioc_account_token *token)
 {
-    aioc_account_token *token = aioc_account_token_of(container, id, claimed);
+    container->token_bytes -= (uint32_t)token->claimed.len;
+    aioc_mem_buffer_free(container->memory, &token->claimed);
+}
+
+/* *more: of a range of which nothing was known. False: no memory, or no room; but what is held can always grow: its
+ * length has a limit of its own. */
+static bool aioc_account_token_merge(aioc_account_container *container, aiocosmos_str id, aiocosmos_str value,
+                                     bool claimed, bool *more)
+{
+    aioc_account_token *token = aioc_account_token_of(container, id);
     aioc_protocol_session sum, other;
+    aioc_mem_buffer *kept;
     aioc_mem_writer out;
-    if (!aioc_protocol_session_parse(value, &sum, NULL)) return true;
-    if (claimed && aioc_account_token_read(aioc_account_token_of(container, id, false), &other) &&
-        aioc_protocol_session_add(&other, &sum)) return true;
-    if (aioc_account_token_read(token, &other)) aioc_protocol_session_add(&sum, &other);
+    bool first = !token || (!claimed && !token->proven.len);
+    aioc_protocol_session_parse(value, &sum, NULL);
+    if (claimed && token && aioc_account_read(&token->proven, &other) && aioc_protocol_session_add(&other, &sum))
+        return true;
     if (!token) token = aioc_account_token_add(container, id, claimed, value.len);
-    if (!token || !aioc_mem_reserve(container->memory, &token->text, 48 + 42 * sum.region_count)) return false;
-    container->token_bytes -= (uint32_t)token->text.len;
-    token->text.len = token->id_len + 1u;
-    out = aioc_mem_write(container->memory, &token->text);
+    if (!token) return false;
+    kept = claimed ? &token->claimed : &token->proven;
+    if (aioc_account_read(kept, &other)) aioc_protocol_session_add(&sum, &other);
+    if (!aioc_mem_reserve(container->memory, kept, 48 + 42 * sum.region_count)) return false;
+    container->token_bytes -= (uint32_t)kept->len;
+    kept->len = 0;
+    out = aioc_mem_write(container->memory, kept);
     aioc_protocol_session_put(&out, &sum);  /* there is room */
-    container->token_bytes += (uint32_t)token->text.len;
-    token = claimed ? NULL : aioc_account_token_of(container, id, true);
-    if (aioc_account_token_read(token, &other) && aioc_protocol_session_add(&sum, &other))
-        token->kin = AIOC_ACCOUNT_DEAD;
+    container->token_bytes += (uint32_t)kept->len;
+    if (first) *more = token->fresh = true;
+    if (!claimed && aioc_account_read(&token->claimed, &other) && aioc_protocol_session_add(&sum, &other))
+        aioc_account_drop_claim(container, token);
     return true;
 }
 
@@ -10272,23 +10268,16 @@ static void aioc_account_drop_dead(aioc_account_container *container)
     uint32_t i, kept = 0;
     for (i = 0; i < container->token_count; i++) {
         aioc_account_token *token = &container->tokens[i];
-        if (token->kin != AIOC_ACCOUNT_DEAD) {
-            container->tokens[kept++] = *token;
-            continue;
-        }
-        container->token_bytes -= (uint32_t)token->text.len + 1u;
-        aioc_mem_buffer_free(container->memory, &token->text);
+        if (token->kin == AIOC_ACCOUNT_DEAD) aioc_account_drop_token(container, token);
+        else container->tokens[kept++] = *token;
     }
     container->token_count = kept;
 }
 
 static void aioc_account_raise_kin(aioc_account_container *container, aiocosmos_str id, aioc_account_kin kin)
 {
-    int i;
-    for (i = 0; i < 2; i++) {
-        aioc_account_token *token = aioc_account_token_of(container, id, i > 0);
-        if (token && token->kin < kin) token->kin = (uint8_t)kin;
-    }
+    aioc_account_token *token = aioc_account_token_of(container, id);
+    if (token && token->kin < kin) token->kin = (uint8_t)kin;
 }
 
 /* Looks at all tokens in the light of the ranges. Whether there has been a split since those were asked for: an answer
@@ -10301,15 +10290,16 @@ static AIOC_COLD bool aioc_account_review(aioc_account_container *container)
     for (i = 0; i < container->range_count; i++) {
         aiocosmos_str id = aioc_account_text(container, container->ranges[i].id);
         aiocosmos_str parents = aioc_account_text(container, container->ranges[i].parents);
-        aioc_account_kin kin = aioc_account_token_of(container, id, false) ? AIOC_ACCOUNT_DEAD : AIOC_ACCOUNT_NEEDED;
+        aioc_account_token *token = aioc_account_token_of(container, id);
+        aioc_account_kin kin = token && token->proven.len ? AIOC_ACCOUNT_DEAD : AIOC_ACCOUNT_NEEDED;
         aioc_account_raise_kin(container, id, AIOC_ACCOUNT_NEEDED);
         while (aioc_text_split(&parents, ',', &id)) aioc_account_raise_kin(container, id, kin);
     }
     for (i = 0; i < container->token_count; i++) {
         aioc_account_token *token = &container->tokens[i];
         if (token->kin != AIOC_ACCOUNT_STRANGER) continue;
-        if (token->claimed && !token->fresh) token->kin = AIOC_ACCOUNT_DEAD;  /* made up */
-        split = split || (!token->claimed && token->fresh);
+        if (!token->proven.len && !token->fresh) token->kin = AIOC_ACCOUNT_DEAD;  /* made up */
+        split = split || (token->proven.len && token->fresh);
     }
     aioc_account_drop_dead(container);
     return split;
@@ -10336,13 +10326,10 @@ static void aioc_account_settle(aioc_account_container *container, aioc_account_
  * tell: then ours are fetched again, as where made-up ids take up the room. False: no memory, or no room. */
 static bool aioc_account_session_take(aioc_account_container *container, aiocosmos_str composite, bool claimed)
 {
-    uint32_t count = container->token_count;
     aiocosmos_str id, value;
-    bool kept = true, more;
+    bool kept = true, more = false;
     while (aioc_protocol_session_next(&composite, &id, &value))
-        kept = aioc_account_token_merge(container, id, value, claimed) && kept;
-    more = container->token_count > count;
-    aioc_account_drop_dead(container);
+        kept = aioc_account_token_merge(container, id, value, claimed, &more) && kept;
     if (container->knowledge == AIOC_ACCOUNT_KNOWN &&
         ((more && aioc_account_review(container)) || (!kept && !container->crowded)))
         aioc_account_doubt_ranges(container);
@@ -10371,13 +10358,11 @@ static void aioc_account_add_all(aioc_account_composer *in, aiocosmos_str ids, a
 {
     aiocosmos_str rest = ids, id, value;
     while (aioc_text_split(&rest, ',', &id)) {
-        int i;
-        for (i = 0; i < 2; i++) {
-            aioc_account_token *token = aioc_account_token_of(in->container, id, i > 0);
-            if (!token) continue;
-            aioc_account_add(in, aioc_account_token_value(token));
-            token->said = true;
-        }
+        aioc_account_token *token = aioc_account_token_of(in->container, id);
+        if (!token) continue;
+        aioc_account_add(in, aioc_mem_text(&token->proven));
+        aioc_account_add(in, aioc_mem_text(&token->claimed));
+        token->said = true;
     }
     while (aioc_protocol_session_next(&given, &id, &value))
         if (aioc_account_listed(ids, id)) aioc_account_add(in, value);
@@ -10423,8 +10408,8 @@ static bool aioc_account_session_for(aioc_account_container *container, const ai
     }
     for (i = 0; i < container->token_count; i++) {
         const aioc_account_token *token = &container->tokens[i];
-        if (token->said || (range && (token->kin != AIOC_ACCOUNT_STRANGER || !token->claimed))) continue;
-        id = aioc_account_token_id(token);
+        if (token->said || (range && (token->kin != AIOC_ACCOUNT_STRANGER || !token->claimed.len))) continue;
+        id = aioc_mem_text(&token->id);
         aioc_account_add_all(&in, id, none);
         aioc_account_put(&in, id);
     }
@@ -10439,11 +10424,12 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
     uint32_t i;
     for (i = 0; i < container->token_count; i++) {
         aioc_account_token *token = &container->tokens[i];
-        aiocosmos_str id = aioc_account_token_id(token);
-        if (token->claimed && (!range || token->kin == AIOC_ACCOUNT_STRANGER ||
-                               aioc_mem_same(id, aioc_account_text(container, range->id)) ||
-                               aioc_account_listed(aioc_account_text(container, range->parents), id)))
-            token->kin = AIOC_ACCOUNT_DEAD;
+        aiocosmos_str id = aioc_mem_text(&token->id);
+        if (range && token->kin != AIOC_ACCOUNT_STRANGER &&
+            !aioc_mem_same(id, aioc_account_text(container, range->id)) &&
+            !aioc_account_listed(aioc_account_text(container, range->parents), id)) continue;
+        aioc_account_drop_claim(container, token);
+        if (!token->proven.len) token->kin = AIOC_ACCOUNT_DEAD;
     }
     aioc_account_drop_dead(container);
 }

@@ -749,7 +749,7 @@ TEST(a_full_store_has_room_for_what_is_known)
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);     /* or they would be read for every answer */
     merge(container, "0:-1#5,1:-1#7");
     merge(container, "0:1#123456789012345#1=123456789012345#2=123456789012345#3=123456789012345#4=123456789012345");
-    CHECK_STR(text_of(aioc_account_token_value(aioc_account_token_of(container, aioc_mem_str("0"), false))),
+    CHECK_STR(text_of(aioc_mem_text(&aioc_account_token_of(container, aioc_mem_str("0"))->proven)),
               "1#123456789012345#1=123456789012345#2=123456789012345#3=123456789012345#4=123456789012345");
     close_world();
 }
