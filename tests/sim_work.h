@@ -717,7 +717,7 @@ static void sim_bulk_item_back(aiocosmos_client *handle, const aiocosmos_result 
     *(result->status ? &bulk->count.failed : &bulk->count.succeeded) += 1;
     bulk->count.maybe_applied += result->status != 0 && result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED;
     bulk->count.retries += result->attempts ? result->attempts - 1 : 0;
-    bulk->count.throttled += result->throttled_us || result->status == 429;        /* once or more */
+    bulk->count.throttled += result->throttled_us || (result->status == 429 && result->attempts);  /* once or more */
     bulk->client->items_told++;
     SIM_CHECK(&bulk->client->sim->world, !bulk->op->calls, "an item comes back behind the end of its bulk");
     sim_done(handle, result, item_data);
