@@ -11750,9 +11750,12 @@ static void aioc_op_go_on(aioc_op *op)
     aioc_op_make_ready(op);
 }
 
+/* What was forgotten on its way is waited for again. */
 static void aioc_op_resume(aioc_account_waiter *waiter)
 {
-    aioc_op_go_on((aioc_op *)waiter->owner);
+    aioc_op *op = (aioc_op *)waiter->owner;
+    op->metadata_tried = op->container->knowledge != AIOC_ACCOUNT_UNKNOWN;
+    aioc_op_go_on(op);
 }
 
 static void aioc_op_turn_came(aioc_mem_turn *turn)
@@ -12357,7 +12360,6 @@ static bool aioc_op_waits_for_metadata(aioc_op *op)
     if (!op->metadata_tried && (op->looks_up || definition ||
         (session && aioc_op_session_bytes(op) > AIOC_ACCOUNT_SESSION_SENT_MAX))) {
         op->waiter.definition = definition && !op->looks_up;
-        op->metadata_tried = true;
         op->state = AIOC_OP_WANTS_METADATA;
         aioc_account_wait(&engine->account, container, &op->waiter);
         return true;

@@ -15,7 +15,7 @@ static struct service {
     const char *definition;
     const char *ranges, *changed;            /* all of them; what changed of them, NULL: 304 */
     const char *write_lines, *read_lines;    /* of its answers */
-    bool hold_changes;                       /* what changed is not said yet: `held` waits for it */
+    bool hold_changes, hold_lists;           /* what changed, or is, is not said yet: `held` waits for it */
     peer *held;
     int definitions, range_lists, changes;   /* so often asked for */
     char head[70000];                        /* of the last request of an item */
@@ -26,7 +26,8 @@ static void serve(peer *link)
     if (heard(link, "/pkranges ")) {
         if (!heard(link, "If-None-Match: ")) {
             service.range_lists++;
-            reply(link, 200, "etag: \"1\"\r\n", service.ranges);
+            if (service.hold_lists) service.held = link;
+            else reply(link, 200, "etag: \"1\"\r\n", service.ranges);
         } else {
             service.changes++;
             if (service.hold_changes) service.held = link;
@@ -384,6 +385,30 @@ TEST(a_composite_too_long_waits_for_the_ranges)
     silent = "nothing";                                      /* the ranges come, and all is well again */
     net.now_us += 31000000;
     CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
+    close_client(client);
+}
+
+/* Ranges that are forgotten on their way are waited for once more. */
+TEST(a_composite_too_long_waits_for_ranges_that_were_forgotten_meanwhile)
+{
+    aiocosmos_client *client = open_service(serve);
+    answer got, replaced;
+    claim_many(0, 650);
+    CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+    service.write_lines = "";
+    service.hold_lists = true;
+    submit(client, of_kind(AIOCOSMOS_READ_ITEM), &got);
+    step_until(client, &service.range_lists);
+    submit(client, of_kind(AIOCOSMOS_REPLACE_CONTAINER), &replaced);
+    step_until(client, &replaced.calls);
+    CHECK_INT(replaced.status, 0);
+    CHECK_INT(got.calls, 0);
+    service.hold_lists = false;
+    reply(service.held, 200, "etag: \"1\"\r\n", service.ranges);
+    drain(client);
+    CHECK_INT(got.status, 0);
+    CHECK_INT(service.range_lists, 2);
+    CHECK(strlen(service.head) < 1000);
     close_client(client);
 }
 
