@@ -9618,15 +9618,14 @@ static void aioc_protocol_read_link(aiocosmos_str link, aiocosmos_op_info *info)
 /* A UUID of version 4 (RFC 9562, 5.4), with its NUL. */
 static void aioc_protocol_uuid(uint64_t first, uint64_t second, char out[37])
 {
-    static const char form[] = "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx";
-    size_t i;
-    for (i = 0; i < sizeof form; i++) {
-        uint64_t *bits = i < 18 ? &first : &second;
-        out[i] = form[i];
-        if (form[i] < 'x') continue;
-        out[i] = aioc_text_hex_digits[form[i] == 'x' ? *bits & 15u : 8u | (*bits & 3u)];
-        *bits >>= 4;
+    uint64_t bits = (first & ~UINT64_C(0xF000)) | 0x4000;
+    int i;
+    for (i = 0; i < 32; i++, bits <<= 4) {
+        if (i == 16) bits = second >> 2 | UINT64_C(1) << 63;
+        if (i == 8 || i == 12 || i == 16 || i == 20) *out++ = '-';
+        *out++ = aioc_text_hex_digits[bits >> 60];
     }
+    *out = 0;
 }
 /*========================
  * MARK: - Account >>account
@@ -9797,31 +9796,28 @@ static aioc_account_container *aioc_account_find(const aioc_account *account, ai
 /* NULL: no memory. */
 static aioc_account_container *aioc_account_hold(aioc_account *account, aiocosmos_str link)
 {
-    aioc_account_container *container = aioc_account_find(account, link);
-    aioc_account_container **bucket;
+    aioc_account_container *container = aioc_account_find(account, link), **bucket;
+    aioc_mem_node *node = account->used.first, *next;
     if (container) {
         aioc_mem_list_remove(&account->used, &container->node);
-        aioc_mem_list_add(&account->used, &container->node);
-        container->refs++;
-        return container;
+    } else {
+        /* More than one, if too many were in use before. */
+        for (; node && account->count >= account->max; node = next) {
+            next = node->next;
+            if (!((aioc_account_container *)node)->refs) aioc_account_drop(account, (aioc_account_container *)node);
+        }
+        container = (aioc_account_container *)aioc_mem_zalloc(account->memory, sizeof *container + link.len + 1);
+        if (!container) return NULL;
+        container->memory = account->memory;
+        memcpy(container + 1, link.ptr, link.len);
+        container->link = aioc_text_view((const char *)(container + 1), link.len);
+        bucket = &account->buckets[aioc_account_bucket(link)];
+        container->bucket_next = *bucket;
+        *bucket = container;
+        account->count++;
     }
-    while (account->count >= account->max) {  /* more than one, if too many were in use before */
-        aioc_mem_node *victim = account->used.first;
-        while (victim && ((aioc_account_container *)victim)->refs) victim = victim->next;
-        if (!victim) break;
-        aioc_account_drop(account, (aioc_account_container *)victim);
-    }
-    container = (aioc_account_container *)aioc_mem_zalloc(account->memory, sizeof *container + link.len + 1);
-    if (!container) return NULL;
-    container->memory = account->memory;
-    memcpy(container + 1, link.ptr, link.len);
-    container->link = aioc_text_view((const char *)(container + 1), link.len);
-    container->refs = 1;
-    bucket = &account->buckets[aioc_account_bucket(link)];
-    container->bucket_next = *bucket;
-    *bucket = container;
     aioc_mem_list_add(&account->used, &container->node);
-    account->count++;
+    container->refs++;
     return container;
 }
 
@@ -11429,7 +11425,7 @@ static int aioc_request_check_operation(aioc_request_builder *builder, const aio
     bool sends = aioc_request_sends(kind->verb) && strchr(builder->takes, 'b');
     what->is.write = *kind->verb != 'G';
     /* "*" is true of what the first try made of the item, too. */
-    what->is.repeatable = what->if_match.ptr && !aioc_mem_is(what->if_match, "*");
+    what->is.repeatable = what->is.if_not_exists || (what->if_match.ptr && !aioc_mem_is(what->if_match, "*"));
     if (aioc_request_check_field(builder, what->id != NULL, 'i', "id") ||
         aioc_request_check_field(builder, what->body.len > 0 && !sends, 'b', "body") ||
         (strchr(kind->takes, 'i') && aioc_request_check_name(builder, "", what->id)) ||
@@ -11462,14 +11458,13 @@ static int aioc_request_check(aioc_request_builder *builder, const aiocosmos_req
     what.body = request->body;
     what.if_match = request->if_match;
     what.if_none_match = request->if_none_match;
-    spec->is.item_data = strchr(kind->takes, 'p') && request->kind != AIOCOSMOS_RAW;
+    what.is.item_data = strchr(kind->takes, 'p') && request->kind != AIOCOSMOS_RAW;
+    what.is.if_not_exists = request->if_not_exists;
     keyed = request->kind == AIOCOSMOS_RAW ? aioc_request_has_pk(&request->pk)
-                                           : spec->is.item_data || request->feed == AIOCOSMOS_FEED_CONFLICTS;
+                                           : what.is.item_data || request->feed == AIOCOSMOS_FEED_CONFLICTS;
     if (aioc_request_find_feed(builder, request) || aioc_request_check_fields(builder, request) ||
         aioc_request_check_operation(builder, keyed ? &request->pk : NULL, &what)) return builder->status;
-    spec->is.write = what.is.write;
-    spec->is.repeatable = what.is.repeatable || request->if_not_exists;
-    spec->is.if_not_exists = request->if_not_exists;
+    spec->is = what.is;
     spec->body = what.body;
     spec->pk_text = what.pk;
     return aioc_request_check_session(builder, request->session_token);
@@ -11587,7 +11582,6 @@ typedef struct aioc_op_endpoint {
 /* One try to get an answer. */
 typedef struct aioc_op_attempt {
     aioc_pool_exchange exchange;
-    aioc_op_endpoint *endpoint;
     aioc_mem_buffer head;
     int64_t skew_ms;  /* of the clock that it was signed by */
     uint32_t token;  /* the serial of that, or of the key, which it was sent with */
@@ -11921,7 +11915,6 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
         op->container = aioc_account_hold(&engine->account, spec->container_link);
         if (!op->container) goto failed;
     }
-    op->attempt.endpoint = &engine->endpoint;
     op->attempt.exchange.owner = op;
     op->timer.fire = aioc_op_timer_fired;
     op->timer.owner = op;
@@ -11975,7 +11968,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
     const aiocosmos_attempt now = {
         ++op->attempts, outcome->error ? outcome->error : http_status, http_status, http_status ? op->sub_status : 0,
         outcome->reused, outcome->queue_us, outcome->dns_us, outcome->tcp_us, outcome->tls_us, outcome->first_byte_us,
-        outcome->body_us, charge_ru, aioc_mem_str(op->attempt.endpoint->pool.place.host)
+        outcome->body_us, charge_ru, aioc_mem_str(op->engine->endpoint.pool.place.host)
     };
     if (op->engine->options->logger.level_max >= 4) {
         char text[768];
@@ -12099,9 +12092,8 @@ static void aioc_op_fail(aioc_op *op, int status, const char *message)
 /* An attempt under way counts. Returns whether its last byte was sent. */
 static bool aioc_op_give_up(aioc_op *op, int status)
 {
-    aioc_op_attempt *attempt = &op->attempt;
-    bool under_way = attempt->exchange.connection != NULL;
-    bool sent = aioc_pool_cancel(&attempt->endpoint->pool, &attempt->exchange);
+    bool under_way = op->attempt.exchange.connection != NULL;
+    bool sent = aioc_pool_cancel(&op->engine->endpoint.pool, &op->attempt.exchange);
     aioc_pool_outcome outcome = aioc_pool_failure(status, NULL);
     if (!under_way) return sent;
     outcome.first_byte_us = (uint32_t)(op->engine->reactor->now_us - op->attempt_us);
@@ -12142,7 +12134,7 @@ static bool aioc_op_is_sent(const aioc_op *op)
 /* In a forked child. */
 static void aioc_op_abandon(aioc_op *op)
 {
-    aioc_pool_cancel(&op->attempt.endpoint->pool, &op->attempt.exchange);
+    aioc_pool_cancel(&op->engine->endpoint.pool, &op->attempt.exchange);
     aioc_op_detach(op);
     aioc_op_free(op);
 }
@@ -12254,7 +12246,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     aiocosmos_str lines = aioc_op_part(op, AIOC_OP_LINES), pk = aioc_op_part(op, AIOC_OP_PK), authorization;
     aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
     size_t copied = body.len <= AIOC_OP_COPIED_MAX ? body.len : 0;
-    int64_t wall_s = (aioc_reactor_wall_ms(engine->reactor) + attempt->endpoint->skew_ms) / 1000;
+    int64_t wall_s = (aioc_reactor_wall_ms(engine->reactor) + engine->endpoint.skew_ms) / 1000;
     char number[20];
     aioc_mem_writer head;
     bool own_token = aioc_op_has_own_token(op);
@@ -12266,7 +12258,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     head.ok = aioc_mem_reserve(engine->memory, &attempt->head, 768 + 3u * op->ends[AIOC_OP_TAIL] + lines.len + pk.len +
                                                                authorization.len + copied);
     aioc_request_put_start(&head, op->verb, aioc_text_view(op->texts, op->ends[AIOC_OP_TAIL]));
-    aioc_mem_put(&head, aioc_mem_text(&attempt->endpoint->host_line));
+    aioc_mem_put(&head, aioc_mem_text(&engine->endpoint.host_line));
     aioc_mem_put(&head, aioc_mem_text(&engine->constant_lines));
     aioc_request_put_line(&head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s));
     if (!own_token) aioc_request_put_line(&head, AIOC_REQUEST_TOKEN, authorization);
@@ -12289,7 +12281,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     engine->stats.attempts++;
     op->attempt_us = engine->reactor->now_us;
     attempt->overdue = false;
-    attempt->skew_ms = attempt->endpoint->skew_ms;
+    attempt->skew_ms = engine->endpoint.skew_ms;
     return 0;
 }
 
@@ -12394,7 +12386,7 @@ static void aioc_op_start(aioc_op *op)
         return;
     }
     op->state = AIOC_OP_IN_POOL;
-    aioc_pool_start(&op->attempt.endpoint->pool, &op->attempt.exchange);
+    aioc_pool_start(&engine->endpoint.pool, &op->attempt.exchange);
 }
 
 /* An attempt that has been silent for too long gets a little more time, once: the host may have been away, and the
@@ -12613,7 +12605,7 @@ static void aioc_op_see_session(aioc_op *op, const aioc_http_response *response)
 /* Signatures follow the server's clock once ours is off. */
 static bool aioc_op_clock_was_off(aioc_op *op, const aioc_http_response *response)
 {
-    aioc_op_endpoint *endpoint = op->attempt.endpoint;
+    aioc_op_endpoint *endpoint = &op->engine->endpoint;
     int64_t now_ms = aioc_reactor_wall_ms(op->engine->reactor), skew_ms;
     if (!aioc_auth_skew(response->wanted[AIOC_PROTOCOL_H_DATE], now_ms, op->attempt.skew_ms, &skew_ms)) return false;
     if (endpoint->skew_ms == op->attempt.skew_ms)  /* else another's answer has corrected it meanwhile */
@@ -12630,9 +12622,9 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     aioc_op_attempt *attempt = &op->attempt;
     aioc_mem_buffer *claims = &engine->tokens.claims;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY], lines = aioc_op_part(op, AIOC_OP_LINES);
-    attempt->endpoint->answered_once = true;
+    engine->endpoint.answered_once = true;
     /* A 304 that nobody asked for says nothing. */
-    outcome->from_service = aioc_protocol_is_service(response, attempt->endpoint->loopback, outcome->error == 0) &&
+    outcome->from_service = aioc_protocol_is_service(response, engine->endpoint.loopback, outcome->error == 0) &&
                             (response->status != 304 || aioc_http_header(lines, "A-IM").ptr ||
                              aioc_http_header(lines, "If-None-Match").ptr);
     op->http_status = outcome->http_status = response->status;
@@ -12756,7 +12748,7 @@ static void aioc_op_heed(aioc_op *op, const aioc_op_verdict *verdict)
         else aioc_account_forget_ranges(container);
     }
     if ((verdict->flags & AIOC_OP_DOUBT) && container) aioc_account_doubt_ranges(container);
-    if (verdict->where == AIOC_OP_LEAVE && aioc_pool_leave(&op->attempt.endpoint->pool))
+    if (verdict->where == AIOC_OP_LEAVE && aioc_pool_leave(&engine->endpoint.pool))
         aioc_op_log(engine, 2, aioc_op_handle(op).id, "the account has moved to another region: connections go there");
     if (verdict->sign_anew && !engine->signer.has_key)
         aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt.token, true);
