@@ -11570,10 +11570,19 @@ typedef struct aioc_op_past {
     uint32_t before;  /* attempts at requests before this one */
 } aioc_op_past;
 
+typedef struct aioc_op_situation {
+    aioc_request_traits is;
+    aioc_op_past past;
+    bool patient;  /* of a bulk, which slows down: 429 may go on as long as the deadline allows */
+    bool answered_once;
+    uint32_t retries_max;  /* for all reasons that count */
+    uint32_t throttle_wait_max_ms;
+    uint32_t random;
+} aioc_op_situation;
+
 /* Where attempts go: the account's address. */
 typedef struct aioc_op_endpoint {
     aioc_pool pool;
-    aioc_mem_buffer host_line;
     int64_t skew_ms;  /* the server's clock minus ours */
     bool loopback;  /* it is on this machine */
     bool answered_once;  /* it exists: a refused connection is worth more patience */
@@ -11629,9 +11638,8 @@ struct aioc_op {
     uint32_t slot, attempts;
     int stop;  /* not 0: finish with it at the next step */
     int http_status, sub_status;
-    aioc_op_past past;
+    aioc_op_situation now;
     aioc_op_course course;
-    aioc_request_traits is;
     uint8_t state, kind;
     bool in_ready;
     bool metadata_tried;  /* it has waited for that, once */
@@ -11726,7 +11734,7 @@ static aiocosmos_str aioc_op_link(const aioc_op *op)
 static const aioc_account_range *aioc_op_range(const aioc_op *op)
 {
     aiocosmos_str pk = aioc_op_part(op, AIOC_OP_PK);
-    return op->is.by_range ? aioc_account_range_named(op->container, pk) : aioc_account_range_of(op->container, pk);
+    return op->now.is.by_range ? aioc_account_range_named(op->container, pk) : aioc_account_range_of(op->container, pk);
 }
 
 /*--- Ready list ---*/
@@ -11817,7 +11825,6 @@ static void aioc_op_close(aioc_op_engine *engine)
     aioc_mem_buffer_free(engine->memory, &engine->tokens.claims);
     aioc_mem_buffer_free(engine->memory, &engine->tokens.asked);
     aioc_mem_buffer_free(engine->memory, &engine->constant_lines);
-    aioc_mem_buffer_free(engine->memory, &engine->endpoint.host_line);
     aioc_mem_free(engine->memory, engine->slots, engine->slot_count * sizeof *engine->slots);
 }
 
@@ -11873,7 +11880,7 @@ static bool aioc_op_take(aioc_op *op, const aioc_request_spec *spec)
     at -= spec->owned.len;
     op->verb = spec->verb;
     op->type = spec->owned.len ? at : spec->type;
-    op->is = spec->is;
+    op->now.is = spec->is;
     op->attempt.exchange.no_body = strcmp(op->verb, "HEAD") == 0;
     return true;
 }
@@ -11882,7 +11889,7 @@ static bool aioc_op_take(aioc_op *op, const aioc_request_spec *spec)
 static uint64_t aioc_op_silence_max_us(const aioc_op *op)
 {
     uint32_t max_ms = op->engine->options->attempt_timeout_ms, first_ms = op->attempts == 0 ? 1000 : 5000;
-    if (max_ms == AIOCOSMOS_OFF || (op->is.write && !op->is.item_data) || op->role->stop_parts) return 0;
+    if (max_ms == AIOCOSMOS_OFF || (op->now.is.write && !op->now.is.item_data) || op->role->stop_parts) return 0;
     if (op->role == &aioc_op_metadata && op->attempts < 2 && first_ms < max_ms) max_ms = first_ms;
     return max_ms * UINT64_C(1000);
 }
@@ -11921,7 +11928,7 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
     op->waiter.resume = aioc_op_resume;
     op->waiter.owner = op;
     op->kind = (uint8_t)spec->kind;
-    op->is.repeatable = op->is.repeatable || engine->options->retry_writes;
+    op->now.is.repeatable = op->now.is.repeatable || engine->options->retry_writes;
     op->role = role;
     op->owner = owner;
     op->done = spec->done;
@@ -11954,8 +11961,8 @@ static bool aioc_op_aim(aioc_op *op, const aioc_request_spec *spec)
     size_t bytes = op->ends[AIOC_OP_OWNED] + 1;
     if (!aioc_op_take(op, spec)) return op->texts = texts, false;
     aioc_mem_free(op->engine->memory, texts, bytes);
-    memset(&op->past, 0, sizeof op->past);
-    op->past.before = op->attempts;
+    memset(&op->now.past, 0, sizeof op->now.past);
+    op->now.past.before = op->attempts;
     return true;
 }
 
@@ -11973,7 +11980,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
     if (op->engine->options->logger.level_max >= 4) {
         char text[768];
         aiocosmos_str range = aioc_op_part(op, AIOC_OP_PK);
-        if (!op->is.by_range) range.len = 0;
+        if (!op->now.is.by_range) range.len = 0;
         aioc_protocol_trace(&now, op->verb, aioc_op_link(op), range, text, sizeof text);
         aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
     }
@@ -12086,7 +12093,8 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
 /* The same without an answer. */
 static void aioc_op_fail(aioc_op *op, int status, const char *message)
 {
-    aioc_op_finish(op, status, op->past.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT, NULL, message);
+    aioc_op_finish(op, status, op->now.past.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT, NULL,
+                   message);
 }
 
 /* An attempt under way counts. Returns whether its last byte was sent. */
@@ -12116,7 +12124,7 @@ static void aioc_op_abort(aioc_op *op, int status)
     if (op->state == AIOC_OP_IN_POOL) {
         bool sent = aioc_op_give_up(op, status);
         if (!sent) place = "waiting for a connection";
-        if (sent && op->is.write) op->past.doubt = true;
+        if (sent && op->now.is.write) op->now.past.doubt = true;
         op->state = AIOC_OP_READY;
     }
     aioc_mem_print(text, sizeof text, "%s after %u attempt%s while %s", aioc_protocol_status_text(status),
@@ -12160,9 +12168,9 @@ static aioc_op *aioc_op_told(const aioc_op_engine *engine)
 static bool aioc_op_wants_session(const aioc_op *op)
 {
     aiocosmos_str level;
-    if (!op->is.item_data || !op->container || op->engine->options->no_session) return false;
+    if (!op->now.is.item_data || !op->container || op->engine->options->no_session) return false;
     if (aioc_op_part(op, AIOC_OP_SESSION_TOKEN).len) return true;
-    if (op->is.write || op->container->token_count == 0) return false;
+    if (op->now.is.write || op->container->token_count == 0) return false;
     level = aioc_http_header(aioc_op_part(op, AIOC_OP_LINES), "x-ms-consistency-level");
     return !level.ptr || aioc_mem_is_nocase(level, "Session");
 }
@@ -12233,7 +12241,7 @@ static void aioc_op_put_rid(aioc_op *op, aioc_mem_writer *head)
     const aioc_account_container *container = op->container;
     if (!container) return;
     op->attempt.epoch = container->epoch;
-    if (op->is.item_data && container->rid[0])
+    if (op->now.is.item_data && container->rid[0])
         aioc_request_put_line(head, "x-ms-cosmos-intended-collection-rid: ", aioc_mem_str(container->rid));
 }
 
@@ -12258,12 +12266,11 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     head.ok = aioc_mem_reserve(engine->memory, &attempt->head, 768 + 3u * op->ends[AIOC_OP_TAIL] + lines.len + pk.len +
                                                                authorization.len + copied);
     aioc_request_put_start(&head, op->verb, aioc_text_view(op->texts, op->ends[AIOC_OP_TAIL]));
-    aioc_mem_put(&head, aioc_mem_text(&engine->endpoint.host_line));
     aioc_mem_put(&head, aioc_mem_text(&engine->constant_lines));
     aioc_request_put_line(&head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s));
     if (!own_token) aioc_request_put_line(&head, AIOC_REQUEST_TOKEN, authorization);
     aioc_op_put_activity(op, &head);
-    if (pk.len) aioc_request_put_line(&head, op->is.by_range ? "x-ms-documentdb-partitionkeyrangeid: "
+    if (pk.len) aioc_request_put_line(&head, op->now.is.by_range ? "x-ms-documentdb-partitionkeyrangeid: "
                                                              : "x-ms-documentdb-partitionkey: ", pk);
     aioc_op_put_session(op, &head);
     aioc_op_put_rid(op, &head);
@@ -12431,16 +12438,6 @@ struct aioc_op_outcome {
     bool token_expired;  /* 401 to a token that the host may renew, or a key that it has replaced */
 };
 
-typedef struct aioc_op_situation {
-    aioc_request_traits is;
-    aioc_op_past past;
-    bool patient;  /* of a bulk, which slows down: 429 may go on as long as the deadline allows */
-    bool answered_once;
-    uint32_t retries_max;  /* for all reasons that count */
-    uint32_t throttle_wait_max_ms;
-    uint32_t random;
-} aioc_op_situation;
-
 typedef struct aioc_op_verdict {
     bool again;
     uint64_t wait_us;
@@ -12594,7 +12591,7 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
 static void aioc_op_see_session(aioc_op *op, const aioc_http_response *response)
 {
     const char *why;
-    if (!op->container || !op->is.item_data || op->engine->options->no_session) return;
+    if (!op->container || !op->now.is.item_data || op->engine->options->no_session) return;
     why = aioc_account_see_answer(op->container, response->status, op->sub_status,
                                   response->wanted[AIOC_PROTOCOL_H_OWNER_RID],
                                   response->wanted[AIOC_PROTOCOL_H_SESSION],
@@ -12680,9 +12677,9 @@ static void aioc_op_note_retry(aioc_op_engine *engine, aioc_op_past *past, const
 
 static void aioc_op_again(aioc_op *op, const aioc_op_verdict *verdict)
 {
-    aioc_op_note_retry(op->engine, &op->past, verdict);
+    aioc_op_note_retry(op->engine, &op->now.past, verdict);
     if (verdict->reason == AIOC_OP_THROTTLE) op->throttled_us += verdict->wait_us;
-    op->looks_up = verdict->reason == AIOC_OP_METADATA && op->is.item_data;  /* a fetch waits not for itself */
+    op->looks_up = verdict->reason == AIOC_OP_METADATA && op->now.is.item_data;  /* a fetch waits not for itself */
     if (verdict->flags & (AIOC_OP_FORGET | AIOC_OP_DOUBT)) op->metadata_tried = false;
     aioc_op_back_off(op, verdict->wait_us);
 }
@@ -12759,7 +12756,6 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     aioc_op *op = (aioc_op *)exchange->owner;
     aioc_op_engine *engine = op->engine;
     aioc_op_outcome seen;
-    aioc_op_situation now;
     aioc_op_verdict verdict;
     op->state = AIOC_OP_READY;
     aioc_mem_buffer_free(engine->memory, &op->attempt.head);
@@ -12773,11 +12769,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
         aioc_op_finish(op, 0, AIOCOSMOS_FATE_ANSWERED, outcome, "");
         return;
     }
-    now.is = op->is;
-    now.past = op->past;
-    now.patient = false;
-    verdict = aioc_op_decide(engine, &now, &seen, op->deadline_us, op->stop);
-    op->past.doubt = verdict.doubt;
+    verdict = aioc_op_decide(engine, &op->now, &seen, op->deadline_us, op->stop);
     aioc_op_heed(op, &verdict);
     if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_op_succeeded(op, outcome->response->body);
     if (op->course.next && verdict.status == 0 && op->course.next(op, outcome)) return;
@@ -12785,7 +12777,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     else if (verdict.again) aioc_op_again(op, &verdict);
     else
         aioc_op_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
-                       aioc_op_explain(engine, &seen, &verdict, op->is.write, op->attempts - op->past.before));
+                       aioc_op_explain(engine, &seen, &verdict, op->now.is.write, op->attempts - op->now.past.before));
 }
 
 /* One step of an operation that is ready. False: none is. */
@@ -17048,7 +17040,7 @@ static uint32_t aioc_range_note(const aioc_range_stream *stream, const aioc_op *
     aioc_range_asked *asked = costs->ranges;
     aiocosmos_str id = aioc_op_part(op, AIOC_OP_PK);
     uint32_t at = 0;
-    if (!op->is.by_range) return 0;
+    if (!op->now.is.by_range) return 0;
     while (at < costs->range_count && !aioc_mem_same(asked[at].stats.id, id)) at++;
     if (at == costs->range_count) {
         asked = (aioc_range_asked *)aioc_mem_more(memory, asked, at, &costs->range_cap, sizeof *asked);
@@ -20531,7 +20523,7 @@ static int aioc_batch_open(aioc_op_engine *engine, const aiocosmos_batch_request
     if (refused) return refused;
     op->operations = (uint32_t)request->item_count;
     op->batch_done = request->done;
-    op->is.repeatable = spec.is.repeatable;  /* retry_writes is of single ones */
+    op->now.is.repeatable = spec.is.repeatable;  /* retry_writes is of single ones */
     if (handle) *handle = aioc_op_handle(op);
     return 0;
 }
@@ -21073,7 +21065,7 @@ static uint32_t aioc_bulk_divide(const aioc_bulk_batch *batch, const aioc_op_out
 {
     aioc_account_container *container = batch->bulk->container;
     int status = seen->http_status;
-    if (seen->error) return seen->error == AIOCOSMOS_E_TOO_LARGE && !batch->op->is.write ? batch->count / 2 : 0;
+    if (seen->error) return seen->error == AIOCOSMOS_E_TOO_LARGE && !batch->op->now.is.write ? batch->count / 2 : 0;
     if (!seen->from_service) return 0;
     if (container->batches <= 0 && seen->sub_status == 0 &&
         (status == 400 || status == 404 || status == 405 || status == 501)) {
@@ -21090,7 +21082,7 @@ static void aioc_bulk_take_answer(aioc_bulk_batch *batch, aioc_bulk_answer *whol
     aiocosmos_json list = aioc_json_none(), entry = aioc_json_none();
     double charge_ru = whole->result.charge_ru / batch->count;
     uint32_t i, smaller = 0;
-    if (batch->op->is.by_range) {
+    if (batch->op->now.is.by_range) {
         list = aioc_batch_results(bulk->all->engine, batch->count, &whole->seen);
         if (list.type == AIOCOSMOS_JSON_ARR) bulk->container->batches = 1;
         else smaller = aioc_bulk_divide(batch, &whole->seen);
@@ -21577,9 +21569,9 @@ static void aioc_offer_ask(aioc_op *op, const char *verb, const char *link, cons
     spec.is.write = strcmp(verb, "PUT") == 0;  /* POST is the query */
     spec.is.repeatable = !spec.is.write || !*headers;  /* a migration is none the second time */
     if (!status && !aioc_op_aim(op, &spec)) status = AIOCOSMOS_E_NOMEM;
-    op->past.doubt = op->course.step > (spec.is.write ? AIOC_OFFER_WRITTEN : AIOC_OFFER_READ);
+    op->now.past.doubt = op->course.step > (spec.is.write ? AIOC_OFFER_WRITTEN : AIOC_OFFER_READ);
     if (status) aioc_op_fail(op, status, NULL);
-    else aioc_op_back_off(op, op->past.doubt && !op->is.write ? aioc_offer_pause_us(op) : 0);
+    else aioc_op_back_off(op, op->now.past.doubt && !op->now.is.write ? aioc_offer_pause_us(op) : 0);
 }
 
 /* Once it has been read. False: that was all. Of a migration, the service chooses the value. */
@@ -21811,12 +21803,11 @@ static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aio
                                              const char *agent)
 {
     aioc_mem_writer lines = aioc_mem_write(&client->memory, &client->engine.constant_lines);
-    aioc_mem_writer host = aioc_mem_write(&client->memory, &client->engine.endpoint.host_line);
-    aioc_request_put_line(&host, "Host: ", endpoint->authority);
+    aioc_request_put_line(&lines, "Host: ", endpoint->authority);
     aioc_mem_put_within(&lines, "User-Agent: ", aioc_mem_str(agent), agent ? " " : "");
     aioc_mem_put_text(&lines, "aiocosmos/0.1.0\r\nAccept: application/json\r\nx-ms-version: 2020-07-15\r\n"
                               "x-ms-cosmos-sdk-supportedcapabilities: 3\r\nx-ms-noretry-449: true\r\n");
-    return host.ok && lines.ok;
+    return lines.ok;
 }
 
 static void aioc_client_ask_host(void *user, const char *host, uint64_t question)
@@ -22455,7 +22446,7 @@ size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size
 {
     static const char *const fates[] = { "", ", not sent", ", maybe applied" };
     const aioc_op_delivery *delivery = aioc_op_delivered(result);
-    bool writes = (delivery->op->is.write || delivery->op->kind == AIOCOSMOS_BULK) &&
+    bool writes = (delivery->op->now.is.write || delivery->op->kind == AIOCOSMOS_BULK) &&
                   delivery->kind != AIOCOSMOS_READ_ITEM;  /* a bulk may have those, too */
     char text[AIOC_OP_MESSAGE_BYTES + 16], http[40] = "";
     uint64_t centi_ru = (uint64_t)(result->charge_ru * 100.0 + 0.5);

@@ -1,4 +1,4 @@
-/* The operation layer without a network: what each outcome leads to, order keys, cancelling, what a full client says. */
+/* The operation layer without a network: what outcomes lead to, order keys, cancelling, what a full client says. */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
@@ -116,7 +116,7 @@ TEST(policy_of_lost_answers)
                  AIOCOSMOS_FATE_NOT_SENT);
 }
 
-/* The line of the guide beside aiocosmos_error against the policy: how often reads and writes are tried again, and how a
+/* The line of the guide beside aiocosmos_error against the policy: how often reads and writes are tried again, how a
  * write ends. */
 static void check_guide_line(const char *name, int status, int sub_status, const char *tries, char fate)
 {
@@ -337,7 +337,7 @@ TEST(policy_looks_for_another_container_when_a_replica_lags_long)
         CHECK_INT((verdict.flags & AIOC_OP_FORGET) != 0, tries == 2);
     }
     check_policy("never stale", now, seen, OVER, 404, AIOCOSMOS_FATE_ANSWERED);
-    now.retries_max = now.past.retries = now.past.tries[AIOC_OP_SESSION] = 0;              /* the last try looks, for the next */
+    now.retries_max = now.past.retries = now.past.tries[AIOC_OP_SESSION] = 0;  /* the last try looks */
     CHECK(aioc_op_judge(&now, &seen).flags & AIOC_OP_FORGET);
 }
 
@@ -695,7 +695,7 @@ TEST(raw_requests_know_what_is_signed)
         CHECK_INT(op->container != NULL, cases[i].in_container);
         if (op->container) CHECK_STR(op->container->link.ptr, cases[i].path[4] == 'D' ? "dbs/D/colls/C"
                                                                                   : "dbs/dbs/colls/docs");
-        CHECK_INT(op->is.item_data, cases[i].item_data);
+        CHECK_INT(op->now.is.item_data, cases[i].item_data);
         aioc_mem_buffer_free(client->engine.memory, &head);
     }
     aiocosmos_destroy(client);
@@ -820,11 +820,11 @@ TEST(only_an_etag_makes_a_write_repeatable)
 {
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_REPLACE_ITEM);
-    CHECK(!submit(client, &request)->is.repeatable);
+    CHECK(!submit(client, &request)->now.is.repeatable);
     request.if_match = aiocosmos_text("*");
-    CHECK(!submit(client, &request)->is.repeatable);
+    CHECK(!submit(client, &request)->now.is.repeatable);
     request.if_match = aiocosmos_text("\"e\"");
-    CHECK(submit(client, &request)->is.repeatable);
+    CHECK(submit(client, &request)->now.is.repeatable);
     aiocosmos_destroy(client);
 }
 
