@@ -359,7 +359,10 @@ static void sim_somebody_writes(world_net *made, void *what, uint64_t number)
     (void)number;
     if (crew->s.calm) return;
     if (crew->usual.from == AIOCOSMOS_FROM_NOW && !crew->posts && !sim_leases_stand(crew)) {
-        if (made->now_us > SIM_CREW_WAITS_US) sim_fair(&crew->s);
+        if (made->now_us > SIM_CREW_WAITS_US) {
+            sim_fair(&crew->s);
+            crew->s.core->options.ru_per_second = 0;
+        }
         sim_in(&crew->s.world, 100000, sim_somebody_writes, crew, 0);
         return;
     }
