@@ -18384,7 +18384,7 @@ static int aioc_query_compare_given(const aioc_query *query, const aioc_range_st
 static bool aioc_query_before(const aioc_query *query, const aioc_range_stream *a, const aioc_range_stream *b)
 {
     int order = aioc_row_compare_values(query->info, a->row.values, b->row.values);
-    if (order == 0 && a->kin.len && aioc_mem_same(aioc_mem_text(&a->kin), aioc_mem_text(&b->kin))) {
+    if (order == 0 && aioc_mem_same(aioc_range_kin(a), aioc_range_kin(b))) {
         order = aioc_row_rid_compare(a->row.rid, b->row.rid);
         if (a->rids_fall) order = -order;
     }

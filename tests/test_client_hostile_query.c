@@ -786,6 +786,52 @@ TEST(rows_of_one_value_keep_their_order_when_their_range_splits)
     CHECK_STR(got.status ? got.message : got.rows, "3\n4\n");
 }
 
+/* One range, which is split once it has answered. */
+static void serve_split(peer *link)
+{
+    static const char *const all[] = {
+        SORTED(RID("A"), "5", "0") "," SORTED(RID("A"), "6", "1") "," SORTED(RID("A"), "6", "2") ","
+        SORTED(RID("A"), "7", "3") "," SORTED(RID("Q"), "7", "4") "," SORTED(RID("g"), "7", "5"),
+        SORTED(RID("w"), "7", "6"), SORTED(RID("A"), "8", "7")
+    };
+    bool of_range = heard(link, "partitionkeyrangeid: ");
+    if (of_range && range_of(link) == 0 && server.asked) {
+        server.ranges = RANGES(RANGE("1", "", "80") "," RANGE("2", "80", "FF"));
+        reply(link, 410, "x-ms-substatus: 1002\r\n", "{}");
+    } else if (of_range) {
+        server.lines = server.asked++ ? "" : "x-ms-continuation: 1\r\n";
+        serve_answer(link, all[range_of(link)]);
+    } else {
+        serve(link);
+    }
+}
+
+/* What has become of a range comes behind what that itself has still to give, though it is asked before. */
+TEST(rows_of_one_value_keep_their_order_when_their_range_splits_meanwhile)
+{
+    static reading got, other;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    int i;
+    serve_shape(&shapes[0]);
+    remote.answer = serve_split;
+    server.ranges = only_range;
+    server.plan = PLAN(ORDER);
+    request.page_items_max = 1;
+    client = open_usual();
+    memset(&got, 0, sizeof got);
+    CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+    CHECK_INT(next_page(client, &got), 0);
+    read_all(client, &request, &other, 100);         /* by it the client gets to know of the split */
+    while (got.status == 0 && got.more) {
+        CHECK_INT(next_page(client, &got), 0);
+        for (i = 0; i < 50; i++) aiocosmos_step(client, 1);          /* more is asked for ahead */
+    }
+    CHECK_STR(got.status ? got.message : got.rows, "0\n1\n2\n3\n4\n5\n6\n7\n");
+    aiocosmos_cursor_close(client, got.query);
+    close_client(client);
+}
+
 /* Behind the second of four rows: it is not there any more, or what comes behind the first says nothing of it. */
 TEST(a_query_is_resumed_where_its_last_row_is_gone)
 {
