@@ -8698,16 +8698,32 @@ static aiocosmos_json aioc_protocol_scalar(aiocosmos_str text)
     return aioc_json_alone(text.ptr, text.len);
 }
 
+/* Moves behind an integer. False: it is none, or too large. */
+static bool aioc_protocol_take_i64(aiocosmos_str *text, int64_t *out)
+{
+    aiocosmos_str rest = *text;
+    uint64_t magnitude = 0;
+    bool negative = rest.len && *rest.ptr == '-', ok = true;
+    size_t len;
+    if (negative) rest.ptr++, rest.len--;
+    for (len = rest.len; rest.len && *rest.ptr >= '0' && *rest.ptr <= '9'; rest.ptr++, rest.len--) {
+        ok = ok && magnitude <= INT64_MAX / 10;
+        magnitude = magnitude * 10 + (uint64_t)(*rest.ptr - '0');
+    }
+    *text = rest;
+    if (!ok || rest.len == len || magnitude > INT64_MAX) return false;
+    *out = negative ? -(int64_t)magnitude : (int64_t)magnitude;
+    return true;
+}
+
 /* Keys are doubles to the service: an integer that it would round could meet another one there. */
 static bool aioc_protocol_bad_integer(aiocosmos_str number, char *why, size_t cap)
 {
-    aiocosmos_str digits = number;
-    uint64_t magnitude;
-    size_t i;
-    if (digits.len && *digits.ptr == '-') digits.ptr++, digits.len--;
-    for (i = 0; i < digits.len && digits.ptr[i] >= '0' && digits.ptr[i] <= '9'; i++) continue;
-    if (i < digits.len) return false;  /* has a fraction or an exponent */
-    if (aioc_text_parse_u64(digits, &magnitude) && magnitude <= (uint64_t)AIOC_PROTOCOL_EXACT) return false;
+    aiocosmos_str rest = number;
+    int64_t integer;
+    bool fits = aioc_protocol_take_i64(&rest, &integer);
+    if (rest.len) return false;  /* has a fraction or an exponent */
+    if (fits && integer <= AIOC_PROTOCOL_EXACT && integer >= -AIOC_PROTOCOL_EXACT) return false;
     aioc_mem_print(why, cap, "%.*s is beyond 2^53, where doubles skip integers: use a string",
                    number.len < 40 ? (int)number.len : 40, number.ptr);
     return true;
@@ -9226,23 +9242,6 @@ typedef struct aioc_protocol_session {
     struct { int64_t id, lsn; } region[AIOC_PROTOCOL_REGIONS_MAX];
 } aioc_protocol_session;
 
-static bool aioc_protocol_take_i64(aiocosmos_str *text, int64_t *out)
-{
-    aiocosmos_str rest = *text;
-    uint64_t magnitude = 0;
-    bool negative = rest.len && *rest.ptr == '-', ok = true;
-    size_t len;
-    if (negative) rest.ptr++, rest.len--;
-    for (len = rest.len; rest.len && *rest.ptr >= '0' && *rest.ptr <= '9'; rest.ptr++, rest.len--) {
-        ok = ok && magnitude <= INT64_MAX / 10;
-        magnitude = magnitude * 10 + (uint64_t)(*rest.ptr - '0');
-    }
-    *text = rest;
-    if (!ok || rest.len == len || magnitude > INT64_MAX) return false;
-    *out = negative ? -(int64_t)magnitude : (int64_t)magnitude;
-    return true;
-}
-
 static bool aioc_protocol_take_char(aiocosmos_str *text, char c)
 {
     if (!text->len || *text->ptr != c) return false;
@@ -9453,8 +9452,8 @@ static const char *aioc_protocol_hint_of(int status, int sub_status)
 #define AIOC_PROTOCOL_QUOTE_MAX 240  /* bytes of others' text in a message */
 
 /* The first line of somebody else's text, made fit for terminals and logs: no control characters, UTF-8 only, "..."
- * where it was cut. Returns its length; out has room for AIOC_PROTOCOL_QUOTE_MAX + 4. */
-static size_t aioc_protocol_quote(aiocosmos_str text, char *out)
+ * where it was cut. out has room for AIOC_PROTOCOL_QUOTE_MAX + 4. */
+static void aioc_protocol_quote(aiocosmos_str text, char *out)
 {
     const char *at = text.len ? text.ptr : "", *end = at + text.len;
     size_t len = 0;
@@ -9465,14 +9464,13 @@ static size_t aioc_protocol_quote(aiocosmos_str text, char *out)
         if (bad) size = 1;
         if (len + size > AIOC_PROTOCOL_QUOTE_MAX) {
             memcpy(out + len, "...", 4);
-            return len + 3;
+            return;
         }
         memcpy(out + len, blank ? " " : bad ? "?" : at, size);
         len += size;
         at += size;
     }
     out[len] = 0;
-    return len;
 }
 
 static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
@@ -10124,7 +10122,7 @@ static const aioc_account_range *aioc_account_route_by(const aioc_account_contai
                                                        aiocosmos_str epk)
 {
     uint32_t low = 0, high = container->range_count;
-    if (container->knowledge != AIOC_ACCOUNT_KNOWN || high == 0) return NULL;
+    if (container->knowledge != AIOC_ACCOUNT_KNOWN) return NULL;
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
         const aioc_account_range *range = &container->ranges[middle];
@@ -10333,45 +10331,34 @@ static bool aioc_account_session_take(aioc_account_container *container, aiocosm
     return kept;
 }
 
-/* A composite token that is being written, range by range. */
-typedef struct aioc_account_composer {
-    aioc_account_container *container;
-    aioc_mem_writer out;
-    aioc_protocol_session sum;
-    bool some;  /* there is anything in the sum */
-} aioc_account_composer;
-
-static void aioc_account_add(aioc_account_composer *in, aiocosmos_str value)
+static void aioc_account_add(aioc_protocol_session *sum, bool *some, aiocosmos_str value)
 {
     aioc_protocol_session next;
-    if (!aioc_protocol_session_parse(value, in->some ? &next : &in->sum, NULL)) return;
-    if (in->some) aioc_protocol_session_add(&in->sum, &next);
-    in->some = true;
+    if (!aioc_protocol_session_parse(value, *some ? &next : sum, NULL)) return;
+    if (*some) aioc_protocol_session_add(sum, &next);
+    *some = true;
 }
 
-/* The same for all that is held, or given, of a list of ranges. */
-static void aioc_account_add_all(aioc_account_composer *in, aiocosmos_str ids, aiocosmos_str given)
+/* Appends "id:" and the sum of all that is held, or given, of a list of ranges. False: there is none. */
+static bool aioc_account_put(aioc_account_container *container, aioc_mem_writer *out, aiocosmos_str as,
+                             aiocosmos_str ids, aiocosmos_str given)
 {
     aiocosmos_str rest = ids, id, value;
+    aioc_protocol_session sum;
+    bool some = false;
     while (aioc_text_split(&rest, ',', &id)) {
-        aioc_account_token *token = aioc_account_token_of(in->container, id);
+        aioc_account_token *token = aioc_account_token_of(container, id);
         if (!token) continue;
-        aioc_account_add(in, aioc_mem_text(&token->proven));
-        aioc_account_add(in, aioc_mem_text(&token->claimed));
+        aioc_account_add(&sum, &some, aioc_mem_text(&token->proven));
+        aioc_account_add(&sum, &some, aioc_mem_text(&token->claimed));
         token->said = true;
     }
     while (aioc_protocol_session_next(&given, &id, &value))
-        if (aioc_account_listed(ids, id)) aioc_account_add(in, value);
-}
-
-/* Appends "id:value", if there is some. */
-static void aioc_account_put(aioc_account_composer *in, aiocosmos_str id)
-{
-    aioc_mem_writer *out = &in->out;
-    if (!in->some) return;
-    in->some = false;
-    aioc_mem_put_within(out, out->out->len > out->start ? "," : "", id, ":");
-    aioc_protocol_session_put(out, &in->sum);
+        if (aioc_account_listed(ids, id)) aioc_account_add(&sum, &some, value);
+    if (!some) return false;
+    aioc_mem_put_within(out, out->out->len > out->start ? "," : "", as, ":");
+    aioc_protocol_session_put(out, &sum);
+    return true;
 }
 
 /* Appends the session token for a request: of its range where that is known, else of all. A range without a token of
@@ -10382,36 +10369,28 @@ static bool aioc_account_session_for(aioc_account_container *container, const ai
                                      aiocosmos_str given, aioc_mem_buffer *out)
 {
     aiocosmos_str none = aioc_mem_str(""), parents = none, id, value;
-    aioc_account_composer in;
+    aioc_mem_writer writer = aioc_mem_write(container->memory, out);
     size_t end;
     uint32_t i;
-    in.container = container;
-    in.out = aioc_mem_write(container->memory, out);
-    in.some = false;
     if (range) {
         id = aioc_account_text(container, range->id);
         parents = aioc_account_text(container, range->parents);
-        aioc_account_add_all(&in, id, given);
-        if (!in.some) aioc_account_add_all(&in, parents, given);
-        aioc_account_put(&in, id);
+        if (!aioc_account_put(container, &writer, id, id, given))
+            aioc_account_put(container, &writer, id, parents, given);
     }
     end = out->len;
-    while (aioc_protocol_session_next(&given, &id, &value)) {
-        if (range && (aioc_account_range_named(container, id) || aioc_account_listed(parents, id))) continue;
-        aioc_account_add_all(&in, id, none);
-        aioc_account_add(&in, value);
-        aioc_account_put(&in, id);
-    }
+    while (aioc_protocol_session_next(&given, &id, &value))
+        if (!range || (!aioc_account_range_named(container, id) && !aioc_account_listed(parents, id)))
+            aioc_account_put(container, &writer, id, id, aioc_text_view(id.ptr, id.len + 1 + value.len));
     for (i = 0; i < container->token_count; i++) {
         const aioc_account_token *token = &container->tokens[i];
         if (token->said || (range && (token->kin != AIOC_ACCOUNT_STRANGER || !token->claimed.len))) continue;
         id = aioc_mem_text(&token->id);
-        aioc_account_add_all(&in, id, none);
-        aioc_account_put(&in, id);
+        aioc_account_put(container, &writer, id, id, none);
     }
     for (i = 0; i < container->token_count; i++) container->tokens[i].said = false;
-    if (range && out->len - in.out.start > AIOC_ACCOUNT_SESSION_SENT_MAX) out->len = end;
-    return in.out.ok;
+    if (range && out->len - writer.start > AIOC_ACCOUNT_SESSION_SENT_MAX) out->len = end;
+    return writer.ok;
 }
 
 /* No replica has reached what was asked of it: what no answer bears out may have been made up. */
@@ -10620,9 +10599,9 @@ static AIOC_NOINLINE int aioc_request_refuse(aioc_request_builder *builder, cons
 static AIOC_NOINLINE int aioc_request_refuse_at(aioc_request_builder *builder, const char *what, const char *why,
                                                 size_t byte)
 {
-    aioc_mem_print(builder->refusal, sizeof builder->refusal, "%s: %s at byte %llu", what, why,
-                   (unsigned long long)byte);
-    return builder->status = AIOCOSMOS_E_ARGUMENT;
+    char text[sizeof builder->refusal];
+    aioc_mem_print(text, sizeof text, "%s at byte %llu", why, (unsigned long long)byte);
+    return aioc_request_refuse(builder, what, text);
 }
 
 static int aioc_request_refuse_item(aioc_request_builder *builder, size_t index)
@@ -10780,9 +10759,10 @@ static bool aioc_request_takes(const char *takes, char group)
     return strchr(takes, group) || strchr(takes, group - 'a' + 'A');
 }
 
-static int aioc_request_check_field(aioc_request_builder *builder, bool given, char group, const char *name)
+/* Of one that is given. */
+static int aioc_request_check_field(aioc_request_builder *builder, char group, const char *name)
 {
-    return !given || aioc_request_takes(builder->takes, group)
+    return aioc_request_takes(builder->takes, group)
                ? 0 : aioc_request_refuse(builder, name, "does not belong to this kind of operation");
 }
 
@@ -10791,7 +10771,7 @@ static int aioc_request_check_fields(aioc_request_builder *builder, const aiocos
 {
     const aioc_request_field *field = aioc_request_fields;
     for (; field->group; field++)
-        if (aioc_request_check_field(builder, aioc_request_is_given(request, field), field->group, field->name))
+        if (aioc_request_is_given(request, field) && aioc_request_check_field(builder, field->group, field->name))
             return builder->status;
     if (request->id && request->feed == AIOCOSMOS_FEED_USERS)
         return aioc_request_refuse(builder, "id", "not of a user, whose name goes into user");
@@ -10849,9 +10829,9 @@ static int aioc_request_build_link(aioc_request_builder *builder, const aioc_req
                                    const char *name)
 {
     const char *owner = feed->owner;
+    if (!database) database = builder->default_database;
     builder->link.len = 0;
-    if (owner && aioc_request_extend_link(builder, "dbs", database ? database : builder->default_database))
-        return builder->status;
+    if (owner && aioc_request_extend_link(builder, "dbs", database)) return builder->status;
     return owner && *owner ? aioc_request_extend_link(builder, owner, name) : 0;
 }
 
@@ -10904,7 +10884,7 @@ static int aioc_request_check_etag(aioc_request_builder *builder, char group, co
 {
     aiocosmos_str tag = etag;
     if (!etag.ptr) return 0;
-    if (aioc_request_check_field(builder, true, group, what) || aioc_request_check_value(builder, what, etag))
+    if (aioc_request_check_field(builder, group, what) || aioc_request_check_value(builder, what, etag))
         return builder->status;
     if (tag.len > 2 && memcmp(tag.ptr, "W/", 2) == 0) tag = aioc_text_view(tag.ptr + 2, tag.len - 2);
     if (aioc_mem_is(etag, "*") || (tag.len >= 2 && tag.ptr[0] == '"' && tag.ptr[tag.len - 1] == '"'))
@@ -11426,8 +11406,8 @@ static int aioc_request_check_operation(aioc_request_builder *builder, const aio
     what->is.write = *kind->verb != 'G';
     /* "*" is true of what the first try made of the item, too. */
     what->is.repeatable = what->is.if_not_exists || (what->if_match.ptr && !aioc_mem_is(what->if_match, "*"));
-    if (aioc_request_check_field(builder, what->id != NULL, 'i', "id") ||
-        aioc_request_check_field(builder, what->body.len > 0 && !sends, 'b', "body") ||
+    if ((what->id && aioc_request_check_field(builder, 'i', "id")) ||
+        (what->body.len && !sends && aioc_request_check_field(builder, 'b', "body")) ||
         (strchr(kind->takes, 'i') && aioc_request_check_name(builder, "", what->id)) ||
         aioc_request_check_etag(builder, 'm', "if_match", what->if_match) ||
         aioc_request_check_etag(builder, 'n', "if_none_match", what->if_none_match)) return builder->status;
@@ -11807,10 +11787,7 @@ static int aioc_op_open(aioc_op_engine *engine)
     engine->slots = (aioc_op_slot *)aioc_mem_zalloc(engine->memory, count * sizeof *engine->slots);
     if (!engine->slots) return AIOCOSMOS_E_NOMEM;
     engine->slot_count = engine->free_count = count;
-    for (i = 0; i < count; i++) {
-        engine->slots[i].generation = 1;
-        engine->slots[i].next_free = i + 1;
-    }
+    for (i = 0; i < count; i++) engine->slots[i].next_free = i + 1;
     engine->tokens.timer.fire = aioc_op_token_overdue;
     engine->tokens.timer.owner = engine;
     aioc_json_open(&engine->doc, engine->memory);
@@ -11984,7 +11961,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
         aioc_protocol_trace(&now, op->verb, aioc_op_link(op), range, text, sizeof text);
         aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
     }
-    if (!op->kept) op->kept = (aiocosmos_attempt *)aioc_mem_zalloc(op->engine->memory, max * sizeof *op->kept);
+    if (!op->kept) op->kept = (aiocosmos_attempt *)aioc_mem_alloc(op->engine->memory, max * sizeof *op->kept);
     if (!op->kept) return;  /* only diagnostics are lost */
     if (op->attempts > max) memmove(op->kept + 3, op->kept + 4, (max - 4) * sizeof *op->kept);
     op->kept[(op->attempts < max ? op->attempts : max) - 1] = now;
@@ -12001,7 +11978,7 @@ static void aioc_op_detach(aioc_op *op)
     aioc_op_leave_ready(op);
     if (op->turn.key) aioc_mem_turn_leave(&engine->turns, &op->turn);
     slot->op = NULL;
-    if (++slot->generation == 0) slot->generation = 1;
+    slot->generation++;
     slot->next_free = engine->first_free;
     engine->first_free = op->slot;
     engine->free_count++;
@@ -12097,18 +12074,7 @@ static void aioc_op_fail(aioc_op *op, int status, const char *message)
                    message);
 }
 
-/* An attempt under way counts. Returns whether its last byte was sent. */
-static bool aioc_op_give_up(aioc_op *op, int status)
-{
-    bool under_way = op->attempt.exchange.connection != NULL;
-    bool sent = aioc_pool_cancel(&op->engine->endpoint.pool, &op->attempt.exchange);
-    aioc_pool_outcome outcome = aioc_pool_failure(status, NULL);
-    if (!under_way) return sent;
-    outcome.first_byte_us = (uint32_t)(op->engine->reactor->now_us - op->attempt_us);
-    aioc_op_keep_attempt(op, &outcome, 0);
-    return sent;
-}
-
+/* An attempt under way counts. */
 static void aioc_op_abort(aioc_op *op, int status)
 {
     char text[160];
@@ -12122,7 +12088,11 @@ static void aioc_op_abort(aioc_op *op, int status)
         return;
     }
     if (op->state == AIOC_OP_IN_POOL) {
-        bool sent = aioc_op_give_up(op, status);
+        bool under_way = op->attempt.exchange.connection != NULL;
+        bool sent = aioc_pool_cancel(&op->engine->endpoint.pool, &op->attempt.exchange);
+        aioc_pool_outcome outcome = aioc_pool_failure(status, NULL);
+        outcome.first_byte_us = (uint32_t)(op->engine->reactor->now_us - op->attempt_us);
+        if (under_way) aioc_op_keep_attempt(op, &outcome, 0);
         if (!sent) place = "waiting for a connection";
         if (sent && op->now.is.write) op->now.past.doubt = true;
         op->state = AIOC_OP_READY;
@@ -12200,11 +12170,12 @@ static bool aioc_op_has_own_token(const aioc_op *op)
            memcmp(lines.ptr, AIOC_REQUEST_TOKEN, sizeof AIOC_REQUEST_TOKEN - 1) == 0;
 }
 
-/* len 0: none is held. */
+/* len 0: none is held, or it has its own. */
 static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
 {
     aioc_op_engine *engine = op->engine;
     const aioc_auth_token *token;
+    if (aioc_op_has_own_token(op)) return aioc_mem_str(NULL);
     op->attempt.token = engine->signer.serial;
     if (engine->signer.has_key)
         return aioc_auth_sign(&engine->signer, op->verb, op->type,
@@ -12257,10 +12228,9 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     int64_t wall_s = (aioc_reactor_wall_ms(engine->reactor) + engine->endpoint.skew_ms) / 1000;
     char number[20];
     aioc_mem_writer head;
-    bool own_token = aioc_op_has_own_token(op);
     if (op->container) pk = aioc_account_pk_header(op->container, pk);
-    authorization = own_token ? aioc_mem_str(NULL) : aioc_op_authorization(op, wall_s);
-    if (authorization.len == 0 && !own_token) return AIOCOSMOS_E_AUTH;
+    authorization = aioc_op_authorization(op, wall_s);
+    if (authorization.len == 0 && !aioc_op_has_own_token(op)) return AIOCOSMOS_E_AUTH;
     attempt->head.len = 0;
     head = aioc_mem_write(engine->memory, &attempt->head);
     head.ok = aioc_mem_reserve(engine->memory, &attempt->head, 768 + 3u * op->ends[AIOC_OP_TAIL] + lines.len + pk.len +
@@ -12268,7 +12238,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     aioc_request_put_start(&head, op->verb, aioc_text_view(op->texts, op->ends[AIOC_OP_TAIL]));
     aioc_mem_put(&head, aioc_mem_text(&engine->constant_lines));
     aioc_request_put_line(&head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s));
-    if (!own_token) aioc_request_put_line(&head, AIOC_REQUEST_TOKEN, authorization);
+    if (authorization.len) aioc_request_put_line(&head, AIOC_REQUEST_TOKEN, authorization);
     aioc_op_put_activity(op, &head);
     if (pk.len) aioc_request_put_line(&head, op->now.is.by_range ? "x-ms-documentdb-partitionkeyrangeid: "
                                                              : "x-ms-documentdb-partitionkey: ", pk);
@@ -12876,13 +12846,12 @@ static AIOC_COLD void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result 
     uint32_t left_ms = op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us) / 1000u) : 0;
     bool definition = strcmp(op->type, "colls") == 0;
     aiocosmos_str continuation = aioc_mem_str("");
-    aiocosmos_json body = aioc_json_none();
+    aiocosmos_json body;
     aioc_account_knowledge knowledge;
     engine->memory->refused = 0;
-    if (result->status == 0) {
-        body = aioc_op_result_json(result);
-        if (!definition) continuation = aioc_op_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
-    }
+    body = aioc_op_result_json(result);
+    if (result->status == 0 && !definition)
+        continuation = aioc_op_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
     knowledge = aioc_account_learn(op->container, definition, result, body, continuation.len > 0);
     if (knowledge == AIOC_ACCOUNT_FETCHING) aioc_op_fetch(engine, op->container, false, left_ms, continuation);
     else aioc_account_settle(op->container, knowledge, now_us);
