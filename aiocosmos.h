@@ -10824,12 +10824,28 @@ static int aioc_request_extend_link(aioc_request_builder *builder, const char *t
     return aioc_mem_written(&link) ? 0 : aioc_request_no_memory(builder);
 }
 
+/* Whether the last link begins so: then these names are good ones, as most requests are of one container. */
+static bool aioc_request_keeps_link(aioc_mem_buffer *link, const char *database, const char *owner, const char *name)
+{
+    const char *const parts[] = { "dbs/", database, "/", owner, "/", name };
+    size_t at = 0, i, len;
+    if (!database || !name || strchr(name, '/')) return false;
+    for (i = 0; i < 6; i++, at += len) {
+        len = strlen(parts[i]);
+        if (len > link->len - at || memcmp(link->data + at, parts[i], len) != 0) return false;
+    }
+    if (at < link->len && link->data[at] != '/') return false;
+    link->len = at;
+    return true;
+}
+
 /* Writes the link of what has such a list, by its name. */
 static int aioc_request_build_link(aioc_request_builder *builder, const aioc_request_feed *feed, const char *database,
                                    const char *name)
 {
     const char *owner = feed->owner;
     if (!database) database = builder->default_database;
+    if (owner && *owner && aioc_request_keeps_link(&builder->link, database, owner, name)) return 0;
     builder->link.len = 0;
     if (owner && aioc_request_extend_link(builder, "dbs", database)) return builder->status;
     return owner && *owner ? aioc_request_extend_link(builder, owner, name) : 0;

@@ -214,6 +214,31 @@ TEST(bad_requests_are_refused_with_what_and_where)
     close_builder(builder);
 }
 
+TEST(links_do_not_depend_on_the_one_before)
+{
+    static const char *const names[] = { "c", "cc", "d", "c/docs/x", "c/docs", "", "docs" };
+    aioc_request_builder *builder = open_builder();
+    size_t i, k;
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        for (k = 0; k < 2; k++) {
+            aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+            aioc_request_spec spec;
+            char link[64];
+            CHECK_INT(aioc_request_build(builder, &request, &spec), 0);
+            CHECK_TEXT(spec.link.ptr, spec.link.len, "dbs/db/colls/c/docs/x");
+            *(k ? &request.container : &request.database) = names[i];
+            if (!*names[i] || strchr(names[i], '/')) {
+                refused(builder, &request, k ? "container: " : "database: ");
+                continue;
+            }
+            snprintf(link, sizeof link, "dbs/%s/colls/%s/docs/x", k ? "db" : names[i], k ? names[i] : "c");
+            CHECK_INT(aioc_request_build(builder, &request, &spec), 0);
+            CHECK_TEXT(spec.link.ptr, spec.link.len, link);
+        }
+    }
+    close_builder(builder);
+}
+
 TEST(no_memory_for_a_container_is_not_taken_for_a_wrong_path)
 {
     static const char *const unique[] = { "/mail", "/guild,/rank", NULL };
