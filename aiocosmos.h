@@ -8330,7 +8330,8 @@ static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *ca
     return pool->scratch_owner || (direct && aioc_http_grows(&connection->http)) ? NULL : pool->options.scratch;
 }
 
-/* A piece shorter than its room was the last: the poller will say when there is more. */
+/* A piece shorter than its room was the last: the poller will say when there is more. Not so where writing failed: what
+ * the server has said before it hung up is read to its end. */
 static bool aioc_pool_read(aioc_stream *stream)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
@@ -8342,7 +8343,7 @@ static bool aioc_pool_read(aioc_stream *stream)
         if (!room) return aioc_pool_pause(connection);
         if (cap > turn) cap = turn;
         got = aioc_stream_receive(stream, room, cap);
-        if (got == AIOCOSMOS_IO_AGAIN) return true;
+        if (got == AIOCOSMOS_IO_AGAIN && !stream->broken) return true;
         if (got <= 0) {
             /* Where the peer would have said that this is the end, it may be an attacker's (RFC 5246, 7.2.1). */
             aioc_pool_ended(connection, (int)got, got == 0 && aioc_stream_is_direct(stream));
@@ -8350,20 +8351,16 @@ static bool aioc_pool_read(aioc_stream *stream)
         }
         total += (size_t)got;
         if (!aioc_pool_take(connection)) return false;
-    } while ((size_t)got == cap && total < turn && connection->state == AIOC_POOL_BUSY &&
+    } while (((size_t)got == cap || stream->broken) && total < turn && connection->state == AIOC_POOL_BUSY &&
              !aioc_reactor_hurry(stream->place->reactor));
     return true;
 }
 
-/* Where a request cannot be written, the server has perhaps said why before it hung up. */
 static void aioc_pool_writable(aioc_stream *stream)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
     aioc_pool_write(connection);
-    if (!stream->broken) return;
-    if (!connection->exchange) aioc_pool_close_connection(connection);
-    else if (connection->state != AIOC_POOL_PAUSED && aioc_pool_read(stream) && connection->state == AIOC_POOL_BUSY)
-        aioc_pool_ended(connection, AIOCOSMOS_IO_CLOSED, false);
+    if (stream->broken && connection->state != AIOC_POOL_PAUSED) aioc_pool_read(stream);
 }
 
 /*--- The pool as others see it ---*/

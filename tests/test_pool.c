@@ -1081,6 +1081,25 @@ TEST(pool_looks_for_an_answer_when_the_first_send_fails)
     teardown();
 }
 
+TEST(pool_reads_a_long_answer_of_who_has_gone_in_pieces)
+{
+    static ticket t;
+    setup("127.0.0.1");
+    round_trip(&t);
+    /* Between the last look and this send, the server has said more than one turn reads, and gone. */
+    start(&t);
+    serve_long(0, "HTTP/1.1 503 Going\r\nContent-Length: 200000\r\n\r\n", 200000);
+    reset(0);
+    rig.reactor.until_us = 1;
+    settle();
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.status, 503);
+    CHECK_INT(t.body_len, 200000);
+    CHECK(!t.outcome.sent);
+    CHECK_INT(net.open, 0);
+    teardown();
+}
+
 TEST(pool_ignores_events_that_are_out_of_date)
 {
     aioc_stream *idle;
