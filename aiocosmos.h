@@ -4326,14 +4326,15 @@ static bool aioc_auth_parse_date(aiocosmos_str text, int64_t *wall_s)
 
 /*--- Percent-encoding (RFC 3986, 2.1) ---*/
 
-/* out has room for 3 * text.len; no NUL is written. Returns how many characters are. */
-static size_t aioc_auth_percent_encode(aiocosmos_str text, char *out)
+/* out has room for 3 * text.len; no NUL is written. kept: what stays, too, or 0. Returns how many characters are. */
+static size_t aioc_auth_percent_encode(aiocosmos_str text, char kept, char *out)
 {
     char *start = out;
     size_t i;
     for (i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-._~", c))) {
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            (c && (c == kept || strchr("-._~", c)))) {
             *out++ = c;
         } else {
             *out++ = '%';
@@ -4421,7 +4422,7 @@ static size_t aioc_auth_compute(aioc_auth_signer *signer, const char *head, size
     br_hmac_out(&hmac, mac);
     signer->computed++;
     memcpy(value, AIOC_AUTH_VALUE_PREFIX, prefix);
-    return prefix + aioc_auth_percent_encode(aioc_text_view(text, aioc_text_base64_encode(mac, sizeof mac, text)),
+    return prefix + aioc_auth_percent_encode(aioc_text_view(text, aioc_text_base64_encode(mac, sizeof mac, text)), 0,
                                              value + prefix);
 }
 
@@ -4521,7 +4522,7 @@ static AIOC_COLD size_t aioc_auth_token_value(aiocosmos_str token, char *out)
         size_t size = 1;
         if (*one.ptr <= ' ' || *one.ptr > '~') return 0;  /* bytes above 127 too, whether char is signed or not */
         if (encoded) room[0] = *one.ptr;
-        else size = aioc_auth_percent_encode(one, room);
+        else size = aioc_auth_percent_encode(one, 0, room);
         if (len + size > AIOC_AUTH_TOKEN_MAX) return 0;
         if (out) memcpy(out + len, room, size);
         len += size;
@@ -8650,16 +8651,12 @@ static aiocosmos_str aioc_protocol_signed_link(const char *type, aiocosmos_str l
     return strcmp(type, "offers") == 0 ? aioc_mem_str(type + sizeof "offers") : link;
 }
 
-/* "/" and the link, percent-encoded by segments: the signature has the raw link, the path this one. */
+/* "/" and the link, percent-encoded but for its own: the signature has the raw link, the path this one. */
 static bool aioc_protocol_append_path(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str raw_link)
 {
-    aiocosmos_str segment;
     if (raw_link.len > SIZE_MAX / 3 - 1 || !aioc_mem_reserve(memory, buffer, 3 * raw_link.len + 1)) return false;
-    do {
-        aioc_text_split(&raw_link, '/', &segment);
-        buffer->data[buffer->len++] = '/';
-        buffer->len += aioc_auth_percent_encode(segment, buffer->data + buffer->len);
-    } while (raw_link.len > 0);
+    buffer->data[buffer->len++] = '/';
+    buffer->len += aioc_auth_percent_encode(raw_link, '/', buffer->data + buffer->len);
     return true;
 }
 

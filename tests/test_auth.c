@@ -84,7 +84,7 @@ TEST(every_signature_vector_is_made)
         base64 = field(row, "/signature_base64", signature, sizeof signature);
         memcpy(expected, AIOC_AUTH_VALUE_PREFIX, sizeof AIOC_AUTH_VALUE_PREFIX - 1);
         len = sizeof AIOC_AUTH_VALUE_PREFIX - 1;
-        len += aioc_auth_percent_encode(base64, expected + len);
+        len += aioc_auth_percent_encode(base64, 0, expected + len);
         CHECK_TEXT(expected, len, want);
         rows++;
     }
@@ -214,12 +214,12 @@ TEST(percent_encoding_keeps_only_the_unreserved)
     for (i = 0; i < 256; i++) text[i] = (char)i;
     all.ptr = text;
     all.len = 256;
-    len = aioc_auth_percent_encode(all, out);
+    len = aioc_auth_percent_encode(all, 0, out);
     CHECK_INT(len, 66 + 3 * (256 - 66));
     CHECK_MEM(out, "%00%01", 6);
     all.ptr = "a b/c\xC3\xA9%+~_.-=Z09";
     all.len = strlen(all.ptr);
-    len = aioc_auth_percent_encode(all, out);
+    len = aioc_auth_percent_encode(all, 0, out);
     CHECK_TEXT(out, len, "a%20b%2Fc%C3%A9%25%2B~_.-%3DZ09");
 }
 

@@ -389,7 +389,7 @@ static const char *token_line(void)
 {
     static char line[1200], encoded[1100];
     aiocosmos_str token = aioc_mem_str(property("_token"));
-    size_t len = aioc_auth_percent_encode(token, encoded);
+    size_t len = aioc_auth_percent_encode(token, 0, encoded);
     snprintf(line, sizeof line, "authorization: %.*s\r\n", (int)len, encoded);
     return line;
 }

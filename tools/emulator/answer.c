@@ -10,10 +10,10 @@ static char *emu_put_owner(char *at, const emu_exchange *x)
     const emu_resource *database = &x->database->resource;
     const char *rid = c ? c->rid : x->database->rid;
     at = EMU_PUT(at, "x-ms-alt-content-path: dbs/");
-    at += aioc_auth_percent_encode(emu_str(database->id, database->id_len), at);
+    at += aioc_auth_percent_encode(emu_str(database->id, database->id_len), 0, at);
     if (c) {
         at = EMU_PUT(at, "/colls/");
-        at += aioc_auth_percent_encode(emu_str(c->resource.id, c->resource.id_len), at);
+        at += aioc_auth_percent_encode(emu_str(c->resource.id, c->resource.id_len), 0, at);
     }
     at = EMU_PUT(at, "\r\nx-ms-content-path: ");
     at = emu_put_at(at, rid, strlen(rid));

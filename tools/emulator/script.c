@@ -211,7 +211,7 @@ static void emu_put_log(emu_exchange *x, const emu_call *call)
     size_t len = sizeof name - 1;
     if (!emu_header_true(x, EMU_H_SCRIPT_LOG)) return;
     memcpy(x->extra, name, len);
-    len += aioc_auth_percent_encode(emu_str(call->log, call->log_len), x->extra + len);
+    len += aioc_auth_percent_encode(emu_str(call->log, call->log_len), 0, x->extra + len);
     x->extra[len] = 0;
 }
 
