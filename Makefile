@@ -4,8 +4,12 @@
 B        := build
 CFLAGS   ?= -O2 -g
 CXXFLAGS ?= -O2 -g
-# What `make test` waits for is the compiler, which takes half the time so. The programs and the demo have -O2.
-TEST_CFLAGS ?= $(if $(filter file,$(origin CFLAGS)),-O1 -g1,$(CFLAGS))
+# What `make test` waits for is the compiler, which takes a third of the time so, but for what runs for long; and a
+# quarter for the whole library that hardly runs at all. The programs have -O2, and the library that examples share.
+unless_asked = $(if $(filter file,$(origin CFLAGS)),$(1),$(CFLAGS))
+TEST_CFLAGS ?= $(call unless_asked,-Og -g1)
+LONG_CFLAGS ?= $(call unless_asked,-O1 -g1)
+WHOLE_CFLAGS ?= $(call unless_asked,-O0 -g1)
 PREFIX   ?= /usr/local
 
 BEARSSL_LIBS := -lbearssl
@@ -156,7 +160,7 @@ help: ## this list
 define compile
 echo " $(how_far) $@"
 mkdir -p $(@D)
-$(1) $(WARNINGS) $(CPPFLAGS) -I. $(BEARSSL_CFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(filter %.o %.a,$^)
+$(1) $(WARNINGS) $(CPPFLAGS) -I. $(BEARSSL_CFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(filter-out $<,$(filter %.o %.a,$^))
 endef
 C    = $(call compile,$(CC) -std=gnu99 $(CFLAGS))
 TEST = $(call compile,$(CC) -std=gnu99 $(TEST_CFLAGS))
@@ -223,18 +227,31 @@ build/yyjson/flags:
 ALONE = -DBUILD_DIR='"$(B)"' -DAIOCOSMOS_STATIC= $(LINK) -lm -pthread
 
 # Tests of the whole client that look into it no further than client_inside.h share one implementation, or two, too.
-CLIENTS := $(call select,test_change_feed_processor test_client $(addprefix test_client_,batch changes data faults \
-           feeds forget host hostile hostile_batch hostile_bulk hostile_query keys many))
+# They differ over poll in what they are linked with, except test_client_host, which says what of it is for which.
+CLIENTS := $(call select,test_change_feed_processor test_client% test_emulator_inside)
 POLLED  := $(filter $(addsuffix -poll,$(CLIENTS)),$(POLLING))
-$(CLIENTS): $(B)/tests/shared/client.o
-$(POLLED): $(B)/tests/shared/client-poll.o
-$(CLIENTS) $(POLLED): ALONE = -DBUILD_DIR='"$(B)"' -DAIOCOSMOS_IMPLEMENTED $(LINK) -lm -pthread
+$(CLIENTS): $(B)/tests/%: $(B)/tests/shared/%.o $(B)/tests/shared/client.o
+	$(TEST) $(LINK) -lm -pthread
+
+$(filter-out %_host-poll,$(POLLED)): $(B)/tests/%-poll: $(B)/tests/shared/%.o $(B)/tests/shared/client-poll.o
+	$(TEST) $(LINK) -lm -pthread
+
+$(filter %_host-poll,$(POLLED)): ALONE = -DBUILD_DIR='"$(B)"' -DAIOCOSMOS_IMPLEMENTED $(LINK) -lm -pthread
+$(filter %_host-poll,$(POLLED)): $(B)/tests/shared/client-poll.o
+
+$(B)/tests/shared/test_%.o: tests/test_%.c | build/bearssl
+	$(TEST) -DBUILD_DIR='"$(B)"' -DAIOCOSMOS_IMPLEMENTED -c
 
 $(B)/tests/shared/client.o: tests/shared/client.c | build/bearssl
 	$(TEST) -c
 
 $(B)/tests/shared/client-poll.o: tests/shared/client.c | build/bearssl
 	$(TEST) -DAIOCOSMOS_NO_EPOLL -c
+
+# These call so much that they have the whole library.
+$(addprefix $(B)/,examples/hello tests/test_operation tests/test_pages tests/test_tool_input): \
+    private TEST_CFLAGS = $(WHOLE_CFLAGS)
+$(B)/tests/sim: private TEST_CFLAGS = $(LONG_CFLAGS)
 
 $(B)/tests/%: tests/%.c | build/bearssl
 	$(TEST) $(ALONE)
@@ -254,6 +271,8 @@ $(FUZZERS): LINK += -fsanitize=fuzzer
 $(B)/tests/fuzz/fuzz_client: private CPPFLAGS += -fno-sanitize-coverage=trace-cmp
 else
 $(FUZZERS): $(B)/tests/fuzz/replay.o
+$(B)/tests/fuzz/fuzz_client: $(B)/tests/shared/client.o
+$(B)/tests/fuzz/fuzz_client: ALONE = -DBUILD_DIR='"$(B)"' -DAIOCOSMOS_IMPLEMENTED $(LINK) -lm -pthread
 endif
 
 $(B)/tests/fuzz/replay.o: tests/fuzz/replay.c

@@ -27,6 +27,9 @@ CLIENT_INSIDE void client_sign(const char *verb, const char *type, const char *l
 /* Of the container "c". */
 CLIENT_INSIDE bool client_fetches_ranges(const aiocosmos_client *client);
 CLIENT_INSIDE bool client_has_ranges(const aiocosmos_client *client);
+CLIENT_INSIDE bool client_knows_ranges(const aiocosmos_client *client);
+/* NULL: nothing is known of it. */
+CLIENT_INSIDE const char *client_rid(const aiocosmos_client *client);
 /* What a client is in bytes, and all that its sessions may hold of one container. */
 CLIENT_INSIDE size_t client_size(void);
 CLIENT_INSIDE size_t client_session_bytes_max(void);
@@ -42,6 +45,21 @@ CLIENT_INSIDE bool client_polls(const aiocosmos_client *client, aiocosmos_cursor
 CLIENT_INSIDE aiocosmos_op client_page(const aiocosmos_client *client, aiocosmos_cursor cursor);
 /* No more memory than it has now and so many bytes; SIZE_MAX: as its options say. */
 CLIENT_INSIDE void client_limit_memory(aiocosmos_client *client, size_t more);
+/* No more than it has now, and nothing kept. */
+CLIENT_INSIDE void client_fill_memory(aiocosmos_client *client);
+/* The rows of an answer that a reader takes at a time, and those that the first reader has taken for its page. */
+CLIENT_INSIDE uint32_t client_query_slice(void);
+CLIENT_INSIDE uint32_t client_page_rows(const aiocosmos_client *client);
+/* The state of a change feed that skips so many rows. False: it does not fit, or is no state. */
+CLIENT_INSIDE bool client_forge_skip(aiocosmos_client *client, const char *token, uint64_t skip, char *out, size_t cap);
+/* Of the client's first bulk: how many operations it may have, as after answers that came soon; its requests; the
+ * items packed for its first range; the answers that said to go slower; what the client keeps for bodies. */
+CLIENT_INSIDE void client_bulk_allows(aiocosmos_client *client, uint32_t operations);
+CLIENT_INSIDE int client_bulk_requests(const aiocosmos_client *client);
+CLIENT_INSIDE int client_bulk_packed(const aiocosmos_client *client);
+CLIENT_INSIDE int client_bulk_throttled(const aiocosmos_client *client);
+CLIENT_INSIDE size_t client_bulk_body_cap(const aiocosmos_client *client);
+CLIENT_INSIDE size_t client_bulk_bytes_max(void);
 
 #ifdef AIOCOSMOS_IMPLEMENTATION
 CLIENT_INSIDE void client_talk_tls(int fd, const char *request, void (*keep)(const void *bytes, size_t len))
@@ -105,6 +123,18 @@ CLIENT_INSIDE bool client_has_ranges(const aiocosmos_client *client)
     return c && c->knowledge != AIOC_ACCOUNT_UNAVAILABLE;
 }
 
+CLIENT_INSIDE bool client_knows_ranges(const aiocosmos_client *client)
+{
+    const aioc_account_container *c = aioc_account_find(&client->engine.account, aioc_mem_str("dbs/db/colls/c"));
+    return c && c->knowledge == AIOC_ACCOUNT_KNOWN;
+}
+
+CLIENT_INSIDE const char *client_rid(const aiocosmos_client *client)
+{
+    const aioc_account_container *c = aioc_account_find(&client->engine.account, aioc_mem_str("dbs/db/colls/c"));
+    return c ? c->rid : NULL;
+}
+
 CLIENT_INSIDE size_t client_size(void)
 {
     return sizeof(aiocosmos_client);
@@ -156,6 +186,74 @@ CLIENT_INSIDE void client_limit_memory(aiocosmos_client *client, size_t more)
 {
     client->memory.max = more == SIZE_MAX ? client->options.memory_max
                                           : client->memory.used - client->memory.kept + more;
+}
+
+CLIENT_INSIDE void client_fill_memory(aiocosmos_client *client)
+{
+    aioc_mem_give_back(&client->memory, 0, -1);
+    client->memory.max = client->memory.used;
+}
+
+CLIENT_INSIDE uint32_t client_query_slice(void)
+{
+    return AIOC_QUERY_SLICE;
+}
+
+CLIENT_INSIDE uint32_t client_page_rows(const aiocosmos_client *client)
+{
+    return (uint32_t)client->readers.first->page_rows;
+}
+
+CLIENT_INSIDE bool client_forge_skip(aiocosmos_client *client, const char *token, uint64_t skip, char *out, size_t cap)
+{
+    aioc_mem_buffer block = { NULL, 0, 0 }, forged = { NULL, 0, 0 };
+    aioc_pos position;
+    const char *why;
+    bool fits = false;
+    if (aioc_pos_read(&client->memory, aioc_mem_str(token), &block, &position, &why) == 0) {
+        position.progress.skip = skip;
+        fits = aioc_pos_write(&client->memory, &forged, &position, SIZE_MAX) == 1 && forged.len < cap;
+        if (fits) snprintf(out, cap, "%.*s", (int)forged.len, forged.data);
+        aioc_pos_free(&client->memory, &position);
+    }
+    aioc_mem_buffer_free(&client->memory, &block);
+    aioc_mem_buffer_free(&client->memory, &forged);
+    return fits;
+}
+
+static inline aioc_bulk *client_bulk(const aiocosmos_client *client)
+{
+    return (aioc_bulk *)client->bulks.bulks.first;
+}
+
+CLIENT_INSIDE void client_bulk_allows(aiocosmos_client *client, uint32_t operations)
+{
+    client_bulk(client)->allowed = operations;
+}
+
+CLIENT_INSIDE int client_bulk_requests(const aiocosmos_client *client)
+{
+    return (int)client_bulk(client)->requests;
+}
+
+CLIENT_INSIDE int client_bulk_packed(const aiocosmos_client *client)
+{
+    return (int)client_bulk(client)->shares[0].count;
+}
+
+CLIENT_INSIDE int client_bulk_throttled(const aiocosmos_client *client)
+{
+    return (int)client_bulk(client)->totals.throttled;
+}
+
+CLIENT_INSIDE size_t client_bulk_body_cap(const aiocosmos_client *client)
+{
+    return client->bulks.body.cap;
+}
+
+CLIENT_INSIDE size_t client_bulk_bytes_max(void)
+{
+    return AIOC_BULK_BYTES_MAX;
 }
 #endif
 

@@ -69,7 +69,8 @@ static void answer_batch(peer *link)
     size_t len = 0;
     int n = 0;
     CHECK(range && heard(link, "x-ms-cosmos-batch-atomic: False\r\n") &&
-          heard(link, "x-ms-cosmos-batch-continue-on-error: True\r\n") && !heard(link, "x-ms-documentdb-partitionkey:"));
+          heard(link, "x-ms-cosmos-batch-continue-on-error: True\r\n") &&
+          !heard(link, "x-ms-documentdb-partitionkey:"));
     snprintf(server.range[server.batches % 64], 4, "%.1s", range + 37);
     while ((at = strstr(at, "{\"operationType\"")) != NULL) {
         char entry[256];
@@ -221,7 +222,7 @@ static aiocosmos_client *open_world(void)
 /* As after many answers that came soon. */
 static void allow_many(aiocosmos_client *client)
 {
-    ((aioc_bulk *)client->bulks.bulks.first)->allowed = INT32_MAX;
+    client_bulk_allows(client, INT32_MAX);
 }
 
 /*--- What is sent -------------------------------------------------------------------------*/
@@ -281,8 +282,8 @@ TEST(lone_items_are_under_way_like_batches)
         aiocosmos_bulk_resume(client, op);
         CHECK(aiocosmos_step(client, 1) >= 0);
     }
-    CHECK_INT(((aioc_bulk *)client->bulks.bulks.first)->requests, 4);
-    CHECK_INT(((aioc_bulk *)client->bulks.bulks.first)->shares[0].count, 16);
+    CHECK_INT(client_bulk_requests(client), 4);
+    CHECK_INT(client_bulk_packed(client), 16);
     CHECK(aiocosmos_cancel(client, op));
     drain(client);
     close_client(client);
@@ -296,13 +297,13 @@ TEST(a_batch_is_no_larger_than_the_service_takes)
     source.body_bytes = 70000;
     CHECK_INT(run(client, &request), 10);
     for (i = 0; i < 3; i++) CHECK_INT(server.sizes[i], 3);
-    CHECK(server.largest < AIOC_BULK_BYTES_MAX + 1000);
+    CHECK(server.largest < client_bulk_bytes_max() + 1000);
     request = bulk_of(2, AIOCOSMOS_CREATE_ITEM);
     server.batches = server.singles = 0;
     source.body_bytes = 300000;
     CHECK_INT(run(client, &request), 2);             /* each alone */
     CHECK(server.batches + server.singles == 2);
-    CHECK_INT(client->bulks.body.cap, 0);            /* nothing so large is kept */
+    CHECK_INT(client_bulk_body_cap(client), 0);            /* nothing so large is kept */
     close_client(client);
 }
 
@@ -336,7 +337,7 @@ TEST(four_batches_of_a_range_are_under_way_at_most)
     while (server.ranges_asked == 0) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
     remote.answer = NULL;
     for (i = 0; i < 20; i++) CHECK(aiocosmos_step(client, 1) >= 0);
-    CHECK_INT(((aioc_bulk *)client->bulks.bulks.first)->requests, 4);
+    CHECK_INT(client_bulk_requests(client), 4);
     CHECK_INT(source.next, 500);                     /* and a fifth is ready */
     CHECK(aiocosmos_cancel(client, op));
     drain(client);
@@ -913,7 +914,7 @@ TEST(a_request_goes_on_for_those_of_its_items_that_have_time)
     source.later_at = 2;
     server.entry = two_throttled_once;
     CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
-    while (!((aioc_bulk *)client->bulks.bulks.first)->totals.throttled) CHECK(aiocosmos_step(client, 0) >= 0);
+    while (client_bulk_throttled(client) == 0) CHECK(aiocosmos_step(client, 0) >= 0);
     CHECK_INT(source.next, 2);
     remote.answer = answer_late;
     allow_many(client);

@@ -393,17 +393,16 @@ TEST(readers_give_back_what_they_hold_for_a_page_that_is_done)
     one.last = -1;
     query.container = "c";
     query.sql = texts[RISING];
-    query.page_items_max = 2 * AIOC_QUERY_SLICE;
+    query.page_items_max = 2 * client_query_slice();
     query.memory_max = 1;                    /* nothing is asked ahead */
     CHECK_INT(aiocosmos_query_open(client, &query, &one.query), 0);
     next_page(client, &one);
-    while (client->readers.first->page_rows < AIOC_QUERY_SLICE) CHECK(aiocosmos_step(client, 1000) >= 0);
+    while (client_page_rows(client) < client_query_slice()) CHECK(aiocosmos_step(client, 1000) >= 0);
     CHECK_INT(one.owed, true);
-    aioc_mem_give_back(&client->memory, 0, -1);
-    client->memory.max = client->memory.used;
+    client_fill_memory(client);
     while (one.owed) CHECK(aiocosmos_step(client, 1000) >= 0);
-    CHECK(one.rows >= AIOC_QUERY_SLICE);
-    client->memory.max = client->options.memory_max;
+    CHECK(one.rows >= client_query_slice());
+    client_limit_memory(client, SIZE_MAX);
     read_alone(client, &one);
     check_over(&one);
     close_world(client);

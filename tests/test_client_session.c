@@ -57,13 +57,6 @@ static aiocosmos_client *open_service(void (*answer)(peer *link))
     return open_usual();
 }
 
-static aioc_account_container *known(aiocosmos_client *client)
-{
-    aioc_account_container *container = aioc_account_find(&client->engine.account, aioc_mem_str("dbs/db/colls/c"));
-    CHECK(container != NULL);
-    return container;
-}
-
 /*--- What is asked of it ----------------------------------------------------------------------*/
 
 typedef struct answer {
@@ -155,7 +148,7 @@ static void step_until(aiocosmos_client *client, const int *count)
 /* Nobody waits for what is asked for in the background. */
 static void learn(aiocosmos_client *client)
 {
-    while (known(client)->knowledge != AIOC_ACCOUNT_KNOWN) CHECK(aiocosmos_step(client, 100) >= 0);
+    while (!client_knows_ranges(client)) CHECK(aiocosmos_step(client, 100) >= 0);
 }
 
 /*--- Metadata that is forgotten while it is on its way ---------------------------------------------*/
@@ -169,10 +162,10 @@ static void learn_and_doubt(aiocosmos_client *client)
     drain(client);
     CHECK_INT(page.status, 0);
     aiocosmos_cursor_close(client, page.query);
-    CHECK_INT(known(client)->knowledge, AIOC_ACCOUNT_KNOWN);
+    CHECK(client_knows_ranges(client));
     service.write_lines = "x-ms-session-token: 7:-1#5\r\n";
     CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
-    CHECK(known(client)->knowledge != AIOC_ACCOUNT_KNOWN);
+    CHECK(client_rid(client) != NULL && !client_knows_ranges(client));
 }
 
 /* The answer of what changed is of ranges that were forgotten while it was on its way. It is no failure, nobody is told
@@ -197,7 +190,7 @@ static void forgotten_meanwhile(const char *late)
     CHECK_INT(page.status, 0);
     CHECK_INT(page.items, 1);
     CHECK_INT(service.range_lists, 2);
-    CHECK_INT(known(client)->knowledge, AIOC_ACCOUNT_KNOWN);
+    CHECK(client_knows_ranges(client));
     aiocosmos_cursor_close(client, page.query);
     close_client(client);
 }
@@ -270,7 +263,7 @@ TEST(a_read_sends_one_range_s_token_once_the_ranges_are_known)
 {
     aiocosmos_client *client = open_service(serve);
     service.ranges = RANGES(RID, RANGE("0", "", "FF", "[\"9\"]"));
-    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str("9:-1#4")), 0);
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aiocosmos_text("9:-1#4")), 0);
     CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
     CHECK(strstr(service.head, "x-ms-session-token: 9:-1#4\r\n"));
     learn(client);
@@ -437,7 +430,7 @@ TEST(a_made_up_cookie_stops_one_read_and_no_more)
         CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
         if (i % 2) CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
         if (i % 2) learn(client);
-        CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str(made_up[i / 2])), 0);
+        CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aiocosmos_text(made_up[i / 2])), 0);
         CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 404);
         CHECK_INT(got.sub_status, 1002);
         CHECK(got.attempts > 5);
@@ -476,7 +469,7 @@ TEST(a_read_that_is_cancelled_takes_no_claim_along)
     aiocosmos_op op;
     answer got;
     CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
-    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str("0:-1#9223372036854775807")), 0);
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aiocosmos_text("0:-1#9223372036854775807")), 0);
     memset(held, 0, sizeof held);
     memset(&got, 0, sizeof got);
     remote.answer = hold;
@@ -513,7 +506,7 @@ TEST(a_made_up_cookie_takes_no_other_range_s_claim_along)
     at = strstr(service.head, "x-ms-session-token: ");
     CHECK(at && at[21] == ':' && (at[20] == '0' || at[20] == '1'));
     snprintf(claims, sizeof claims, "%c:-1#9223372036854775807,%c:-1#9", at[20], '0' + '1' - at[20]);
-    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str(claims)), 0);
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aiocosmos_text(claims)), 0);
     CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 404);
     CHECK_TEXT(aiocosmos_session_get(client, NULL, "c").ptr, aiocosmos_session_get(client, NULL, "c").len,
                claims[0] == '0' ? "0:-1#5,1:-1#9" : "0:-1#9,1:-1#5");
@@ -525,7 +518,7 @@ TEST(a_made_up_range_is_forgotten_once_the_ranges_are_known)
 {
     aiocosmos_client *client = open_service(serve_claims);
     answer got;
-    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str("7:-1#9223372036854775807")), 0);
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aiocosmos_text("7:-1#9223372036854775807")), 0);
     CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
     CHECK_INT(got.attempts, 2);
     CHECK(!strstr(service.head, "x-ms-session-token"));
@@ -612,7 +605,7 @@ TEST(a_list_of_ranges_tells_of_another_container)
     aiocosmos_client *client = open_service(serve);
     answer page;
     learn_and_doubt(client);
-    CHECK_STR(known(client)->rid, RID);
+    CHECK_STR(client_rid(client), RID);
     service.definition = definition_2;
     service.changed = RANGES(RID_2, RANGE("0", "", "FF", "[]"));
     service.ranges = RANGES(RID_2, RANGE("0", "", "FF", "[]"));
@@ -666,7 +659,7 @@ TEST(a_range_s_id_writes_no_header_lines)
     service.ranges = RANGES(RID, RANGE("1\\r\\nX-Evil: yes\\r\\nX", "", "FF", "[\"0\"]"));
     CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
     CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
-    while (known(client)->knowledge == AIOC_ACCOUNT_FETCHING) CHECK(aiocosmos_step(client, 100) >= 0);
+    while (client_fetches_ranges(client)) CHECK(aiocosmos_step(client, 100) >= 0);
     CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
     CHECK(!strstr(service.head, "X-Evil"));
     CHECK(strstr(service.head, "x-ms-session-token: 0:-1#5\r\n"));

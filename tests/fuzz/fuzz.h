@@ -8,7 +8,7 @@
 #define FUZZ_H
 
 #define TEST_WITHOUT_MAIN
-#ifndef AIOCOSMOS_IMPLEMENTATION
+#if !defined(AIOCOSMOS_IMPLEMENTATION) && !defined(AIOCOSMOS_IMPLEMENTED)
 #define AIOCOSMOS_IMPLEMENTATION
 #endif
 #include "aiocosmos.h"
@@ -76,6 +76,7 @@ static inline char *fuzz_string(aiocosmos_str text)
     return copy;
 }
 
+#ifdef AIOCOSMOS_IMPLEMENTATION
 /* Memory of which the nth call fails, and all behind it; 0: none does. */
 static inline aioc_mem fuzz_memory(unsigned nth)
 {
@@ -89,15 +90,16 @@ static inline void fuzz_close(aioc_mem *memory)
     CHECK_INT(heap.blocks, 0);
 }
 
-static inline bool fuzz_same(aiocosmos_str a, aiocosmos_str b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
-}
-
 static inline aiocosmos_str fuzz_text(const aioc_mem_buffer *buffer)
 {
     aiocosmos_str text = {buffer->data, buffer->len};
     return text;
+}
+#endif
+
+static inline bool fuzz_same(aiocosmos_str a, aiocosmos_str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
 #endif

@@ -19,8 +19,8 @@ static fuzz_input script;
 /*--- The server ------------------------------------------------------------------------------*/
 
 #define PLAN(INSIDE) \
-    "{\"partitionedQueryExecutionInfoVersion\":2,\"queryInfo\":{" INSIDE "},\"queryRanges\":[{\"min\":\"\",\"max\":\"FF\"," \
-    "\"isMinInclusive\":true,\"isMaxInclusive\":false}]}"
+    "{\"partitionedQueryExecutionInfoVersion\":2,\"queryInfo\":{" INSIDE "},\"queryRanges\":[{\"min\":\"\"," \
+    "\"max\":\"FF\",\"isMinInclusive\":true,\"isMaxInclusive\":false}]}"
 
 static const char *const plans[] = {
     PLAN(""),
@@ -88,8 +88,8 @@ static void answer_with_rows(peer *link)
 {
     aiocosmos_str rows = fuzz_part(&script);
     bool more = fuzz_knob(&script) % 2 != 0;
-    say(link, "HTTP/1.1 200 OK\r\n%sContent-Length: %zu\r\n\r\n{\"Documents\":[", more ? "x-ms-continuation: x\r\n" : "",
-        rows.len + 27);
+    say(link, "HTTP/1.1 200 OK\r\n%sContent-Length: %zu\r\n\r\n{\"Documents\":[",
+        more ? "x-ms-continuation: x\r\n" : "", rows.len + 27);
     say_bytes(link, rows.ptr, rows.len);
     say_text(link, "],\"_count\":1}");
 }
@@ -165,7 +165,7 @@ static void on_page(aiocosmos_client *client, const aiocosmos_page *got, void *u
     asker->calls++;
     look_at(got->result);
     while (aiocosmos_json_next(got->items, NULL, &item)) {
-        touch(aioc_text_view(item.ptr, item.len));
+        touch((aiocosmos_str){item.ptr, item.len});
         count++;
     }
     CHECK_INT(count, got->item_count);
@@ -187,7 +187,7 @@ static aiocosmos_pull on_pull(aiocosmos_client *client, aiocosmos_bulk_item *ite
     (void)client;
     if (asker->pulls == PULLS) return AIOCOSMOS_PULL_END;
     item->pk = aiocosmos_pk1(aiocosmos_s(asker->pulls++ & 1 ? "p" : "q"));
-    item->body = aioc_mem_str("{\"id\":\"a\",\"pk\":\"p\"}");
+    item->body = aiocosmos_text("{\"id\":\"a\",\"pk\":\"p\"}");
     return AIOCOSMOS_PULL_ITEM;
 }
 
@@ -221,7 +221,7 @@ static void on_one_of_many(aiocosmos_client *client, size_t index, int status, a
     (void)client;
     CHECK(index < KEYS);
     CHECK_INT(++((ticket *)user_data)->seen[index], 1);
-    if (status == 0) touch(aioc_text_view(item.ptr, item.len));
+    if (status == 0) touch((aiocosmos_str){item.ptr, item.len});
 }
 
 static void on_many(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_many_totals *totals,
@@ -245,8 +245,8 @@ static void ask_one(aiocosmos_client *client, ticket *asker, unsigned which)
     request.container = "c";
     if (which % 4 < 3) request.pk = aiocosmos_pk1(aiocosmos_s("p"));
     if (which % 2 == 0) request.id = "a";
-    if (which % 4 == 1) request.body = aioc_mem_str("{\"id\":\"a\",\"pk\":\"p\"}");
-    if (which % 4 == 2) request.body = aioc_mem_str("[{\"op\":\"set\",\"path\":\"/a\",\"value\":1}]");
+    if (which % 4 == 1) request.body = aiocosmos_text("{\"id\":\"a\",\"pk\":\"p\"}");
+    if (which % 4 == 2) request.body = aiocosmos_text("[{\"op\":\"set\",\"path\":\"/a\",\"value\":1}]");
     request.done = on_done;
     request.user_data = asker;
     asker->owed += aiocosmos_submit(client, &request, NULL) == 0;
@@ -297,7 +297,7 @@ static void ask_batch(aiocosmos_client *client, ticket *asker)
     items[0].kind = AIOCOSMOS_READ_ITEM;
     items[0].id = "a";
     items[1].kind = AIOCOSMOS_CREATE_ITEM;
-    items[1].body = aioc_mem_str("{\"id\":\"b\",\"pk\":\"p\"}");
+    items[1].body = aiocosmos_text("{\"id\":\"b\",\"pk\":\"p\"}");
     request.container = "c";
     request.pk = aiocosmos_pk1(aiocosmos_s("p"));
     request.items = items;
