@@ -185,7 +185,8 @@ $(B)/aiocosmos-emulator: tools/emulator/program.c $(EMULATOR) | build/bearssl
 $(B)/tools/%.o: tools/%.c | build/bearssl
 	$(C) -c
 
-# Tests look into the emulator's core, and the engine in it. What is installed shows its header's functions alone.
+# Tests look into the emulator's core, and the engine in it. What is installed shows its header's functions alone: it is
+# the same object without the others' names, where a tool can take them away, and compiled once more where none can.
 $(EMULATOR): private CPPFLAGS += -DEMU_PRIVATE=extern
 
 # The emulator has a page inside.
@@ -194,9 +195,16 @@ $(EMULATOR) $(B)/tools/emulator/library.o: | build/explorer.h
 $(LIBRARY): $(B)/tools/emulator/library.o
 	$(AR) rcs $@ $<
 
+OBJCOPY ?= objcopy
+ifeq ($(and $(filter Linux,$(shell uname -s)),$(shell command -v $(OBJCOPY)),$(if $(findstring -flto,$(CFLAGS)),,yes)),yes)
+$(B)/tools/emulator/library.o: $(EMULATOR)
+	echo " $(how_far) $@"
+	$(OBJCOPY) -w --keep-global-symbol='aiocosmos_emulator_*' $< $@
+else
 $(B)/tools/emulator/library.o: private CPPFLAGS += -Wno-unused-function
 $(B)/tools/emulator/library.o: tools/emulator/unit.c | build/bearssl
 	$(C) -c
+endif
 
 $(B)/examples/%: examples/%.c | build/bearssl
 	$(TEST) $(LINK)
