@@ -6492,12 +6492,10 @@ static AIOC_COLD void aioc_tls_fail(aioc_tls_bear *session, int error)
 static void aioc_tls_bear_save(aioc_tls_bear *session)
 {
     aioc_tls_resumption *resumption = session->resumption;
-    br_ssl_session_parameters parameters;
+    const br_ssl_session_parameters *parameters = &session->client.eng.session;
     resumption->full++;
-    br_ssl_engine_get_session_parameters(&session->client.eng, &parameters);
-    resumption->expires_s = parameters.session_id_len > 0 ? session->wall_s + AIOC_TLS_SAVED_S : 0;
-    memcpy(resumption->saved, &parameters, sizeof parameters);
-    aioc_mem_wipe(&parameters, sizeof parameters);
+    resumption->expires_s = parameters->session_id_len > 0 ? session->wall_s + AIOC_TLS_SAVED_S : 0;
+    memcpy(resumption->saved, parameters, sizeof *parameters);
 }
 
 /* After everything that may have moved the engine. */
@@ -6607,12 +6605,7 @@ static AIOC_COLD aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const ai
     /* BearSSL would also ask the system, and no test could replay that. */
     engine->rng_os_rand_done = 1;
     session->offered = session->wall_s < resumption->expires_s;
-    if (session->offered) {
-        br_ssl_session_parameters parameters;
-        memcpy(&parameters, resumption->saved, sizeof parameters);
-        br_ssl_engine_set_session_parameters(engine, &parameters);
-        aioc_mem_wipe(&parameters, sizeof parameters);
-    }
+    if (session->offered) memcpy(&engine->session, resumption->saved, sizeof engine->session);
     /* RFC 6066 3: an address is no name for the server name indication. */
     br_ssl_client_reset(&session->client, session->address.family ? NULL : session->host, session->offered);
     aioc_tls_bear_settle(session);
@@ -7571,15 +7564,16 @@ static void aioc_stream_opened(aioc_stream *stream)
 /* What the session has to say is written, then it is open, or it is not. True: not yet. */
 static bool aioc_stream_handshake_on(aioc_stream *stream)
 {
+    aioc_tls_state state;
     size_t written = 0;
     if (!stream->broken) (void)aioc_stream_write(stream, NULL, 0, &written);
     if (stream->broken) stream->tls->table->ended(stream->tls);
-    switch (stream->tls->state) {
-    case AIOC_TLS_HANDSHAKE: return true;
-    case AIOC_TLS_OPEN: aioc_stream_opened(stream); break;
-    case AIOC_TLS_CLOSED: aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, "the server closed it at once"); break;
-    default: aioc_stream_fail(stream, stream->broken ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TLS, stream->tls->why);
-    }
+    state = stream->tls->state;
+    if (state == AIOC_TLS_HANDSHAKE) return true;
+    if (state == AIOC_TLS_FAILED)
+        aioc_stream_fail(stream, stream->broken ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TLS, stream->tls->why);
+    else if (state == AIOC_TLS_OPEN && !stream->hung_up) aioc_stream_opened(stream);
+    else aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, "the server closed it at once");
     return false;
 }
 

@@ -902,6 +902,17 @@ TEST(stream_fails_with_its_handshake)
     CHECK_INT(rig.error, AIOCOSMOS_E_CONNECT);
     CHECK_STR(rig.message, "TLS with 127.0.0.1:8081: cut");
     teardown();
+    /* It lets us in, and goes: what is sent there would perhaps have been applied, and never be answered. */
+    setup("127.0.0.1");
+    rig.place.tls = &toy_config;
+    pass_ms(2);
+    serve(0, "h");
+    hang_up(0);
+    settle();
+    CHECK_INT(rig.opened, 0);
+    CHECK_INT(rig.error, AIOCOSMOS_E_CONNECT);
+    CHECK_STR(rig.message, "TLS with 127.0.0.1:8081: the server closed it at once");
+    teardown();
     setup("127.0.0.1");
     rig.place.tls = &toy_config;
     pass_ms(5000);
