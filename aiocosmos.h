@@ -9424,17 +9424,15 @@ static const aioc_protocol_hint aioc_protocol_hints[] = {
     { 429, 0, "too many requests: send less, or raise the throughput" },
     { 431, 0, "the headers are too large: a shorter id, continuation or session token" },
     { 449, 0, "not applied, for it lost a race with another write: try again" },
-    { 503, 0, "the service cannot be reached behind its gateway: try again later" }
+    { 503, 0, "the service cannot be reached behind its gateway: try again later" },
+    { 0, 0, NULL }
 };
 
 static const char *aioc_protocol_hint_of(int status, int sub_status)
 {
-    size_t i, count = sizeof aioc_protocol_hints / sizeof aioc_protocol_hints[0];
-    for (i = 0; i < count; i++) {
-        const aioc_protocol_hint *hint = &aioc_protocol_hints[i];
-        if (hint->status == status && (hint->sub_status == sub_status || hint->sub_status == 0)) return hint->text;
-    }
-    return NULL;
+    const aioc_protocol_hint *hint = aioc_protocol_hints;
+    while (hint->text && (hint->status != status || (hint->sub_status && hint->sub_status != sub_status))) hint++;
+    return hint->text;
 }
 
 #define AIOC_PROTOCOL_QUOTE_MAX 240  /* bytes of others' text in a message */
@@ -12466,19 +12464,16 @@ static const aioc_op_rule aioc_op_rules[] = {
     { 500,   -1, AIOC_OP_UNCLEAR,  AIOC_OP_SAME,    3,  100, 1000, AIOC_OP_UNSURE },
     { 502,   -1, AIOC_OP_UNCLEAR,  AIOC_OP_SAME,    3,  100, 1000, AIOC_OP_UNSURE },  /* of what is before it */
     { 503,   -1, AIOC_OP_GONE,     AIOC_OP_SAME,    0,  100, 2000, 0 },  /* as the Python and Rust SDKs take it */
-    { 504,   -1, AIOC_OP_UNCLEAR,  AIOC_OP_SAME,    3,  100, 1000, AIOC_OP_UNSURE }
+    { 504,   -1, AIOC_OP_UNCLEAR,  AIOC_OP_SAME,    3,  100, 1000, AIOC_OP_UNSURE },
+    { 0,     -1, AIOC_OP_FINAL,    AIOC_OP_SAME,    0,    0,    0, 0 }  /* all else ends the same way the next time */
 };
 
-/* What is not there is final: it would end the same way the next time. */
 static const aioc_op_rule *aioc_op_rule_of(int status, int sub_status)
 {
-    static const aioc_op_rule none = { 0, 0, AIOC_OP_FINAL, AIOC_OP_SAME, 0, 0, 0, 0 };
-    size_t i;
-    for (i = 0; i < sizeof aioc_op_rules / sizeof *aioc_op_rules; i++) {
-        const aioc_op_rule *rule = &aioc_op_rules[i];
-        if (rule->status == status && (rule->sub_status == sub_status || rule->sub_status == -1)) return rule;
-    }
-    return &none;
+    const aioc_op_rule *rule = aioc_op_rules;
+    while (rule->status && (rule->status != status || (rule->sub_status != sub_status && rule->sub_status != -1)))
+        rule++;
+    return rule;
 }
 
 /* Doubles from base_ms to at most max_ms, less a random half, so that many do not come back at once. */
