@@ -4289,7 +4289,7 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
 #define AIOC_AUTH_KEY_BYTES_MAX 256  /* decoded; the service's keys have 64 */
 #define AIOC_AUTH_TOKEN_MAX 16384  /* as a header value; the service takes no longer one */
 #define AIOC_AUTH_DENIAL_US 5000000u  /* so long at most "there is none" holds */
-#define AIOC_AUTH_SKEW_MIN_MS 60000  /* a clock this far from the server's is corrected */
+#define AIOC_AUTH_SKEW_MIN_S 60  /* a clock this far from the server's is corrected */
 #define AIOC_AUTH_WAYS 4  /* slots that one signature may be in */
 #define AIOC_AUTH_SLOTS 64  /* signatures kept, 25 KiB; a multiple of AIOC_AUTH_WAYS */
 #define AIOC_AUTH_TEXT_MAX 222  /* verb, type and link of a signature that is kept */
@@ -4655,13 +4655,12 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
 }
 
 /* The server's clock minus ours, if its Date says that the one we signed by was off (RFC 9110 6.6.1). */
-static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_ms, int64_t *skew_ms)
+static bool aioc_auth_skew(aiocosmos_str date, int64_t now_ms, int64_t used_s, int64_t *skew_ms)
 {
-    int64_t server_s, off_ms;
+    int64_t server_s;
     if (!aioc_auth_parse_date(date, &server_s)) return false;
     *skew_ms = server_s * 1000 - now_ms;
-    off_ms = *skew_ms - used_ms;
-    return off_ms >= AIOC_AUTH_SKEW_MIN_MS || off_ms <= -AIOC_AUTH_SKEW_MIN_MS;
+    return server_s - used_s >= AIOC_AUTH_SKEW_MIN_S || used_s - server_s >= AIOC_AUTH_SKEW_MIN_S;
 }
 /*========================
  * MARK: - Resolve >>resolve
@@ -11574,7 +11573,7 @@ typedef struct aioc_op_endpoint {
 typedef struct aioc_op_attempt {
     aioc_pool_exchange exchange;
     aioc_mem_buffer head;
-    int64_t skew_ms;  /* of the clock that it was signed by */
+    int64_t wall_s;  /* when it was signed, by that clock */
     uint32_t token;  /* the serial of that, or of the key, which it was sent with */
     uint32_t epoch;  /* of the container, when it was sent */
     bool overdue;  /* silent for too long, but not abandoned yet */
@@ -12227,7 +12226,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     aiocosmos_str lines = aioc_op_part(op, AIOC_OP_LINES), pk = aioc_op_part(op, AIOC_OP_PK), authorization;
     aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
     size_t copied = body.len <= AIOC_OP_COPIED_MAX ? body.len : 0;
-    int64_t wall_s = (aioc_reactor_wall_ms(engine->reactor) + engine->endpoint.skew_ms) / 1000;
+    int64_t wall_s = attempt->wall_s = (aioc_reactor_wall_ms(engine->reactor) + engine->endpoint.skew_ms) / 1000;
     char number[20];
     aioc_mem_writer head;
     if (op->container) pk = aioc_account_pk_header(op->container, pk);
@@ -12260,7 +12259,6 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     engine->stats.attempts++;
     op->attempt_us = engine->reactor->now_us;
     attempt->overdue = false;
-    attempt->skew_ms = engine->endpoint.skew_ms;
     return 0;
 }
 
@@ -12568,13 +12566,14 @@ static void aioc_op_see_session(aioc_op *op, const aioc_http_response *response)
     if (why) aioc_op_log(op->engine, 2, aioc_op_handle(op).id, why);
 }
 
-/* Signatures follow the server's clock once ours is off. */
+/* Signatures follow the server's clock once ours is off. By now it may have been set right. */
 static bool aioc_op_clock_was_off(aioc_op *op, const aioc_http_response *response)
 {
     aioc_op_endpoint *endpoint = &op->engine->endpoint;
+    aiocosmos_str date = response->wanted[AIOC_PROTOCOL_H_DATE];
     int64_t now_ms = aioc_reactor_wall_ms(op->engine->reactor), skew_ms;
-    if (!aioc_auth_skew(response->wanted[AIOC_PROTOCOL_H_DATE], now_ms, op->attempt.skew_ms, &skew_ms)) return false;
-    if (endpoint->skew_ms == op->attempt.skew_ms)  /* else another's answer has corrected it meanwhile */
+    if (!aioc_auth_skew(date, now_ms, op->attempt.wall_s, &skew_ms)) return false;
+    if (aioc_auth_skew(date, now_ms, (now_ms + endpoint->skew_ms) / 1000, &skew_ms))
         aioc_op_log(op->engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
     endpoint->skew_ms = skew_ms;
     return true;

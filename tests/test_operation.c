@@ -834,16 +834,36 @@ TEST(a_wrong_clock_is_corrected_for_all_that_were_under_way)
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
     aioc_op *ops[3];
     char date[AIOC_AUTH_DATE_LEN + 1] = "";
+    int64_t now_s = client->platform.wall_ms(client->platform.user_data) / 1000;
     int i;
     for (i = 0; i < 3; i++) ops[i] = submit(client, &request);
-    aioc_auth_date(date, client->platform.wall_ms(client->platform.user_data) / 1000 + 3600);
-    ops[2]->attempt.skew_ms = 3600000;                    /* this one was signed by the right clock */
+    aioc_auth_date(date, now_s + 3600);
+    for (i = 0; i < 3; i++) ops[i]->attempt.wall_s = i < 2 ? now_s : now_s + 3600;   /* the last: by the right clock */
     for (i = 0; i < 3; i++) {
         reply made = reply_with(401, "");
         set_header(&made, AIOC_PROTOCOL_H_DATE, date);
         CHECK_INT(aioc_op_clock_was_off(ops[i], &made.response), i < 2);
     }
     CHECK(client->engine.endpoint.skew_ms > 3590000 && client->engine.endpoint.skew_ms < 3610000);
+    aiocosmos_destroy(client);
+}
+
+/* It is right by now, and what was signed by it before has been refused. */
+TEST(a_clock_that_was_set_meanwhile_was_off)
+{
+    aiocosmos_client *client = new_client();
+    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+    aioc_op *op = submit(client, &request);
+    reply made = reply_with(401, "");
+    char date[AIOC_AUTH_DATE_LEN + 1] = "";
+    int64_t now_s = client->platform.wall_ms(client->platform.user_data) / 1000;
+    aioc_auth_date(date, now_s);
+    set_header(&made, AIOC_PROTOCOL_H_DATE, date);
+    op->attempt.wall_s = now_s - 3600;
+    CHECK(aioc_op_clock_was_off(op, &made.response));
+    CHECK(client->engine.endpoint.skew_ms > -10000 && client->engine.endpoint.skew_ms < 10000);
+    op->attempt.wall_s = now_s;
+    CHECK(!aioc_op_clock_was_off(op, &made.response));
     aiocosmos_destroy(client);
 }
 
