@@ -57,6 +57,9 @@ CLANGED   := $(if $(and $(SANITIZING),$(if $(NO_CLANG),,yes)),$(addsuffix -clang
              test_http test_resolve test_auth test_tls test_protocol test_account test_request test_rows)))
 CLANG     := clang -std=gnu99 -O0 -g1 -fsanitize=undefined -fno-sanitize-recover=all
 
+# What tests/compile/run.sh need not compile once more: -O2 by the compiler that it is about.
+OPTIMISED := $(and $(filter cc gcc,$(CC)),$(filter file,$(origin CFLAGS)),$(B)/implementation.o)
+
 SCRIPTS   := tests/examples.sh tests/tool.sh tests/tool_reads.sh tests/query_memory.sh tests/packaging.sh \
              tests/compile/run.sh tools/check-layers.sh tools/check-includes.sh
 
@@ -81,7 +84,7 @@ demo: $(B)/aiocosmos-emulator $(B)/examples/telemetry ## the main job, on the em
 	BUILD=$(B) tools/demo.sh $(ARGS)
 
 test: $(BUILT) build/certs/done ## every test that needs nothing but this repository
-	BUILD=$(B) BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' \
+	BUILD=$(B) BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' OPTIMISED='$(OPTIMISED)' \
 	    tests/run.sh $(SCRIPTS) $(TESTS) $(FUZZERS) $(POLLING) $(CLANGED)
 
 sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -174,7 +177,8 @@ $(SHARING): $(B)/implementation.o
 $(SHARING): private CPPFLAGS += -DAIOCOSMOS_IMPLEMENTED
 
 $(B)/implementation.o: aiocosmos.h | build/bearssl
-	$(call compile,$(CC) -std=gnu99 $(CFLAGS) -DAIOCOSMOS_IMPLEMENTATION -x c) -c
+	$(call compile,$(CC) -std=gnu99 $(CFLAGS) -DAIOCOSMOS_IMPLEMENTATION -x c) -c 2>$@.says || { cat $@.says; exit 1; } >&2
+	cat $@.says >&2
 
 $(B)/aiocosmos: tools/cli/main.c $(CLI) | build/bearssl
 	$(C) $(LINK)
@@ -196,7 +200,8 @@ $(LIBRARY): $(B)/tools/emulator/library.o
 	$(AR) rcs $@ $<
 
 OBJCOPY ?= objcopy
-ifeq ($(and $(filter Linux,$(shell uname -s)),$(shell command -v $(OBJCOPY)),$(if $(findstring -flto,$(CFLAGS)),,yes)),yes)
+CAN_HIDE := $(and $(filter Linux,$(shell uname -s)),$(shell command -v $(OBJCOPY)),$(if $(findstring -flto,$(CFLAGS)),,yes))
+ifdef CAN_HIDE
 $(B)/tools/emulator/library.o: $(EMULATOR)
 	echo " $(how_far) $@"
 	$(OBJCOPY) -w --keep-global-symbol='aiocosmos_emulator_*' $< $@

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Checks what aiocosmos.h promises about compilers: it compiles without a warning as each standard of C and C++, can be
 # included twice and in many units, and shows the linker nothing but aiocosmos_*. And the README's programs compile.
-# BEARSSL_CFLAGS and BEARSSL_LIBS (-lbearssl) say where BearSSL is.
+# BEARSSL_CFLAGS and BEARSSL_LIBS (-lbearssl) say where BearSSL is. OPTIMISED: an object of the implementation that this
+# compiler has optimised already, with the same warnings, which are in OPTIMISED.says; none: it is compiled here.
 set -u
 
 warnings='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wundef -Werror'
@@ -90,7 +91,8 @@ check_variants() {
     tool=$1 only=$(checking "$1")
     has "$tool" || return 0
     check "$tool: poll" compile "$tool" c99 "$tool-poll.o" -DAIOCOSMOS_IMPLEMENTATION -DAIOCOSMOS_NO_EPOLL $only
-    check "$tool: declarations, then implementation" compile "$tool" gnu99 "$tool-late.o" -DDECLARATIONS_FIRST $only
+    check "$tool: declarations, then implementation" \
+        compile "$tool" gnu99 "$tool-late.o" -DDECLARATIONS_FIRST -fno-pie $only
     check "$tool: static" compile "$tool" c99 "$tool-static.o" -DAIOCOSMOS_IMPLEMENTATION -DAIOCOSMOS_STATIC $only
     check "$tool: static, with main" \
         compile "$tool" c99 "$tool-static-main.o" -DAIOCOSMOS_IMPLEMENTATION -DAIOCOSMOS_STATIC -DWITH_MAIN $only
@@ -111,6 +113,11 @@ only() {
     ! nm ${3:-} --defined-only "$out/$2" | cut -d ' ' -f 2- | grep -v "$1"
 }
 
+# says_nothing FILE
+says_nothing() {
+    cat "$1" && [ ! -s "$1" ]
+}
+
 # The headers that the declarations include: those on the second level of the compiler's list.
 check_includes() {
     found=$($1 -std=c99 -I. -H -fsyntax-only tests/compile/header.c 2>&1 | sed -n 's|^\.\. .*/||p' | sort | xargs)
@@ -129,7 +136,12 @@ check_standards g++ c++11 c++17 c++20 c++2b
 check_standards clang c99 c11 c17 c2x
 check_standards clang++ c++11 c++17 c++20 c++2b
 check_variants $cc
-check "$cc: optimised" compile $cc c99 $cc-optimised.o -DAIOCOSMOS_IMPLEMENTATION -O2 -fno-pie
+if [ -n "${OPTIMISED:-}" ]; then
+    cp "$OPTIMISED" "$out/$cc-optimised.o"
+    check "$cc: optimised" says_nothing "$OPTIMISED.says"
+else
+    check "$cc: optimised" compile $cc c99 $cc-optimised.o -DAIOCOSMOS_IMPLEMENTATION -O2
+fi
 check_variants clang
 wait
 
@@ -142,7 +154,7 @@ if has g++; then
 fi
 check 'every external symbol begins with aiocosmos_' only '^. aiocosmos_' $cc-optimised.o -g
 check 'no external symbol in a static unit' only '^$' $cc-static.o -g
-check 'no variable that can change' only '^[^bBcCdD] ' $cc-optimised.o
+check 'no variable that can change' only '^[^bBcCdD] ' $cc-late.o
 check 'the declarations include three headers' check_includes $cc
 library=${BUILD:-build}/libaiocosmos-emulator.a
 if [ -f "$library" ]; then
@@ -152,13 +164,15 @@ fi
 ! has g++ || check 'g++: the emulator'\''s header' \
     g++ -std=c++11 $warnings -I. -fsyntax-only -x c++ tools/emulator/aiocosmos_emulator.h
 
-# The C blocks of the README that have a main() are programs, and the first block is the end of examples/hello.c.
+# The C blocks of the README that have a main() are programs, and the first block is the end of examples/hello.c, which
+# is built with the implementation inside; here it is linked.
 if [ -f README.md ]; then
     awk -v out="$out" '/^```/ { inside = /^```c$/; if (inside) file = out "/readme" ++n ".c"; next }
         inside { print >file }' README.md
     for program in $(grep -l 'int main' "$out"/readme*.c); do
         check "README: $(basename "$program")" \
-            $cc -std=c99 $warnings -I. ${BEARSSL_CFLAGS:-} "$program" $libraries -o "$program.program"
+            $cc -std=c99 $warnings -I. ${BEARSSL_CFLAGS:-} -DAIOCOSMOS_IMPLEMENTED "$program" "$out/$cc-c99.o" \
+            $libraries -o "$program.program"
     done
     check "README: the first program is examples/hello.c" is_end_of "$out/readme1.c" examples/hello.c
 fi
