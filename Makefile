@@ -84,7 +84,8 @@ demo: $(B)/aiocosmos-emulator $(B)/examples/telemetry ## the main job, on the em
 	BUILD=$(B) tools/demo.sh $(ARGS)
 
 test: $(BUILT) build/certs/done ## every test that needs nothing but this repository
-	BUILD=$(B) BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' OPTIMISED='$(OPTIMISED)' \
+	BUILD=$(B) BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' \
+	    OPTIMISED='$(OPTIMISED)' MAKE_PID=$$PPID \
 	    tests/run.sh $(SCRIPTS) $(TESTS) $(FUZZERS) $(POLLING) $(CLANGED)
 
 sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and UndefinedBehaviorSanitizer

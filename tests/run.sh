@@ -2,7 +2,8 @@
 # tests/run.sh PROGRAM...: runs test programs, JOBS (a processor each) at a time, and adds up their last lines,
 # "NAME: N passed, N failed" with ", N skipped" where some were. Prints, as they end, that line and what was skipped;
 # the whole output of a program that failed. One that fails without counting it (a crash, a leak, out of time) is one
-# failure more. In brackets: which of how many, and its seconds. TEST_TIMEOUT (900): the seconds of one.
+# failure more. In brackets: which of how many, and its seconds. TEST_TIMEOUT (900): the seconds of one. At the end: the
+# CPU that this took, and before it the make whose process is MAKE_PID, with all that it has compiled.
 set -u
 
 work=$(mktemp -d)
@@ -50,8 +51,24 @@ tell_all() {
         echo "$((count - ended)) programs were not run"
     fi
     [ $skipped -eq 0 ] && skipped= || skipped=", $skipped skipped"
-    echo "$passed passed, $failed failed$skipped"
+    echo "$passed passed, $failed failed$skipped" >"$work/summary"
     [ $failed -eq 0 ]
 }
 
+# Of both the processes that have ended, too, in seconds: "0m1.25s 0m0.50s" a line of times, and in ticks behind the
+# name, which may have spaces, in /proc.
+cpu_seconds() {
+    times >"$work/times"
+    sed 's/.*) //' "/proc/${MAKE_PID:-0}/stat" 2>/dev/null |
+        awk -v tick="$(getconf CLK_TCK)" '{ print "make", ($12 + $13 + $14 + $15) / tick }' >>"$work/times"
+    awk '$1 == "make" { sum += $2; next }
+        { for (i = 1; i <= NF; i++) { split($i, part, "[ms]"); sum += 60 * part[1] + part[2] } }
+        END { printf "%.0f", sum }' "$work/times"
+}
+
 run_all "$@" | tell_all "$@"
+status=$?
+cpu_seconds >"$work/cpu"
+echo "$(cat "$work/cpu") s of CPU"
+cat "$work/summary"
+exit $status
