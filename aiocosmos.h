@@ -10856,16 +10856,11 @@ static void aioc_request_put_line(aioc_mem_writer *head, const char *name, aioco
     aioc_mem_put_within(head, name, value, "\r\n");
 }
 
-static int aioc_request_add_text(aioc_request_builder *builder, const char *name, aiocosmos_str value)
+static int aioc_request_add_line(aioc_request_builder *builder, const char *name, aiocosmos_str value)
 {
     aioc_mem_writer lines = aioc_mem_write(builder->memory, &builder->lines);
     aioc_request_put_line(&lines, name, value);
     return aioc_mem_written(&lines) ? 0 : aioc_request_no_memory(builder);
-}
-
-static int aioc_request_add_line(aioc_request_builder *builder, const char *name, const char *value)
-{
-    return aioc_request_add_text(builder, name, aioc_mem_str(value));
 }
 
 /* Visible ASCII, spaces and tabs (RFC 9110 5.5). */
@@ -10953,11 +10948,11 @@ static int aioc_request_add_headers(aioc_request_builder *builder, const char *c
         if (aioc_request_is_our_header(aioc_text_view(line, name), raw, why, sizeof why))
             return aioc_request_refuse(builder, "headers", why);
         if (aioc_request_check_value(builder, "headers", aioc_mem_str(line)) ||
-            aioc_request_add_line(builder, "", line)) return builder->status;
+            aioc_request_add_line(builder, "", aioc_mem_str(line))) return builder->status;
     }
     while (aioc_text_split(&defaults, '\n', &one)) {
         one.len--;  /* its CR */
-        if (!aioc_request_has_header(headers, one) && aioc_request_add_text(builder, "", one)) return builder->status;
+        if (!aioc_request_has_header(headers, one) && aioc_request_add_line(builder, "", one)) return builder->status;
     }
     return 0;
 }
@@ -10977,7 +10972,7 @@ static int aioc_request_begin_lines(aioc_request_builder *builder, const char *t
     if (!aioc_mem_append_str(builder->memory, lines, AIOC_REQUEST_TOKEN) ||
         !aioc_mem_reserve(builder->memory, lines, len + 2)) return aioc_request_no_memory(builder);
     lines->len += aioc_auth_token_value(text, lines->data + lines->len);
-    return aioc_request_add_line(builder, "", "");
+    return aioc_request_add_line(builder, "", aioc_mem_str(""));
 }
 
 static int aioc_request_keep(aioc_request_builder *builder, aioc_mem_buffer *buffer, aiocosmos_str text)
@@ -11018,7 +11013,7 @@ static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos
     if (!aioc_mem_written(&lines)) return aioc_request_no_memory(builder);
     if (aioc_request_add_headers(builder, request->headers, raw)) return builder->status;
     return raw && request->body.len && !aioc_http_header(aioc_mem_text(&builder->lines), "content-type").ptr
-               ? aioc_request_add_line(builder, "Content-Type: ", type) : 0;
+               ? aioc_request_add_line(builder, "Content-Type: ", aioc_mem_str(type)) : 0;
 }
 
 static int aioc_request_put_pk(aioc_request_builder *builder, aioc_mem_buffer *out, const aiocosmos_pk *pk)
@@ -20273,8 +20268,9 @@ static int aioc_batch_specify(aioc_request_builder *builder, aiocosmos_str link,
     spec->link = spec->container_link = link;
     builder->lines.len = 0;
     if (aioc_request_add_line(builder, "Content-Type: application/json\r\nx-ms-cosmos-is-batch-request: True\r\n"
-                              "x-ms-cosmos-batch-atomic: ", atomic ? "True" : "False") ||
-        aioc_request_add_line(builder, "x-ms-cosmos-batch-continue-on-error: ", atomic ? "False" : "True") ||
+                              "x-ms-cosmos-batch-atomic: ", aioc_mem_str(atomic ? "True" : "False")) ||
+        aioc_request_add_line(builder, "x-ms-cosmos-batch-continue-on-error: ",
+                              aioc_mem_str(atomic ? "False" : "True")) ||
         aioc_request_add_headers(builder, headers, false)) return builder->status;
     spec->lines = aioc_mem_text(&builder->lines);
     return 0;
