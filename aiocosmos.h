@@ -6741,7 +6741,13 @@ typedef struct aioc_http_parser {
     const aioc_http_names *names;
     size_t head_max, body_max;
     size_t spare;  /* of the memory, not for this answer: another may need it */
-    aioc_http_response response;
+    bool no_body;  /* it answers a HEAD request: set by whoever knows */
+    bool draining;
+    bool close;  /* said an answer, or what announced it */
+    uint8_t interim;
+    /* Of the names of a length, modulo 64, which is first, and which follows each; 0: none. */
+    uint8_t first[64], next[AIOC_HTTP_WANTED + AIOC_HTTP_WANTED_MAX];
+    aioc_http_response response;  /* from here on zeroed for each */
     aioc_mem_buffer head, body;  /* of a response that does not come in one piece */
     size_t line, scan;  /* of the head's current line: where it begins, where to look for its end */
     uint64_t length;  /* by Content-Length */
@@ -6750,13 +6756,9 @@ typedef struct aioc_http_parser {
     const char *error;  /* why it failed, for people */
     int error_status;  /* E_PROTOCOL or E_TOO_LARGE */
     uint16_t lines;  /* header lines so far */
-    uint8_t phase, interim, digits;
-    bool has_length, chunked, close, keep;  /* what the head said */
-    bool no_body;  /* it answers a HEAD request: set by whoever knows */
-    bool draining;
+    uint8_t phase, digits;
+    bool has_length, chunked, keep;  /* what the head said */
     bool cr;  /* of a chunk's framing or a trailer: only LF may follow */
-    /* Of the names of a length, modulo 64, which is first, and which follows each; 0: none. */
-    uint8_t first[64], next[AIOC_HTTP_WANTED + AIOC_HTTP_WANTED_MAX];
 } aioc_http_parser;
 
 static aioc_http_state aioc_http_fail(aioc_http_parser *parser, int status, const char *why)
@@ -6944,13 +6946,7 @@ static void aioc_http_reset(aioc_http_parser *parser)
 {
     if (parser->head.cap) aioc_mem_buffer_free(parser->memory, &parser->head);
     if (parser->body.cap) aioc_mem_buffer_free(parser->memory, &parser->body);
-    memset(parser->response.wanted, 0, parser->names->count * sizeof parser->response.wanted[0]);
-    parser->response.head = parser->response.body = aioc_mem_str(NULL);
-    parser->phase = AIOC_HTTP_HEAD;
-    parser->line = parser->scan = 0;
-    parser->lines = 0;
-    parser->left = parser->overhead = 0;
-    parser->has_length = parser->chunked = parser->keep = parser->cr = false;
+    memset(&parser->response, 0, sizeof *parser - offsetof(aioc_http_parser, response));
 }
 
 static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
