@@ -5542,9 +5542,9 @@ static AIOC_COLD void aioc_dns_lookup_begin(aioc_reactor_timer *timer)
     const aiocosmos_platform *platform = resolver->reactor->platform;
     aioc_mem_buffer file;
     timer->fire = aioc_dns_lookup_lose_patience;
-    if (resolver->ask) {
-        lookup->question = ++resolver->questions;
-        aioc_dns_lookup_wait(lookup);
+    if (resolver->ask) lookup->question = ++resolver->questions;
+    aioc_dns_lookup_wait(lookup);
+    if (lookup->question) {
         resolver->ask(resolver->ask_user, lookup->name->host, lookup->question);
         return;
     }
@@ -5554,7 +5554,6 @@ static AIOC_COLD void aioc_dns_lookup_begin(aioc_reactor_timer *timer)
     }
     aioc_dns_parse_config(aioc_mem_text(&file), platform, &lookup->config);
     aioc_mem_buffer_free(resolver->memory, &file);
-    aioc_dns_lookup_wait(lookup);
     aioc_dns_lookup_next(lookup);  /* the name as it is can be asked for: that was checked */
 }
 
@@ -7258,7 +7257,8 @@ typedef struct aioc_stream_place {
     void (*writable)(aioc_stream *stream);
     aioc_mem_list asking;  /* who wants addresses, or more of them; first, who has not asked since any came */
     aioc_mem_list handshakes;  /* who has a record of one to read */
-    aiocosmos_address preferred;  /* connected last: tried first; family 0: none */
+    aiocosmos_address latest;  /* connected last: tried first; family 0: none */
+    bool shunned;  /* tried last instead: the handshake there failed */
     aioc_tls_resumption resumption;
     uint64_t bytes_sent, bytes_received;
     char message[AIOC_STREAM_MESSAGE_MAX];  /* of the failure being reported */
@@ -7523,6 +7523,7 @@ static void aioc_stream_set_state(aioc_stream *stream, uint8_t state)
 static void aioc_stream_fail_with(aioc_stream *stream, int error, const char *message)
 {
     aioc_stream_set_state(stream, stream->state);
+    if (stream->state == AIOC_STREAM_HANDSHAKE) stream->place->shunned = true;
     stream->place->failed(stream, error, message, stream->tls && stream->tls->again);
 }
 
@@ -7593,7 +7594,8 @@ static AIOC_COLD void aioc_stream_won(aioc_stream *stream, aioc_stream_try *winn
 {
     aioc_stream_place *place = stream->place;
     aioc_reactor_watch(place->reactor, &winner->source, 0);
-    place->preferred = winner->address;
+    place->latest = winner->address;
+    place->shunned = false;
     stream->source.fd = winner->source.fd;
     winner->source.fd = -1;
     aioc_stream_race_free(stream);
@@ -7688,13 +7690,13 @@ static void aioc_stream_race_add(aioc_stream *stream, const aiocosmos_address *a
 /* What was not tried yet is next, at first the address that worked last: only one stream pays for finding out. */
 static void aioc_stream_race_join(aioc_stream *stream, const aioc_dns_found *found)
 {
-    size_t i;
+    const aioc_stream_place *place = stream->place;
+    size_t i, pass;
     stream->race->count = stream->race->next;
-    for (i = 0; i < found->count; i++) {
-        if (aioc_dns_same(&found->addresses[i], &stream->place->preferred))
-            aioc_stream_race_add(stream, &found->addresses[i]);
-    }
-    for (i = 0; i < found->count; i++) aioc_stream_race_add(stream, &found->addresses[i]);
+    for (pass = 0; pass < 2; pass++)
+        for (i = 0; i < found->count; i++)
+            if ((aioc_dns_same(&found->addresses[i], &place->latest) == place->shunned) == (pass == 1))
+                aioc_stream_race_add(stream, &found->addresses[i]);
 }
 
 static bool aioc_stream_wants_address(const aioc_stream_place *place)
@@ -8433,7 +8435,7 @@ static bool aioc_pool_leave(aioc_pool *pool)
         if (limit->armed && limit->due_us > pool->leave_us) aioc_pool_time(pool, limit, AIOC_POOL_LEAVE_US);
     }
     aioc_pool_retire_idle(pool, now_us);
-    pool->place.preferred.family = 0;
+    pool->place.latest.family = 0;
     aioc_dns_forget(pool->place.resolver, pool->place.host);
     return true;
 }
