@@ -5130,7 +5130,6 @@ struct aioc_dns_query {
     unsigned asked;  /* exchanges opened, or tried to */
     unsigned server;  /* which answered, or failed last */
     const char *why;  /* how it failed, NULL: it did not answer */
-    uint64_t expires_us;  /* FOUND; else UINT64_MAX */
     aioc_dns_kind state;  /* FOREIGN: not decided yet */
     aioc_dns_response said;  /* by those that helped so far */
 };
@@ -5179,9 +5178,13 @@ static uint64_t aioc_dns_after(const aioc_dns *resolver, uint64_t seconds)
     return resolver->reactor->now_us + seconds * 1000000u;
 }
 
-static uint32_t aioc_dns_hold(uint32_t ttl_s)
+/* The name's addresses are new. */
+static void aioc_dns_name_hold(const aioc_dns *resolver, aioc_dns_name *name, uint32_t ttl_s)
 {
-    return ttl_s < AIOC_DNS_TTL_MIN_S ? AIOC_DNS_TTL_MIN_S : ttl_s > AIOC_DNS_TTL_MAX_S ? AIOC_DNS_TTL_MAX_S : ttl_s;
+    if (ttl_s < AIOC_DNS_TTL_MIN_S) ttl_s = AIOC_DNS_TTL_MIN_S;
+    if (ttl_s > AIOC_DNS_TTL_MAX_S) ttl_s = AIOC_DNS_TTL_MAX_S;
+    name->expires_us = aioc_dns_after(resolver, ttl_s);
+    name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
 }
 
 /* From the hosts file. 1; 0: it is not there; E_NOMEM, for to go on would be to answer something else. */
@@ -5282,13 +5285,9 @@ static void aioc_dns_lookup_none(aioc_dns_lookup *lookup)
 
 static void aioc_dns_lookup_publish(aioc_dns_lookup *lookup)
 {
-    aioc_dns_name *name = lookup->name;
-    const aioc_dns_query *six = &lookup->queries[AIOC_DNS_SIX], *four = &lookup->queries[AIOC_DNS_FOUR];
-    uint64_t expires_us = six->expires_us < four->expires_us ? six->expires_us : four->expires_us;
-    uint64_t soonest_us = aioc_dns_after(lookup->resolver, AIOC_DNS_TTL_MIN_S);
-    name->count = aioc_dns_interleave(&six->said.set, &four->said.set, name->addresses);
-    name->expires_us = expires_us > soonest_us ? expires_us : soonest_us;
-    name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
+    const aioc_dns_response *six = &lookup->queries[AIOC_DNS_SIX].said, *four = &lookup->queries[AIOC_DNS_FOUR].said;
+    lookup->name->count = aioc_dns_interleave(&six->set, &four->set, lookup->name->addresses);
+    aioc_dns_name_hold(lookup->resolver, lookup->name, six->ttl_s < four->ttl_s ? six->ttl_s : four->ttl_s);
 }
 
 /*--- A look-up on the wire ---*/
@@ -5308,7 +5307,6 @@ static bool aioc_dns_lookup_next(aioc_dns_lookup *lookup)
         lookup->queries[i].state = AIOC_DNS_FOREIGN;
         lookup->queries[i].said = nothing;
         lookup->queries[i].why = NULL;
-        lookup->queries[i].expires_us = UINT64_MAX;
     }
     aioc_dns_query_ask(&lookup->queries[AIOC_DNS_SIX]);
     aioc_dns_query_ask(&lookup->queries[AIOC_DNS_FOUR]);
@@ -5446,8 +5444,6 @@ static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const void *byte
         aioc_dns_query_ask(query);
         return;
     }
-    if (kind == AIOC_DNS_FOUND)
-        query->expires_us = aioc_dns_after(query->lookup->resolver, aioc_dns_hold(response.ttl_s));
     aioc_dns_query_end(query, kind);
 }
 
@@ -5599,8 +5595,7 @@ static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmo
         name->addresses[i] = addresses[i];
         name->addresses[i].port = 0;
     }
-    name->expires_us = aioc_dns_after(resolver, aioc_dns_hold(ttl_s));
-    name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
+    aioc_dns_name_hold(resolver, name, ttl_s);
     aioc_dns_lookup_end(name->lookup);
     return 0;
 }
