@@ -15736,6 +15736,8 @@ typedef struct aioc_key_list {
     char rid[33];  /* of the container whose keys they are */
     aioc_key *array;
     uint32_t count, cap;
+    uint32_t joined;  /* so many of them */
+    size_t bytes;  /* of the condition for the last of those; 0: another begins */
     aioc_mem_unsorted unsorted;
     aioc_mem_buffer epks;
     aioc_plan_room room;  /* for a condition. Without, each is asked for by itself */
@@ -15852,24 +15854,26 @@ static int aioc_key_sort_some(aioc_key_list *keys, const aioc_account_container 
 
 /*--- Keys that are asked for together ---*/
 
-/* The key behind those that are asked for together, of which this is the first: in one range, before max. Keys whose
- * items may be in one place always are. bytes: of the condition so far; 0: another begins. */
-static aioc_key *aioc_key_join(const aioc_key_list *keys, const aioc_account_container *container, aioc_key *key,
-                               aiocosmos_str *max, size_t *bytes)
+/* Those of the keys that are left to join that are asked for together: in one range, in [min, max). Keys whose items may
+ * be in one place always are. */
+static void aioc_key_join(aioc_key_list *keys, const aioc_account_container *container, aiocosmos_str *min,
+                          aiocosmos_str *max)
 {
+    aioc_key *key = keys->array + keys->joined;
     const aioc_key *end = keys->array + keys->count;
     const aioc_account_range *range = aioc_account_route(container, key->min);
     bool apart;
-    *max = key->min;
+    if (!keys->joined) keys->bytes = 0;
+    *min = *max = key->min;
     do {
-        key->first = *bytes == 0;
-        *bytes += key->pk.len + keys->names.len + 12;
+        key->first = keys->bytes == 0;
+        keys->bytes += key->pk.len + keys->names.len + 12;
         *max = aioc_protocol_epk_greater(*max, key->max);
         apart = ++key == end || aioc_protocol_epk_compare(key->min, *max) >= 0;
-        if (apart && (!keys->room.end || *bytes > AIOC_KEY_BYTES_MAX)) *bytes = 0;
-    } while (!apart || (key < end && *bytes && range &&
+        if (apart && (!keys->room.end || keys->bytes > AIOC_KEY_BYTES_MAX)) keys->bytes = 0;
+    } while (!apart || (key < end && keys->bytes && range &&
                         aioc_protocol_epk_compare(key->max, aioc_account_text(container, range->max)) <= 0));
-    return key;
+    keys->joined = (uint32_t)(key - keys->array);
 }
 
 /* The query's text, in its room the condition for the keys about min: the same whatever became of their range. */
@@ -16671,20 +16675,6 @@ static bool aioc_range_sort_keys(aioc_range_reader *reader)
     return left == 0;
 }
 
-/* Streams for what the keys have of [min, max): one in each range for those that are asked for together. */
-static bool aioc_range_cut_keys(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str min, aiocosmos_str max)
-{
-    aioc_key *key = reader->keys.array, *end = key + reader->keys.count;
-    size_t bytes = 0;
-    while (key < end) {
-        aiocosmos_str from = key->min, to;
-        key = aioc_key_join(&reader->keys, reader->ranges.container, key, &to, &bytes);
-        if (!aioc_range_cut(reader, reader->stream_count, aioc_protocol_epk_greater(min, from),
-                            aioc_protocol_epk_lesser(max, to), aioc_mem_str(""), plan)) return false;
-    }
-    return true;
-}
-
 /* The body of a stream's next request, perhaps in the builder. NULL: no memory. */
 static const aioc_mem_buffer *aioc_range_body_of(const aioc_range_stream *stream)
 {
@@ -16700,15 +16690,16 @@ static const aioc_mem_buffer *aioc_range_body_of(const aioc_range_stream *stream
     return ok ? body : NULL;
 }
 
-/* Streams for what is asked for of [min, max), behind those that there are. */
-static bool aioc_range_cut_asked(aioc_range_reader *reader, const aioc_plan *plan, aiocosmos_str min, aiocosmos_str max)
+/* The next part of the key space that is asked for: of keys those that are asked for together, else all. False: there
+ * is no other behind it. */
+static bool aioc_range_next_asked(aioc_range_reader *reader, aiocosmos_str *min, aiocosmos_str *max)
 {
-    aiocosmos_str asked_max = aioc_range_max(&reader->edges);
-    if (reader->question->pk.len)
-        return aioc_range_sort_keys(reader) && aioc_range_cut_keys(reader, plan, min, max);
-    min = aioc_protocol_epk_greater(min, aioc_range_min(&reader->edges));
-    if (asked_max.len) max = aioc_protocol_epk_lesser(max, asked_max);
-    return aioc_range_cut(reader, reader->stream_count, min, max, aioc_mem_str(""), plan);
+    aioc_key_list *keys = &reader->keys;
+    *min = aioc_range_min(&reader->edges);
+    *max = aioc_range_max(&reader->edges);
+    if (!max->len) *max = aioc_mem_str("FF");
+    if (keys->count) aioc_key_join(keys, reader->ranges.container, min, max);
+    return keys->joined < keys->count;
 }
 
 static bool aioc_range_cut_pieces(aioc_range_reader *reader, const aioc_pos *from)
@@ -18019,6 +18010,7 @@ static void aioc_page_close_all(aioc_page_list *pages)
 
 typedef enum aioc_query_stage {
     AIOC_QUERY_PREPARING,  /* ranges and plan */
+    AIOC_QUERY_CUTTING,  /* what is asked for into streams */
     AIOC_QUERY_READING,  /* the ranges' answers */
     AIOC_QUERY_GIVING  /* rows that had to be complete first */
 } aioc_query_stage;
@@ -18544,37 +18536,67 @@ static bool aioc_query_build_bodies(aioc_query *query, aiocosmos_str sql)
     return ok;
 }
 
-/* The streams on one side of the range of the last row given, or of that range. */
-static bool aioc_query_cut_side(aioc_query *query, aioc_plan_side side, aiocosmos_str min, aiocosmos_str max)
+/* Streams for a part of what is asked for: those on each side of the range of the last row given, and in it. */
+static bool aioc_query_cut_part(aioc_query *query, aiocosmos_str min, aiocosmos_str max)
 {
     aioc_range_reader *reader = &query->reader;
-    uint32_t place = reader->stream_count;
-    if (!aioc_range_cut_asked(reader, query->plan, min, max)) return false;
-    for (; place < reader->stream_count; place++) {
-        aioc_range_stream *stream = reader->streams[place];
-        stream->side = (uint8_t)side;
-        stream->skipping = true;
-        if (side == AIOC_PLAN_TARGET && !aioc_range_set_edges(query->memory, &stream->kin, min, max)) return false;
+    const aioc_pos *from = &query->cursor->from;
+    bool resumed = query->from_items.type == AIOCOSMOS_JSON_ARR;
+    uint8_t side = resumed ? AIOC_PLAN_LEFT : AIOC_PLAN_FRESH, last = resumed ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH;
+    if (from->place == AIOC_POS_IN_SEQUENCE) min = aioc_protocol_epk_greater(min, from->rest_min);
+    for (; side <= last; side++) {
+        uint32_t place = reader->stream_count;
+        aiocosmos_str to = side == last ? max
+                           : aioc_protocol_epk_lesser(max, side == AIOC_PLAN_LEFT ? from->min : from->max);
+        if (!aioc_range_cut(reader, place, min, to, aioc_mem_str(""), query->plan)) return false;
+        for (; place < reader->stream_count; place++) {
+            aioc_range_stream *stream = reader->streams[place];
+            stream->side = side;
+            stream->skipping = resumed;
+            if (side == AIOC_PLAN_TARGET &&
+                !aioc_range_set_edges(query->memory, &stream->kin, from->min, from->max)) return false;
+        }
+        min = aioc_protocol_epk_greater(min, to);
     }
     return true;
 }
 
-static bool aioc_query_cut(aioc_query *query)
+/* Cuts what is asked for, of many keys some at a time; once all is cut, it is read. */
+static void aioc_query_cut(aioc_query *query)
 {
+    aioc_range_reader *reader = &query->reader;
     const aioc_pos *from = &query->cursor->from;
+    const uint32_t enough = reader->keys.joined + AIOC_RANGE_SLICE;
     aiocosmos_str min = aioc_mem_str(""), max = aioc_mem_str("FF");
     bool whole = query->plan && query->plan->hybrid && !query->local_scores &&  /* of all, not what is asked for */
                  query->chain.u.rrf.reading == AIOC_ROW_STATISTICS;
-    if (query->reader.by_key)
-        return aioc_range_stream_new(&query->reader, 0, min, max, aioc_mem_str("")) != NULL;
-    if (whole) return aioc_range_cut(&query->reader, 0, min, max, aioc_mem_str(""), NULL);
-    if (query->from_items.type == AIOCOSMOS_JSON_ARR)
-        return aioc_query_cut_side(query, AIOC_PLAN_LEFT, min, from->min) &&
-               aioc_query_cut_side(query, AIOC_PLAN_TARGET, from->min, from->max) &&
-               aioc_query_cut_side(query, AIOC_PLAN_RIGHT, from->max, max);
-    if (from->place == AIOC_POS_IN_SEQUENCE && !aioc_range_cut_pieces(&query->reader, from)) return false;
-    return aioc_range_cut_asked(&query->reader, query->plan,
-                                from->place == AIOC_POS_IN_SEQUENCE ? from->rest_min : min, max);
+    bool ok = true, more = !reader->by_key && !whole;
+    if (reader->by_key) {
+        ok = aioc_range_stream_new(reader, 0, min, max, aioc_mem_str("")) != NULL;
+    } else if (!aioc_range_watch_ready(reader)) {
+        return;
+    } else if (!aioc_range_watch_knows(reader)) {
+        aioc_range_watch_fails(reader);
+        return;
+    } else if (whole) {
+        ok = aioc_range_cut(reader, 0, min, max, aioc_mem_str(""), NULL);
+    } else if (!aioc_range_sort_keys(reader)) {
+        return;
+    } else if (!reader->keys.joined && from->place == AIOC_POS_IN_SEQUENCE) {
+        ok = aioc_range_cut_pieces(reader, from);
+    }
+    while (ok && more && reader->keys.joined < enough) {
+        more = aioc_range_next_asked(reader, &min, &max);
+        ok = aioc_query_cut_part(query, min, max);
+    }
+    if (!ok) {
+        aioc_range_drop_all(reader);
+        reader->keys.joined = 0;
+        aioc_range_no_memory(reader);
+        return;
+    }
+    if (!more) query->stage = AIOC_QUERY_READING;
+    aioc_range_stir(reader);  /* it may be that nothing is to be read */
 }
 
 /* Reads rows of sql; empty: of what is asked for. */
@@ -18591,14 +18613,14 @@ static AIOC_COLD void aioc_query_begin_reading(aioc_query *query, aiocosmos_str 
     reader->rows.first = chain->collects ? 0 : query->cursor->page_items_max;
     reader->window.max = open ? reader->parallel_max : AIOC_QUERY_AHEAD_MAX;
     reader->window.size = chain->collects ? reader->window.max : reader->by_key ? 0 : 1;
+    reader->keys.joined = 0;
     query->line_count = 0;
-    if (!aioc_query_build_bodies(query, sql.len ? sql : aioc_mem_text(&query->sql)) || !aioc_query_cut(query)) {
-        aioc_range_drop_all(reader);
+    if (!aioc_query_build_bodies(query, sql.len ? sql : aioc_mem_text(&query->sql))) {
         aioc_range_no_memory(reader);
-    } else {
-        query->stage = AIOC_QUERY_READING;
-        aioc_range_stir(reader);  /* it may be that nothing is to be read */
+        return;
     }
+    query->stage = AIOC_QUERY_CUTTING;
+    aioc_range_stir(reader);
 }
 
 static void aioc_query_begin_component(aioc_query *query)
@@ -18665,11 +18687,6 @@ static void aioc_query_begin_again(aioc_query *query)
     aioc_pos from;
     const char *why;
     bool ok;
-    if (!aioc_range_watch_ready(reader)) return;
-    if (!aioc_range_watch_knows(reader)) {
-        aioc_range_watch_fails(reader);
-        return;
-    }
     aioc_range_drop_all(reader);
     ok = aioc_page_mark(cursor, UINT32_MAX) &&
          aioc_pos_read(query->memory, aioc_mem_text(&cursor->continuation_out), &token, &from, &why) == 0;
@@ -18750,8 +18767,6 @@ static void aioc_query_prepare(aioc_query *query)
         aioc_query_go_direct(query, failure, container->failure_why.len ? container->failure_why.data : "");
     } else if (!reader->ranges.waited && !aioc_range_same_rid(query->cursor->from.rid, container->rid)) {
         aioc_range_watch_anew(reader);
-    } else if (reader->several && !aioc_range_sort_keys(reader)) {
-        return;
     } else if (aioc_range_asks_key(reader) || (container->no_plans && query->sql.len)) {
         aioc_query_go_direct(query, 0, "");  /* of one whole key, or the gateway knows better */
     } else {
@@ -18771,7 +18786,8 @@ static void aioc_query_prepare(aioc_query *query)
 static bool aioc_query_is_lost(aioc_query *query)
 {
     const aioc_range_reader *reader = &query->reader;
-    if (query->stage != AIOC_QUERY_READING || aioc_range_same_rid(reader->rid, reader->ranges.container->rid) ||
+    if (query->stage == AIOC_QUERY_PREPARING || query->stage == AIOC_QUERY_GIVING ||
+        aioc_range_same_rid(reader->rid, reader->ranges.container->rid) ||
         aioc_query_begin_anew(query)) return false;
     query->reader.tally.sub_status = 1024;
     aioc_page_break(query->cursor, 400, "the container was created anew: open the query anew");
@@ -18783,6 +18799,7 @@ static void aioc_query_work(aioc_page_cursor *cursor)
     aioc_query *query = aioc_query_of(cursor);
     if (aioc_query_is_lost(query)) return;
     if (query->stage == AIOC_QUERY_PREPARING) aioc_query_prepare(query);
+    else if (query->stage == AIOC_QUERY_CUTTING) aioc_query_cut(query);
     else if (query->reader.yielded) aioc_query_begin_again(query);
     else if (query->stage == AIOC_QUERY_GIVING) aioc_query_give(query);
     else if (query->chain.ordered) aioc_query_read_merged(query);
@@ -18808,7 +18825,7 @@ static bool aioc_query_has_more(const aioc_page_cursor *cursor)
 {
     const aioc_query *query = aioc_query_of(cursor);
     uint32_t place;
-    if (query->reader.yielded || query->taken) return true;
+    if (query->reader.yielded || query->taken || query->stage == AIOC_QUERY_CUTTING) return true;
     if (query->stage == AIOC_QUERY_GIVING) return aioc_row_chain_has_more(&query->chain);
     if (cursor->from.progress.take == 0) return false;
     for (place = 0; place < query->reader.stream_count; place++)
@@ -19065,14 +19082,20 @@ static bool aioc_change_cut(aioc_page_cursor *cursor)
 {
     aioc_range_reader *reader = cursor->reader;
     const aioc_pos *from = &cursor->from;
+    aiocosmos_str min, max;
     bool ok;
     uint32_t place;
     if (!reader->rid[0]) memcpy(reader->rid, reader->ranges.container->rid, sizeof reader->rid);
     if (reader->by_key)
         ok = aioc_range_stream_new(reader, 0, aioc_mem_str(""), aioc_mem_str("FF"), from->place
                                    ? from->pieces[0].continuation : aioc_mem_str("")) != NULL;
-    else ok = from->place ? aioc_range_cut_pieces(reader, from)
-                          : aioc_range_cut_asked(reader, NULL, aioc_mem_str(""), aioc_mem_str("FF"));
+    else if (from->place) ok = aioc_range_cut_pieces(reader, from);
+    else {
+        if (!aioc_range_sort_keys(reader)) return false;
+        reader->keys.joined = 0;
+        aioc_range_next_asked(reader, &min, &max);
+        ok = aioc_range_cut(reader, 0, min, max, aioc_mem_str(""), NULL);
+    }
     for (place = 0; place < reader->stream_count; place++) reader->streams[place]->hot = true;
     if (ok) return true;
     aioc_range_drop_all(reader);

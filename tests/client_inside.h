@@ -40,6 +40,8 @@ CLIENT_INSIDE void client_key(aiocosmos_client *client, const aiocosmos_pk *pk, 
 CLIENT_INSIDE void client_keeps_nothing(aiocosmos_client *client);
 /* The answers that a query holds, and the ranges that they are of. */
 CLIENT_INSIDE void client_loses_answers(aiocosmos_client *client, aiocosmos_cursor query);
+/* How many of its keys a query has made streams of. */
+CLIENT_INSIDE uint32_t client_keys_cut(const aiocosmos_client *client, aiocosmos_cursor query);
 /* Whether a change feed waits to ask again; the operation of the page that it owes. */
 CLIENT_INSIDE bool client_polls(const aiocosmos_client *client, aiocosmos_cursor feed);
 CLIENT_INSIDE aiocosmos_op client_page(const aiocosmos_client *client, aiocosmos_cursor cursor);
@@ -170,6 +172,11 @@ CLIENT_INSIDE void client_loses_answers(aiocosmos_client *client, aiocosmos_curs
     const aioc_page_cursor *cursor = aioc_page_find(&client->pages, query);
     aioc_range_yield(cursor->reader);
     aioc_account_forget_ranges(cursor->reader->ranges.container);
+}
+
+CLIENT_INSIDE uint32_t client_keys_cut(const aiocosmos_client *client, aiocosmos_cursor query)
+{
+    return aioc_page_find(&client->pages, query)->reader->keys.joined;
 }
 
 CLIENT_INSIDE bool client_polls(const aiocosmos_client *client, aiocosmos_cursor feed)

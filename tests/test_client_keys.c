@@ -47,17 +47,23 @@ static aiocosmos_cursor_stats read_keys(aiocosmos_client *client, const aiocosmo
     return stats;
 }
 
+static void name_keys(void)
+{
+    int i;
+    for (i = 0; i < KEYS; i++) {
+        snprintf(names[i], sizeof names[i], "key %d", i);
+        keys[i] = aiocosmos_pk_s(names[i]);
+    }
+    for (i = 0; i < FILLED; i++) keys[KEYS + i] = keys[i];   /* asked for once more, to no end */
+}
+
 /* Every tenth of the keys has an item {"n":its number}. */
 static void fill_keys(aiocosmos_client *client)
 {
     static answer answers[100];
     char body[160];
     int i, k;
-    for (i = 0; i < KEYS; i++) {
-        snprintf(names[i], sizeof names[i], "key %d", i);
-        keys[i] = aiocosmos_pk_s(names[i]);
-    }
-    for (i = 0; i < FILLED; i++) keys[KEYS + i] = keys[i];   /* asked for once more, to no end */
+    name_keys();
     for (i = 0; i < FILLED; i += 100) {
         for (k = 0; k < 100; k++) {
             int n = (i + k) * 10;
@@ -152,6 +158,31 @@ TEST(many_keys_are_asked_for_in_little_memory_and_small_steps)
     aiocosmos_set_step_budget_us(client, 1);
     read_keys(client, &request, squeeze);
     check_seen(10);
+    close_world(client);
+}
+
+/* Some at a time, and at most as many more as one request asks for: a step that may do little has one piece. */
+TEST(many_keys_become_streams_in_pieces)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    aiocosmos_query_request request = of_all_keys("SELECT VALUE c.n FROM c");
+    aiocosmos_cursor query;
+    uint32_t before = 0;
+    int pieces = 0;
+    name_keys();
+    query = open_query(client, &request);
+    aiocosmos_set_step_budget_us(client, 1);
+    CHECK_INT(aiocosmos_cursor_next(client, query, count_rows, NULL), 0);
+    while (aiocosmos_pending(client)) {
+        uint32_t cut;
+        CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+        cut = client_keys_cut(client, query);
+        CHECK(cut - before <= 256 + 1000);
+        pieces += cut != before;
+        before = cut;
+    }
+    CHECK_INT(before, KEYS + FILLED);
+    CHECK(pieces >= 8);
     close_world(client);
 }
 
