@@ -16056,8 +16056,9 @@ typedef enum aioc_range_need {
     AIOC_RANGE_QUIET,  /* not at all, until a page is asked for */
     AIOC_RANGE_AHEAD,  /* the host will ask for a page */
     AIOC_RANGE_OWED,  /* for a page that is owed; */
-    AIOC_RANGE_QUEUED,  /* which waits for its turn, */
-    AIOC_RANGE_ALONE  /* or has it, and all the memory, until it ends */
+    AIOC_RANGE_QUEUED,  /* which waits for its turn to ask, */
+    AIOC_RANGE_LACKING,  /* or to have all the memory, as there was none for it; */
+    AIOC_RANGE_ALONE  /* or has that until it ends */
 } aioc_range_need;
 
 #define AIOC_RANGE_DONE_WITH 1
@@ -16776,7 +16777,7 @@ static bool aioc_range_claim(aioc_range_reader *reader)
     aioc_range_readers *all = reader->all;
     aioc_range_reader *other = all->first;
     bool free = !all->turn || all->turn == reader;
-    reader->need = free ? AIOC_RANGE_ALONE : AIOC_RANGE_QUEUED;
+    reader->need = free ? AIOC_RANGE_ALONE : AIOC_RANGE_LACKING;
     if (free) all->turn = reader;
     for (; free && other; other = other->next)
         if (other != reader && !other->busy) aioc_range_yield(other);
@@ -16836,10 +16837,11 @@ static void aioc_range_pass_turn(aioc_range_readers *all)
 {
     aioc_range_reader *next = NULL, *at = all->first;
     for (; at; at = at->next)
-        if (at->need == AIOC_RANGE_QUEUED && (!next || at->asked < next->asked)) next = at;
+        if (at->need >= AIOC_RANGE_QUEUED && (!next || at->asked < next->asked)) next = at;
     all->turn = next;
     if (!next) return;
-    next->need = AIOC_RANGE_OWED;
+    if (next->need == AIOC_RANGE_LACKING) aioc_range_claim(next);
+    else next->need = AIOC_RANGE_OWED;
     aioc_range_stir(next);
 }
 
@@ -16858,7 +16860,7 @@ static void aioc_range_take_back(aioc_range_readers *all, size_t goal, bool wait
         aioc_range_reader *last = NULL, *at = all->first;  /* its page was asked for longest ago */
         for (; at; at = at->next) {
             if (!at->bytes.held || at->busy || (last && at->asked > last->asked)) continue;
-            if (waiting ? at->need == AIOC_RANGE_QUEUED || all->turn == at : !aioc_range_is_owed(at)) last = at;
+            if (waiting ? at->need >= AIOC_RANGE_QUEUED || all->turn == at : !aioc_range_is_owed(at)) last = at;
         }
         if (!last) return;
         before = all->held;
@@ -16886,8 +16888,8 @@ static bool aioc_range_may_take(aioc_range_reader *reader, size_t bytes, bool ne
     size_t max = memory->max, limit = needed ? max / 2 : max / 4;
     size_t room = max - (memory->used - memory->kept) + all->held;
     size_t others = all->reserved - reader->bytes.reserved, own = reader->bytes.held + reader->bytes.reserved;
-    if (all->turn && all->turn != reader) {
-        if (needed) reader->need = AIOC_RANGE_QUEUED;
+    if (all->turn && (all->turn != reader || (!needed && reader->need != AIOC_RANGE_ALONE))) {
+        if (needed && reader->need < AIOC_RANGE_QUEUED) reader->need = AIOC_RANGE_QUEUED;
         return false;
     }
     if (room < limit) limit = room;  /* other things take more than their share */
@@ -16898,8 +16900,9 @@ static bool aioc_range_may_take(aioc_range_reader *reader, size_t bytes, bool ne
     if (bytes <= limit && reader->need != AIOC_RANGE_ALONE) return true;
     all->turn = reader;
     if (others) return false;  /* theirs will come, and be used up */
-    reader->need = AIOC_RANGE_ALONE;
-    if (bytes <= max / 4 * 3 || own == 0) return true;
+    bytes -= all->held;
+    aioc_range_claim(reader);
+    if (bytes + all->held <= max / 4 * 3 || own == 0) return true;
     if (!reader->bytes.reserved) aioc_range_lacks_memory(reader);
     return false;
 }

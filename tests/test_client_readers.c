@@ -326,6 +326,29 @@ static void read_alone(aiocosmos_client *client, reader *one)
     }
 }
 
+/* Parsed, an answer is eight times as large, and a page of it takes as much again: who finds no memory for that has
+ * all of it in its turn, or readers would take it from each other for ever, each time that an answer comes. */
+TEST(readers_of_numbers_take_turns)
+{
+    static const kind kinds[] = { RISING, PLAIN, DISTINCT_ROWS, LEFT_OUT };
+    static const size_t mega[] = { 7, 8, 9, 12 };
+    aiocosmos_client *client = open_world("--partitions 16");
+    aiocosmos_stats stats;
+    int i;
+    furnish_with_numbers(client, ITEMS, KEYS);
+    close_client(client);
+    for (i = 0; i < 4; i++) {
+        aiocosmos_options options = usual_options();
+        options.memory_max = mega[i] << 20;
+        client = open_client(&options);
+        read_at_once(client, kinds, 4, 14);
+        aiocosmos_get_stats(client, &stats);
+        CHECK(stats.attempts < 5000);        /* 140 for each, and what is asked again; it was up to 60000 */
+        close_client(client);
+    }
+    stop_emulator();
+}
+
 /* Who follows a feed asks all ranges at once as long as they have little to say. When all of them say much, none of
  * what was asked before is a sign that one item is too many. */
 TEST(readers_of_a_sudden_flood_ask_for_less)

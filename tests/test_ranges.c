@@ -211,8 +211,8 @@ TEST(all_the_memory_goes_to_one_page_at_a_time)
     CHECK(aioc_range_may_take(&world.readers[0], world.memory.max / 2, true));
     aioc_range_relax(&world.readers[0], AIOC_RANGE_AHEAD);
     CHECK(world.all.turn == &world.readers[2]);
-    CHECK_INT(world.readers[2].need, AIOC_RANGE_OWED);
-    CHECK_INT(world.readers[1].need, AIOC_RANGE_QUEUED);
+    CHECK_INT(world.readers[2].need, AIOC_RANGE_ALONE);
+    CHECK_INT(world.readers[1].need, AIOC_RANGE_LACKING);
     aioc_range_relax(&world.readers[2], AIOC_RANGE_AHEAD);
     aioc_range_relax(&world.readers[1], AIOC_RANGE_QUIET);
     CHECK(!world.all.turn);
@@ -259,7 +259,7 @@ TEST(who_waits_for_its_turn_has_no_work_until_it_comes)
     world.readers[0].need = world.readers[1].need = AIOC_RANGE_OWED;
     CHECK(aioc_range_claim(&world.readers[0]));
     aioc_range_lacks_memory(&world.readers[1]);
-    CHECK_INT(world.readers[1].need, AIOC_RANGE_QUEUED);
+    CHECK_INT(world.readers[1].need, AIOC_RANGE_LACKING);
     CHECK(!aioc_range_has_work(&world.all));
     aioc_range_relax(&world.readers[0], AIOC_RANGE_QUIET);
     CHECK(aioc_range_work(&world.all));
@@ -371,5 +371,45 @@ TEST(what_is_read_ahead_keeps_to_a_quarter_of_the_memory)
     CHECK(!aioc_range_may_take(reader, world.memory.max / 2, false));
     reader->bytes.max = 1000;
     CHECK(!aioc_range_may_take(reader, 1001, false));
+    close_world();
+}
+
+/* Else who waits behind it would have the turn, and so on, round and round. */
+TEST(who_has_the_turn_reads_nothing_ahead)
+{
+    aioc_range_reader *reader = &world.readers[0];
+    open_world();
+    reader->bytes.max = world.memory.max;
+    reader->need = AIOC_RANGE_OWED;
+    world.all.turn = reader;
+    CHECK(!aioc_range_may_take(reader, 1, false));
+    CHECK(aioc_range_may_take(reader, 1, true));
+    CHECK_INT(reader->need, AIOC_RANGE_OWED);
+    reader->need = AIOC_RANGE_ALONE;
+    CHECK(aioc_range_may_take(reader, 1, false));
+    close_world();
+}
+
+/* One that only waited for its turn asks beside the others. */
+TEST(who_found_no_memory_has_all_of_it_in_its_turn)
+{
+    int i;
+    open_world();
+    for (i = 0; i < READERS; i++) world.readers[i].need = AIOC_RANGE_OWED;
+    for (i = 0; i < READERS; i++) world.readers[i].asked = (uint64_t)i;
+    CHECK(aioc_range_claim(&world.readers[0]));
+    CHECK(!aioc_range_may_take(&world.readers[1], 1, true));
+    CHECK(!aioc_range_claim(&world.readers[2]));
+    CHECK(!aioc_range_may_take(&world.readers[2], 1, true));
+    aioc_range_relax(&world.readers[0], AIOC_RANGE_AHEAD);
+    CHECK_INT(world.readers[1].need, AIOC_RANGE_OWED);
+    CHECK(aioc_range_may_take(&world.readers[1], 1, true));
+    aioc_range_has_taken(&world.readers[1]);
+    CHECK(world.all.turn == &world.readers[2]);
+    CHECK_INT(world.readers[2].need, AIOC_RANGE_ALONE);
+    aioc_range_has_taken(&world.readers[2]);
+    CHECK(world.all.turn == &world.readers[2]);
+    aioc_range_relax(&world.readers[2], AIOC_RANGE_AHEAD);
+    CHECK(!world.all.turn);
     close_world();
 }
