@@ -16889,7 +16889,8 @@ static bool aioc_range_may_take(aioc_range_reader *reader, size_t bytes, bool ne
     size_t room = max - (memory->used - memory->kept) + all->held;
     size_t others = all->reserved - reader->bytes.reserved, own = reader->bytes.held + reader->bytes.reserved;
     if (all->turn && (all->turn != reader || (!needed && reader->need != AIOC_RANGE_ALONE))) {
-        if (needed && reader->need < AIOC_RANGE_QUEUED) reader->need = AIOC_RANGE_QUEUED;
+        if (needed && reader->page_rows) aioc_range_no_memory(reader);  /* they are a page: nobody waits with rows */
+        else if (needed && reader->need < AIOC_RANGE_QUEUED) reader->need = AIOC_RANGE_QUEUED;
         return false;
     }
     if (room < limit) limit = room;  /* other things take more than their share */
@@ -17680,7 +17681,7 @@ static void aioc_page_deliver(aioc_page_cursor *cursor, const aiocosmos_result *
     if (cursor->way && !cursor->unshown) {
         aioc_range_answer_free(engine->memory, cursor->shown);
         cursor->shown = NULL;
-        if (cursor->text.cap > AIOC_MEM_LARGEST && engine->memory->used > engine->memory->max / 4) {
+        if (engine->memory->used > engine->memory->max / 4) {
             aioc_mem_buffer_free(engine->memory, &cursor->text);
             aioc_mem_buffer_free(engine->memory, &cursor->items);
         }
@@ -18224,7 +18225,7 @@ static int aioc_query_take(aioc_range_stream *stream, const aiocosmos_result *re
 static bool aioc_query_page_is_full(const aioc_query *query)
 {
     uint32_t asked = query->cursor->page_items_max;
-    size_t bytes = query->cursor->text.len;
+    size_t bytes = query->cursor->text.len + query->cursor->items.len;
     return query->reader.page_rows >= (asked && asked < AIOC_RANGE_ROWS_MAX ? asked : AIOC_RANGE_ROWS_MAX) ||
            bytes >= AIOC_RANGE_PAGE_BYTES_MAX || bytes >= query->memory->max / 16;
 }

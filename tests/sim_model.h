@@ -26,6 +26,7 @@
  * but not above, whoever else is at work, for it waits until they are not. */
 #define SIM_READERS_LOW  1100000
 #define SIM_READERS_HIGH 4500000
+#define SIM_NUMBERS_GROW 3                   /* times as much memory, where volumes are of numbers */
 #define SIM_RANGES     1024                  /* ever, of one container */
 #define SIM_SEEN       8
 #define SIM_LATE_US    60000u                /* after its deadline an operation may end so much later, */
@@ -134,6 +135,7 @@ struct sim_client {
     bool     by_frames;
     unsigned born;
     uint32_t owed;                           /* callbacks */
+    unsigned pages;                          /* of queries, that came */
     uint64_t failure_seen;                   /* id of the operation that on_failure saw last */
     bool     failure_fresh;
     uint64_t idle_turns, stepped_us;
@@ -175,6 +177,7 @@ typedef struct sim_plan {
     bool     short_of_entropy, foreign_tokens;
     bool     expires;                        /* some items live for seconds */
     bool     recreates;                      /* the container is deleted and made anew under its name */
+    bool     numbers;                        /* readers' volumes are of those */
     bool     asks, rewrites, anew;           /* random queries, of documents that are written again, or made anew */
     sim_trial trial;
 } sim_plan;

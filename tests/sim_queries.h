@@ -508,6 +508,12 @@ static void sim_case_give_up(sim_case *c)
     c->over = true;
 }
 
+/* It has failed once more. In calm, where it is memory that fails, that goes on for ever. */
+static bool sim_case_is_hopeless(sim_case *c)
+{
+    return ++c->failures > (c->client->sim->calm ? 2 : SIM_CASE_FAILURES);
+}
+
 /* Opens it at its beginning, or where its token says. False: not now, or never. */
 static bool sim_case_open(sim_case *c)
 {
@@ -546,7 +552,7 @@ static bool sim_case_open(sim_case *c)
     if (!refused) return true;
     c->handle.id = 0;
     c->again_us = s->world.made.now_us + 10000;
-    if (refused == AIOCOSMOS_E_ARGUMENT || ++c->failures > SIM_CASE_FAILURES) c->over = true;
+    if (sim_case_is_hopeless(c) || refused == AIOCOSMOS_E_ARGUMENT) c->over = true;
     return false;
 }
 
@@ -685,7 +691,7 @@ static void sim_case_failed(sim_case *c, const aiocosmos_result *result)
                        "%d: %.*s", status, (int)result->message.len, result->message.ptr);
         aiocosmos_emulator_clear_faults(s->core);
     }
-    if (++c->failures > SIM_CASE_FAILURES || status == AIOCOSMOS_E_TOO_LARGE || status == AIOCOSMOS_E_ARGUMENT)
+    if (sim_case_is_hopeless(c) || status == AIOCOSMOS_E_TOO_LARGE || status == AIOCOSMOS_E_ARGUMENT)
         sim_case_give_up(c);
 }
 

@@ -198,7 +198,8 @@ static void sim_choose_options(sim_client *client)
     options->request_timeout_ms = options->connect_timeout_ms = options->response_bytes_max = 0;
     options->memory_max = 0;
     if (s->plan.trial == SIM_READERS)
-        options->memory_max = (size_t)sim_magnitude(&s->world.trouble, SIM_READERS_LOW, SIM_READERS_HIGH);
+        options->memory_max = (size_t)sim_magnitude(&s->world.trouble, SIM_READERS_LOW, SIM_READERS_HIGH) *
+                              (s->plan.numbers ? SIM_NUMBERS_GROW : 1);
     if (s->plan.trial == SIM_DISTANT) options->step_budget_us = 0;
     options->retries_max = 0;
 }
@@ -227,6 +228,7 @@ static void sim_client_born(sim_client *client)
     client->born++;
     client->doomed = client->failure_fresh = false;
     client->owed = 0;
+    client->pages = 0;
     client->idle_turns = 0;
     client->full_since_us = 0;
     client->next_act_us = client->next_frame_us = s->world.made.now_us;
@@ -593,6 +595,7 @@ static void sim_choose_trial(sim *s)
     plan->recreates = false;
     plan->ru_per_second = plan->cancel = plan->destroy = 0;
     plan->lives = 0;
+    plan->numbers = plan->trial == SIM_READERS && sim_chance(&s->world.queries, 0.5);
     if (plan->trial == SIM_QUERIES) {
         plan->operations = (unsigned)sim_between(&s->world.queries, 50, 250);
         plan->in_flight = (unsigned)sim_between(&s->world.queries, 1, 3);
@@ -707,8 +710,18 @@ static int sim_clerk_ask(sim_clerk *clerk, const aiocosmos_request *request, aio
     return aiocosmos_run(clerk->client, request, body);
 }
 
-/* Books, each of so many bytes; with keys of two levels, if wanted. */
-static void sim_furnish_shelf(sim_clerk *clerk, const char *container, bool levels, unsigned books, unsigned bytes)
+/* [1,1,1]: parsed, eight times as large. */
+static int sim_put_numbers(char *out, unsigned bytes)
+{
+    unsigned i;
+    for (i = 0; i < bytes; i++) out[i] = i % 2 ? '1' : i ? ',' : '[';
+    out[bytes] = ']';
+    return (int)bytes + 1;
+}
+
+/* Books, each of so many bytes, which may be numbers; with keys of two levels, if wanted. */
+static void sim_furnish_shelf(sim_clerk *clerk, const char *container, bool levels, unsigned books, unsigned bytes,
+                              bool numbers)
 {
     sim *s = clerk->s;
     aiocosmos_request request;
@@ -726,8 +739,11 @@ static void sim_furnish_shelf(sim_clerk *clerk, const char *container, bool leve
     request.kind = AIOCOSMOS_CREATE_ITEM;
     request.container = container;
     for (i = 0; i < books; i++) {
-        int len = snprintf(body, cap, "{\"id\":\"book-%u\",\"pk\":%s,\"half\":%u,\"v\":%u,\"pad\":\"%0*d\"}", i,
-                           sim_key_json(i % SIM_KEYS), i * 2 / books, i, (int)bytes, 0);
+        int len = snprintf(body, cap, "{\"id\":\"book-%u\",\"pk\":%s,\"half\":%u,\"v\":%u,\"pad\":", i,
+                           sim_key_json(i % SIM_KEYS), i * 2 / books, i);
+        len += numbers ? sim_put_numbers(body + len, bytes)
+                       : snprintf(body + len, cap - (size_t)len, "\"%0*d\"", (int)bytes, 0);
+        body[len++] = '}';
         request.body = emu_str(body, (size_t)len);
         request.pk = levels ? aiocosmos_pk2(sim_key(i % SIM_KEYS), aiocosmos_i(i * 2 / books))
                             : aiocosmos_pk1(sim_key(i % SIM_KEYS));
@@ -749,9 +765,10 @@ static void sim_furnish(sim *s)
     request.container = SIM_CONTAINER;
     if (s->plan.expires) request.default_ttl_s = -1;
     SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "no container");
-    sim_furnish_shelf(&clerk, SIM_LIBRARY, false, SIM_BOOKS, 1);
-    sim_furnish_shelf(&clerk, SIM_SHELVES, true, SIM_BOOKS, 1);
-    if (s->plan.trial == SIM_READERS) sim_furnish_shelf(&clerk, SIM_ARCHIVE, false, SIM_VOLUMES, SIM_VOLUME_BYTES);
+    sim_furnish_shelf(&clerk, SIM_LIBRARY, false, SIM_BOOKS, 1, false);
+    sim_furnish_shelf(&clerk, SIM_SHELVES, true, SIM_BOOKS, 1, false);
+    if (s->plan.trial == SIM_READERS)
+        sim_furnish_shelf(&clerk, SIM_ARCHIVE, false, SIM_VOLUMES, SIM_VOLUME_BYTES, s->plan.numbers);
     sim_clerk_close(&clerk);
 }
 

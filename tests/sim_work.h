@@ -314,6 +314,17 @@ static sim_query *sim_queries;               /* of the run */
 
 static void sim_on_page(aiocosmos_client *handle, const aiocosmos_page *page, void *user_data);
 
+/* Readers of big pages in little memory ask for some answers anew; not for most of them, again and again. */
+static void sim_check_readers(sim_client *client)
+{
+    sim *s = client->sim;
+    aiocosmos_stats stats;
+    client->pages++;
+    aiocosmos_get_stats(client->client, &stats);
+    SIM_CHECK(&s->world, s->plan.trial != SIM_READERS || stats.attempts <= 500 + 60 * (uint64_t)client->pages,
+              "%u pages took %" PRIu64 " requests", client->pages, stats.attempts);
+}
+
 static void sim_query_close(sim_query *query)
 {
     if (query->handle.id) aiocosmos_cursor_close(query->client->client, query->handle);
@@ -468,7 +479,9 @@ static const sim_shape sim_shapes[] = {
     { "SELECT VALUE c.v FROM c ORDER BY c.v OFFSET 13 LIMIT 9", true, sim_book_place, sim_wants_middle },
     { "SELECT COUNT(1) AS n, SUM(c.v) AS sum FROM c", false, sim_total_place, sim_wants_one },
     { "SELECT c.pk, COUNT(1) AS n, MAX(c.v) AS most FROM c GROUP BY c.pk", false, sim_group_place, sim_wants_key },
-    { "SELECT DISTINCT VALUE c.pk FROM c", false, sim_key_place, sim_wants_key }
+    { "SELECT DISTINCT VALUE c.pk FROM c", false, sim_key_place, sim_wants_key },
+    { "SELECT DISTINCT c.id, c.pk, c.v, c.pad FROM c", false, sim_book_place, sim_is_of_key },
+    { "SELECT * FROM c OFFSET 0 LIMIT 1000", false, sim_book_place, sim_is_of_key }
 };
 
 static bool sim_start_query(sim_client *client)
@@ -495,7 +508,9 @@ static bool sim_start_query(sim_client *client)
     if (!query->seen) abort();
     query->shape = &sim_shapes[sim_below(random, 2)];
     query->page_items_max = (uint32_t)sim_between(random, 1, s->plan.trial == SIM_READERS ? 8 : 20);
-    if (s->plan.trial == SIM_READERS) query->shape = &sim_shapes[sim_chance(&s->world.trouble, 0.3) ? 2 : 0];
+    if (s->plan.trial == SIM_READERS)
+        query->shape = &sim_shapes[sim_chance(&s->world.trouble, 0.3) ? 2
+                                   : s->plan.numbers ? sim_between(&s->world.trouble, 8, 9) : 0];
     else if (!query->wild && sim_chance(&s->world.readers, 0.6))
         query->shape = &sim_shapes[sim_between(&s->world.readers, 2, sizeof sim_shapes / sizeof *sim_shapes - 1)];
     if (query->shape->over_all) query->key = SIM_KEYS;
@@ -588,6 +603,7 @@ static void sim_on_page(aiocosmos_client *handle, const aiocosmos_page *page, vo
     sim_random *random = &s->world.work;
     SIM_CHECK(&s->world, handle == client->client && query->page, "a page comes that nobody asked for");
     sim_check_result(s, query->page, page->result);
+    sim_check_readers(client);
     query->page = NULL;
     if (query->handle.id == 0) {             /* closed meanwhile */
         sim_act_inside(client);
