@@ -15854,8 +15854,8 @@ static int aioc_key_sort_some(aioc_key_list *keys, const aioc_account_container 
 
 /*--- Keys that are asked for together ---*/
 
-/* Those of the keys that are left to join that are asked for together: in one range, in [min, max). Keys whose items may
- * be in one place always are. */
+/* The next keys that are asked for together: in one range, in [min, max). Keys whose items may be in one place always
+ * are. */
 static void aioc_key_join(aioc_key_list *keys, const aioc_account_container *container, aiocosmos_str *min,
                           aiocosmos_str *max)
 {
@@ -16889,8 +16889,7 @@ static bool aioc_range_may_take(aioc_range_reader *reader, size_t bytes, bool ne
     size_t room = max - (memory->used - memory->kept) + all->held;
     size_t others = all->reserved - reader->bytes.reserved, own = reader->bytes.held + reader->bytes.reserved;
     if (all->turn && (all->turn != reader || (!needed && reader->need != AIOC_RANGE_ALONE))) {
-        if (needed && reader->page_rows) aioc_range_no_memory(reader);  /* they are a page: nobody waits with rows */
-        else if (needed && reader->need < AIOC_RANGE_QUEUED) reader->need = AIOC_RANGE_QUEUED;
+        if (needed && reader->need < AIOC_RANGE_QUEUED) reader->need = AIOC_RANGE_QUEUED;
         return false;
     }
     if (room < limit) limit = room;  /* other things take more than their share */
@@ -18225,9 +18224,9 @@ static int aioc_query_take(aioc_range_stream *stream, const aiocosmos_result *re
 static bool aioc_query_page_is_full(const aioc_query *query)
 {
     uint32_t asked = query->cursor->page_items_max;
-    size_t bytes = query->cursor->text.len + query->cursor->items.len;
+    size_t text = query->cursor->text.len, max = query->memory->max;
     return query->reader.page_rows >= (asked && asked < AIOC_RANGE_ROWS_MAX ? asked : AIOC_RANGE_ROWS_MAX) ||
-           bytes >= AIOC_RANGE_PAGE_BYTES_MAX || bytes >= query->memory->max / 16;
+           text >= AIOC_RANGE_PAGE_BYTES_MAX || text >= max / 16 || text + query->cursor->items.len >= max / 4;
 }
 
 /* A row of a range: through the chain, perhaps to the page. NULL, or why not. One that is undefined is none. */
