@@ -11812,7 +11812,7 @@ static void aioc_op_free(aioc_op *op)
     if (op->container) aioc_account_release(op->container);
     aioc_mem_buffer_free(memory, &op->attempt.head);
     aioc_mem_free(memory, op->kept, AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
-    if (op->texts) aioc_mem_free(memory, op->texts, op->ends[AIOC_OP_OWNED] + 1);
+    aioc_mem_free(memory, op->texts, op->ends[AIOC_OP_OWNED] + 1);
     aioc_mem_free(memory, op, sizeof *op);
 }
 
@@ -12178,7 +12178,7 @@ static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
 static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
 {
     size_t len = id.len < sizeof op->activity_id ? id.len : sizeof op->activity_id - 1;
-    if (len) memcpy(op->activity_id, id.ptr, len);
+    memcpy(op->activity_id, id.ptr, len);
     op->activity_id[len] = 0;
 }
 
@@ -12716,7 +12716,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     op->state = AIOC_OP_READY;
     aioc_mem_buffer_free(engine->memory, &op->attempt.head);
     /* The token ran out between start and prepare. */
-    if (outcome->error == AIOCOSMOS_E_AUTH && !engine->signer.has_key && !op->stop) {
+    if (outcome->error == AIOCOSMOS_E_AUTH && !op->stop) {
         aioc_op_make_ready(op);
         return;
     }
