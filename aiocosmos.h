@@ -8002,24 +8002,6 @@ static void aioc_pool_tell_queue(aioc_pool_outcome *outcome, const aioc_pool_exc
                                          end_us);
 }
 
-/* All about the exchange's end but how. */
-static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, aioc_pool_outcome *outcome)
-{
-    aioc_pool_exchange *exchange = connection->exchange;
-    uint64_t now_us = aioc_pool_now(connection->pool), sent_us = connection->sent_us, first_us = connection->first_us;
-    *outcome = aioc_pool_failure(0, NULL);
-    outcome->sent = connection->sent;
-    outcome->reused = connection->open_us < exchange->started_us;
-    outcome->silent = !first_us;
-    outcome->first_byte_us = aioc_stream_span(sent_us, first_us ? first_us : now_us);
-    if (first_us) outcome->body_us = aioc_stream_span(first_us, now_us);
-    if (!outcome->reused) aioc_pool_tell_opening(connection, outcome);
-    aioc_pool_tell_queue(outcome, exchange, sent_us);
-    connection->exchange = NULL;
-    exchange->connection = NULL;
-    return exchange;
-}
-
 /* What has been idle since then is used no more. Closing takes a while over TLS: the timer does one a call. */
 static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
 {
@@ -8030,21 +8012,34 @@ static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
     }
 }
 
+/* The exchange is the connection's no more when it hears of its end. why: NULL where error is 0. */
+static void aioc_pool_finish(aioc_pool_connection *connection, int error, const char *why)
+{
+    aioc_pool *pool = connection->pool;
+    aioc_pool_exchange *exchange = connection->exchange;
+    uint64_t now_us = aioc_pool_now(pool), sent_us = connection->sent_us, first_us = connection->first_us;
+    aioc_pool_outcome outcome = aioc_pool_failure(error, why ? aioc_stream_say(&pool->place, "", why) : NULL);
+    outcome.sent = connection->sent;
+    outcome.reused = connection->open_us < exchange->started_us;
+    outcome.silent = !first_us;
+    outcome.first_byte_us = aioc_stream_span(sent_us, first_us ? first_us : now_us);
+    if (first_us) outcome.body_us = aioc_stream_span(first_us, now_us);
+    if (!outcome.reused) aioc_pool_tell_opening(connection, &outcome);
+    aioc_pool_tell_queue(&outcome, exchange, sent_us);
+    if (connection->http.response.head.len) outcome.response = &connection->http.response;
+    if (!error) outcome.parser = &connection->http;
+    /* What killed it while it was idle has probably killed those idle for longer, too. */
+    if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent)
+        aioc_pool_retire_idle(pool, connection->idle_us);
+    connection->exchange = NULL;
+    exchange->connection = NULL;
+    pool->options.done(exchange, &outcome);
+}
+
 /* Its exchange, if any, is done. */
 static void aioc_pool_fail(aioc_pool_connection *connection, int error, const char *why)
 {
-    if (connection->exchange) {
-        aioc_pool *pool = connection->pool;
-        aioc_pool_outcome outcome;
-        aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
-        outcome.error = error;
-        outcome.message = aioc_stream_say(&pool->place, "", why);
-        if (connection->http.response.head.len) outcome.response = &connection->http.response;
-        /* What killed it while it was idle has probably killed those idle for longer, too. */
-        if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent)
-            aioc_pool_retire_idle(pool, connection->idle_us);
-        pool->options.done(exchange, &outcome);
-    }
+    if (connection->exchange) aioc_pool_finish(connection, error, why);
     aioc_pool_close_connection(connection);
 }
 
@@ -8172,15 +8167,8 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
 {
     bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->stream.broken &&
                 !connection->stream.hung_up;
-    if (connection->exchange) {
-        aioc_pool_outcome outcome;
-        aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
-        outcome.response = &connection->http.response;
-        outcome.parser = &connection->http;
-        connection->pool->options.done(exchange, &outcome);
-    } else {
-        aioc_pool_untime(connection->pool, &connection->timer);
-    }
+    if (connection->exchange) aioc_pool_finish(connection, 0, NULL);
+    else aioc_pool_untime(connection->pool, &connection->timer);
     if (!keep || aioc_pool_now(connection->pool) >= connection->retire_us) {
         aioc_pool_close_connection(connection);
         return false;
