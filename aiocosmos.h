@@ -6743,7 +6743,7 @@ typedef struct aioc_http_parser {
     uint8_t first[64], next[AIOC_HTTP_WANTED + AIOC_HTTP_WANTED_MAX];
     aioc_http_response response;  /* from here on zeroed for each */
     aioc_mem_buffer head, body;  /* of a response that does not come in one piece */
-    size_t line, scan;  /* of the head's current line: where it begins, where to look for its end */
+    size_t line;  /* where the head's current line begins, or the head has ended */
     uint64_t length;  /* by Content-Length */
     size_t left;  /* of the body or the chunk, still to come */
     size_t overhead;  /* bytes of chunk extensions and trailers */
@@ -6879,16 +6879,15 @@ static aioc_http_state aioc_http_first_bytes(aioc_http_parser *parser, const cha
     return aioc_http_refuse(parser, "the answer is not HTTP/1.1");
 }
 
-/* Goes on with the lines of a head that begins at text. DONE: it is head_len bytes long. */
-static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *text, size_t len, size_t *head_len)
+/* Goes on with the lines of a head that begins at text. */
+static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *text, size_t len)
 {
     aioc_http_state state = AIOC_HTTP_MORE;
     if (parser->line == 0 && len > 0) state = aioc_http_first_bytes(parser, text, len);
     while (state == AIOC_HTTP_MORE) {
         const char *line = text + parser->line;
         size_t name_len = (size_t)(aioc_text_find(line, text + len, 0, 0x20, ':', true) - line);
-        size_t from = parser->line + name_len > parser->scan ? parser->line + name_len : parser->scan;
-        size_t end = parser->scan = aioc_http_control(text, from, len), next = end + 1;
+        size_t end = aioc_http_control(text, parser->line + name_len, len), next = end + 1;
         if (end < len && text[end] == '\r') next++;
         if ((next < len ? next : len) > parser->head_max)
             return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's head is over the limit");
@@ -6898,7 +6897,7 @@ static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *tex
         if (parser->line == 0) state = aioc_http_status_line(parser, text, end);
         else if (end > parser->line) state = aioc_http_header_line(parser, line, name_len, end - parser->line);
         else state = AIOC_HTTP_DONE;
-        parser->line = parser->scan = *head_len = next;
+        parser->line = next;
     }
     return state;
 }
@@ -6992,14 +6991,14 @@ static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char 
 {
     aioc_http_state state;
     const char *text = data + *at;
-    size_t head_len = 0, held = parser->head.len, more = len - *at;
+    size_t held = parser->head.len, more = len - *at;
     if (held > 0) {
         /* Where the head ends is not known yet: what is copied beyond it is cut off. */
         if (more > parser->head_max + 1 - held) more = parser->head_max + 1 - held;
         if (!aioc_http_keep(parser, text, more)) return AIOC_HTTP_PAUSED;
         text = parser->head.data;
     }
-    state = aioc_http_lines(parser, text, held + more, &head_len);
+    state = aioc_http_lines(parser, text, held + more);
     if (state == AIOC_HTTP_FAILED) return state;
     if (state == AIOC_HTTP_MORE) {
         if (held == 0 && !aioc_http_keep(parser, text, more)) {
@@ -7009,9 +7008,9 @@ static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char 
         *at += more;
         return state;
     }
-    if (held > 0) parser->head.len = head_len;
-    parser->response.head = aioc_text_view(text, head_len);
-    *at += head_len - held;
+    if (held > 0) parser->head.len = parser->line;
+    parser->response.head = aioc_text_view(text, parser->line);
+    *at += parser->line - held;
     return aioc_http_head_done(parser);
 }
 
