@@ -7875,7 +7875,7 @@ enum {  /* aioc_pool_connection.state: OPENING -> IDLE <-> BUSY <-> PAUSED; BUSY
 struct aioc_pool_connection {
     aioc_stream stream;
     aioc_pool *pool;
-    aioc_pool_connection *prev, *next;  /* all of the pool */
+    aioc_pool_connection *next;  /* all of the pool */
     aioc_pool_exchange *exchange;  /* BUSY, PAUSED */
     aioc_http_parser http;
     aiocosmos_slice request[2];
@@ -7961,13 +7961,14 @@ static void aioc_pool_release_memory(aioc_pool_connection *connection)
 static AIOC_COLD void aioc_pool_close_connection(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
+    aioc_pool_connection **at = &pool->connections;
     aioc_stream_close(&connection->stream);
     aioc_pool_untime(pool, &connection->timer);
     if (connection->state == AIOC_POOL_IDLE) pool->idle_count--;
     if (connection->state == AIOC_POOL_OPENING) pool->opening--;
     else pool->open--;
-    *(connection->prev ? &connection->prev->next : &pool->connections) = connection->next;
-    if (connection->next) connection->next->prev = connection->prev;
+    while (*at != connection) at = &(*at)->next;
+    *at = connection->next;
     aioc_http_reset(&connection->http);
     if (pool->scratch_owner == connection) pool->scratch_owner = NULL;
     aioc_pool_release_memory(connection);
@@ -8439,7 +8440,6 @@ static void aioc_pool_open_connection(aioc_pool *pool)
     connection->limit = pool->exchanges;
     connection->incident = pool->incidents;
     connection->next = pool->connections;
-    if (connection->next) connection->next->prev = connection;
     pool->connections = connection;
     pool->opening++;
     aioc_http_open(&connection->http, memory, options->names, options->head_max, options->body_max);
