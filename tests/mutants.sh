@@ -63,10 +63,11 @@ mutant "a bulk does not grow where answers take long" \
 mutant "a token is kept of the wrong range" \
     's/kept = aioc_account_token_merge\(container, id,/kept = aioc_account_token_merge(container, aioc_mem_str("0"),/'
 mutant "a range that is new has nothing of its parents' tokens" \
-    's/^ +if \(!in\.some\) aioc_account_add_all\(&in, parents, given\);//'
+    's/^ +aioc_account_put\(container, &writer, id, parents, given\);/;/'
 mutant "a write that may be applied is told as not sent" \
     's/\(verdict\.doubt \? AIOCOSMOS_FATE_MAYBE_APPLIED$/(false ? AIOCOSMOS_FATE_MAYBE_APPLIED/'
-mutant "a write that is given up is told as not sent" 's/^ +if \(sent && op->is\.write\) op->past\.doubt = true;//'
+mutant "a write that is given up is told as not sent" \
+    's/^ +if \(sent && op->now\.is\.write\) op->now\.past\.doubt = true;//'
 mutant "a bulk's item that is given up is told as not sent" \
     's/item->now\.past\.doubt \|\| \(sent && item->now\.is\.write\)/item->now.past.doubt/'
 mutant "a 304 is waited for as long as it is" 's/ \|\| response->status == 304\) \{/) {/'
