@@ -66,7 +66,7 @@ SCRIPTS   := tests/examples.sh tests/tool.sh tests/tool_reads.sh tests/query_mem
 # What `make test` builds, in this order, so that "[12/41] build/tests/test_x" says how far it is.
 BUILT := $(EMULATOR) $(PROGRAMS) $(EXAMPLES) $(TESTS) $(FUZZERS) $(POLLING) $(CLANGED) $(B)/bench/query
 ifneq ($(filter test,$(MAKECMDGOALS)),)
-$(info make test: about 5 minutes to compile everything, 3 to run it; less with make -j$(shell nproc 2>/dev/null) test)
+$(info make test: about 2 minutes to compile everything, 2 to run it; less with make -j$(shell nproc 2>/dev/null) test)
 place   = $(firstword $(subst :, ,$(shell printf '%s\n' $(BUILT) | grep -nxF $@)))
 how_far = $(patsubst %,[%/$(words $(BUILT))],$(place))
 endif

@@ -461,9 +461,13 @@ static sim_op *sim_op_of(sim *s, long number)
 
 static bool sim_has(aiocosmos_str text, aiocosmos_str part)
 {
-    size_t at;
-    for (at = 0; at + part.len <= text.len; at++)
-        if (memcmp(text.ptr + at, part.ptr, part.len) == 0) return true;
+    const char *at = text.ptr, *end = text.ptr + text.len;
+    if (part.len == 0) return true;
+    for (; (size_t)(end - at) >= part.len; at++) {
+        at = (const char *)memchr(at, *part.ptr, (size_t)(end - at) - part.len + 1);
+        if (!at) return false;
+        if (memcmp(at, part.ptr, part.len) == 0) return true;
+    }
     return false;
 }
 

@@ -35,9 +35,14 @@ typedef struct sim_reader {              /* of one direction of one connection *
 static aiocosmos_str sim_header(aiocosmos_str head, const char *name)
 {
     aiocosmos_str line, wanted = aioc_mem_str(name);
-    while (head.len) {
-        aioc_text_split(&head, '\n', &line);
-        if (line.len < wanted.len || !aioc_mem_same_nocase(emu_str(line.ptr, wanted.len), wanted)) continue;
+    const char *at = head.ptr, *end = head.ptr + head.len, *stop;
+    for (; at < end; at = stop + 1) {
+        stop = (const char *)memchr(at, '\n', (size_t)(end - at));
+        if (!stop) stop = end;
+        line = emu_str(at, (size_t)(stop - at));
+        /* Most lines begin with another letter: that is looked at first. */
+        if (line.len < wanted.len || (*at | 32) != *name || !aioc_mem_same_nocase(emu_str(at, wanted.len), wanted))
+            continue;
         line = aioc_text_behind(line, wanted.len);
         return line.len && line.ptr[line.len - 1] == '\r' ? emu_str(line.ptr, line.len - 1) : line;
     }
@@ -53,9 +58,10 @@ static long sim_number(aiocosmos_str text)
 /* The next #12# of a text, which is then what follows it. */
 static long sim_next_marker(aiocosmos_str *text)
 {
+    const char *mark;
     size_t at = 0, end;
-    for (; at < text->len; at++) {
-        if (text->ptr[at] != '#') continue;
+    for (; at < text->len && (mark = (const char *)memchr(text->ptr + at, '#', text->len - at)) != NULL; at++) {
+        at = (size_t)(mark - text->ptr);
         for (end = at + 1; end < text->len && text->ptr[end] >= '0' && text->ptr[end] <= '9'; end++) continue;
         if (end < text->len && end > at + 1 && text->ptr[end] == '#') {
             long number = sim_number(emu_str(text->ptr + at + 1, end - at - 1));
