@@ -16083,6 +16083,7 @@ struct aioc_range_reader {
     bool etags;  /* a change feed: it goes on by those */
     bool by_key;  /* streams ask one partition key by itself */
     bool yielded;  /* answers were given back: it begins again behind the rows used */
+    bool desperate;  /* there was no memory for one row, when all of it was the reader's */
     struct { uint32_t ahead, size, max; } window;  /* answers held; how many may be; how far that grows */
     struct {
         uint32_t first, max;  /* asked of a range at first; for lack of memory. 0: any */
@@ -16788,13 +16789,12 @@ static void aioc_range_lacks_memory(aioc_range_reader *reader)
     aioc_range_stir(reader);
 }
 
-/* Whether an operation is under way; one that is composed may wait for memory itself. */
-static bool aioc_range_is_any_under_way(const aioc_op_engine *engine)
+/* Operations that are under way, but for those that are composed, which may wait for memory themselves. */
+static uint32_t aioc_range_under_way(const aioc_op_engine *engine)
 {
-    uint32_t i;
-    for (i = 0; i < engine->slot_count; i++)
-        if (engine->slots[i].op && !engine->slots[i].op->role->stop_parts) return true;
-    return false;
+    uint32_t i, count = 0;
+    for (i = 0; i < engine->slot_count; i++) count += engine->slots[i].op && !engine->slots[i].op->role->stop_parts;
+    return count;
 }
 
 /* An answer fitted: the next may be larger again. */
@@ -16803,14 +16803,17 @@ static void aioc_range_grow(aioc_range_reader *reader)
     if (reader->rows.max) reader->rows.max = reader->rows.max < AIOC_RANGE_ROWS_MAX ? reader->rows.max * 2 : 0;
 }
 
-/* A page without memory fails only if nobody, itself included, holds answers or is under way. Else it is tried again
- * in its turn, then now and again: who ends tells nobody. */
+/* A page without memory fails only if nobody holds answers or is under way; nor itself, but when it has asked for one
+ * row, alone, twice. Else it is tried again in its turn, then now and again: who ends tells nobody. */
 static bool aioc_range_waits_for_memory(aioc_range_reader *reader)
 {
     aioc_range_readers *all = reader->all;
     aioc_reactor *reactor = all->engine->reactor;
+    size_t own = reader->desperate ? reader->bytes.held + reader->bytes.reserved : 0;
     if (reader->tally.status != AIOCOSMOS_E_NOMEM ||
-        (all->held + all->reserved == 0 && !aioc_range_is_any_under_way(all->engine))) return false;
+        (all->held + all->reserved == own &&
+         aioc_range_under_way(all->engine) <= (reader->desperate ? reader->in_flight : 0))) return false;
+    reader->desperate = reader->need == AIOC_RANGE_ALONE && reader->rows.max == 1;
     reader->tally.status = 0;
     aioc_range_yield(reader);
     aioc_range_calm(reader);
@@ -16835,6 +16838,7 @@ static void aioc_range_pass_turn(aioc_range_readers *all)
 static void aioc_range_relax(aioc_range_reader *reader, aioc_range_need need)
 {
     reader->need = (uint8_t)need;
+    reader->desperate = false;
     if (reader->all->turn == reader) aioc_range_pass_turn(reader->all);
 }
 

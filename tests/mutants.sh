@@ -112,5 +112,10 @@ mutant "a worker writes leases without where they are" \
 mutant "a worker begins the half of a lease anew" \
     's/l->continuation = l->head\[0\].continuation;/l->continuation = NULL;/; s/l->head\[0\].continuation = NULL;//' \
     $processor
+mutant "a page keeps its nodes for the next one" \
+    's/if \((engine->memory->used > engine->memory->max \/ 4)\) \{/if (false \&\& \1) {/'
+mutant "a page is full by its text alone" 's/ \|\| text \+ query->cursor->items\.len >= max \/ 4//'
+mutant "of many keys only some become streams" \
+    's/while \(ok && more && (.*joined < enough)\)/if (ok \&\& more \&\& \1)/; s/if \(!more\) (query->stage = )/\1/'
 echo "mutants: $passed passed, $failed failed"
 [ $failed -eq 0 ]

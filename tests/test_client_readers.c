@@ -431,16 +431,51 @@ TEST(readers_give_back_what_they_hold_for_a_page_that_is_done)
     close_world(client);
 }
 
-static aiocosmos_pull pull_later(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
-{
-    (void)client; (void)item; (void)user_data;
-    return AIOCOSMOS_PULL_LATER;
-}
-
 static void keep_status(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
 {
     (void)client;
     *(int *)user_data = page->status;
+}
+
+/* One row of each range is too much: that is found out once, not as long as the page has time. */
+TEST(readers_of_rows_that_never_fit_are_told_so)
+{
+    static const kind kinds[] = { PLAIN, RISING, LEFT_OUT };
+    aiocosmos_client *client = open_world("--partitions 4");
+    size_t kilo;
+    furnish_with_numbers(client, ITEMS, KEYS);
+    close_client(client);
+    for (kilo = 400; kilo <= 1000; kilo += 200) {
+        aiocosmos_options options = usual_options();
+        aiocosmos_stats stats;
+        int i, status[6];
+        options.memory_max = kilo * 1000;    /* each row, parsed, takes 270 KB */
+        client = open_client(&options);
+        for (i = 0; i < 6; i++) {
+            aiocosmos_query_request query;
+            aiocosmos_cursor cursor;
+            memset(&query, 0, sizeof query);
+            query.container = "c";
+            query.sql = texts[kinds[i % 3]];
+            query.timeout_ms = PATIENCE_MS;
+            query.page_items_max = 1;
+            status[i] = 1;
+            CHECK_INT(aiocosmos_query_open(client, &query, &cursor), 0);
+            CHECK_INT(aiocosmos_cursor_next(client, cursor, keep_status, &status[i]), 0);
+        }
+        while (aiocosmos_pending(client)) CHECK(aiocosmos_step(client, 1000) >= 0);
+        aiocosmos_get_stats(client, &stats);
+        for (i = 0; i < 6; i++) CHECK(status[i] == 0 || status[i] == AIOCOSMOS_E_NOMEM);
+        CHECK(stats.attempts < 100);         /* it was up to all that a page has time for */
+        close_client(client);
+    }
+    stop_emulator();
+}
+
+static aiocosmos_pull pull_later(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    (void)client; (void)item; (void)user_data;
+    return AIOCOSMOS_PULL_LATER;
 }
 
 /* A bulk that has nothing in flight has nothing to give back: a page does not wait for it until it is out of time. */
