@@ -6962,6 +6962,8 @@ static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
         response->keep_alive = false;
     } else if (parser->length > parser->body_max) {
         return aioc_http_refuse_body(parser);
+    } else if (parser->length > parser->memory->max) {  /* nobody can give back so much */
+        return aioc_http_fail(parser, AIOCOSMOS_E_NOMEM, "the answer is larger than all the memory: raise memory_max");
     } else {
         parser->left = (size_t)parser->length;
         parser->phase = parser->left > 0 ? AIOC_HTTP_LENGTH : AIOC_HTTP_COMPLETE;

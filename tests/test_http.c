@@ -382,6 +382,22 @@ TEST(http_limits_are_exact)
     CHECK(strstr(whole.why, "announced"));
 }
 
+/* To wait for others to give some back would be in vain. */
+TEST(http_refuses_at_once_what_is_larger_than_all_memory)
+{
+    static const char text[] = OK_HEAD "Content-Length: 60\r\n\r\nabc";
+    static answer got;
+    aioc_mem_init(&memory, NULL, 59);
+    feed(&memory, text, sizeof text - 1, 0, 0, false, &got);
+    CHECK_INT(got.state, AIOC_HTTP_FAILED);
+    CHECK_INT(got.error, AIOCOSMOS_E_NOMEM);
+    aioc_mem_close(&memory);
+    aioc_mem_init(&memory, NULL, 4096);
+    feed(&memory, text, sizeof text - 1, 0, 0, false, &got);
+    CHECK_INT(got.state, AIOC_HTTP_MORE);
+    aioc_mem_close(&memory);
+}
+
 TEST(http_limits_the_number_of_lines)
 {
     static char text[8192];
