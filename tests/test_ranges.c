@@ -413,3 +413,16 @@ TEST(who_found_no_memory_has_all_of_it_in_its_turn)
     CHECK(!world.all.turn);
     close_world();
 }
+
+/* Advice that is plain text may begin with letters that base64 has, too. */
+TEST(what_is_no_base64_is_kept_as_it_came)
+{
+    static const char plain[] = "QA1000: an index would do", json[] = "{\"a\":1}";
+    aioc_range_costs *costs = &world.costs;
+    open_world();
+    aioc_range_keep(&world.memory, &costs->advice, aioc_mem_str(plain));
+    CHECK_TEXT(costs->advice.data, costs->advice.len, plain);
+    aioc_range_keep(&world.memory, &costs->index_metrics, aioc_mem_str("eyJhIjoxfQ=="));
+    CHECK_TEXT(costs->index_metrics.data, costs->index_metrics.len, json);
+    close_world();
+}
