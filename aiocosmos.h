@@ -13051,14 +13051,15 @@ static const char aioc_plan_unknown[] = "which this version does not know";
 #define AIOC_PLAN_BLAMED_MAX 80  /* bytes of a plan in a message */
 
 /* If it is not right: "the query plan's <name> is <value>, <but>". */
-static void aioc_plan_expect(aioc_plan_reader *in, bool right, const char *name, aiocosmos_json value, const char *but)
+static void aioc_plan_expect(aioc_plan_reader *in, bool right, const char *name, const aiocosmos_json *value,
+                             const char *but)
 {
     char quoted[AIOC_PROTOCOL_QUOTE_MAX + 4] = "missing";
-    bool cut = value.len > AIOC_PLAN_BLAMED_MAX;
+    bool cut = value->len > AIOC_PLAN_BLAMED_MAX;
     if (right || in->bad) return;
     in->bad = true;
-    if (value.type != AIOCOSMOS_JSON_NONE)
-        aioc_protocol_quote(aioc_text_view(value.ptr, cut ? AIOC_PLAN_BLAMED_MAX : value.len), quoted);
+    if (value->type != AIOCOSMOS_JSON_NONE)
+        aioc_protocol_quote(aioc_text_view(value->ptr, cut ? AIOC_PLAN_BLAMED_MAX : value->len), quoted);
     aioc_mem_print(in->why, in->cap, "the query plan's %s is %s%s, %s", name, quoted, cut ? "..." : "", but);
 }
 
@@ -13085,16 +13086,16 @@ static aiocosmos_json aioc_plan_get(aioc_plan_reader *in, aiocosmos_json object,
     if (value.type == AIOCOSMOS_JSON_NULL) value = element;
     if (value.type == AIOCOSMOS_JSON_NONE) return value;
     switch (kind) {
-    case '[': case ']': aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_ARR, name, value, "not a list"); break;
-    case '"': aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_STR, name, value, "not a text"); break;
-    case '{': aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_OBJ, name, value, "not an object"); break;
-    case '#': aioc_plan_expect(in, aioc_plan_count(value, UINT64_MAX) <= INT64_MAX, name, value, "not a count"); break;
+    case '[': case ']': aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_ARR, name, &value, "not a list"); break;
+    case '"': aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_STR, name, &value, "not a text"); break;
+    case '{': aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_OBJ, name, &value, "not an object"); break;
+    case '#': aioc_plan_expect(in, aioc_plan_count(value, UINT64_MAX) <= INT64_MAX, name, &value, "not a count"); break;
     case '?':
-        aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_BOOL || aioc_plan_count(value, UINT64_MAX) <= 1, name, value,
+        aioc_plan_expect(in, value.type == AIOCOSMOS_JSON_BOOL || aioc_plan_count(value, UINT64_MAX) <= 1, name, &value,
                          "neither true nor false");
     }
     while (kind == ']' && aioc_json_next(value, NULL, &element))
-        aioc_plan_expect(in, element.type == AIOCOSMOS_JSON_STR, name, element, "not a text");
+        aioc_plan_expect(in, element.type == AIOCOSMOS_JSON_STR, name, &element, "not a text");
     return value;
 }
 
@@ -13104,7 +13105,7 @@ static uint8_t aioc_plan_read_name(aioc_plan_reader *in, const char *what, aioco
 {
     size_t i = 0;
     while (i < count && !aioc_json_is_str(value, names[i])) i++;
-    aioc_plan_expect(in, i < count, what, value, aioc_plan_unknown);
+    aioc_plan_expect(in, i < count, what, &value, aioc_plan_unknown);
     return (uint8_t)i;
 }
 
@@ -13133,7 +13134,7 @@ static void aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aio
     size_t count = aioc_json_count(order), i;
     uint8_t *descending = (uint8_t *)in->texts;
     in->texts += count;
-    aioc_plan_expect(in, count <= AIOC_PLAN_COLUMNS_MAX, "orderBy", order, "with more than 16 columns");
+    aioc_plan_expect(in, count <= AIOC_PLAN_COLUMNS_MAX, "orderBy", &order, "with more than 16 columns");
     for (i = 0; !in->bad && aioc_json_next(order, NULL, &value); i++)
         descending[i] = aioc_plan_read_name(in, "orderBy", value, names, 2);
     info->order_count = (uint32_t)count;
@@ -13159,14 +13160,14 @@ static void aioc_plan_read_aliases(aioc_plan_reader *in, aiocosmos_json list, ai
     aiocosmos_json key = aioc_json_none(), value = key;
     size_t count = aioc_json_count(list), typed = aioc_json_count(types), i;
     aioc_plan_alias *aliases = (aioc_plan_alias *)aioc_plan_take(in, typed, sizeof *aliases);
-    aioc_plan_expect(in, count == 0 || count == typed, name, types, "not as long as its groupByAliases");
-    aioc_plan_expect(in, typed <= AIOC_PLAN_ALIASES_MAX, name, types, "which is too long");
+    aioc_plan_expect(in, count == 0 || count == typed, name, &types, "not as long as its groupByAliases");
+    aioc_plan_expect(in, typed <= AIOC_PLAN_ALIASES_MAX, name, &types, "which is too long");
     for (i = 0; !in->bad && aioc_json_next(count ? list : types, &key, &value); i++) {
         aiocosmos_json type = value;
         aliases[i].name = aioc_plan_take_text(in, count ? value : key);
         if (count) type = aioc_plan_property(types, aliases[i].name);
-        aioc_plan_expect(in, type.type != AIOCOSMOS_JSON_NONE, "groupByAliases", value, "of which it does not say what "
-                         "it is");
+        aioc_plan_expect(in, type.type != AIOCOSMOS_JSON_NONE, "groupByAliases", &value,
+                         "of which it does not say what it is");
         aliases[i].aggregate = aioc_plan_read_aggregate(in, name, type);
         if (aliases[i].aggregate != AIOC_PLAN_PLAIN) info->merges_groups = true;
         if (aliases[i].aggregate == AIOC_PLAN_MAKE_LIST) info->shape.makes_lists = true;
@@ -13187,11 +13188,11 @@ static void aioc_plan_read_shape(aioc_plan_reader *in, aiocosmos_json object, ai
     shape->value = aioc_plan_flag(aioc_plan_get(in, object, "?hasSelectValue"), count > 0);
     aioc_plan_read_aliases(in, aioc_plan_get(in, object, "]groupByAliases"),
                            aioc_plan_get(in, object, "{groupByAliasToAggregateType"), info);
-    aioc_plan_expect(in, count == 0 || (count == 1 && shape->alias_count == 0), name, aggregates,
+    aioc_plan_expect(in, count == 0 || (count == 1 && shape->alias_count == 0), name, &aggregates,
                      "more than SELECT VALUE has");
     if (!aioc_json_next(aggregates, NULL, &value)) return;
-    aioc_plan_expect(in, value.type != AIOCOSMOS_JSON_NULL, name, value, "not an aggregate");
-    aioc_plan_expect(in, shape->value, name, value, "but it is not of a SELECT VALUE and has no alias");
+    aioc_plan_expect(in, value.type != AIOCOSMOS_JSON_NULL, name, &value, "not an aggregate");
+    aioc_plan_expect(in, shape->value, name, &value, "but it is not of a SELECT VALUE and has no alias");
     shape->value_aggregate = aioc_plan_read_aggregate(in, name, value);
     if (shape->value_aggregate == AIOC_PLAN_MAKE_LIST) shape->makes_lists = true;
 }
@@ -13211,7 +13212,7 @@ static void aioc_plan_read_info(aioc_plan_reader *in, aiocosmos_json object, aio
     aiocosmos_json dcount;
     uint64_t top;
     memset(info, 0, sizeof *info);
-    aioc_plan_expect(in, object.type == AIOCOSMOS_JSON_OBJ, "queryInfo", object, "not an object");
+    aioc_plan_expect(in, object.type == AIOCOSMOS_JSON_OBJ, "queryInfo", &object, "not an object");
     dcount = aioc_plan_get(in, object, "{dCountInfo");
     info->skip = aioc_plan_count(aioc_plan_get(in, object, "#offset"), 0);
     info->take = aioc_plan_count(aioc_plan_get(in, object, "#limit"), UINT64_MAX);
@@ -13258,7 +13259,7 @@ static aiocosmos_str aioc_plan_read_border(aioc_plan_reader *in, const char *nam
 {
     aiocosmos_str border = aioc_json_is_str(value, "Infinity") ? aioc_mem_str("FF") : aioc_plan_take_text(in, value);
     bool none = value.type == AIOCOSMOS_JSON_ARR && aioc_json_count(value) == 0;
-    aioc_plan_expect(in, none || (value.type == AIOCOSMOS_JSON_STR && aioc_plan_is_hex(border)), name, value,
+    aioc_plan_expect(in, none || (value.type == AIOCOSMOS_JSON_STR && aioc_plan_is_hex(border)), name, &value,
                      "not an effective key");
     return border;
 }
@@ -13272,7 +13273,7 @@ static void aioc_plan_read_span(aioc_plan_reader *in, aiocosmos_json value, aioc
         span->min = aioc_plan_epk_successor(span->min);
     if (aioc_plan_flag(aioc_plan_get(in, value, "?isMaxInclusive"), false))
         span->max = aioc_plan_epk_successor(span->max);
-    aioc_plan_expect(in, aioc_protocol_epk_compare(span->min, span->max) < 0, "queryRanges", value,
+    aioc_plan_expect(in, aioc_protocol_epk_compare(span->min, span->max) < 0, "queryRanges", &value,
                      "and that has no inside");
 }
 
@@ -13297,7 +13298,7 @@ static void aioc_plan_read_spans(aioc_plan_reader *in, aiocosmos_json list)
     if (in->bad) return;
     aioc_mem_sort(spans, count, sizeof *spans, aioc_plan_by_min, NULL);
     for (i = 1; i < count; i++)
-        aioc_plan_expect(in, aioc_protocol_epk_compare(spans[i - 1].max, spans[i].min) <= 0, "queryRanges", list,
+        aioc_plan_expect(in, aioc_protocol_epk_compare(spans[i - 1].max, spans[i].min) <= 0, "queryRanges", &list,
                          "and two of them overlap");
 }
 
@@ -13307,10 +13308,10 @@ static void aioc_plan_read_component(aioc_plan_reader *in, aiocosmos_json value,
 {
     static const char name[] = "componentQueryInfos";
     aioc_plan_read_info(in, value, info);
-    aioc_plan_expect(in, info->rewritten.len > 0, name, value, "which has no query");
-    aioc_plan_expect(in, !info->distinct && !info->has_dcount && !info->merges_groups, name, value,
+    aioc_plan_expect(in, info->rewritten.len > 0, name, &value, "which has no query");
+    aioc_plan_expect(in, !info->distinct && !info->has_dcount && !info->merges_groups, name, &value,
                      "which does more than rank");
-    aioc_plan_expect(in, info->order_count <= 1, name, value, "which is ordered by more than a score");
+    aioc_plan_expect(in, info->order_count <= 1, name, &value, "which is ordered by more than a score");
 }
 
 static void aioc_plan_read_hybrid(aioc_plan_reader *in, aiocosmos_json hybrid)
@@ -13322,9 +13323,9 @@ static void aioc_plan_read_hybrid(aioc_plan_reader *in, aiocosmos_json hybrid)
     size_t count = aioc_json_count(list), weighted = aioc_json_count(weights);
     aioc_plan *plan = in->plan;
     aioc_plan_component *component = (aioc_plan_component *)aioc_plan_take(in, count, sizeof *component);
-    aioc_plan_expect(in, count > 0, name, list, "so that nothing is ranked");
-    aioc_plan_expect(in, count <= AIOC_PLAN_COMPONENTS_MAX, name, list, "more than this version ranks by");
-    aioc_plan_expect(in, weighted == 0 || weighted == count, "componentWeights", weights,
+    aioc_plan_expect(in, count > 0, name, &list, "so that nothing is ranked");
+    aioc_plan_expect(in, count <= AIOC_PLAN_COMPONENTS_MAX, name, &list, "more than this version ranks by");
+    aioc_plan_expect(in, weighted == 0 || weighted == count, "componentWeights", &weights,
                      "not as long as its componentQueryInfos");
     plan->hybrid = true;
     plan->components = component;
@@ -13333,13 +13334,13 @@ static void aioc_plan_read_hybrid(aioc_plan_reader *in, aiocosmos_json hybrid)
     plan->needs_statistics = aioc_plan_flag(aioc_plan_get(in, hybrid, "?requiresGlobalStatistics"), false);
     plan->info.skip = aioc_plan_count(aioc_plan_get(in, hybrid, "#skip"), 0);
     plan->info.take = aioc_plan_count(aioc_plan_get(in, hybrid, "#take"), UINT64_MAX);
-    aioc_plan_expect(in, !plan->needs_statistics || plan->statistics.len > 0, "globalStatisticsQuery", query,
+    aioc_plan_expect(in, !plan->needs_statistics || plan->statistics.len > 0, "globalStatisticsQuery", &query,
                      "but it requires global statistics");
     for (; !in->bad && aioc_json_next(list, NULL, &value); component++) {
         aioc_plan_read_component(in, value, &component->info);
         component->weight = 1;
         if (aioc_json_next(weights, NULL, &weight))
-            aioc_plan_expect(in, aioc_json_get_f64(weight, &component->weight), "componentWeights", weight,
+            aioc_plan_expect(in, aioc_json_get_f64(weight, &component->weight), "componentWeights", &weight,
                              "not a weight");
     }
 }
@@ -13356,8 +13357,8 @@ static int aioc_plan_read_root(aioc_plan_reader *in, aiocosmos_json root)
         return AIOCOSMOS_E_ARGUMENT;
     }
     aioc_plan_expect(in, aioc_plan_count(version, version.type ? UINT64_MAX : 0) <= AIOC_PLAN_VERSION_MAX,
-                     "partitionedQueryExecutionInfoVersion", version, aioc_plan_unknown);
-    aioc_plan_expect(in, !simple || hybrid.type == AIOCOSMOS_JSON_NONE, "hybridSearchQueryInfo", hybrid,
+                     "partitionedQueryExecutionInfoVersion", &version, aioc_plan_unknown);
+    aioc_plan_expect(in, !simple || hybrid.type == AIOCOSMOS_JSON_NONE, "hybridSearchQueryInfo", &hybrid,
                      "but it has a queryInfo too");
     if (!simple) aioc_plan_read_hybrid(in, hybrid);
     else aioc_plan_read_info(in, info, &in->plan->info);
@@ -13406,8 +13407,7 @@ static int aioc_plan_read(aioc_mem *memory, aiocosmos_str json, aioc_plan **out,
     memcpy(text, json.ptr, json.len);
     in.plan->refs = 1;
     in.plan->bytes = bytes;
-    in.plan->text.ptr = text;
-    in.plan->text.len = json.len;
+    in.plan->text = aioc_text_view(text, json.len);
     in.arrays = (char *)(in.plan + 1);
     in.texts = text + json.len;
     result = aioc_plan_read_root(&in, root);
