@@ -14402,8 +14402,7 @@ static const char *aioc_row_accumulate(aioc_row_groups *groups, aioc_row_cell *c
 }
 
 /* 0: it is infinite, which JSON cannot say. */
-static size_t aioc_row_sum_write(const aioc_row_cell *cell, uint8_t aggregate,
-                                 char out[AIOC_JSON_NUMBER_MAX])
+static size_t aioc_row_sum_write(const aioc_row_cell *cell, uint8_t aggregate, char out[AIOC_JSON_NUMBER_MAX])
 {
     const aioc_row_sum *sum = &cell->u.sum;
     double real = sum->rest + (double)sum->whole;
@@ -14414,8 +14413,7 @@ static size_t aioc_row_sum_write(const aioc_row_cell *cell, uint8_t aggregate,
 }
 
 /* 1: the result's JSON is appended; 0: it is undefined; E_NOMEM. */
-static int aioc_row_cell_append(aioc_mem *memory, const aioc_row_cell *cell,
-                                uint8_t aggregate, aioc_mem_buffer *out)
+static int aioc_row_cell_append(aioc_mem *memory, const aioc_row_cell *cell, uint8_t aggregate, aioc_mem_buffer *out)
 {
     aioc_mem_writer writer = aioc_mem_write(memory, out);
     char number[AIOC_JSON_NUMBER_MAX];
@@ -15269,16 +15267,13 @@ static const char *aioc_row_filter(aioc_row_chain *chain, aiocosmos_json row)
 {
     aioc_row_progress *progress = chain->progress;
     if (chain->distinct) {
-        aioc_val_hash hash = aioc_val_hash_of(chain->key, row), last = progress->last;
-        int added = 1;
-        if (chain->distinct == AIOC_PLAN_DISTINCT_UNORDERED) {
-            added = aioc_val_set_add(chain->memory, &progress->seen, hash);
-        } else {
-            if (progress->has_last && last.high == hash.high && last.low == hash.low) return NULL;
-            progress->last = hash;
-            progress->has_last = true;
-        }
+        aioc_val_hash hash = aioc_val_hash_of(chain->key, row);
+        bool ordered = chain->distinct == AIOC_PLAN_DISTINCT_ORDERED;
+        int added = ordered ? !progress->has_last || memcmp(&progress->last, &hash, sizeof hash) != 0
+                            : aioc_val_set_add(chain->memory, &progress->seen, hash);
         if (added <= 0) return added < 0 ? aioc_row_no_memory : NULL;
+        progress->last = hash;
+        progress->has_last = ordered;
     }
     if (progress->take == 0 || (progress->skip > 0 && progress->skip--)) return NULL;
     if (progress->take != UINT64_MAX) progress->take--;
