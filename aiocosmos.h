@@ -16226,7 +16226,7 @@ static void aioc_range_add_metrics(aioc_mem *memory, aioc_range_costs *costs, ai
 static void aioc_range_keep(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str text)
 {
     size_t len, error_at;
-    if (out->len || text.len > AIOC_RANGE_KEPT_MAX || !aioc_mem_reserve(memory, out, text.len)) return;
+    if (out->len || text.len == 0 || text.len > AIOC_RANGE_KEPT_MAX || !aioc_mem_reserve(memory, out, text.len)) return;
     if (aioc_text_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at)) out->len = len;
     else aioc_mem_append(memory, out, text.ptr, text.len);
 }
