@@ -11939,7 +11939,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
         aioc_protocol_trace(&now, op->verb, aioc_op_link(op), range, text, sizeof text);
         aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
     }
-    if (!op->kept) op->kept = (aiocosmos_attempt *)aioc_mem_alloc(op->engine->memory, max * sizeof *op->kept);
+    if (!op->kept) op->kept = (aiocosmos_attempt *)aioc_mem_zalloc(op->engine->memory, max * sizeof *op->kept);
     if (!op->kept) return;  /* only diagnostics are lost */
     if (op->attempts > max) memmove(op->kept + 3, op->kept + 4, (max - 4) * sizeof *op->kept);
     op->kept[(op->attempts < max ? op->attempts : max) - 1] = now;
