@@ -1109,7 +1109,12 @@ part_dying() {
         is $? 3 "status after SIG$signal to the server"
         says 'giving up: the server has not answered for 1 second'
         account_for_all
-        rejects '"reason":"given up: the server has not answered for 1 s ('
+        # Killed, it may have left every line that was in flight in doubt: their answers were lost.
+        reason='given up: the server has not answered for 1 s ('
+        if [ $signal = KILL ] && ! grep -qF "$reason" "$work/rejects"; then
+            reason='an answer was lost, and the import has given up'
+        fi
+        rejects "\"reason\":\"$reason"
         bury
     done
 
