@@ -113,6 +113,10 @@ part_usage() {
     exits 2 "$tool" item get a b 'c/d' --pk 1
     exits 2 "$tool" item create a b "$work/none"
     says 'No such file'
+    exits 2 "$tool" item create a b '{"id":"ann"}'
+    says 'No such file or directory; JSON is read from a file, or from stdin'
+    exits 2 "$tool" item create a b <"$work"
+    says 'cannot read stdin: Is a directory'
     exits 2 "$tool" query a b c --param x=1
     exits 2 "$tool" query a b c --param @x=text
     exits 2 "$tool" query a b c --page-size 0

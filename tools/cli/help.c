@@ -42,7 +42,7 @@ static const char text_settings[] =
 static const char text_exit[] =
     "    0   all done\n"
     "    1   the service or the network refused, or a file failed\n"
-    "    2   wrong usage; nothing was changed\n"
+    "    2   wrong usage, or a file that cannot be opened; nothing was changed\n"
     "    3   not all was done: documents were refused, Ctrl-C came first, or there is\n"
     "        no column for what some rows have\n";
 

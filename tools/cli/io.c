@@ -158,6 +158,7 @@ bool stdin_is_free(tool *t)
 /* < 0: it cannot be read, and that has been said. */
 int open_input(tool *t, const char *path)
 {
+    const char *name = input_name(path);
     struct stat about;
     int fd = is_stdin(path) ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (fd == STDIN_FILENO && !stdin_is_free(t)) return -1;
@@ -166,7 +167,8 @@ int open_input(tool *t, const char *path)
         fd = -1;
         errno = EISDIR;
     }
-    if (fd < 0) say(t, "cannot read %s: %s", path, strerror(errno));
+    if (fd < 0) say(t, "cannot read %s: %s%s", name, strerror(errno),
+                    *name == '{' || *name == '[' ? "; JSON is read from a file, or from stdin" : "");
     else if (isatty(fd)) say(t, "reading from the terminal; end with Ctrl-D");
     return fd;
 }
