@@ -177,7 +177,7 @@ typedef enum aiocosmos_error {
  *     412          - - A     the item is not the version of if_match: read it, change that, write it
  *     413          - - A     over 2 MB: split the item
  *     423          - - A     the throughput is being changed: try later
- *     429          + + A     over the throughput for throttle_wait_ms: send less, or provision more
+ *     429          + + A     over the throughput for throttle_wait_ms or retries_max: send less, provision more
  *     449          + + A     other writes of the same item came first, again and again
  *     503          + + A     the service is busy: try later
  *     E_CONNECT    + - M     nobody listens, or the connection broke; N if before the request was out. 3 where nobody
@@ -368,9 +368,9 @@ typedef struct aiocosmos_options {
 
     /* Hooks. */
     aiocosmos_resolve_fn resolve_fn; void *resolve_user_data; /* default: our own resolver */
-    /* Sees each result once, before its own callback: of operations, pages, bulks and their items, reads of many. */
+    /* Sees each result once, and what it is of, first: of operations, pages, bulks, their items, reads of many. */
     aiocosmos_result_fn on_result; void *on_result_user_data;
-    aiocosmos_done_fn on_failure; void *on_failure_user_data; /* sees each of them that failed, next */
+    aiocosmos_done_fn on_failure; void *on_failure_user_data; /* then sees those that failed */
     /* Once after an E_FULL, in a step, when something has ended since, and a quarter of pending_max and 7/16 of
      * memory_max are free, or nothing is pending; it may submit. */
     void (*on_room)(aiocosmos_client *client, void *user_data); void *on_room_user_data;
@@ -17485,7 +17485,7 @@ static int aioc_page_check_span(aioc_request_builder *builder, const aiocosmos_q
         aioc_page_check_edge(builder, "epk_max", request->epk_max)) return builder->status;
     if (!request->epk_min && !request->epk_max) return 0;
     if (aioc_request_has_pk(&request->pk) || request->pk_count)
-        return aioc_request_refuse(builder, "epk_min", "and pk are both given");
+        return aioc_request_refuse(builder, "epk_min", "a key is given, too");
     if (request->epk_min && request->epk_max &&
         aioc_protocol_epk_compare(aioc_mem_str(request->epk_min), aioc_mem_str(request->epk_max)) >= 0)
         return aioc_request_refuse(builder, "epk_max", "not behind epk_min");
