@@ -2106,6 +2106,7 @@ static void aioc_mem_close(aioc_mem *memory)
 static bool aioc_mem_fits(aioc_mem *memory, size_t size, size_t limit)
 {
     size_t over = memory->used - memory->kept + size;
+    if (over < size) return false;  /* no size_t holds it */
     if (over > limit && memory->reclaim) memory->reclaim(memory->reclaim_owner, over - limit);
     return memory->used - memory->kept + size <= limit;
 }
@@ -2235,7 +2236,7 @@ static bool aioc_mem_reserve(aioc_mem *memory, aioc_mem_buffer *buffer, size_t e
     if (extra <= buffer->cap - buffer->len) return true;
     if (extra > SIZE_MAX - buffer->len) return false;
     need = buffer->len + extra;
-    cap = aioc_mem_round(buffer->cap <= SIZE_MAX / 2 && buffer->cap * 2 > need ? buffer->cap * 2 : need);
+    cap = aioc_mem_round(buffer->cap * 2 > need ? buffer->cap * 2 : need);
     while ((data = (char *)aioc_mem_resize(memory, buffer->data, buffer->cap, cap)) == NULL) {
         if (cap == need) return false;
         cap = need;

@@ -168,6 +168,7 @@ TEST(no_byte_over_max)
     a = aioc_mem_alloc(&m, 99936);
     CHECK(a != NULL);
     CHECK(aioc_mem_alloc(&m, 65) == NULL);                         /* its class is 80 */
+    CHECK(aioc_mem_alloc(&m, SIZE_MAX) == NULL);                   /* with what is used it would be 99,935 */
     b = aioc_mem_alloc(&m, 64);
     CHECK(b != NULL);
     CHECK_INT(m.used, 100000);
