@@ -19354,7 +19354,7 @@ static AIOC_COLD int aioc_change_fill(aioc_page_cursor *cursor, const void *aske
 typedef struct aioc_many_pair {
     uint32_t id_at, pk_at;
     uint32_t next;  /* in its list; AIOC_MANY_NONE: the last */
-    uint32_t alike;  /* the next one of its batch whose id has such a hash */
+    uint32_t alike;  /* the next one of its batch whose id and key have such a hash */
     bool answered;
     bool alone;  /* to be read by itself */
 } aioc_many_pair;
@@ -19367,7 +19367,7 @@ typedef struct aioc_many_share {
 /* Some pairs that are asked for together, by a stream or, since a range was split, by several. */
 typedef struct aioc_many_batch {
     struct aioc_many_batch *next;
-    uint32_t *pairs;  /* those of one key together; then the first of those whose ids have one hash, by that */
+    uint32_t *pairs;  /* those of one key together; then the first of those that have one hash, by that */
     uint32_t count, slot_count;  /* of a single pair the item is read */
     uint32_t left, rest;  /* not answered; the first that may be */
     uint32_t page_items;  /* asked for at a time */
@@ -19737,11 +19737,6 @@ static int aioc_many_specify_read(const aioc_many *many, uint32_t pair, aioc_req
     return refused;
 }
 
-static uint32_t *aioc_many_slot_of(const aioc_many_batch *batch, const char *id)
-{
-    return &batch->pairs[batch->count + (aioc_text_hash(id, strlen(id)) & (batch->slot_count - 1))];
-}
-
 static int aioc_many_specify(const aioc_range_stream *stream, const aioc_account_range *range, aioc_request_spec *spec)
 {
     aioc_many *many = (aioc_many *)stream->reader->owner;
@@ -19812,6 +19807,33 @@ static int aioc_many_take(aioc_range_stream *stream, const aiocosmos_result *res
 
 /*--- Batches ---*/
 
+/* By id and key, for many keys may have items of one id; the same for keys that are the same, however written. */
+static uint32_t *aioc_many_slot_of(const aioc_many_batch *batch, const char *id, const aiocosmos_json *levels)
+{
+    static const uint64_t key[2] = { 0, 0 };
+    aioc_val_sip sip;
+    double number;
+    uint64_t bits;
+    int i;
+    aioc_val_sip_open(&sip, key);
+    aioc_val_sip_word(&sip, aioc_text_hash(id, strlen(id)));
+    for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
+        if (levels[i].type == AIOCOSMOS_JSON_STR) aioc_val_sip_string(&sip, levels[i]);
+        if (!aioc_json_get_f64(levels[i], &number)) continue;
+        number += 0.0;  /* -0 is 0 */
+        memcpy(&bits, &number, sizeof bits);
+        aioc_val_sip_word(&sip, bits);
+    }
+    return &batch->pairs[batch->count + ((uint32_t)aioc_val_sip_close(&sip).low & (batch->slot_count - 1))];
+}
+
+static void aioc_many_read_key(const aioc_many *many, uint32_t pair, aiocosmos_json *levels)
+{
+    aiocosmos_str key = aioc_mem_str(aioc_many_pair_key(many, pair));
+    size_t at = 1, i;
+    for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) levels[i] = aioc_protocol_pk_next(key, &at);
+}
+
 /* A batch of so many pairs of a list. NULL: no memory. */
 static aioc_many_batch *aioc_many_batch_new(aioc_many *many, uint32_t *list, uint32_t count)
 {
@@ -19827,8 +19849,10 @@ static aioc_many_batch *aioc_many_batch_new(aioc_many *many, uint32_t *list, uin
     batch->slot_count = slots;
     memset(batch->pairs + count, 0xFF, slots * sizeof *batch->pairs);  /* AIOC_MANY_NONE */
     for (i = 0; i < count; i++) {
-        uint32_t pair = batch->pairs[i] = aioc_many_pop(many, list);
-        uint32_t *slot = aioc_many_slot_of(batch, aioc_many_pair_id(many, pair));
+        uint32_t pair = batch->pairs[i] = aioc_many_pop(many, list), *slot;
+        aiocosmos_json levels[AIOC_PROTOCOL_PK_LEVELS];
+        aioc_many_read_key(many, pair, levels);
+        slot = aioc_many_slot_of(batch, aioc_many_pair_id(many, pair), levels);
         many->pairs[pair].alike = *slot;
         *slot = pair;
     }
@@ -19953,11 +19977,12 @@ static bool aioc_many_read_row(const aioc_many *many, aiocosmos_json item, aioc_
 
 static bool aioc_many_is_row_of(const aioc_many *many, uint32_t pair, const aioc_many_row *row)
 {
-    const char *key = aioc_many_pair_key(many, pair);
-    size_t at = 1, i;
+    aiocosmos_json levels[AIOC_PROTOCOL_PK_LEVELS];
+    size_t i;
     if (many->pairs[pair].answered || strcmp(aioc_many_pair_id(many, pair), row->id) != 0) return false;
+    aioc_many_read_key(many, pair, levels);
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++)
-        if (aioc_val_compare(aioc_protocol_pk_next(aioc_mem_str(key), &at), row->levels[i]) != 0) return false;
+        if (aioc_val_compare(levels[i], row->levels[i]) != 0) return false;
     return true;
 }
 
@@ -19967,7 +19992,7 @@ static bool aioc_many_give_row(aioc_many *many, aioc_many_batch *batch, aiocosmo
     aioc_many_row row;
     uint32_t pair;
     if (!aioc_many_read_row(many, item, &row)) return true;
-    for (pair = *aioc_many_slot_of(batch, row.id); pair != AIOC_MANY_NONE; pair = many->pairs[pair].alike) {
+    for (pair = *aioc_many_slot_of(batch, row.id, row.levels); pair != AIOC_MANY_NONE; pair = many->pairs[pair].alike) {
         if (!aioc_many_is_row_of(many, pair, &row)) continue;
         batch->left--;
         if (!aioc_many_give_pair(many, pair, 0, item)) return false;

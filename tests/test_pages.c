@@ -1,4 +1,4 @@
-/* Queries and lists, alone: where they go on. */
+/* Queries, lists and reads of many items, alone: where they go on, and how rows find who asked for them. */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
@@ -61,5 +61,71 @@ TEST(a_plan_that_there_is_no_room_for_lacks_memory)
     aioc_query_prepare(aioc_query_of(cursor));
     CHECK_INT(cursor->reader->tally.status, AIOCOSMOS_E_NOMEM);
     client->memory.max = client->options.memory_max;
+    aiocosmos_destroy(client);
+}
+
+/*--- Reads of many ---------------------------------------------------------------------*/
+
+enum { PAIRS = 900 };
+
+static void no_item(aiocosmos_client *client, size_t index, int status, aiocosmos_json item, void *user_data)
+{
+    (void)client; (void)index; (void)status; (void)item; (void)user_data;
+}
+
+/* Of a batch of all pairs, the most that a row is compared with. */
+static uint32_t longest_chain(aiocosmos_client *client, const aiocosmos_item_key *items)
+{
+    aiocosmos_read_many_request request;
+    aioc_many *many;
+    aioc_many_batch *batch;
+    uint32_t list = AIOC_MANY_NONE, longest = 0, i;
+    aiocosmos_op op;
+    memset(&request, 0, sizeof request);
+    request.container = "c";
+    request.items = items;
+    request.item_count = PAIRS;
+    request.item = no_item;
+    CHECK_INT(aiocosmos_read_many(client, &request, &op), 0);
+    many = (aioc_many *)client->readers.first->owner;
+    for (i = 0; i < PAIRS; i++) aioc_many_push(many, &list, i);
+    batch = aioc_many_batch_new(many, &list, PAIRS);
+    CHECK(batch != NULL);
+    for (i = 0; i < batch->slot_count; i++) {
+        uint32_t pair = batch->pairs[PAIRS + i], length = 0;
+        for (; pair != AIOC_MANY_NONE; pair = many->pairs[pair].alike) length++;
+        if (length > longest) longest = length;
+    }
+    aiocosmos_cancel(client, op);
+    CHECK_INT(aiocosmos_drain(client, 1000), 0);
+    return longest;
+}
+
+/* A thousand rows that are each compared with a thousand pairs would take longer than a step may. */
+TEST(rows_are_compared_with_few_pairs_whether_ids_or_keys_are_the_same)
+{
+    static char texts[PAIRS][16];
+    static aiocosmos_item_key items[PAIRS];
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    char why[128];
+    int i;
+    memset(&options, 0, sizeof options);
+    options.connection_string = AIOCOSMOS_EMULATOR_CONNECTION;
+    options.default_database = "d";
+    CHECK_INT(aiocosmos_create(&options, &client, why, sizeof why), 0);
+    for (i = 0; i < PAIRS; i++) {
+        snprintf(texts[i], sizeof texts[i], "k%d", i);
+        items[i].id = texts[i];
+        items[i].pk = aiocosmos_pk_s("same");
+    }
+    CHECK(longest_chain(client, items) < 16);
+    for (i = 0; i < PAIRS; i++) {
+        items[i].id = "profile";
+        items[i].pk = aiocosmos_pk_s(texts[i]);
+    }
+    CHECK(longest_chain(client, items) < 16);
+    for (i = 0; i < PAIRS; i++) items[i].pk = aiocosmos_pk2(aiocosmos_s("tenant"), aiocosmos_i(i));
+    CHECK(longest_chain(client, items) < 16);
     aiocosmos_destroy(client);
 }
