@@ -17654,9 +17654,9 @@ static void aioc_page_deliver(aioc_page_cursor *cursor, const aiocosmos_result *
     memset(&page, 0, sizeof page);
     page.result = result;
     page.status = result->status;
-    page.items = items;
-    page.item_count = aioc_json_count(items);
     if (page.status == 0 || (page.status == 304 && cursor->way)) {
+        page.items = items;
+        page.item_count = aioc_json_count(items);
         page.more = !cursor->ended;
         page.continuation = aioc_mem_text(&cursor->continuation_out);
     }

@@ -112,6 +112,8 @@ static void on_page(aiocosmos_client *client, const aiocosmos_page *page, void *
     kept->items = page->item_count;
     kept->more = page->more;
     CHECK(page->result->status == 0 || !page->more);
+    if (page->status) CHECK_INT(page->items.type, AIOCOSMOS_JSON_NONE);
+    if (page->status) CHECK_INT(page->item_count, 0);
     aiocosmos_cursor_close(client, kept->query);
 }
 
@@ -995,8 +997,8 @@ TEST(a_write_is_not_sent_again_because_a_proxy_says_503)
 
 TEST(a_page_without_its_array_is_refused)
 {
-    static const char *const bodies[] = { "", "{}", "[]", "null", "{\"Documents\":{}}", "{\"Documents\":null}",
-        "{\"Documents\":[1,2}",
+    static const char *const bodies[] = { "", "{}", "[]", "null", "{\"Documents\":{}}", "{\"Databases\":{\"a\":1}}",
+        "{\"Documents\":null}", "{\"Documents\":[1,2}",
         "{\"Documents\":[1,2]", "{\"documents\":[]}", "{\"Documents\":[01]}", "\xEF\xBB\xBF{\"Documents\":[]}",
         "{\"Documents\":[\"\xFF\"]}",
         "{\"Documents\":[]}{}", "Documents", "\"Documents\"" };
