@@ -19401,8 +19401,7 @@ typedef struct aioc_many {
     size_t last_share;  /* and where it belongs */
     uint32_t version;  /* of the ranges by which the shares are */
     aioc_many_batch *batches;
-    bool ended;
-    int end_status;  /* ended: of all that is left */
+    int end_status;  /* not 0: it has ended, and this is told of the rest */
 } aioc_many;
 
 /*--- Birth and death ---*/
@@ -19475,7 +19474,6 @@ static bool aioc_many_give_pair(aioc_many *many, uint32_t pair, int status, aioc
 static void aioc_many_end(aioc_many *many, int status)
 {
     aioc_range_fail(&many->failure, status, aioc_protocol_status_text(status));
-    many->ended = true;
     many->end_status = aioc_many_reason(status);
     aioc_range_drop_all(&many->reader);
     while (many->batches) aioc_many_batch_free(many, many->batches);
@@ -19936,7 +19934,7 @@ static bool aioc_many_send(aioc_many *many)
 {
     aioc_range_reader *reader = &many->reader;
     uint32_t place, before = reader->in_flight;
-    if (!aioc_many_ready(many)) return many->ended;
+    if (!aioc_many_ready(many)) return many->end_status != 0;
     for (place = 0; place < reader->stream_count && reader->in_flight < reader->parallel_max; place++) {
         const aioc_range_stream *stream = reader->streams[place];
         int asked = 1;
@@ -20067,7 +20065,7 @@ static void aioc_many_work(void *owner)
     aioc_many *many = (aioc_many *)owner;
     aioc_range_reader *reader = &many->reader;
     reader->busy++;
-    if (many->ended) {
+    if (many->end_status) {
         aioc_many_sweep(many, AIOC_RANGE_SLICE);
         if (many->swept < many->pair_count) aioc_range_stir(reader);
     } else if (!many->op->stop) {  /* else it will be told so, and come back */
