@@ -2106,7 +2106,7 @@ static void aioc_mem_close(aioc_mem *memory)
 static bool aioc_mem_fits(aioc_mem *memory, size_t size, size_t limit)
 {
     size_t over = memory->used - memory->kept + size;
-    if (over < size) return false;  /* no size_t holds it */
+    if (over < size) return false;  /* wrapped */
     if (over > limit && memory->reclaim) memory->reclaim(memory->reclaim_owner, over - limit);
     return memory->used - memory->kept + size <= limit;
 }
@@ -3067,7 +3067,7 @@ static bool aioc_json_utf8_ok(const char *text, size_t len, size_t *bad_at)
     while ((at = aioc_json_skip_plain(at, end)) < end) {
         size = aioc_json_utf8_len(at, end);
         if (size == 0) {
-            if (bad_at) *bad_at = (size_t)(at - text);
+            *bad_at = (size_t)(at - text);
             return false;
         }
         at += size;
@@ -3320,7 +3320,8 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, cons
     uint64_t len = (uint64_t)(scan->end - scan->text), least = used > 0 ? used + used / 2 : AIOC_JSON_NODES_MIN;
     uint64_t cap = used > 0 ? used * len / (uint64_t)(at - scan->text) / 16 * 17 : len / 8;
     aioc_json_node *nodes = NULL;
-    cap = cap < least ? least : used > 0 && cap > 4 * least ? 4 * least : cap;
+    if (used > 0 && cap > 4 * least) cap = 4 * least;
+    if (cap < least || cap > AIOC_JSON_NODES_MAX) cap = least;
     for (; cap <= AIOC_JSON_NODES_MAX; cap = least) {
         nodes = (aioc_json_node *)aioc_mem_resize(doc->memory, doc->nodes, doc->cap * sizeof *nodes,
                                                   (size_t)cap * sizeof *nodes);
@@ -3589,12 +3590,10 @@ static size_t aioc_json_count(aiocosmos_json container)
 static bool aioc_json_next(aiocosmos_json container, aiocosmos_json *key, aiocosmos_json *value)
 {
     const aioc_json_node *node = (const aioc_json_node *)container.node, *at = (const aioc_json_node *)value->node;
-    const aioc_json_node *end;
     bool object = container.type == AIOCOSMOS_JSON_OBJ;
     if (!node || (!object && container.type != AIOCOSMOS_JSON_ARR)) return false;
-    end = node + node->next;
     at = at ? at + at->next : node + 1;
-    if (at == end) {
+    if (at == node + node->next) {
         *value = aioc_json_none();
         if (key) *key = *value;
         return false;

@@ -531,6 +531,25 @@ TEST(json_a_text_over_4_gib_is_refused_unread)
 #endif
 }
 
+/* As many nodes as its length lets expect are more than there may be; its values need far less. */
+TEST(json_a_text_over_1_gib_has_room_for_few_values)
+{
+    const size_t len = (size_t)AIOC_JSON_NODES_MAX * 8 + 64;
+    char *text = (char *)malloc(len);  /* never read, so it takes no pages */
+    aioc_json_node *limit;
+    aioc_json_scan scan;
+    reader r;
+    if (!text) SKIP("there is no room for such a text");
+    reader_open(&r);
+    aioc_json_scan_begin(&scan, text, len);
+    scan.doc = &r.doc;
+    CHECK(aioc_json_more(&scan, text, NULL, &limit) == r.doc.nodes && r.doc.nodes);
+    CHECK_INT(r.doc.cap, AIOC_JSON_NODES_MIN);
+    CHECK_INT(scan.result, 0);
+    reader_close(&r);
+    free(text);
+}
+
 /*--- Characters ---------------------------------------------------------------*/
 
 /* As machines without SSE2 do it. */
@@ -603,7 +622,7 @@ TEST(json_utf8_of_every_kind)
     CHECK_INT(bad_at, 32);
     CHECK(!aioc_json_utf8_ok("caf\xc3\xa9\xff", 6, &bad_at));
     CHECK_INT(bad_at, 5);
-    CHECK(!aioc_json_utf8_ok("\xed\xa0\x80", 3, NULL));
+    CHECK(!aioc_json_utf8_ok("\xed\xa0\x80", 3, &bad_at));
 }
 
 /*--- Walking and finding ------------------------------------------------------*/
@@ -844,7 +863,7 @@ TEST(json_strings_lose_their_escapes)
         {"\"caf\xc3\xa9 \\n end\"", "caf\xc3\xa9 \n end", 11},
         {"\"\\u007f\\u0080\\u07ff\\u0800\"", "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80", 8},
     };
-    size_t i, cap;
+    size_t i, cap, bad_at;
     for (i = 0; i < COUNT(cases); i++) {
         aiocosmos_json value = scalar(AIOCOSMOS_JSON_STR, cases[i].text);
         CHECK_INT(aioc_json_get_str(value, NULL, 0), cases[i].len);
@@ -853,7 +872,7 @@ TEST(json_strings_lose_their_escapes)
             char *buf = exact_copy("################", cap);
             size_t held = cap - 1 < cases[i].len ? cap - 1 : cases[i].len;
             CHECK_INT(aioc_json_get_str(value, buf, cap), cases[i].len);
-            while (!aioc_json_utf8_ok(cases[i].want, held, NULL)) held--;
+            while (!aioc_json_utf8_ok(cases[i].want, held, &bad_at)) held--;
             CHECK_MEM(buf, cases[i].want, held);
             CHECK_INT(buf[held], 0);
             free(buf);
