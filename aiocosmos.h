@@ -18670,7 +18670,7 @@ static int aioc_query_resume(aioc_query *query, const aioc_plan_info *info)
            aioc_range_set_edges(query->memory, &query->last_edges, from->min, from->max) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-/* Goes on behind the last row given, as by its token. The ranges may be forgotten. */
+/* Goes on behind the last row given, as by its token. */
 static void aioc_query_begin_again(aioc_query *query)
 {
     aioc_page_cursor *cursor = query->cursor;
